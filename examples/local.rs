@@ -1,0 +1,292 @@
+//! Deploys archives to embedded stand-ins for S3, DynamoDB and CloudFront, and serves the site.
+//!
+//! `cargo run --example local -- [--exit] [ARCHIVE…]`, where an archive is a zip or a folder. Without one, two
+//! versions of a small sample site are deployed.
+
+#[path = "../tests/it/support/mod.rs"]
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use chrono::{TimeDelta, Utc};
+use dropship::aws::Clients;
+use dropship::config::Config;
+use dropship::deploy::{Invocation, Site};
+use dropship::handler::handle;
+use dropship::invalidation::matches;
+use dropship::report::{Progress, Report};
+use serde_json::{Value, json};
+use support::{Cloud, Distribution, Etags, Headers, Object, Versioning};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+const STAGING: &str = "staging";
+const LIVE: &str = "live";
+const TABLE: &str = "dropship";
+const DISTRIBUTION: &str = "E1LOCAL";
+
+/// How many items of an invalidation are shown.
+const ITEMS_SHOWN: usize = 12;
+
+const USAGE: &str = "usage: cargo run --example local -- [--exit] [ARCHIVE…]
+  ARCHIVE  a zip, or a folder to be zipped; several are deployed one after the other
+  --exit   stop after the last deployment instead of serving the site";
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut archives: Vec<PathBuf> = Vec::new();
+    let mut exits = false;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--exit" => exits = true,
+            "--help" | "-h" => {
+                println!("{USAGE}");
+                return Ok(());
+            }
+            option if option.starts_with('-') => {
+                return Err(format!("unknown option {option}\n{USAGE}").into());
+            }
+            archive => archives.push(archive.into()),
+        }
+    }
+    if archives.is_empty() {
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/site");
+        archives = vec![samples.join("first"), samples.join("second")];
+    }
+
+    let cloud = Cloud::start().await;
+    cloud.create_bucket(STAGING, Versioning::On, Etags::Md5);
+    cloud.create_bucket(LIVE, Versioning::Off, Etags::Md5);
+    cloud.create_table(TABLE).await;
+    cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
+    let config = Config::from_variables(variable)?;
+    let site = Site {
+        clients: Clients::new(&cloud.sdk_config().await, &config),
+        config,
+    };
+
+    for (number, archive) in archives.iter().enumerate() {
+        let bytes = read(archive).map_err(|error| format!("{}: {error}", archive.display()))?;
+        let size = bytes.len();
+        let event = upload(&cloud, archive, bytes);
+        let before = cloud.objects(LIVE);
+        let known = cloud.invalidations(DISTRIBUTION).len();
+        let started = Instant::now();
+        let report = deploy(&site, &event, &format!("local-{number}")).await?;
+        let took = started.elapsed();
+        let items = cloud
+            .invalidations(DISTRIBUTION)
+            .into_iter()
+            .skip(known)
+            .flat_map(|it| it.items)
+            .collect();
+        print_report(archive, size, &report, took);
+        print_items(items, &before, &cloud.objects(LIVE));
+    }
+    if exits {
+        return Ok(());
+    }
+    println!(
+        "\nThe site, through the edge:  {}",
+        cloud.edge(DISTRIBUTION).serve().await
+    );
+    println!(
+        "The services:                aws --endpoint-url {} s3 ls s3://{LIVE}",
+        cloud.endpoint()
+    );
+    println!(
+        "                             (any credentials; push with: aws --endpoint-url … s3 cp site.zip s3://{STAGING}/,"
+    );
+    println!("                             which does not start a deployment here)");
+    println!("Stop with Ctrl-C.");
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}
+
+/// The environment of the function.
+fn variable(name: &str) -> Option<String> {
+    let value = match name {
+        "STAGING_BUCKET" => STAGING,
+        "LIVE_BUCKET" => LIVE,
+        "TABLE_NAME" => TABLE,
+        "DISTRIBUTION_IDS" => DISTRIBUTION,
+        "S3_FORCE_PATH_STYLE" => "true",
+        // Anything else may be tried out from the caller's own environment.
+        other => return std::env::var(other).ok(),
+    };
+    Some(value.to_owned())
+}
+
+/// Feeds one event to the handler, and shows how far it is while that takes long.
+async fn deploy(site: &Site, event: &Value, request_id: &str) -> Result<Report, Box<dyn Error>> {
+    let progress = Progress::default();
+    let invocation = Invocation {
+        request_id,
+        deadline: Utc::now() + TimeDelta::minutes(15),
+        clock: &Utc::now,
+        progress: &progress,
+    };
+    let handling = handle(site, event, &invocation);
+    tokio::pin!(handling);
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.tick().await;
+    let handled = loop {
+        tokio::select! {
+            handled = &mut handling => break handled,
+            _ = ticks.tick() => eprintln!(
+                "  … {} of {} objects written, {}",
+                progress.objects(), progress.total(), size_text(progress.bytes())
+            ),
+        }
+    };
+    let answer = handled
+        .into_answer()
+        .map_err(|failure| format!("{}: {}", failure.error_type, failure.error_message))?;
+    Ok(answer
+        .deployments
+        .into_iter()
+        .next()
+        .ok_or("the event named no archive")?)
+}
+
+/// Puts the archive in the staging bucket; gives the event that S3 would send.
+fn upload(cloud: &Cloud, archive: &Path, bytes: Vec<u8>) -> Value {
+    let stem = archive.file_stem().unwrap_or_default().to_string_lossy();
+    let is_zip = archive
+        .extension()
+        .is_some_and(|extension| extension == "zip");
+    let name = if is_zip {
+        stem
+    } else {
+        archive.file_name().unwrap_or_default().to_string_lossy()
+    };
+    let key = format!("{name}.zip");
+    let size = bytes.len();
+    let put = cloud.put_object(STAGING, &key, bytes, Headers::of_type("application/zip"));
+    let encoded: String = key
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'/' => {
+                char::from(byte).to_string()
+            }
+            b' ' => "+".to_owned(),
+            other => format!("%{other:02X}"),
+        })
+        .collect();
+    json!({"Records": [{
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": "us-east-1",
+        "eventTime": Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        "eventName": "ObjectCreated:Put",
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "bucket": {"name": STAGING, "arn": format!("arn:aws:s3:::{STAGING}")},
+            "object": {"key": encoded, "size": size, "eTag": put.etag.trim_matches('"'), "versionId": put.version_id},
+        },
+    }]})
+}
+
+/// Reads a zip, or zips a folder.
+fn read(archive: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    if !archive.is_dir() {
+        return Ok(std::fs::read(archive)?);
+    }
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let mut folders = vec![archive.to_path_buf()];
+    let mut files = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(path);
+            }
+        }
+    }
+    for file in files {
+        let name: Vec<_> = file
+            .strip_prefix(archive)?
+            .iter()
+            .map(|part| part.to_string_lossy())
+            .collect();
+        zip.start_file(name.join("/"), SimpleFileOptions::default())?;
+        zip.write_all(&std::fs::read(&file)?)?;
+    }
+    Ok(zip.finish()?.into_inner())
+}
+
+fn print_report(archive: &Path, size: usize, report: &Report, took: Duration) {
+    let name = archive.file_name().unwrap_or_default().to_string_lossy();
+    let outcome = serde_json::to_value(report.outcome).unwrap_or_default();
+    println!(
+        "\n{name}  {}  in {:.2} s",
+        outcome.as_str().unwrap_or_default(),
+        took.as_secs_f64()
+    );
+    println!(
+        "  {} new, {} changed, {} with other headers, {} kept, {} deleted",
+        report.new, report.changed, report.headers, report.kept, report.deleted
+    );
+    println!(
+        "  read {} of the archive's {}, wrote {}",
+        size_text(report.bytes_read),
+        size_text(size as u64),
+        size_text(report.bytes_written)
+    );
+    for warning in &report.warnings {
+        println!("  warning: {warning}");
+    }
+}
+
+/// Says what was invalidated and why: an item is there for the objects that it matches and that differ.
+fn print_items(
+    items: Vec<String>,
+    before: &BTreeMap<String, Object>,
+    after: &BTreeMap<String, Object>,
+) {
+    if items.is_empty() {
+        println!("  nothing to invalidate");
+        return;
+    }
+    println!("  invalidated {} paths:", items.len());
+    let distribution = dropship::invalidation::Distribution {
+        id: DISTRIBUTION.to_owned(),
+        origin_paths: vec![String::new()],
+        default_root_object: Some("index.html".to_owned()),
+        caches_errors: false,
+    };
+    for item in items.iter().take(ITEMS_SHOWN) {
+        let is_reason = |key: &&String| {
+            before.get(*key).map(|it| &it.etag) != after.get(*key).map(|it| &it.etag)
+                && dropship::invalidation::paths(key, &distribution, false)
+                    .iter()
+                    .any(|path| matches(item, path))
+        };
+        let reasons: Vec<String> = before
+            .keys()
+            .filter(is_reason)
+            .map(|key| match after.get(key) {
+                Some(_) => format!("{key} changed"),
+                None => format!("{key} deleted"),
+            })
+            .collect();
+        println!("    {item}  ({})", reasons.join(", "));
+    }
+    if items.len() > ITEMS_SHOWN {
+        println!("    … and {} more", items.len() - ITEMS_SHOWN);
+    }
+}
+
+fn size_text(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} bytes"),
+        10_000..10_000_000 => format!("{:.1} KB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}

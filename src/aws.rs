@@ -1,0 +1,92 @@
+//! All traffic with AWS; nothing outside this folder names an SDK type.
+
+pub mod archive;
+pub mod bucket;
+pub mod cdn;
+pub mod ledger;
+pub mod transfer;
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use crate::config::Config;
+use crate::error::Error;
+
+/// CloudFront answers 503 for longer than the SDK's usual three attempts (aws/aws-cdk#15891).
+const MAX_ATTEMPTS: u32 = 10;
+
+/// The clients of one function instance, built once per cold start.
+pub struct Clients {
+    pub archives: archive::Archives,
+    pub bucket: bucket::Bucket,
+    pub manifests: bucket::Manifests,
+    pub ledger: ledger::Ledger,
+    pub cdn: cdn::Cdn,
+}
+
+/// Loads the SDK's configuration from the environment: region, credentials, `AWS_ENDPOINT_URL` and the rest.
+pub async fn load() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest()).load().await
+}
+
+impl Clients {
+    pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
+        let retries = sdk
+            .retry_config()
+            .cloned()
+            .unwrap_or_else(RetryConfig::standard);
+        let retries = retries.with_max_attempts(MAX_ATTEMPTS);
+        // The SDK sets no limit on an answer that never comes.
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(3))
+            .read_timeout(Duration::from_secs(30))
+            .build();
+        let sdk = sdk
+            .clone()
+            .into_builder()
+            .retry_config(retries)
+            .timeout_config(timeouts)
+            .build();
+        let s3 = aws_sdk_s3::Client::from_conf(
+            aws_sdk_s3::config::Builder::from(&sdk)
+                .force_path_style(config.s3_force_path_style)
+                .build(),
+        );
+        Self {
+            archives: archive::Archives::new(s3.clone(), config),
+            bucket: bucket::Bucket::new(s3.clone(), config),
+            manifests: bucket::Manifests::new(s3, config),
+            ledger: ledger::Ledger::new(aws_sdk_dynamodb::Client::new(&sdk), config),
+            cdn: cdn::Cdn::new(aws_sdk_cloudfront::Client::new(&sdk), config),
+        }
+    }
+}
+
+/// Says what was tried and what came back; the SDK has already retried what is worth it.
+fn failed<E, R>(what: impl Into<String>, error: SdkError<E, R>) -> Error
+where
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let reason = match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => DisplayErrorContext(&error).to_string(),
+    };
+    Error::Aws {
+        what: what.into(),
+        reason,
+        source: Some(Box::new(error)),
+    }
+}
+
+/// The HTTP status of the service's answer, if there was one.
+fn status<E>(error: &SdkError<E, aws_sdk_s3::config::http::HttpResponse>) -> Option<u16> {
+    error
+        .raw_response()
+        .map(|response| response.status().as_u16())
+}

@@ -1,0 +1,348 @@
+//! Reads an archive in the staging bucket over ranged GETs, always of exactly the event's version.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::{Buf, Bytes, BytesMut};
+use chrono::DateTime;
+
+use super::{failed, status};
+use crate::archive::{ArchiveIndex, Entry, Inflater, Limits, Parsed, Progress};
+use crate::config::Config;
+use crate::error::Error;
+use crate::event::Upload;
+
+/// The first read: room for the end record with its comment, and for the directory of some 2,000 entries.
+const TAIL_BYTES: u64 = 256 << 10;
+
+/// How often a body that breaks off is asked for again; the SDK retries only until the headers have come.
+const BODY_ATTEMPTS: usize = 4;
+
+/// Where the archives are.
+#[derive(Clone)]
+pub struct Archives {
+    s3: aws_sdk_s3::Client,
+    owner: Option<String>,
+}
+
+impl Archives {
+    pub fn new(s3: aws_sdk_s3::Client, config: &Config) -> Self {
+        Self {
+            s3,
+            owner: config.account_id.clone(),
+        }
+    }
+
+    /// Completes a hand-written event with what S3 knows of the object.
+    ///
+    /// # Errors
+    /// `ArchiveGone` when there is no such object.
+    pub async fn identify(&self, upload: &Upload) -> Result<Upload, Error> {
+        if upload.uploaded_at.is_some() {
+            return Ok(upload.clone());
+        }
+        let head = self
+            .s3
+            .head_object()
+            .bucket(&upload.bucket)
+            .key(&upload.key)
+            .set_version_id(upload.version_id.clone())
+            .set_expected_bucket_owner(self.owner.clone())
+            .send()
+            .await
+            .map_err(|error| gone_or_failed(upload, error))?;
+        let modified = head
+            .last_modified()
+            .and_then(|at| DateTime::from_timestamp(at.secs(), at.subsec_nanos()));
+        Ok(Upload {
+            version_id: upload.version_id.clone().or(head.version_id),
+            etag: upload
+                .etag
+                .clone()
+                .or(head.e_tag.map(|etag| unquoted(&etag))),
+            uploaded_at: modified,
+            ..upload.clone()
+        })
+    }
+
+    /// Opens the archive of an identified upload.
+    pub fn open(&self, upload: &Upload) -> Archive {
+        Archive {
+            s3: self.s3.clone(),
+            owner: self.owner.clone(),
+            upload: upload.clone(),
+            bytes_read: AtomicU64::new(0),
+        }
+    }
+}
+
+/// One archive, open for reading.
+pub struct Archive {
+    s3: aws_sdk_s3::Client,
+    owner: Option<String>,
+    upload: Upload,
+    bytes_read: AtomicU64,
+}
+
+impl Archive {
+    /// How many bytes of it have been read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Reads and judges the central directory: one GET for most archives, two for large directories.
+    ///
+    /// # Errors
+    /// `ArchiveRejected` for what the parser refuses, `ArchiveGone` when the version no longer exists.
+    pub async fn index(&self, root: &str, limits: &Limits) -> Result<ArchiveIndex, Error> {
+        let (mut start, mut tail, size) = match self.get(format!("bytes=-{TAIL_BYTES}")).await {
+            Ok(body) => body.last(TAIL_BYTES),
+            // S3 has no range of an empty object to give.
+            Err(Failure::Unsatisfiable) => (0, Bytes::new(), 0),
+            Err(Failure::Error(error)) => return Err(error),
+        };
+        loop {
+            match ArchiveIndex::parse(size, &tail, root, limits)? {
+                Parsed::Index(index) => return Ok(index),
+                Parsed::NeedsFrom(from) if from < start => {
+                    let mut joined = BytesMut::from(self.read(from..start).await?);
+                    joined.extend_from_slice(&tail);
+                    (start, tail) = (from, joined.freeze());
+                }
+                Parsed::NeedsFrom(from) => {
+                    let reason =
+                        format!("its directory is said to begin at {from}, which was read already");
+                    return Err(Error::ArchiveRejected(reason));
+                }
+            }
+        }
+    }
+
+    /// Reads `range` (offsets in the archive, end excluded).
+    ///
+    /// # Errors
+    /// `ArchiveGone` when the version no longer exists, `Aws` for everything else.
+    pub async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let header = format!("bytes={}-{}", range.start, range.end - 1);
+        match self.get(header).await {
+            Ok(body) => body.within(&range).ok_or_else(|| self.short(&range)),
+            Err(Failure::Unsatisfiable) => Err(self.short(&range)),
+            Err(Failure::Error(error)) => Err(error),
+        }
+    }
+
+    fn short(&self, range: &Range<u64>) -> Error {
+        Error::Aws {
+            what: format!(
+                "reading bytes {}-{} of {}",
+                range.start, range.end, self.upload.key
+            ),
+            reason: "the answer is shorter than the range".to_owned(),
+            source: None,
+        }
+    }
+
+    async fn get(&self, range: String) -> Result<Body, Failure> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let answer = self.request(&range).await?;
+            let place = answer.content_range().and_then(parse_content_range);
+            match collect(answer.body, &self.bytes_read).await {
+                Ok(bytes) => {
+                    return Ok(Body {
+                        start: place.map(|(start, _)| start),
+                        size: place.map(|(_, size)| size),
+                        bytes,
+                    });
+                }
+                Err(reason) if attempts == BODY_ATTEMPTS => {
+                    let what = format!("reading {range} of {}", self.upload.key);
+                    return Err(Failure::Error(Error::Aws {
+                        what,
+                        reason,
+                        source: None,
+                    }));
+                }
+                Err(reason) => {
+                    tracing::warn!(%range, %reason, "the archive's answer broke off; asking again")
+                }
+            }
+        }
+    }
+
+    async fn request(&self, range: &str) -> Result<GetObjectOutput, Failure> {
+        let Upload {
+            bucket,
+            key,
+            version_id,
+            etag,
+            ..
+        } = &self.upload;
+        let request = self.s3.get_object().bucket(bucket).key(key).range(range);
+        let request = match version_id {
+            Some(version) => request.version_id(version),
+            // Without versions, the ETag is what tells this upload from the next one under its key.
+            None => request.set_if_match(etag.as_ref().map(|etag| format!("\"{etag}\""))),
+        };
+        let answer = request
+            .set_expected_bucket_owner(self.owner.clone())
+            .send()
+            .await;
+        answer.map_err(|error| match status(&error) {
+            Some(416) => Failure::Unsatisfiable,
+            _ => Failure::Error(gone_or_failed(&self.upload, error)),
+        })
+    }
+}
+
+enum Failure {
+    /// The object has no such bytes.
+    Unsatisfiable,
+    Error(Error),
+}
+
+/// A body and its place in the object. A server may ignore the range and send everything (RFC 9110,
+/// section 14.2): then there is no Content-Range, and the body is the whole object.
+struct Body {
+    start: Option<u64>,
+    size: Option<u64>,
+    bytes: Bytes,
+}
+
+impl Body {
+    /// The last `count` bytes: their offset, the bytes, and the object's size.
+    fn last(self, count: u64) -> (u64, Bytes, u64) {
+        let size = self.size.unwrap_or(self.bytes.len() as u64);
+        let start = self.start.unwrap_or_default();
+        let excess = (self.bytes.len() as u64).saturating_sub(count);
+        (start + excess, self.bytes.slice(excess as usize..), size)
+    }
+
+    fn within(self, range: &Range<u64>) -> Option<Bytes> {
+        let from = range.start.checked_sub(self.start.unwrap_or_default())? as usize;
+        let to = from + (range.end - range.start) as usize;
+        (to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
+    }
+}
+
+/// Reads `bytes 0-99/1234` as (0, 1234).
+fn parse_content_range(header: &str) -> Option<(u64, u64)> {
+    let (range, size) = header.strip_prefix("bytes ")?.split_once('/')?;
+    Some((range.split_once('-')?.0.parse().ok()?, size.parse().ok()?))
+}
+
+async fn collect(mut body: ByteStream, counter: &AtomicU64) -> Result<Bytes, String> {
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| error.to_string())?;
+        counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+fn gone_or_failed<E>(
+    upload: &Upload,
+    error: SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
+) -> Error
+where
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    let reason = match status(&error) {
+        Some(404) => {
+            "it is not in the bucket (never was, was deleted, or its version expired): build and upload it again"
+        }
+        Some(405) => "its version is a delete marker: build and upload it again",
+        Some(412) => {
+            "its key was overwritten since, and the bucket keeps no versions: send the newer upload's event, or turn versioning on"
+        }
+        _ => {
+            return failed(
+                format!("reading s3://{}/{}", upload.bucket, upload.key),
+                error,
+            );
+        }
+    };
+    Error::ArchiveGone {
+        bucket: upload.bucket.clone(),
+        key: upload.key.clone(),
+        version_id: upload.version_id.clone(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn unquoted(etag: &str) -> String {
+    etag.trim_matches('"').to_owned()
+}
+
+/// Reads one large entry piece by piece, inflated and checked, in memory that does not depend on its size.
+pub struct EntryReader<'a> {
+    archive: &'a Archive,
+    inflater: Inflater,
+    /// The compressed bytes that are still to be read, as offsets in the archive.
+    left: Range<u64>,
+    /// Read and not inflated yet.
+    pending: Bytes,
+}
+
+impl<'a> EntryReader<'a> {
+    /// How much is read at a time.
+    pub const PIECE_BYTES: u64 = 4 << 20;
+
+    /// Reads the entry's first piece and checks its local header.
+    ///
+    /// # Errors
+    /// `ArchiveRejected` when the local header disagrees with the central directory.
+    pub async fn open(archive: &'a Archive, entry: &'a Entry) -> Result<Self, Error> {
+        let start = entry.header_offset;
+        let first_end = entry.end_offset.min(start + Self::PIECE_BYTES);
+        let piece = archive.read(start..first_end).await?;
+        let data = entry.data_range(&piece)?;
+        let end = start + data.end as u64;
+        let have = data.end.min(piece.len());
+        Ok(Self {
+            archive,
+            inflater: Inflater::new(entry),
+            left: (start + have as u64)..end,
+            pending: piece.slice(data.start.min(have)..have),
+        })
+    }
+
+    /// Fills `out` up to its capacity with inflated bytes; `false` says that the entry is at its end.
+    ///
+    /// # Errors
+    /// `ArchiveRejected` when the data is not what the directory says.
+    pub async fn fill(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
+        loop {
+            let mut input = &self.pending[..];
+            let progress = self.inflater.push(&mut input, out)?;
+            let taken = self.pending.len() - input.len();
+            self.pending.advance(taken);
+            match progress {
+                Progress::OutputFull => return Ok(true),
+                Progress::Done => return Ok(false),
+                Progress::NeedsInput if self.left.is_empty() => return Ok(false),
+                Progress::NeedsInput => {
+                    let end = self.left.end.min(self.left.start + Self::PIECE_BYTES);
+                    self.pending = self.archive.read(self.left.start..end).await?;
+                    self.left.start = end;
+                }
+            }
+        }
+    }
+
+    /// Checks length and CRC-32 at the end.
+    ///
+    /// # Errors
+    /// `ArchiveRejected` when they are not what the directory says.
+    pub fn finish(self) -> Result<(), Error> {
+        Ok(self.inflater.finish()?)
+    }
+}

@@ -1,0 +1,258 @@
+//! CloudFront: what a distribution does in front of the live bucket, and the sending of batches.
+
+use std::collections::HashMap;
+
+use aws_sdk_cloudfront::error::ProvideErrorMetadata;
+use aws_sdk_cloudfront::types::{DistributionConfig, InvalidationBatch, Paths};
+use tokio::sync::Mutex;
+
+use super::failed;
+use crate::config::{self, Config};
+use crate::error::Error;
+use crate::invalidation::{Batch, Distribution};
+
+/// CloudFront's own default (Developer Guide, "Controlling how long CloudFront caches errors").
+const DEFAULT_ERROR_CACHING_SECONDS: i64 = 10;
+
+/// The distributions in front of the live bucket.
+pub struct Cdn {
+    client: aws_sdk_cloudfront::Client,
+    configured: Vec<config::DistributionConfig>,
+    bucket: String,
+    /// What was discovered lives as long as the function instance.
+    discovered: Mutex<HashMap<String, Distribution>>,
+}
+
+/// What CloudFront made of a batch.
+#[derive(Debug)]
+pub enum Sent {
+    /// Accepted now, under this id.
+    Accepted(String),
+    /// Accepted by an earlier attempt whose answer was lost.
+    AcceptedBefore,
+    /// Too many invalidations are in progress: offer it again later.
+    QuotaFull(String),
+    /// The distribution does not exist any more.
+    NoSuchDistribution,
+}
+
+impl Cdn {
+    pub fn new(client: aws_sdk_cloudfront::Client, config: &Config) -> Self {
+        Self {
+            client,
+            configured: config.distributions.clone(),
+            bucket: config.live_bucket.clone(),
+            discovered: Mutex::default(),
+        }
+    }
+
+    /// The site's distributions, each read once per function instance.
+    ///
+    /// # Errors
+    /// `WrongDistribution` when one has no origin that is the live bucket, since invalidating a wrong
+    /// distribution succeeds silently; `Aws`.
+    pub async fn discover(&self) -> Result<Vec<Distribution>, Error> {
+        let mut discovered = self.discovered.lock().await;
+        for distribution in &self.configured {
+            if !discovered.contains_key(&distribution.id) {
+                discovered.insert(distribution.id.clone(), self.read(distribution).await?);
+            }
+        }
+        Ok(self
+            .configured
+            .iter()
+            .filter_map(|distribution| discovered.get(&distribution.id).cloned())
+            .collect())
+    }
+
+    async fn read(&self, distribution: &config::DistributionConfig) -> Result<Distribution, Error> {
+        let id = &distribution.id;
+        if let Some(path) = &distribution.origin_path {
+            return Ok(Distribution {
+                id: id.clone(),
+                origin_paths: vec![path.clone()],
+                default_root_object: None,
+                caches_errors: false,
+            });
+        }
+        let answer = self.client.get_distribution().id(id).send().await;
+        let answer = answer.map_err(|error| failed(format!("reading distribution {id}"), error))?;
+        let config = answer
+            .distribution
+            .and_then(|distribution| distribution.distribution_config);
+        config
+            .and_then(|config| describe(id, &config, &self.bucket))
+            .ok_or_else(|| Error::WrongDistribution {
+                id: id.clone(),
+                bucket: self.bucket.clone(),
+            })
+    }
+
+    /// Offers a batch to CloudFront.
+    ///
+    /// # Errors
+    /// `Aws`, after the SDK's retries.
+    pub async fn send(&self, batch: &Batch) -> Result<Sent, Error> {
+        let what = || {
+            format!(
+                "invalidating {} items on {}",
+                batch.items.len(),
+                batch.distribution
+            )
+        };
+        let malformed = |error: aws_sdk_cloudfront::error::BuildError| Error::Aws {
+            what: what(),
+            reason: error.to_string(),
+            source: None,
+        };
+        let paths = Paths::builder()
+            .quantity(i32::try_from(batch.items.len()).unwrap_or(i32::MAX))
+            .set_items(Some(batch.items.clone()))
+            .build()
+            .map_err(malformed)?;
+        let body = InvalidationBatch::builder()
+            .caller_reference(&batch.reference)
+            .paths(paths);
+        let body = body.build().map_err(malformed)?;
+        let request = self
+            .client
+            .create_invalidation()
+            .distribution_id(&batch.distribution);
+        match request.invalidation_batch(body).send().await {
+            Ok(answer) => Ok(Sent::Accepted(
+                answer.invalidation.map(|it| it.id).unwrap_or_default(),
+            )),
+            Err(error) => match error.code() {
+                Some("TooManyInvalidationsInProgress") => Ok(Sent::QuotaFull(
+                    error.message().unwrap_or_default().to_owned(),
+                )),
+                Some("NoSuchDistribution") => Ok(Sent::NoSuchDistribution),
+                code if is_known_reference(code, error.message()) => Ok(Sent::AcceptedBefore),
+                _ => Err(failed(what(), error)),
+            },
+        }
+    }
+}
+
+/// Whether the answer says that the reference was used before. A reference is made from its items, so it was
+/// this very batch. The documentation names the first spelling, the service was seen to use the second
+/// (aws/aws-cdk#3878).
+fn is_known_reference(code: Option<&str>, message: Option<&str>) -> bool {
+    match code {
+        Some("InvalidationBatchAlreadyExists") => true,
+        Some("InvalidArgument") => {
+            message.is_some_and(|message| message.to_ascii_lowercase().contains("caller reference"))
+        }
+        _ => false,
+    }
+}
+
+/// What a distribution does with the bucket; `None` when none of its origins is the bucket.
+fn describe(id: &str, config: &DistributionConfig, bucket: &str) -> Option<Distribution> {
+    let origins = config
+        .origins()
+        .map(|origins| origins.items())
+        .unwrap_or_default();
+    let mut origin_paths: Vec<String> = origins
+        .iter()
+        .filter(|origin| is_bucket_domain(origin.domain_name(), bucket))
+        .map(|origin| {
+            origin
+                .origin_path()
+                .unwrap_or_default()
+                .trim_end_matches('/')
+                .to_owned()
+        })
+        .collect();
+    origin_paths.sort();
+    origin_paths.dedup();
+    let errors = config
+        .custom_error_responses()
+        .map(|errors| errors.items())
+        .unwrap_or_default();
+    let caching_seconds = |ttl: Option<i64>| ttl.unwrap_or(DEFAULT_ERROR_CACHING_SECONDS);
+    (!origin_paths.is_empty()).then(|| Distribution {
+        id: id.to_owned(),
+        origin_paths,
+        default_root_object: config
+            .default_root_object()
+            .map(|object| object.trim_start_matches('/').to_owned())
+            .filter(|object| !object.is_empty()),
+        caches_errors: errors.iter().any(|error| {
+            caching_seconds(error.error_caching_min_ttl()) > DEFAULT_ERROR_CACHING_SECONDS
+        }),
+    })
+}
+
+/// Whether an origin's domain is the bucket, in any of S3's spellings: `<bucket>.s3.amazonaws.com`, regional,
+/// dualstack, website endpoint with dash or dot, accelerate.
+fn is_bucket_domain(domain: &str, bucket: &str) -> bool {
+    let domain = domain.to_ascii_lowercase();
+    let Some(rest) = domain
+        .strip_prefix(bucket)
+        .and_then(|rest| rest.strip_prefix('.'))
+    else {
+        return false;
+    };
+    let Some(service) = rest
+        .strip_suffix(".amazonaws.com")
+        .or_else(|| rest.strip_suffix(".amazonaws.com.cn"))
+    else {
+        return false;
+    };
+    let first = service.split('.').next().unwrap_or_default();
+    // `s3-eu-west-1` is the old regional spelling, `s3-website-eu-west-1` the old website endpoint.
+    first == "s3" || first.starts_with("s3-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_the_bucket_is_recognised() {
+        for domain in [
+            "site.s3.amazonaws.com",
+            "site.s3.eu-west-1.amazonaws.com",
+            "site.s3-eu-west-1.amazonaws.com",
+            "site.s3.dualstack.eu-west-1.amazonaws.com",
+            "site.s3-website-us-east-1.amazonaws.com",
+            "site.s3-website.eu-central-1.amazonaws.com",
+            "site.s3-accelerate.amazonaws.com",
+            "site.s3-accelerate.dualstack.amazonaws.com",
+            "site.s3.cn-north-1.amazonaws.com.cn",
+            "Site.S3.amazonaws.com",
+        ] {
+            assert!(is_bucket_domain(domain, "site"), "{domain}");
+        }
+    }
+
+    #[test]
+    fn another_bucket_or_server_is_not_the_bucket() {
+        for domain in [
+            "sites.s3.amazonaws.com",
+            "my.site.s3.amazonaws.com",
+            "site.example.com",
+            "site.s3.amazonaws.com.example.com",
+            "site.execute-api.eu-west-1.amazonaws.com",
+            "sites3.amazonaws.com",
+        ] {
+            assert!(!is_bucket_domain(domain, "site"), "{domain}");
+        }
+    }
+
+    #[test]
+    fn a_known_reference_is_told_from_a_malformed_path() {
+        let used = "Your request contains a caller reference that was used for a previous invalidation batch \
+                    for the same distribution.";
+        assert!(is_known_reference(Some("InvalidArgument"), Some(used)));
+        assert!(is_known_reference(
+            Some("InvalidationBatchAlreadyExists"),
+            None
+        ));
+        assert!(!is_known_reference(
+            Some("InvalidArgument"),
+            Some("Your request contains one or more invalid invalidation paths.")
+        ));
+    }
+}

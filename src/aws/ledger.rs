@@ -1,0 +1,398 @@
+//! The ledger: one DynamoDB table that holds heads, deployment records and owed batches.
+//!
+//! Every change of a site's state goes through [`Ledger::commit`], one transaction that is conditional on
+//! the head being the one that was read: whoever has lost the lease cannot write.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::failed;
+use crate::config::Config;
+use crate::deployment::{DeploymentId, Head, Record, Run, Status};
+use crate::error::Error;
+use crate::invalidation::Batch;
+
+type Item = HashMap<String, AttributeValue>;
+
+/// A transaction takes at most 100 items (DynamoDB, TransactWriteItems) and 4 MB; a batch is up to 256 KiB.
+const OWED_PER_COMMIT: usize = 12;
+
+/// How often a transaction is tried again that collided with another one on the same items.
+const COLLISIONS: u32 = 8;
+
+/// One site's part of the table.
+pub struct Ledger {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+    site: String,
+}
+
+/// An invalidation that is recorded and not yet accepted by CloudFront.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Owed {
+    pub reference: String,
+    pub distribution: String,
+    pub items: Vec<String>,
+    /// To be offered after the deletes of its run.
+    pub after_deletes: bool,
+    /// The run whose writes it covers.
+    pub deployment: DeploymentId,
+    pub run: u64,
+    /// Set before CloudFront is first asked: from then on it covers no write that is still to come.
+    pub offered: bool,
+}
+
+impl Owed {
+    pub fn new(batch: Batch, run: &Run) -> Self {
+        Self {
+            reference: batch.reference,
+            distribution: batch.distribution,
+            items: batch.items,
+            after_deletes: batch.after_deletes,
+            deployment: run.deployment.clone(),
+            run: run.number,
+            offered: false,
+        }
+    }
+
+    pub fn batch(&self) -> Batch {
+        Batch {
+            reference: self.reference.clone(),
+            distribution: self.distribution.clone(),
+            items: self.items.clone(),
+            after_deletes: self.after_deletes,
+        }
+    }
+}
+
+/// Whether a conditional write took place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Commit {
+    Done,
+    /// Someone else has changed the head since it was read.
+    Lost,
+}
+
+impl Ledger {
+    pub fn new(client: aws_sdk_dynamodb::Client, config: &Config) -> Self {
+        Self {
+            client,
+            table: config.table_name.clone(),
+            site: config.site.clone(),
+        }
+    }
+
+    /// Reads the site's head; one that does not exist yet is the default.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn head(&self) -> Result<Head, Error> {
+        Ok(self.get("head").await?.unwrap_or_default())
+    }
+
+    /// Reads a deployment's record.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn record(&self, id: &DeploymentId) -> Result<Option<Record>, Error> {
+        self.get(&record_name(id)).await
+    }
+
+    /// Reads all batches that are owed, oldest deployment first.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn owed(&self) -> Result<Vec<Owed>, Error> {
+        self.query("owed#", |_: &Owed| true, None).await
+    }
+
+    /// The newest finished deployment that was uploaded before `live`.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn previous(&self, live: &DeploymentId) -> Result<Option<Record>, Error> {
+        let name = record_name(live);
+        let is_before = |record: &Record| {
+            record.status == Status::Finished && record_name(&record.deployment) < name
+        };
+        Ok(self.query("deployment#", is_before, Some(1)).await?.pop())
+    }
+
+    /// The deployment whose last run was started by this very request, if any.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn started_by(&self, request: &str) -> Result<Option<Record>, Error> {
+        Ok(self
+            .query(
+                "deployment#",
+                |record: &Record| record.request == request,
+                Some(1),
+            )
+            .await?
+            .pop())
+    }
+
+    /// Moves the site from `before` to `after`, with the record and new owed batches, all or nothing.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn commit(
+        &self,
+        before: &Head,
+        after: &Head,
+        record: &Record,
+        owed: &[Owed],
+    ) -> Result<Commit, Error> {
+        // Batches that do not fit one transaction go ahead of it; they are owed as soon as they are there.
+        let (ahead, last) = owed.split_at(owed.len().saturating_sub(OWED_PER_COMMIT));
+        for batch in ahead {
+            let put = self
+                .client
+                .put_item()
+                .table_name(&self.table)
+                .set_item(Some(self.owed_item(batch)?));
+            put.send()
+                .await
+                .map_err(|error| failed("recording an owed invalidation", error))?;
+        }
+        let head_put = self.item("head", after)?;
+        let condition = if before.version == 0 {
+            "attribute_not_exists(#item)"
+        } else {
+            "#version = :version"
+        };
+        let mut put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(head_put))
+            .condition_expression(condition);
+        if before.version == 0 {
+            put = put.expression_attribute_names("#item", "item");
+        } else {
+            put = put
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(
+                    ":version",
+                    AttributeValue::N(before.version.to_string()),
+                );
+        }
+        let mut writes = vec![put];
+        let record_item = self.item(&record_name(&record.deployment), record)?;
+        writes.push(
+            Put::builder()
+                .table_name(&self.table)
+                .set_item(Some(record_item)),
+        );
+        for batch in last {
+            writes.push(
+                Put::builder()
+                    .table_name(&self.table)
+                    .set_item(Some(self.owed_item(batch)?)),
+            );
+        }
+        let writes = writes
+            .into_iter()
+            .map(|put| Ok(TransactWriteItem::builder().put(put.build()?).build()))
+            .collect::<Result<Vec<_>, aws_sdk_dynamodb::error::BuildError>>()
+            .map_err(|error| malformed(&error))?;
+        let mut collisions = 0;
+        loop {
+            let request = self
+                .client
+                .transact_write_items()
+                .set_transact_items(Some(writes.clone()));
+            let Err(error) = request.send().await else {
+                return Ok(Commit::Done);
+            };
+            if error.code() != Some("TransactionCanceledException") {
+                return Err(failed("writing to the ledger", error));
+            }
+            // The answer to a first attempt may have been lost, so that the second met its own write.
+            let now = self.head().await?;
+            if now == *after {
+                return Ok(Commit::Done);
+            }
+            if now.version != before.version {
+                return Ok(Commit::Lost);
+            }
+            // The head is as it was: the transaction collided with another one in flight.
+            collisions += 1;
+            if collisions > COLLISIONS {
+                return Err(failed("writing to the ledger", error));
+            }
+            tokio::time::sleep(Duration::from_millis(
+                fastrand::u64(10..50) << collisions.min(5),
+            ))
+            .await;
+        }
+    }
+
+    /// Writes the record of a deployment that does not touch the head, unless another run has changed it.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn note(&self, before: Option<&Record>, record: &Record) -> Result<Commit, Error> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(self.item(&record_name(&record.deployment), record)?));
+        let put = match before {
+            None => put
+                .condition_expression("attribute_not_exists(#item)")
+                .expression_attribute_names("#item", "item"),
+            Some(before) => put
+                .condition_expression("#run = :run AND #status = :status")
+                .expression_attribute_names("#run", "run")
+                .expression_attribute_names("#status", "status")
+                .expression_attribute_values(":run", AttributeValue::N(before.run.to_string()))
+                .expression_attribute_values(":status", to_attribute(&before.status)?),
+        };
+        match put.send().await {
+            Ok(_) => Ok(Commit::Done),
+            Err(error) if error.code() == Some("ConditionalCheckFailedException") => {
+                let now = self.record(&record.deployment).await?;
+                Ok(if now.as_ref() == Some(record) {
+                    Commit::Done
+                } else {
+                    Commit::Lost
+                })
+            }
+            Err(error) => Err(failed("writing to the ledger", error)),
+        }
+    }
+
+    /// Marks a batch before it is first offered to CloudFront.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn mark_offered(&self, owed: &Owed) -> Result<(), Error> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.key(&owed_name(&owed.reference))))
+            .update_expression("SET #offered = :offered")
+            // A batch that is gone was accepted; it must not come back as a stump.
+            .condition_expression("attribute_exists(#item)")
+            .expression_attribute_names("#offered", "offered")
+            .expression_attribute_names("#item", "item")
+            .expression_attribute_values(":offered", AttributeValue::Bool(true));
+        match update.send().await {
+            Err(error) if error.code() != Some("ConditionalCheckFailedException") => {
+                Err(failed("marking an owed invalidation", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets a batch that CloudFront has accepted.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn settle(&self, owed: &Owed) -> Result<(), Error> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(self.key(&owed_name(&owed.reference))));
+        delete
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| failed("settling an owed invalidation", error))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(self.key(name)))
+            .consistent_read(true);
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| failed("reading the ledger", error))?;
+        answer.item.map(from_item).transpose()
+    }
+
+    /// Reads the items whose name begins so, newest first when `most` is given.
+    async fn query<T: DeserializeOwned>(
+        &self,
+        begins: &str,
+        wanted: impl Fn(&T) -> bool,
+        most: Option<usize>,
+    ) -> Result<Vec<T>, Error> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#site = :site AND begins_with(#item, :begins)")
+            .expression_attribute_names("#site", "site")
+            .expression_attribute_names("#item", "item")
+            .expression_attribute_values(":site", AttributeValue::S(self.site.clone()))
+            .expression_attribute_values(":begins", AttributeValue::S(begins.to_owned()))
+            .scan_index_forward(most.is_none())
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut found = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| failed("reading the ledger", error))?;
+            found.extend(Some(from_item(item)?).filter(&wanted));
+            if most.is_some_and(|most| found.len() >= most) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn owed_item(&self, owed: &Owed) -> Result<Item, Error> {
+        self.item(&owed_name(&owed.reference), owed)
+    }
+
+    fn item(&self, name: &str, value: &impl Serialize) -> Result<Item, Error> {
+        let mut item: Item = serde_dynamo::to_item(value).map_err(|error| malformed(&error))?;
+        item.extend(self.key(name));
+        Ok(item)
+    }
+
+    fn key(&self, name: &str) -> Item {
+        HashMap::from([
+            ("site".to_owned(), AttributeValue::S(self.site.clone())),
+            ("item".to_owned(), AttributeValue::S(name.to_owned())),
+        ])
+    }
+}
+
+fn record_name(id: &DeploymentId) -> String {
+    format!("deployment#{id}")
+}
+
+fn owed_name(reference: &str) -> String {
+    format!("owed#{reference}")
+}
+
+fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
+    serde_dynamo::from_item(item).map_err(|error| malformed(&error))
+}
+
+fn to_attribute(value: &impl Serialize) -> Result<AttributeValue, Error> {
+    serde_dynamo::to_attribute_value(value).map_err(|error| malformed(&error))
+}
+
+fn malformed(error: &dyn std::error::Error) -> Error {
+    Error::Aws {
+        what: "reading or writing a ledger item".to_owned(),
+        reason: format!("{error}; was the item edited by hand, or written by a newer release?"),
+        source: None,
+    }
+}

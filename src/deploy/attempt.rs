@@ -1,0 +1,453 @@
+//! One invocation's attempt at one upload: who it is, whether it may, and what it finds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::{Invocation, Site};
+use crate::archive::{ArchiveIndex, Limits};
+use crate::aws::archive::Archive;
+use crate::aws::ledger::Commit;
+use crate::aws::transfer::Transfer;
+use crate::deployment::{
+    Decision, DeploymentId, Head, LEASE_GRACE, Record, Request, Status, decide,
+};
+use crate::error::Error;
+use crate::event::{Options, Upload};
+use crate::invalidation::{self, Distribution, Invalidation, Stale};
+use crate::manifest::Manifest;
+use crate::plan::{self, Listing, Observed, Plan, Rules};
+use crate::report::{ArchiveName, Outcome, Planned, PlannedItems, Progress, Report};
+
+/// How many objects are asked for at once.
+const QUESTIONS_AT_ONCE: usize = 64;
+
+/// CloudFront has room for 15 wildcards in progress; the rest is left to the site's owner.
+const MAX_WILDCARDS: usize = 10;
+
+/// S3's longest key in bytes (S3 user guide, "Object key naming").
+const MAX_KEY_BYTES: usize = 1_024;
+
+/// One upload, in one invocation.
+pub struct Attempt<'a> {
+    pub site: &'a Site,
+    pub invocation: &'a Invocation<'a>,
+    pub id: DeploymentId,
+    upload: Upload,
+    uploaded_at: DateTime<Utc>,
+    options: Options,
+    started_at: DateTime<Utc>,
+}
+
+/// The outcome of the decision table.
+pub enum Claimed {
+    Yes(Box<Claim>),
+    /// There is nothing to do; the number is the deployment's last run, or 0.
+    No(Outcome, u64),
+}
+
+/// A site claimed for a run, and the archive that it will bring live.
+pub struct Claim {
+    pub archive: Archive,
+    pub index: ArchiveIndex,
+    pub before: Head,
+    pub head: Head,
+    pub record: Record,
+}
+
+/// Everything a plan is made from, besides the archive.
+pub struct Situation {
+    pub listing: Listing,
+    pub manifest: Manifest,
+    pub distributions: Vec<Distribution>,
+    pub observed: BTreeMap<String, Observed>,
+}
+
+impl<'a> Attempt<'a> {
+    /// Completes the upload where its event was written by hand.
+    ///
+    /// # Errors
+    /// `ArchiveGone`, `Aws`.
+    pub async fn new(
+        site: &'a Site,
+        upload: &Upload,
+        options: Options,
+        invocation: &'a Invocation<'a>,
+    ) -> Result<Self, Error> {
+        let started_at = invocation.now();
+        let upload = site.clients.archives.identify(upload).await?;
+        // What S3 gives no date cannot be ordered, and is taken as new.
+        let uploaded_at = upload.uploaded_at.unwrap_or(started_at);
+        let id = DeploymentId::of(&upload, uploaded_at);
+        Ok(Self {
+            site,
+            invocation,
+            id,
+            upload,
+            uploaded_at,
+            options,
+            started_at,
+        })
+    }
+
+    pub fn progress(&self) -> &Progress {
+        self.invocation.progress
+    }
+
+    /// Decides, waits where another deployment is at work, and takes the lease. The archive's index is judged
+    /// first, so that a refused archive never touches the head.
+    ///
+    /// # Errors
+    /// `ArchiveRejected`, which is recorded; `ArchiveGone`; `Busy`; `Aws`.
+    pub async fn claim(&self) -> Result<Claimed, Error> {
+        let ledger = &self.site.clients.ledger;
+        let mut opened = None;
+        loop {
+            // In this order: a record newer than the head makes the commit fail, and the other way round
+            // the commit could act on an outdated record.
+            let head = ledger.head().await?;
+            let record = ledger.record(&self.id).await?;
+            let decision = decide(&head, record.as_ref(), &self.request());
+            let last_run = record.as_ref().map_or(0, |record| record.run);
+            match decision {
+                Decision::Rejected(reason) => return Err(Error::ArchiveRejected(reason)),
+                Decision::InProgress => return Ok(Claimed::No(Outcome::InProgress, last_run)),
+                Decision::Duplicate => return Ok(Claimed::No(Outcome::Duplicate, last_run)),
+                Decision::Superseded => {
+                    let superseded = Record {
+                        status: Status::Superseded,
+                        ..self.record(record.as_ref())
+                    };
+                    if ledger.note(record.as_ref(), &superseded).await? == Commit::Done {
+                        return Ok(Claimed::No(Outcome::Superseded, last_run));
+                    }
+                    continue;
+                }
+                Decision::Run { .. } | Decision::Resume | Decision::Wait => {}
+            }
+            if opened.is_none() {
+                opened = Some(self.open(record.as_ref()).await?);
+            }
+            let next = match decision {
+                Decision::Run { rollback } => Record {
+                    status: Status::Running,
+                    run: head.sequence + 1,
+                    rollback,
+                    request: self.invocation.request_id.to_owned(),
+                    batches: 0,
+                    ..self.record(record.as_ref())
+                },
+                Decision::Resume => self.record(record.as_ref()),
+                _ => {
+                    self.wait(&head).await?;
+                    continue;
+                }
+            };
+            let until = self.invocation.deadline + LEASE_GRACE;
+            let claimed = head.claimed(&self.request(), next.run, until);
+            if ledger.commit(&head, &claimed, &next, &[]).await? == Commit::Done
+                && let Some((archive, index)) = opened.take()
+            {
+                tracing::info!(run = next.run, rollback = next.rollback, "claimed");
+                let claim = Claim {
+                    archive,
+                    index,
+                    before: head,
+                    head: claimed,
+                    record: next,
+                };
+                return Ok(Claimed::Yes(Box::new(claim)));
+            }
+        }
+    }
+
+    /// Opens the archive and judges its index; a refusal is remembered.
+    async fn open(&self, record: Option<&Record>) -> Result<(Archive, ArchiveIndex), Error> {
+        let archive = self.site.clients.archives.open(&self.upload);
+        let config = &self.site.config;
+        let limits = Limits {
+            max_entries: config.max_entries,
+            max_expanded_bytes: config.max_archive_bytes,
+            max_ratio: config.max_ratio,
+            max_name_bytes: MAX_KEY_BYTES.saturating_sub(config.live_prefix.len()),
+            ..Limits::default()
+        };
+        match archive.index(&config.archive_root, &limits).await {
+            Ok(index) => {
+                tracing::info!(
+                    entries = index.entries.len(),
+                    left_out = index.left_out,
+                    "archive read"
+                );
+                Ok((archive, index))
+            }
+            Err(Error::ArchiveRejected(reason)) => {
+                if !self.options.dry_run {
+                    let rejection = Some(reason.clone());
+                    let rejected = Record {
+                        status: Status::Rejected,
+                        rejection,
+                        ..self.record(record)
+                    };
+                    // Where another run has changed the record meanwhile, the next event finds the same.
+                    let _ = self.site.clients.ledger.note(record, &rejected).await?;
+                }
+                Err(Error::ArchiveRejected(reason))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn wait(&self, head: &Head) -> Result<(), Error> {
+        if self.invocation.is_late() {
+            let lease = head.lease.as_ref();
+            return Err(Error::Busy {
+                deployment: lease
+                    .map(|lease| lease.deployment.to_string())
+                    .unwrap_or_default(),
+                until: lease
+                    .map(|lease| lease.until.to_rfc3339())
+                    .unwrap_or_default(),
+            });
+        }
+        tracing::debug!("another deployment is at work; waiting");
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(700..1_300))).await;
+        Ok(())
+    }
+
+    /// Says what a run would do, and changes nothing, not even in the ledger.
+    ///
+    /// # Errors
+    /// Those that the run would meet before its first write.
+    pub async fn rehearse(&self) -> Result<Report, Error> {
+        let (archive, index) = self.open(None).await?;
+        let head = self.site.clients.ledger.head().await?;
+        let rules = self.rules();
+        let situation = self
+            .look(&archive, &index, head.manifest.as_deref(), &rules)
+            .await?;
+        let plan = self.plan(&index, &situation, &rules)?;
+        let mut report = self.report(Outcome::Planned, 0);
+        report.count(&plan);
+        report.bytes_read = archive.bytes_read();
+        report.warnings.extend(index.warnings.iter().cloned());
+        let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
+        let items = self.invalidations(&situation.distributions, &plan.stale());
+        report.plan = Some(Planned {
+            new: owned(plan.new_keys()),
+            changed: plan
+                .puts
+                .iter()
+                .filter(|put| put.replaces.is_some())
+                .map(|put| put.key.clone())
+                .collect(),
+            headers: plan.copies.iter().map(|copy| copy.key.clone()).collect(),
+            deleted: plan
+                .deletes
+                .iter()
+                .map(|delete| delete.key.clone())
+                .collect(),
+            items: items
+                .into_iter()
+                .map(|(distribution, invalidation)| PlannedItems {
+                    distribution_id: distribution.id.clone(),
+                    items: [invalidation.changed.paths, invalidation.deleted.paths].concat(),
+                })
+                .collect(),
+        });
+        Ok(report)
+    }
+
+    /// Reads what is live, side by side, and asks for the objects that listing and manifest do not settle.
+    ///
+    /// # Errors
+    /// `WrongDistribution`, `Aws`, and those of reading the archive.
+    pub async fn look(
+        &self,
+        archive: &Archive,
+        index: &ArchiveIndex,
+        manifest_key: Option<&str>,
+        rules: &Rules<'_>,
+    ) -> Result<Situation, Error> {
+        let clients = &self.site.clients;
+        let (listing, manifest, distributions) = tokio::try_join!(
+            clients.bucket.list(),
+            clients.manifests.load(manifest_key),
+            clients.cdn.discover(),
+        )?;
+        tracing::info!(objects = listing.len(), "live bucket listed");
+        let questions = plan::questions(index, &listing, &manifest, rules);
+        let inspected = stream::iter(&questions)
+            .map(async |(key, _)| Ok::<_, Error>((key.clone(), clients.bucket.inspect(key).await?)))
+            .buffer_unordered(QUESTIONS_AT_ONCE);
+        let mut observed: BTreeMap<String, Observed> = inspected
+            .try_filter_map(async |(key, found)| {
+                let found = found.map(|found| Observed {
+                    crc32: found.crc32,
+                    same_md5: None,
+                    headers: found.headers.digest(),
+                });
+                Ok(found.map(|found| (key, found)))
+            })
+            .try_collect()
+            .await?;
+        // Only what S3 has no CRC-32 of is compared by its MD5, for which the entry has to be read.
+        let unsettled = questions.into_iter().filter_map(|(key, entry)| {
+            let seen = observed.get(&key)?;
+            let md5 = listing.get(&key)?.md5()?.to_owned();
+            rules.needs_md5(seen).then_some((entry, key, md5))
+        });
+        let unsettled: Vec<_> = unsettled.collect();
+        if !unsettled.is_empty() {
+            let keys: Vec<String> = unsettled.iter().map(|(_, key, _)| key.clone()).collect();
+            let is_late = || self.invocation.is_late();
+            let config = &self.site.config;
+            let transfer = Transfer::new(
+                archive,
+                &clients.bucket,
+                rules,
+                self.progress(),
+                &is_late,
+                config.memory_mib,
+            );
+            let same = transfer.same_md5(unsettled).await?;
+            for key in keys {
+                let is_same = same.contains(&key);
+                observed
+                    .entry(key)
+                    .and_modify(|seen| seen.same_md5 = Some(is_same));
+            }
+        }
+        Ok(Situation {
+            listing,
+            manifest,
+            distributions,
+            observed,
+        })
+    }
+
+    /// Compares archive and bucket.
+    ///
+    /// # Errors
+    /// `LargeDelete`.
+    pub fn plan<'i>(
+        &self,
+        index: &'i ArchiveIndex,
+        found: &Situation,
+        rules: &Rules,
+    ) -> Result<Plan<'i>, Error> {
+        Plan::new(
+            index,
+            &found.listing,
+            &found.manifest,
+            &found.observed,
+            rules,
+        )
+        .map_err(|large| Error::LargeDelete {
+            deletes: large.deletes,
+            objects: large.objects,
+            percent: rules.max_delete_percent,
+        })
+    }
+
+    pub fn rules(&self) -> Rules<'a> {
+        let config = &self.site.config;
+        Rules {
+            live_prefix: &config.live_prefix,
+            cache_control: &config.cache_control,
+            compare: config.compare,
+            prune: config.prune,
+            max_delete_percent: config.max_delete_percent,
+            allow_large_delete: self.options.allow_large_delete,
+            retain_removed_days: config.retain_removed_days,
+            now: self.started_at.timestamp(),
+        }
+    }
+
+    /// What goes stale on each distribution.
+    pub fn invalidations<'d>(
+        &self,
+        distributions: &'d [Distribution],
+        stale: &plan::Stale,
+    ) -> Vec<(&'d Distribution, Invalidation)> {
+        let config = &self.site.config;
+        let options = invalidation::Options {
+            max_items: config.max_invalidation_paths,
+            max_wildcards: MAX_WILDCARDS,
+            clean_urls: config.clean_urls,
+            invalidate_new: config.invalidate_new,
+            query_strings: config.invalidate_query_strings,
+        };
+        let stale = Stale {
+            changed: &stale.changed,
+            new: &stale.new,
+            deleted: &stale.deleted,
+            kept: &stale.kept,
+        };
+        distributions
+            .iter()
+            .map(|distribution| {
+                (
+                    distribution,
+                    invalidation::invalidation(distribution, &stale, &options),
+                )
+            })
+            .collect()
+    }
+
+    /// A report without counts.
+    pub fn report(&self, outcome: Outcome, run: u64) -> Report {
+        let archive = ArchiveName {
+            bucket: self.upload.bucket.clone(),
+            key: self.upload.key.clone(),
+            version_id: self.upload.version_id.clone(),
+        };
+        let site = self.site.config.site.clone();
+        Report {
+            duration_ms: self.duration_ms(),
+            ..Report::new(self.id.clone(), run, site, outcome, archive)
+        }
+    }
+
+    pub fn duration_ms(&self) -> u64 {
+        u64::try_from((self.invocation.now() - self.started_at).num_milliseconds())
+            .unwrap_or_default()
+    }
+
+    fn request(&self) -> Request<'_> {
+        Request {
+            id: self.invocation.request_id,
+            deployment: &self.id,
+            uploaded_at: self.uploaded_at,
+            replay: self.options.replay,
+            now: self.invocation.now(),
+        }
+    }
+
+    /// The record as it was, or a fresh one.
+    fn record(&self, record: Option<&Record>) -> Record {
+        let expires_at =
+            self.invocation.now() + TimeDelta::days(i64::from(self.site.config.history_days));
+        Record {
+            expires_at: expires_at.timestamp(),
+            ..record.cloned().unwrap_or_else(|| Record {
+                deployment: self.id.clone(),
+                uploaded_at: self.uploaded_at,
+                status: Status::Running,
+                run: 0,
+                rollback: false,
+                request: self.invocation.request_id.to_owned(),
+                batches: 0,
+                rejection: None,
+                version_id: self.upload.version_id.clone(),
+                etag: self.upload.etag.clone(),
+                sequencer: self.upload.sequencer.clone(),
+                event: self.upload.event.to_string(),
+                answer: None,
+                expires_at: 0,
+            })
+        }
+    }
+}

@@ -1,0 +1,570 @@
+//! A run under way: what it holds, what it has done, and what is still owed.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::attempt::{Attempt, Situation};
+use crate::aws::archive::Archive;
+use crate::aws::bucket::DELETES_PER_CALL;
+use crate::aws::cdn::Sent;
+use crate::aws::ledger::{Commit, Owed};
+use crate::aws::transfer::Transfer;
+use crate::deployment::{Head, Record, Run, Status};
+use crate::error::Error;
+use crate::invalidation::{Distribution, batches, matches};
+use crate::manifest::{Manifest, Row};
+use crate::plan::{Delete, Plan, Rules, Stale, Writes};
+use crate::report::{Invalidated, Report};
+
+/// How often something is tried again that others disturb: written at the same time, or refused for one key.
+const ROUNDS: usize = 4;
+
+/// The longest pause between two offers of a batch while CloudFront's quota is full.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
+/// One run, from its claim to its end.
+pub struct Running<'a> {
+    attempt: &'a Attempt<'a>,
+    pub archive: &'a Archive,
+    /// The head that the claim was made from.
+    before: Head,
+    head: Head,
+    record: Record,
+    run: Run,
+    distributions: Vec<Distribution>,
+    /// What the bucket holds of ours, kept up to date with every write.
+    manifest: Manifest,
+    /// Whether the manifest differs from the one that the head points at.
+    is_manifest_new: bool,
+    /// Whether the live bucket may have been written to.
+    has_begun: bool,
+    owed: Vec<Owed>,
+    drift: usize,
+    written: usize,
+    bytes_written: u64,
+    to_write: usize,
+    invalidations: Vec<Invalidated>,
+}
+
+impl<'a> Running<'a> {
+    pub fn new(
+        attempt: &'a Attempt<'a>,
+        archive: &'a Archive,
+        before: Head,
+        head: Head,
+        record: Record,
+    ) -> Self {
+        Self {
+            attempt,
+            archive,
+            before,
+            head,
+            run: Run {
+                deployment: record.deployment.clone(),
+                number: record.run,
+            },
+            record,
+            distributions: Vec::new(),
+            manifest: Manifest::default(),
+            is_manifest_new: false,
+            has_begun: false,
+            owed: Vec::new(),
+            drift: 0,
+            written: 0,
+            bytes_written: 0,
+            to_write: 0,
+            invalidations: Vec::new(),
+        }
+    }
+
+    pub fn number(&self) -> u64 {
+        self.run.number
+    }
+
+    pub fn is_rollback(&self) -> bool {
+        self.record.rollback
+    }
+
+    pub fn manifest_key(&self) -> Option<&str> {
+        self.head.manifest.as_deref()
+    }
+
+    /// Whether some run before this attempt has left the bucket half-way.
+    pub fn follows_unfinished(&self) -> bool {
+        self.before.unfinished.is_some()
+    }
+
+    /// The means to carry the plan out.
+    pub fn transfer<'t>(
+        &self,
+        rules: &'t Rules<'t>,
+        is_late: &'t (dyn Fn() -> bool + Sync),
+    ) -> Transfer<'t>
+    where
+        'a: 't,
+    {
+        let site = self.attempt.site;
+        let progress = self.attempt.progress();
+        Transfer::new(
+            self.archive,
+            &site.clients.bucket,
+            rules,
+            progress,
+            is_late,
+            site.config.memory_mib,
+        )
+    }
+
+    /// Records everything that must be known before the first write: the batches that will be owed, and
+    /// which rows of the manifest will no longer hold.
+    ///
+    /// # Errors
+    /// `Busy` when the lease was lost, `Aws`.
+    pub async fn begin(&mut self, situation: Situation, plan: &Plan<'_>) -> Result<(), Error> {
+        self.owed = self.attempt.site.clients.ledger.owed().await?;
+        self.distributions = situation.distributions;
+        self.manifest = plan.manifest();
+        self.is_manifest_new = self.manifest != situation.manifest;
+        self.to_write = plan.puts.len() + plan.copies.len();
+        self.owe(&plan.stale()).await?;
+        if plan.forgets {
+            self.save_manifest().await?;
+        }
+        self.has_begun = !plan.is_empty();
+        Ok(())
+    }
+
+    /// Records batches for what is going stale, except where one of this run's that was never offered
+    /// covers it already. A batch that was offered covers no write that is still to come.
+    async fn owe(&mut self, stale: &Stale<'_>) -> Result<(), Error> {
+        let mut owed = Vec::new();
+        let mut count = self.record.batches;
+        for (distribution, mut invalidation) in
+            self.attempt.invalidations(&self.distributions, stale)
+        {
+            for (items, after_deletes) in [
+                (&mut invalidation.changed, false),
+                (&mut invalidation.deleted, true),
+            ] {
+                let waiting: Vec<&String> = self
+                    .owed
+                    .iter()
+                    .filter(|owed| {
+                        self.is_own(owed) && !owed.offered && owed.after_deletes == after_deletes
+                    })
+                    .filter(|owed| owed.distribution == distribution.id)
+                    .flat_map(|owed| &owed.items)
+                    .collect();
+                items
+                    .paths
+                    .retain(|item| !waiting.iter().any(|waiting| matches(waiting, item)));
+            }
+            let batches = batches(
+                self.run.deployment.as_str(),
+                self.run.number,
+                count,
+                &distribution.id,
+                &invalidation,
+            );
+            count += u32::try_from(batches.len()).unwrap_or(u32::MAX);
+            owed.extend(batches.into_iter().map(|batch| Owed::new(batch, &self.run)));
+        }
+        if owed.is_empty() {
+            return Ok(());
+        }
+        let record = Record {
+            batches: count,
+            ..self.record.clone()
+        };
+        let head = self.head.touched();
+        self.commit(head, record, &owed).await?;
+        tracing::info!(batches = owed.len(), "invalidations recorded");
+        self.owed.extend(owed);
+        Ok(())
+    }
+
+    fn is_own(&self, owed: &Owed) -> bool {
+        owed.run == self.run.number && owed.deployment == self.run.deployment
+    }
+
+    /// Carries out one wave. What someone else has written meanwhile is not overwritten blindly: its
+    /// invalidation is recorded first, then it is written again on the condition that it is as it was seen.
+    ///
+    /// # Errors
+    /// `Unfinished` at the deadline; those of reading the archive; `Aws`.
+    pub async fn write<'p>(
+        &mut self,
+        transfer: &Transfer<'p>,
+        writes: Writes<'p>,
+    ) -> Result<(), Error> {
+        let Writes { mut puts, copies } = writes;
+        let mut done = transfer.copy_all(copies).await;
+        let mut rounds = 0;
+        loop {
+            self.note(done.written, done.bytes_written);
+            if let Some(error) = done.error {
+                return Err(error);
+            }
+            if done.not_begun > 0 {
+                return Err(Error::Unfinished {
+                    done: self.written,
+                    total: self.to_write,
+                });
+            }
+            let conflicts = done.conflicts;
+            self.drift += conflicts.len();
+            self.owe_for(conflicts.iter().map(|put| put.key.as_str()))
+                .await?;
+            puts.extend(conflicts);
+            if puts.is_empty() {
+                return Ok(());
+            }
+            if rounds == ROUNDS {
+                let keys: Vec<&str> = puts.iter().map(|put| put.key.as_str()).collect();
+                return Err(Error::Aws {
+                    what: format!("writing {}", keys.join(", ")),
+                    reason:
+                        "something else keeps writing it; stop that, or move it out of LIVE_PREFIX"
+                            .to_owned(),
+                    source: None,
+                });
+            }
+            rounds += 1;
+            done = transfer.put_all(std::mem::take(&mut puts)).await;
+        }
+    }
+
+    fn note(&mut self, written: Vec<(String, Row)>, bytes_written: u64) {
+        self.written += written.len();
+        self.bytes_written += bytes_written;
+        self.is_manifest_new |= !written.is_empty();
+        for (key, row) in written {
+            self.manifest.insert(key, row);
+        }
+    }
+
+    /// Records batches for keys that turned out to be someone else's.
+    async fn owe_for(&mut self, keys: impl Iterator<Item = &str>) -> Result<(), Error> {
+        let changed: Vec<String> = keys.map(str::to_owned).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(keys = ?changed, "written by someone else during the deployment; writing again");
+        let kept: Vec<String> = self
+            .manifest
+            .iter()
+            .map(|(key, _)| key.to_owned())
+            .collect();
+        let stale = Stale {
+            changed: changed.iter().map(String::as_str).collect(),
+            kept: kept.iter().map(String::as_str).collect(),
+            ..Stale::default()
+        };
+        self.owe(&stale).await
+    }
+
+    /// Sends all that is owed but for what follows this run's deletes, which are still to come.
+    ///
+    /// # Errors
+    /// `InvalidationOwed`.
+    pub async fn send_what_is_written(&mut self) -> Result<(), Error> {
+        let (later, due): (Vec<_>, Vec<_>) = std::mem::take(&mut self.owed)
+            .into_iter()
+            .partition(|owed| self.is_own(owed) && owed.after_deletes && !owed.offered);
+        let result = self.send(due).await;
+        self.owed.extend(later);
+        result
+    }
+
+    /// Sends all that is owed.
+    ///
+    /// # Errors
+    /// `InvalidationOwed`.
+    pub async fn send_everything(&mut self) -> Result<(), Error> {
+        let due = std::mem::take(&mut self.owed);
+        self.send(due).await
+    }
+
+    /// Sends batches, the distributions side by side, so that one that fails does not keep the others waiting.
+    async fn send(&mut self, due: Vec<Owed>) -> Result<(), Error> {
+        let mut by_distribution = std::collections::BTreeMap::<String, Vec<Owed>>::new();
+        for owed in due {
+            by_distribution
+                .entry(owed.distribution.clone())
+                .or_default()
+                .push(owed);
+        }
+        let results = join_all(
+            by_distribution
+                .into_values()
+                .map(|due| self.send_to_one(due)),
+        )
+        .await;
+        let mut reason = None;
+        for (sent, remaining, error) in results {
+            self.invalidations.extend(sent);
+            self.owed.extend(remaining);
+            reason = reason.or(error);
+        }
+        match reason {
+            None => Ok(()),
+            Some(reason) => Err(Error::InvalidationOwed {
+                batches: self.owed.len(),
+                reason,
+            }),
+        }
+    }
+
+    /// Sends one distribution's batches in order: what was accepted, what remains, and why.
+    async fn send_to_one(&self, due: Vec<Owed>) -> (Vec<Invalidated>, Vec<Owed>, Option<String>) {
+        let mut sent = Vec::new();
+        let mut due = due.into_iter();
+        while let Some(mut owed) = due.next() {
+            match self.offer(&mut owed).await {
+                Ok(invalidated) => sent.extend(invalidated),
+                Err(error) => {
+                    let remaining = std::iter::once(owed).chain(due).collect();
+                    return (sent, remaining, Some(error));
+                }
+            }
+        }
+        (sent, Vec::new(), None)
+    }
+
+    /// Offers one batch until it is accepted or the deadline nears.
+    async fn offer(&self, owed: &mut Owed) -> Result<Option<Invalidated>, String> {
+        let clients = &self.attempt.site.clients;
+        if !owed.offered {
+            clients
+                .ledger
+                .mark_offered(owed)
+                .await
+                .map_err(|error| error.to_string())?;
+            owed.offered = true;
+        }
+        let mut pause = Duration::from_millis(500);
+        let id = loop {
+            match clients
+                .cdn
+                .send(&owed.batch())
+                .await
+                .map_err(|error| error.to_string())?
+            {
+                Sent::Accepted(id) => break Some(id),
+                Sent::AcceptedBefore => break None,
+                Sent::NoSuchDistribution
+                    if self
+                        .distributions
+                        .iter()
+                        .all(|known| known.id != owed.distribution) =>
+                {
+                    tracing::warn!(distribution = %owed.distribution, "an invalidation was owed to a distribution that is gone");
+                    clients
+                        .ledger
+                        .settle(owed)
+                        .await
+                        .map_err(|error| error.to_string())?;
+                    return Ok(None);
+                }
+                Sent::NoSuchDistribution => {
+                    return Err(format!("distribution {} does not exist", owed.distribution));
+                }
+                Sent::QuotaFull(reason) if self.attempt.invocation.is_late() => {
+                    return Err(format!(
+                        "{} has too many invalidations in progress: {reason}",
+                        owed.distribution
+                    ));
+                }
+                Sent::QuotaFull(_) => {
+                    tracing::warn!(distribution = %owed.distribution, "too many invalidations in progress; waiting");
+                    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        };
+        clients
+            .ledger
+            .settle(owed)
+            .await
+            .map_err(|error| error.to_string())?;
+        let wildcards = owed.items.iter().filter(|item| item.ends_with('*')).count();
+        tracing::info!(distribution = %owed.distribution, items = owed.items.len(), "invalidated");
+        Ok(Some(Invalidated {
+            distribution_id: owed.distribution.clone(),
+            id,
+            caller_reference: owed.reference.clone(),
+            items: owed.items.len(),
+            wildcards,
+        }))
+    }
+
+    /// Deletes what left the site, each object only while it is the one that was listed.
+    ///
+    /// # Errors
+    /// `Unfinished` at the deadline; `Aws`, also for a single key that cannot be deleted.
+    pub async fn delete(&mut self, deletes: Vec<Delete>) -> Result<(), Error> {
+        let total = deletes.len();
+        let mut deletes = deletes;
+        let mut refused = Vec::new();
+        for round in 0..ROUNDS {
+            refused.clear();
+            let mut again = Vec::new();
+            for chunk in deletes.chunks(DELETES_PER_CALL) {
+                if self.attempt.invocation.is_late() {
+                    return Err(Error::Unfinished {
+                        done: self.written,
+                        total: self.to_write + total,
+                    });
+                }
+                let keys: Vec<_> = chunk
+                    .iter()
+                    .map(|delete| (delete.key.as_str(), Some(delete.etag.as_str())))
+                    .collect();
+                let remaining = self.attempt.site.clients.bucket.delete(&keys).await?;
+                for delete in chunk {
+                    match remaining
+                        .iter()
+                        .find(|remaining| remaining.key == delete.key)
+                    {
+                        None => self.manifest.remove(&delete.key),
+                        Some(remaining) => {
+                            again.extend(self.seen_again(delete, remaining.is_conflict()).await?)
+                        }
+                    }
+                }
+                self.is_manifest_new = true;
+                refused.extend(remaining);
+            }
+            deletes = again;
+            if deletes.is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100 << round)).await;
+        }
+        let reasons = refused
+            .iter()
+            .take(5)
+            .map(|refused| format!("{} ({}: {})", refused.key, refused.code, refused.message));
+        Err(Error::Aws {
+            what: format!("deleting {} of {total} objects", deletes.len()),
+            reason: reasons.collect::<Vec<_>>().join(", "),
+            source: None,
+        })
+    }
+
+    /// What is still to be deleted under a key that was refused; nothing when it is gone.
+    async fn seen_again(
+        &mut self,
+        delete: &Delete,
+        is_conflict: bool,
+    ) -> Result<Option<Delete>, Error> {
+        if !is_conflict {
+            return Ok(Some(delete.clone()));
+        }
+        self.drift += 1;
+        let Some(found) = self
+            .attempt
+            .site
+            .clients
+            .bucket
+            .inspect(&delete.key)
+            .await?
+        else {
+            self.manifest.remove(&delete.key);
+            return Ok(None);
+        };
+        Ok(Some(Delete {
+            etag: found.etag,
+            ..delete.clone()
+        }))
+    }
+
+    /// Ends the run: the manifest is written, the deployment is live, the lease is given back.
+    ///
+    /// # Errors
+    /// `Busy` when the lease was lost, `Aws`.
+    pub async fn finish(&mut self, mut report: Report) -> Result<Report, Error> {
+        report.drift += self.drift;
+        report.bytes_read = self.archive.bytes_read();
+        report.bytes_written = self.bytes_written;
+        report.invalidations = std::mem::take(&mut self.invalidations);
+        report.duration_ms = self.attempt.duration_ms();
+        let outdated = self.write_manifest().await?;
+        let record = Record {
+            status: Status::Finished,
+            answer: serde_json::to_string(&report).ok(),
+            ..self.record.clone()
+        };
+        let head = self.head.finished(&self.run);
+        self.commit(head, record, &[]).await?;
+        self.remove_manifest(outdated).await;
+        Ok(report)
+    }
+
+    /// Gives the lease back after an error, as far as that can be done: a lease that stays is only waited for.
+    pub async fn give_up(&mut self) {
+        let result = async {
+            let outdated = self.write_manifest().await?;
+            let head = if self.has_begun {
+                self.head.released()
+            } else {
+                self.head.refused(&self.run, &self.before)
+            };
+            self.commit(head, self.record.clone(), &[]).await?;
+            self.remove_manifest(outdated).await;
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = result.await {
+            tracing::warn!("the lease could not be given back; it lapses by itself: {error}");
+        }
+    }
+
+    async fn save_manifest(&mut self) -> Result<(), Error> {
+        let outdated = self.write_manifest().await?;
+        self.commit(self.head.touched(), self.record.clone(), &[])
+            .await?;
+        self.remove_manifest(outdated).await;
+        Ok(())
+    }
+
+    /// Writes the manifest where it is new, and puts its key into the head that is committed next; gives the
+    /// key that nothing points at from then on.
+    async fn write_manifest(&mut self) -> Result<Option<String>, Error> {
+        if !self.is_manifest_new {
+            return Ok(None);
+        }
+        let manifests = &self.attempt.site.clients.manifests;
+        let key = manifests
+            .save(&self.manifest, self.head.version + 1)
+            .await?;
+        self.is_manifest_new = false;
+        Ok(self.head.manifest.replace(key))
+    }
+
+    async fn remove_manifest(&self, key: Option<String>) {
+        if let Some(key) = key {
+            self.attempt.site.clients.manifests.remove(&key).await;
+        }
+    }
+
+    async fn commit(&mut self, head: Head, record: Record, owed: &[Owed]) -> Result<(), Error> {
+        match self
+            .attempt
+            .site
+            .clients
+            .ledger
+            .commit(&self.head, &head, &record, owed)
+            .await?
+        {
+            Commit::Done => {
+                (self.head, self.record) = (head, record);
+                Ok(())
+            }
+            Commit::Lost => Err(Error::Busy {
+                deployment: "another one".to_owned(),
+                until: "its end; the lease of this one had lapsed".to_owned(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The errors of the contract: each variant's name is the `errorType` of a failed invocation.
+
+use std::error::Error as StdError;
+
+use lambda_runtime::Diagnostic;
+
+use crate::{archive, config, event};
+
+/// Why a deployment, or a whole invocation, failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the archive was refused: {0}")]
+    ArchiveRejected(String),
+    #[error("the archive s3://{bucket}/{key}{} is gone: {reason}", version(.version_id))]
+    ArchiveGone {
+        bucket: String,
+        key: String,
+        version_id: Option<String>,
+        reason: String,
+    },
+    #[error(
+        "the deployment would delete {deletes} of the {objects} live objects and nothing was changed: \
+         check that this is the right archive (ARCHIVE_ROOT, LIVE_PREFIX), then send the event again with \
+         \"options\":{{\"allowLargeDelete\":true}}, or raise MAX_DELETE_PERCENT (now {percent})"
+    )]
+    LargeDelete {
+        deletes: usize,
+        objects: usize,
+        percent: u8,
+    },
+    #[error(
+        "another deployment ({deployment}) is at work on the site until {until}: this one is tried again by \
+         Lambda, or send its event again"
+    )]
+    Busy { deployment: String, until: String },
+    #[error(
+        "the deadline came before the deployment was finished ({done} of {total} objects): what is done is \
+         kept and the retry goes on from there; for large sites raise the function's memory or timeout"
+    )]
+    Unfinished { done: usize, total: usize },
+    #[error(
+        "{batches} invalidation batches are recorded and not yet accepted by CloudFront ({reason}): the \
+         retry, or the next deployment of the site, sends them"
+    )]
+    InvalidationOwed { batches: usize, reason: String },
+    #[error(
+        "distribution {id} has no origin that is the bucket {bucket}: correct DISTRIBUTION_IDS, or state the \
+         origin path as {id}=/path (or {id}=/) when the bucket is hidden behind another origin"
+    )]
+    WrongDistribution { id: String, bucket: String },
+    #[error(
+        "the ledger of {site} has no such deployment to roll back to: read the ids with `aws dynamodb query`, or \
+         send the saved event of the deployment"
+    )]
+    NoSuchDeployment { site: String },
+    #[error("{0}")]
+    BadEvent(#[from] event::BadEvent),
+    #[error("{0}")]
+    BadConfig(#[from] config::ConfigErrors),
+    #[error("{what} failed: {reason}")]
+    Aws {
+        what: String,
+        reason: String,
+        #[source]
+        source: Option<Box<dyn StdError + Send + Sync>>,
+    },
+}
+
+fn version(version_id: &Option<String>) -> String {
+    version_id
+        .as_ref()
+        .map(|id| format!(" (version {id})"))
+        .unwrap_or_default()
+}
+
+impl Error {
+    /// The contract's `errorType`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ArchiveRejected(_) => "ArchiveRejected",
+            Self::ArchiveGone { .. } => "ArchiveGone",
+            Self::LargeDelete { .. } => "LargeDelete",
+            Self::Busy { .. } => "Busy",
+            Self::Unfinished { .. } => "Unfinished",
+            Self::InvalidationOwed { .. } => "InvalidationOwed",
+            Self::WrongDistribution { .. } => "WrongDistribution",
+            Self::BadEvent(_) | Self::NoSuchDeployment { .. } => "BadEvent",
+            Self::BadConfig(_) => "BadConfig",
+            Self::Aws { .. } => "Aws",
+        }
+    }
+}
+
+impl From<archive::Rejection> for Error {
+    fn from(rejection: archive::Rejection) -> Self {
+        Self::ArchiveRejected(rejection.to_string())
+    }
+}
+
+impl From<archive::Corrupt> for Error {
+    fn from(corrupt: archive::Corrupt) -> Self {
+        Self::ArchiveRejected(corrupt.to_string())
+    }
+}
+
+// Without it every error would carry the name of the boxed type as its errorType.
+impl From<Error> for Diagnostic {
+    fn from(error: Error) -> Self {
+        Self {
+            error_type: error.kind().to_owned(),
+            error_message: error.to_string(),
+        }
+    }
+}

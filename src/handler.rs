@@ -1,0 +1,162 @@
+//! From an event to the deployments it names, and from their results to one answer.
+
+use lambda_runtime::Diagnostic;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::deploy::{Invocation, Site, deploy};
+use crate::deployment::{DeploymentId, Record};
+use crate::error::Error;
+use crate::event::{Event, Options, Rollback, Upload};
+use crate::report::{Answer, Report};
+
+/// What came of an event: every deployment's own result, in upload order.
+#[derive(Debug)]
+pub struct Handled {
+    site: String,
+    results: Vec<Result<Report, Failure>>,
+}
+
+/// A deployment that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// The archive's key, where the event named one.
+    pub key: Option<String>,
+    pub error: Error,
+}
+
+/// The log line of a failed deployment.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FailureLine<'a> {
+    site: &'a str,
+    outcome: &'static str,
+    key: Option<&'a str>,
+    error_type: &'static str,
+    error_message: String,
+}
+
+/// Handles one event.
+pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -> Handled {
+    let mut results = Vec::new();
+    match uploads(site, payload, invocation).await {
+        Ok(None) => results.push(Ok(Report::ignored(site.config.site.clone()))),
+        Ok(Some((uploads, options))) => {
+            for upload in &uploads {
+                tracing::info!(archive = %upload.key, version = upload.version_id, "deploying");
+                let result = deploy(site, upload, options, invocation).await;
+                results.push(result.map_err(|error| Failure {
+                    key: Some(upload.key.clone()),
+                    error,
+                }));
+            }
+        }
+        Err(error) => results.push(Err(Failure { key: None, error })),
+    }
+    Handled {
+        site: site.config.site.clone(),
+        results,
+    }
+}
+
+/// The uploads that an event names; none for an event that asks for nothing.
+async fn uploads(
+    site: &Site,
+    payload: &Value,
+    invocation: &Invocation<'_>,
+) -> Result<Option<(Vec<Upload>, Options)>, Error> {
+    let staging_bucket = &site.config.staging_bucket;
+    match Event::parse(payload, staging_bucket)? {
+        Event::Test => Ok(None),
+        Event::Uploads { uploads, options } => Ok(Some((uploads, options))),
+        Event::Rollback { to, options } => {
+            let record = match to {
+                Rollback::To(id) => {
+                    site.clients
+                        .ledger
+                        .record(&DeploymentId::named(&id))
+                        .await?
+                }
+                Rollback::Previous => previous(site, invocation).await?,
+            };
+            let record = record.ok_or(Error::NoSuchDeployment {
+                site: site.config.site.clone(),
+            })?;
+            let upload = record.upload(staging_bucket)?;
+            Ok(Some((
+                vec![upload],
+                Options {
+                    replay: true,
+                    ..options
+                },
+            )))
+        }
+    }
+}
+
+/// The deployment before the live one. Lambda's retry of a rollback keeps the target of its first attempt,
+/// since after it another deployment is the live one.
+async fn previous(site: &Site, invocation: &Invocation<'_>) -> Result<Option<Record>, Error> {
+    let ledger = &site.clients.ledger;
+    if let Some(record) = ledger.started_by(invocation.request_id).await? {
+        return Ok(Some(record));
+    }
+    match ledger.head().await?.live {
+        Some(live) => ledger.previous(&live.deployment).await,
+        None => Ok(None),
+    }
+}
+
+impl Handled {
+    pub fn results(&self) -> &[Result<Report, Failure>] {
+        &self.results
+    }
+
+    /// The structured log lines, one per deployment.
+    pub fn log_lines(&self) -> Vec<String> {
+        let line = |result: &Result<Report, Failure>| match result {
+            Ok(report) => serde_json::to_string(report),
+            Err(failure) => serde_json::to_string(&FailureLine {
+                site: &self.site,
+                outcome: "failed",
+                key: failure.key.as_deref(),
+                error_type: failure.error.kind(),
+                error_message: failure.error.to_string(),
+            }),
+        };
+        // Structs of strings and numbers always serialise.
+        self.results
+            .iter()
+            .filter_map(|result| line(result).ok())
+            .collect()
+    }
+
+    /// The invocation's answer; one failure fails the invocation, so that Lambda tries again, and the others'
+    /// results are in the log.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn into_answer(self) -> Result<Answer, Diagnostic> {
+        let count = self.results.len();
+        let (mut deployments, mut failures) = (Vec::new(), Vec::new());
+        for result in self.results {
+            match result {
+                Ok(report) => deployments.push(report),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        let failed = failures.len();
+        let Some(first) = failures.into_iter().next() else {
+            return Ok(Answer { deployments });
+        };
+        let mut diagnostic = Diagnostic::from(first.error);
+        if count > 1 {
+            let key = first.key.unwrap_or_default();
+            diagnostic.error_message = format!(
+                "{key}: {} ({failed} of {count} deployments failed, see the log)",
+                diagnostic.error_message
+            );
+        }
+        Err(diagnostic)
+    }
+}

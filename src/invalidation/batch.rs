@@ -1,0 +1,191 @@
+//! Items in the portions in which they are recorded and sent.
+
+use sha2::{Digest, Sha256};
+
+use super::Invalidation;
+
+/// "3,000 individual files" may be in progress at a time (CloudFront Developer Guide, "Limits on
+/// invalidations"), so no request with more is ever accepted.
+const MAX_ITEMS: usize = 3_000;
+
+/// A DynamoDB item holds 400 KB. This leaves room for the attributes' own weight.
+const MAX_TEXT_BYTES: usize = 256 * 1024;
+
+/// 128 bits of SHA-256: two batches of one run never share them by chance.
+const DIGEST_BYTES: usize = 16;
+
+/// One CreateInvalidation request, and one record in the ledger.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Batch {
+    /// The CallerReference.
+    pub reference: String,
+    /// The distribution's id.
+    pub distribution: String,
+    /// Sorted, unique, never empty.
+    pub items: Vec<String>,
+    /// Whether the batch covers deletes, and so may only be sent after them.
+    pub after_deletes: bool,
+}
+
+/// Splits `invalidation` into batches and names them, counting on from `first`.
+///
+/// Those that follow the puts come first. The numbers of a run must not repeat, over all its
+/// distributions: pass as `first` how many batches the run has already.
+pub fn batches(
+    deployment: &str,
+    run: u64,
+    first: u32,
+    distribution: &str,
+    invalidation: &Invalidation,
+) -> Vec<Batch> {
+    let phases = [
+        (&invalidation.changed, false),
+        (&invalidation.deleted, true),
+    ];
+    (phases.into_iter())
+        .flat_map(|(items, after_deletes)| {
+            portions(&items.paths)
+                .into_iter()
+                .map(move |items| (items, after_deletes))
+        })
+        .zip(first..)
+        .map(|((items, after_deletes), n)| Batch {
+            reference: reference(deployment, run, n, distribution, items),
+            distribution: distribution.to_owned(),
+            items: items.to_vec(),
+            after_deletes,
+        })
+        .collect()
+}
+
+/// The CallerReference of a batch: `<deployment id>.<run>.<n>-<digest>`.
+///
+/// The digest is of the distribution and the items, whatever their order, so that equal
+/// references mean equal requests: CloudFront refuses a known reference with other paths. Of
+/// its 128 characters (the limit AWS states for other caller references), 63 are left to the
+/// deployment id.
+pub fn reference(
+    deployment: &str,
+    run: u64,
+    n: u32,
+    distribution: &str,
+    items: &[String],
+) -> String {
+    let mut sorted: Vec<&str> = items.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    let mut digest = Sha256::new();
+    for text in std::iter::once(distribution).chain(sorted) {
+        // The length before the text keeps ["a", "b"] apart from ["ab"].
+        digest.update((text.len() as u64).to_be_bytes());
+        digest.update(text);
+    }
+    let digest = hex::encode(&digest.finalize()[..DIGEST_BYTES]);
+    format!("{deployment}.{run}.{n}-{digest}")
+}
+
+fn portions(mut items: &[String]) -> Vec<&[String]> {
+    let mut portions = Vec::new();
+    while !items.is_empty() {
+        let mut text_bytes = 0;
+        let fitting = items.iter().take(MAX_ITEMS).take_while(|item| {
+            text_bytes += item.len();
+            text_bytes <= MAX_TEXT_BYTES
+        });
+        // No item is longer than 4,000 characters, so at least one fits.
+        let (portion, rest) = items.split_at(fitting.count().max(1));
+        portions.push(portion);
+        items = rest;
+    }
+    portions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Items;
+    use super::*;
+
+    const DEPLOYMENT: &str = "20261122T101500Z-0123456789ab";
+
+    fn items(paths: Vec<String>) -> Items {
+        Items {
+            paths,
+            ..Items::default()
+        }
+    }
+
+    fn owned(items: &[&str]) -> Vec<String> {
+        items.iter().map(|&item| item.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_reference_is_made_of_deployment_run_number_and_digest() {
+        insta::assert_snapshot!(reference(DEPLOYMENT, 7, 2, "E1", &owned(&["/a", "/b"])), @"20261122T101500Z-0123456789ab.7.2-a12e85119010aa64a5187a341897115e");
+        let longest = reference(&"x".repeat(63), u64::MAX, u32::MAX, "E1", &[]);
+        assert_eq!(longest.len(), 128);
+    }
+
+    #[test]
+    fn the_digest_depends_on_distribution_and_items_and_not_on_their_order() {
+        let digest =
+            |distribution, items: &[&str]| reference("d", 1, 0, distribution, &owned(items));
+        assert_eq!(digest("E1", &["/b", "/a"]), digest("E1", &["/a", "/b"]));
+        let different = [
+            digest("E1", &["/a", "/b"]),
+            digest("E2", &["/a", "/b"]),
+            digest("E1", &["/a/b"]),
+            digest("E1/a", &["/b"]),
+            digest("E1", &["/a", "/b", "/b"]),
+            digest("E1", &[]),
+        ];
+        for (index, reference) in different.iter().enumerate() {
+            assert!(!different[..index].contains(reference), "{reference}");
+        }
+    }
+
+    #[test]
+    fn batches_hold_at_most_3000_items_and_what_one_record_can_take() {
+        let short: Vec<String> = (0..7_000).map(|n| format!("/{n:04}")).collect();
+        let long: Vec<String> = (0..100).map(|n| format!("/{n:03996}")).collect();
+        let invalidation = Invalidation {
+            changed: items(short.clone()),
+            deleted: items(long.clone()),
+            collateral: 0,
+        };
+        let batches = batches(DEPLOYMENT, 1, 5, "E1", &invalidation);
+        let sizes: Vec<_> = batches
+            .iter()
+            .map(|batch| (batch.after_deletes, batch.items.len()))
+            .collect();
+        assert_eq!(
+            sizes,
+            [
+                (false, 3000),
+                (false, 3000),
+                (false, 1000),
+                (true, 65),
+                (true, 35)
+            ]
+        );
+        let all: Vec<_> = batches
+            .iter()
+            .flat_map(|batch| batch.items.clone())
+            .collect();
+        assert_eq!(all, [short, long].concat());
+        for (batch, n) in batches.iter().zip(5..) {
+            assert_eq!(batch.distribution, "E1");
+            assert_eq!(
+                batch.reference,
+                reference(DEPLOYMENT, 1, n, "E1", &batch.items)
+            );
+            assert!(batch.items.iter().map(String::len).sum::<usize>() <= 256 * 1024);
+        }
+    }
+
+    #[test]
+    fn nothing_stale_makes_no_batch() {
+        assert_eq!(
+            batches(DEPLOYMENT, 1, 0, "E1", &Invalidation::default()),
+            []
+        );
+    }
+}

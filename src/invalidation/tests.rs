@@ -1,0 +1,563 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn distribution() -> Distribution {
+    Distribution {
+        id: "E1".to_owned(),
+        origin_paths: vec![String::new()],
+        default_root_object: None,
+        caches_errors: false,
+    }
+}
+
+fn options() -> Options {
+    Options {
+        max_items: 200,
+        max_wildcards: 10,
+        clean_urls: false,
+        invalidate_new: false,
+        query_strings: false,
+    }
+}
+
+fn changed(key: &str) -> Vec<String> {
+    let stale = Stale {
+        changed: &[key],
+        ..Stale::default()
+    };
+    invalidation(&distribution(), &stale, &options())
+        .changed
+        .paths
+}
+
+#[test]
+fn awkward_keys_are_named_or_covered() {
+    let long = "é".repeat(2_500);
+    let longest = format!("/{}*", "%C3%A9".repeat(666));
+    for (key, items) in [
+        ("runtime~main.js", vec!["/runtime*"]),
+        ("c++.html", vec!["/c%2B%2B.html", "/c++.html"]),
+        ("it's.html", vec!["/it*"]),
+        ("café.html", vec!["/caf%C3%A9.html"]),
+        ("a b.html", vec!["/a%20b.html", "/a+b.html"]),
+        ("a#b.html", vec!["/a%23b.html"]),
+        ("[slug].html", vec!["/%5Bslug%5D.html"]),
+        ("100%.html", vec!["/100%25.html"]),
+        ("star*", vec!["/star*"]),
+        ("st*r.html", vec!["/st*"]),
+        ("index.html", vec!["/", "/index.html"]),
+        (
+            "docs/index.html",
+            vec!["/docs", "/docs/", "/docs/index.html"],
+        ),
+        ("myindex.html", vec!["/myindex.html"]),
+        ("🎉/🎉.html", vec!["/%F0%9F%8E%89/%F0%9F%8E%89.html"]),
+        ("what?.html", vec!["/what*"]),
+        ("é~.html", vec!["/%C3%A9*"]),
+        ("~", vec!["/*"]),
+        (long.as_str(), vec![longest.as_str()]),
+    ] {
+        assert_eq!(changed(key), items, "{key}");
+    }
+}
+
+#[test]
+fn only_what_is_stale_is_named_and_each_phase_by_itself() {
+    let stale = Stale {
+        changed: &["index.html", "a.css"],
+        new: &["b.css"],
+        deleted: &["old/index.html"],
+        kept: &["c.css"],
+    };
+    let plain = invalidation(&distribution(), &stale, &options());
+    assert_eq!(plain.changed.paths, ["/", "/a.css", "/index.html"]);
+    assert_eq!(plain.deleted.paths, ["/old", "/old/", "/old/index.html"]);
+    assert_eq!((plain.changed.wildcards, plain.collateral), (0, 0));
+
+    let with_new = ["/", "/a.css", "/b.css", "/index.html"];
+    let caching = Distribution {
+        caches_errors: true,
+        ..distribution()
+    };
+    assert_eq!(
+        invalidation(&caching, &stale, &options()).changed.paths,
+        with_new
+    );
+    let asked = Options {
+        invalidate_new: true,
+        ..options()
+    };
+    assert_eq!(
+        invalidation(&distribution(), &stale, &asked).changed.paths,
+        with_new
+    );
+}
+
+#[test]
+fn a_new_key_takes_over_the_path_that_another_object_answered() {
+    let stale = Stale {
+        new: &["about.html", "new.html"],
+        kept: &["about/index.html"],
+        ..Stale::default()
+    };
+    let clean = Options {
+        clean_urls: true,
+        ..options()
+    };
+    let invalidation = invalidation(&distribution(), &stale, &clean);
+    assert_eq!(invalidation.changed.paths, ["/about"]);
+}
+
+#[test]
+fn each_origin_path_has_its_own_items() {
+    let stale = Stale {
+        changed: &["prod/a.css", "beta/a.css", "other/a.css"],
+        ..Stale::default()
+    };
+    let paths = |origin_paths: &[&str]| {
+        let origin_paths = origin_paths.iter().map(|&path| path.to_owned()).collect();
+        let distribution = Distribution {
+            origin_paths,
+            ..distribution()
+        };
+        invalidation(&distribution, &stale, &options())
+            .changed
+            .paths
+    };
+    assert_eq!(paths(&["/prod"]), ["/a.css"]);
+    assert_eq!(paths(&["/prod", "/beta"]), ["/a.css"]);
+    assert_eq!(
+        paths(&["/prod", ""]),
+        ["/a.css", "/beta/a.css", "/other/a.css", "/prod/a.css"]
+    );
+    assert_eq!(paths(&["/none"]), [""; 0]);
+}
+
+#[test]
+fn an_object_that_both_phases_evict_counts_once() {
+    let stale = Stale {
+        changed: &["a/1", "a/2"],
+        deleted: &["a/3", "a/4"],
+        kept: &["a/5", "b"],
+        ..Stale::default()
+    };
+    let tight = Options {
+        max_items: 2,
+        ..options()
+    };
+    let invalidation = invalidation(&distribution(), &stale, &tight);
+    assert_eq!(invalidation.changed.paths, ["/a/*"]);
+    assert_eq!(invalidation.deleted.paths, ["/a/*"]);
+    assert_eq!(
+        (
+            invalidation.changed.collateral,
+            invalidation.deleted.collateral
+        ),
+        (1, 1)
+    );
+    assert_eq!(invalidation.collateral, 1);
+}
+
+#[test]
+fn what_the_other_phase_evicts_anyway_is_not_named_one_by_one() {
+    let stale = Stale {
+        changed: &["a/1", "b/1", "c/1", "d/1"],
+        deleted: &["b/x", "b/y", "c/z"],
+        kept: &["b/2"],
+        ..Stale::default()
+    };
+    let tight = Options {
+        max_items: 4,
+        ..options()
+    };
+    let plan = invalidation(&distribution(), &stale, &tight);
+    assert_eq!(plan.changed.paths, ["/*"]);
+    assert_eq!(plan.deleted.paths, ["/*"]);
+    let one = Options {
+        max_wildcards: 1,
+        ..tight
+    };
+    let plan = invalidation(&distribution(), &stale, &one);
+    assert_eq!(plan.changed.paths, ["/*"]);
+    assert_eq!(plan.deleted.paths, ["/b/x", "/b/y", "/c/z"]);
+}
+
+#[test]
+fn over_the_budget_the_cheapest_folders_are_merged() {
+    let deleted: Vec<String> = (0..66).map(|n| format!("assets/old-{n:02}.js")).collect();
+    let deleted: Vec<&str> = deleted.iter().map(String::as_str).collect();
+    let stale = Stale {
+        changed: &["index.html", "feed.xml"],
+        deleted: &deleted,
+        kept: &["assets/logo.svg", "assets/old-map.json", "robots.txt"],
+        ..Stale::default()
+    };
+    let plan = |max_items| {
+        let tight = Options {
+            max_items,
+            ..options()
+        };
+        let invalidation = invalidation(&distribution(), &stale, &tight);
+        (
+            invalidation.changed.paths,
+            invalidation.deleted.paths.len(),
+            invalidation.collateral,
+        )
+    };
+    let named = || {
+        vec![
+            "/".to_owned(),
+            "/feed.xml".to_owned(),
+            "/index.html".to_owned(),
+        ]
+    };
+    assert_eq!(plan(69), (named(), 66, 0));
+    assert_eq!(plan(68), (named(), 57, 0));
+    assert_eq!(plan(10), (named(), 7, 0));
+    assert_eq!(plan(4), (named(), 1, 1));
+    assert_eq!(plan(3), (vec!["/*".to_owned()], 1, 3));
+}
+
+#[test]
+fn with_query_strings_every_item_covers_all_variants() {
+    let with_queries = Options {
+        query_strings: true,
+        ..options()
+    };
+    let stale = Stale {
+        changed: &["a.html", "index.html"],
+        kept: &["b.html"],
+        ..Stale::default()
+    };
+    let invalidation = invalidation(&distribution(), &stale, &with_queries);
+    assert_eq!(
+        invalidation.changed.paths,
+        ["/", "/?*", "/a.html*", "/index.html*"]
+    );
+    assert_eq!(invalidation.collateral, 0);
+}
+
+#[test]
+fn a_budget_below_one_item_for_each_phase_is_overdrawn_rather_than_a_path_left_out() {
+    let stale = Stale {
+        changed: &["a", "b~"],
+        deleted: &["c"],
+        kept: &["d"],
+        ..Stale::default()
+    };
+    let none = Options {
+        max_items: 0,
+        max_wildcards: 0,
+        ..options()
+    };
+    let invalidation = invalidation(&distribution(), &stale, &none);
+    assert_eq!(invalidation.changed.paths, ["/*"]);
+    assert_eq!(invalidation.deleted.paths, ["/c"]);
+}
+
+/// CloudFront's rule written anew, over the characters of the URL.
+fn evicts(item: &str, url: &str) -> bool {
+    let item: Vec<char> = item.chars().collect();
+    let url: Vec<char> = url.chars().collect();
+    match item.split_last() {
+        Some(('*', start)) => url.len() >= start.len() && url[..start.len()] == *start,
+        _ => item == url,
+    }
+}
+
+fn evicted(items: &[String], url: &str) -> bool {
+    items.iter().any(|item| evicts(item, url))
+}
+
+/// The spellings of a path that viewers send and that S3 answers with the object.
+fn urls(path: &str) -> Vec<String> {
+    let spell = |space: &str| -> String {
+        path.chars()
+            .map(|character| match character {
+                ' ' => space.to_owned(),
+                '+' => "%2B".to_owned(),
+                '?' => "%3F".to_owned(),
+                'é' => "%C3%A9".to_owned(),
+                'è' => "%C3%A8".to_owned(),
+                other => other.to_string(),
+            })
+            .collect()
+    };
+    vec![spell("%20"), spell("+")]
+}
+
+/// A site in small: every key of the alphabet once, and what happens to it.
+#[derive(Clone, Debug)]
+struct Site {
+    keys: Vec<(String, u8)>,
+}
+
+impl Site {
+    fn keys(&self, verdict: u8) -> Vec<&str> {
+        self.keys
+            .iter()
+            .filter(|key| key.1 == verdict)
+            .map(|key| key.0.as_str())
+            .collect()
+    }
+
+    fn plan(&self, distribution: &Distribution, options: &Options) -> Invalidation {
+        let [changed, new, deleted, kept] = [0, 1, 2, 3].map(|verdict| self.keys(verdict));
+        let stale = Stale {
+            changed: &changed,
+            new: &new,
+            deleted: &deleted,
+            kept: &kept,
+        };
+        invalidation(distribution, &stale, options)
+    }
+}
+
+fn sites(alphabet: &'static str) -> impl Strategy<Value = Site> {
+    let key = prop_oneof![
+        4 => alphabet.prop_map(String::from),
+        1 => "([ab]/){0,2}(index|a)\\.html",
+    ];
+    proptest::collection::btree_map(key, 0..4_u8, 0..14).prop_map(|keys| Site {
+        keys: keys.into_iter().collect(),
+    })
+}
+
+fn any_options() -> impl Strategy<Value = Options> {
+    (
+        0..12_usize,
+        0..4_usize,
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(max_items, max_wildcards, clean_urls, invalidate_new, query_strings)| Options {
+                max_items,
+                max_wildcards,
+                clean_urls,
+                invalidate_new,
+                query_strings,
+            },
+        )
+}
+
+fn distributions() -> impl Strategy<Value = Distribution> {
+    let origin_paths = prop_oneof![
+        3 => Just(vec![""]),
+        1 => Just(vec!["/a"]),
+        1 => Just(vec!["/a", ""]),
+    ];
+    let root = proptest::option::of(Just("a.html".to_owned()));
+    (origin_paths, root, any::<bool>()).prop_map(
+        |(origin_paths, default_root_object, caches_errors)| Distribution {
+            id: "E1".to_owned(),
+            origin_paths: origin_paths.into_iter().map(str::to_owned).collect(),
+            default_root_object,
+            caches_errors,
+        },
+    )
+}
+
+const AWKWARD: &str = "[ab/~+ ?éè]{1,4}";
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn every_stale_url_is_evicted_by_its_phase(
+        site in sites(AWKWARD), distribution in distributions(), options in any_options(),
+    ) {
+        let plan = site.plan(&distribution, &options);
+        let new_is_stale = distribution.caches_errors || options.invalidate_new;
+        for (key, verdict) in &site.keys {
+            let items = match verdict {
+                0 => &plan.changed.paths,
+                1 if new_is_stale => &plan.changed.paths,
+                2 => &plan.deleted.paths,
+                _ => continue,
+            };
+            for path in paths(key, &distribution, options.clean_urls) {
+                for url in urls(&path) {
+                    prop_assert!(evicted(items, &url), "{url} by {items:?}");
+                    let variant = format!("{url}?a");
+                    prop_assert!(!options.query_strings || evicted(items, &variant), "{variant}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_limits_hold_and_all_items_are_valid(
+        site in sites(AWKWARD), distribution in distributions(), options in any_options(),
+    ) {
+        let plan = site.plan(&distribution, &options);
+        let phases = [&plan.changed, &plan.deleted];
+        let used = phases.iter().filter(|items| !items.paths.is_empty()).count();
+        let (items, wildcards) = (items(&plan), wildcards(&plan));
+        if options.max_items >= 2 && options.max_wildcards >= 2 {
+            prop_assert!(items <= options.max_items);
+            prop_assert!(wildcards <= options.max_wildcards);
+        }
+        prop_assert!(items <= options.max_items.max(used) || options.max_wildcards < used);
+        for phase in phases {
+            let stars = phase.paths.iter().filter(|item| item.ends_with('*')).count();
+            prop_assert_eq!(phase.wildcards, stars);
+            prop_assert!(phase.paths.is_sorted_by(|one, other| one < other));
+            for item in &phase.paths {
+                prop_assert_eq!(validate(item), Ok(()));
+                let others = phase.paths.iter().filter(|other| *other != item);
+                let prefix = item.trim_end_matches('*');
+                for other in others.filter(|other| other.ends_with('*')) {
+                    prop_assert!(!evicts(other, prefix), "{item} under {other}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn within_the_budget_nothing_unchanged_is_evicted(
+        site in sites("[ab/éè]{1,4}"), distribution in distributions(), queries in any::<bool>(),
+    ) {
+        let roomy = Options {
+            max_items: 1_000, max_wildcards: 1_000, query_strings: queries, ..options()
+        };
+        let plan = site.plan(&distribution, &roomy);
+        prop_assert_eq!(plan.collateral, 0);
+        if !queries {
+            prop_assert_eq!(wildcards(&plan), 0);
+        }
+        let stale: BTreeSet<String> = (site.keys.iter())
+            .filter(|key| key.1 < 3)
+            .flat_map(|key| paths(&key.0, &distribution, false))
+            .collect();
+        for key in site.keys(3) {
+            for path in paths(key, &distribution, false) {
+                let url = &urls(&path)[0];
+                let spared = !evicted(&plan.changed.paths, url) && !evicted(&plan.deleted.paths, url);
+                prop_assert!(stale.contains(&path) || spared, "{url}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_keys_makes_no_difference(
+        site in sites(AWKWARD), distribution in distributions(), options in any_options(),
+    ) {
+        let mut keys = site.keys.clone();
+        keys.reverse();
+        keys.extend(site.keys.iter().take(3).cloned());
+        let shuffled = Site { keys };
+        prop_assert_eq!(
+            site.plan(&distribution, &options),
+            shuffled.plan(&distribution, &options)
+        );
+    }
+
+    #[test]
+    fn no_cover_within_the_budget_is_better(
+        mut site in sites("[ab]{1,3}|é|è|a~b?|[a+]{2}"),
+        max_items in 2..7_usize, max_wildcards in 2..4_usize, queries in any::<bool>(),
+    ) {
+        // New keys are another test's: these are changed.
+        site.keys.iter_mut().filter(|key| key.1 == 1).for_each(|key| key.1 = 0);
+        let tight = Options { max_items, max_wildcards, query_strings: queries, ..options() };
+        let plan = site.plan(&distribution(), &tight);
+        let best = brute_force(&site, &tight).expect("the root's wildcards always do");
+        prop_assert_eq!(plan.collateral, best.0, "{:?}", plan);
+        // Wildcards beyond the fewest are there to spare items.
+        let used = (wildcards(&plan), items(&plan));
+        prop_assert!(used == (best.1, best.2) || used.1 < best.2, "{plan:?}, {best:?}");
+    }
+
+    #[test]
+    fn no_cover_of_a_larger_phase_is_better(
+        verdicts in proptest::collection::vec(2..4_u8, 16), max_items in 2..9_usize,
+    ) {
+        let key = |n: usize| format!("{n:04b}").replace('0', "a").replace('1', "b");
+        let keys = verdicts.into_iter().enumerate().map(|(n, verdict)| (key(n), verdict));
+        let site = Site { keys: keys.collect() };
+        let tight = Options { max_items, max_wildcards: 3, ..options() };
+        let plan = site.plan(&distribution(), &tight);
+        let found = (plan.collateral, wildcards(&plan), items(&plan));
+        prop_assert_eq!(Some(found), brute_force(&site, &tight), "{:?}", plan);
+    }
+}
+
+fn wildcards(plan: &Invalidation) -> usize {
+    plan.changed.wildcards + plan.deleted.wildcards
+}
+
+fn items(plan: &Invalidation) -> usize {
+    plan.changed.paths.len() + plan.deleted.paths.len()
+}
+
+/// Tries all sets of wildcards for each phase: the least collateral, then wildcards, then items.
+fn brute_force(site: &Site, options: &Options) -> Option<(usize, usize, usize)> {
+    let stale = [0, 2].map(|verdict| -> BTreeSet<String> {
+        (site.keys(verdict).iter())
+            .flat_map(|key| paths(key, &distribution(), false))
+            .collect()
+    });
+    let kept: Vec<String> = (site.keys(3).iter())
+        .map(|key| format!("/{key}"))
+        .filter(|path| !stale.iter().any(|stale| stale.contains(path)))
+        .collect();
+    let covers = [0, 1].map(|phase| covers(&stale[phase], options));
+    let mut best = None;
+    for (changed, changed_wildcards, changed_items) in &covers[0] {
+        for (deleted, deleted_wildcards, deleted_items) in &covers[1] {
+            let wildcards = changed_wildcards + deleted_wildcards;
+            let items = changed_items + deleted_items;
+            if wildcards > options.max_wildcards || items > options.max_items {
+                continue;
+            }
+            let prefixes: Vec<_> = changed.iter().chain(deleted).collect();
+            let lost = |path: &&String| prefixes.iter().any(|prefix| path.starts_with(**prefix));
+            let found = (kept.iter().filter(lost).count(), wildcards, items);
+            best = Some(best.map_or(found, |best: (usize, usize, usize)| best.min(found)));
+        }
+    }
+    best
+}
+
+/// All sets of up to `max_wildcards` prefixes that leave only what can be named, with the number
+/// of wildcards and items that they come to.
+fn covers<'a>(stale: &'a BTreeSet<String>, options: &Options) -> Vec<(Vec<&'a str>, usize, usize)> {
+    let prefixes: BTreeSet<&str> = stale
+        .iter()
+        .flat_map(|path| (1..=path.len()).filter_map(|end| path.get(..end)))
+        .filter(|prefix| !prefix.contains(['~', '+']))
+        .collect();
+    let mut sets: Vec<Vec<&str>> = vec![vec![]];
+    for prefix in prefixes {
+        for index in 0..sets.len() {
+            let set = &sets[index];
+            let nested = set.iter().any(|other| prefix.starts_with(other));
+            if set.len() < options.max_wildcards && !nested {
+                let larger = set.iter().copied().chain([prefix]).collect();
+                sets.push(larger);
+            }
+        }
+    }
+    (sets.into_iter())
+        .filter_map(|set| {
+            let alone: Vec<&String> = (stale.iter())
+                .filter(|path| !set.iter().any(|prefix| path.starts_with(prefix)))
+                .collect();
+            if alone.iter().any(|path| path.contains('~')) {
+                return None;
+            }
+            let names: usize = alone
+                .iter()
+                .map(|path| if path.contains('+') { 2 } else { 1 })
+                .sum();
+            let queries = if options.query_strings { names } else { 0 };
+            let wildcards = set.len() + queries;
+            Some((set, wildcards, wildcards + names))
+        })
+        .collect()
+}

@@ -1,0 +1,11 @@
+//! One binary for all integration tests, so that the SDK links once.
+
+mod archive;
+mod events;
+mod ministack;
+mod runtime;
+mod runtime_api;
+mod support;
+mod support_test;
+mod template;
+mod zipped;

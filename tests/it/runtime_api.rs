@@ -1,0 +1,284 @@
+//! The binary as Lambda runs it, against the embedded services.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::runtime::{Function, InvocationError};
+use crate::support::{Cloud, Distribution, Etags, Gate, Headers, Versioning};
+use crate::zipped::zipped;
+
+const STAGING: &str = "staging-bucket";
+const LIVE: &str = "live-bucket";
+const TABLE: &str = "ledger";
+const DISTRIBUTION: &str = "E1EXAMPLE";
+
+/// Far more than any of these events needs; Lambda's own maximum is 15 minutes.
+const REMAINING: Duration = Duration::from_secs(120);
+
+const FIRST: &[(&str, &str)] = &[
+    ("index.html", "<h1>one</h1>"),
+    ("docs/index.html", "<h1>docs</h1>"),
+    ("app.js", "console.log(1)"),
+    ("logo.svg", "<svg/>"),
+];
+
+const SECOND: &[(&str, &str)] = &[
+    ("index.html", "<h1>two</h1>"),
+    ("docs/index.html", "<h1>docs</h1>"),
+    ("app.2.js", "console.log(2)"),
+    ("logo.svg", "<svg/>"),
+];
+
+#[tokio::test]
+async fn an_upload_is_brought_live_and_told_in_answer_and_log() {
+    let cloud = cloud().await;
+    let function = Function::start(environment(&cloud)).await;
+
+    let event = upload(&cloud, FIRST, "site.zip", "2026-11-22T10:15:00.000Z");
+    let answer = deployment(&function, "request-1", &event).await;
+    assert_eq!(answer["outcome"], "deployed", "{answer}");
+    assert_eq!(answer["new"], FIRST.len(), "{answer}");
+    assert_eq!(answer["archive"]["key"], "site.zip", "{answer}");
+    assert_live(&cloud, FIRST);
+
+    // The same process takes the next event, as a warm function does.
+    let event = upload(&cloud, SECOND, "site.zip", "2026-11-22T10:16:00.000Z");
+    let answer = deployment(&function, "request-2", &event).await;
+    assert_eq!(answer["outcome"], "deployed", "{answer}");
+    for (count, wanted) in [("new", 1), ("changed", 1), ("deleted", 1), ("kept", 2)] {
+        assert_eq!(answer[count], wanted, "{count} of {answer}");
+    }
+    assert_live(&cloud, SECOND);
+    let items: Vec<String> = cloud
+        .invalidations(DISTRIBUTION)
+        .into_iter()
+        .flat_map(|invalidation| invalidation.items)
+        .collect();
+    assert_eq!(items, ["/", "/index.html", "/app.js"]);
+
+    let line = function.logged(|line| line["id"] == answer["id"]).await;
+    assert_eq!(line["outcome"], "deployed", "{line}");
+    assert_eq!(line["deleted"], 1, "{line}");
+}
+
+#[tokio::test]
+async fn a_late_duplicate_changes_nothing_and_a_replay_restores() {
+    let cloud = cloud().await;
+    let function = Function::start(environment(&cloud)).await;
+    let mut first = upload(&cloud, FIRST, "site.zip", "2026-11-22T10:15:00.000Z");
+    let second = upload(&cloud, SECOND, "site.zip", "2026-11-22T10:16:00.000Z");
+    let second_id = deployment(&function, "second", &second).await["id"].clone();
+
+    let answer = deployment(&function, "first-late", &first).await;
+    assert_eq!(answer["outcome"], "superseded", "{answer}");
+    assert_live(&cloud, SECOND);
+    assert_eq!(cloud.invalidations(DISTRIBUTION), []);
+
+    first["options"] = json!({"replay": true});
+    let answer = deployment(&function, "first-replayed", &first).await;
+    assert_eq!(answer["outcome"], "rolledBack", "{answer}");
+    assert_live(&cloud, FIRST);
+
+    let back = json!({"rollback": second_id});
+    let answer = deployment(&function, "to-the-second", &back).await;
+    assert_eq!(answer["outcome"], "rolledBack", "{answer}");
+    assert_live(&cloud, SECOND);
+
+    let back = json!({"rollback": "previous"});
+    let answer = deployment(&function, "to-the-first", &back).await;
+    assert_eq!(answer["outcome"], "rolledBack", "{answer}");
+    assert_live(&cloud, FIRST);
+
+    let mut references: Vec<String> = cloud
+        .invalidations(DISTRIBUTION)
+        .into_iter()
+        .map(|invalidation| invalidation.caller_reference)
+        .collect();
+    let accepted = references.len();
+    // One for what changed and one for what was deleted, of each of the three runs.
+    assert_eq!(accepted, 6, "{references:?}");
+    references.sort_unstable();
+    references.dedup();
+    assert_eq!(references.len(), accepted);
+}
+
+#[tokio::test]
+async fn a_process_killed_in_its_writes_is_made_up_for_by_the_next() {
+    let cloud = cloud().await;
+    let event = upload(&cloud, FIRST, "site.zip", "2026-11-22T10:15:00.000Z");
+    let function = Function::start(environment(&cloud)).await;
+    {
+        let gate = cloud.gate();
+        let invocation = function.invoke("request-1", REMAINING, &event);
+        tokio::pin!(invocation);
+        tokio::select! {
+            answer = &mut invocation => panic!("it was not to end yet: {answer:?}"),
+            () = second_write(&gate) => function.kill().await,
+        }
+        let error = invocation
+            .await
+            .expect_err("a killed process answers nothing");
+        assert_eq!(error.error_type, "Runtime.ExitError", "{error}");
+        assert_eq!(cloud.objects(LIVE).len(), 1);
+    }
+    // Lambda's retry keeps the request id and may therefore retake the lease at once.
+    let function = Function::start(environment(&cloud)).await;
+    let answer = deployment(&function, "request-1", &event).await;
+    assert_eq!(answer["outcome"], "deployed", "{answer}");
+    assert_live(&cloud, FIRST);
+}
+
+#[tokio::test]
+async fn every_wrong_variable_is_named_at_once() {
+    let function = Function::start([
+        ("LIVE_BUCKET", "s3://not-a-name"),
+        ("TABLE_NAME", TABLE),
+        ("PRUNE", "some"),
+        ("MAX_INVALIDATION_PATHS", "many"),
+    ])
+    .await;
+    let error = failure(&function, &json!({"rollback": "previous"})).await;
+    assert_eq!(error.error_type, "BadConfig", "{error}");
+    for variable in [
+        "STAGING_BUCKET",
+        "LIVE_BUCKET",
+        "PRUNE",
+        "MAX_INVALIDATION_PATHS",
+    ] {
+        assert!(
+            error.error_message.contains(variable),
+            "{variable}: {error}"
+        );
+    }
+    assert!(!error.error_message.contains("TABLE_NAME"), "{error}");
+}
+
+#[tokio::test]
+async fn an_unknown_event_fails_as_a_bad_event_and_the_next_one_is_served() {
+    let cloud = cloud().await;
+    let function = Function::start(environment(&cloud)).await;
+    let error = failure(&function, &json!({"hello": "world"})).await;
+    assert_eq!(error.error_type, "BadEvent", "{error}");
+    assert!(error.error_message.contains("Records"), "{error}");
+
+    let event = upload(&cloud, FIRST, "site.zip", "2026-11-22T10:15:00.000Z");
+    deployment(&function, "request-2", &event).await;
+    assert_live(&cloud, FIRST);
+}
+
+#[tokio::test]
+async fn the_event_that_s3_tries_a_notification_with_does_nothing() {
+    let cloud = cloud().await;
+    let function = Function::start(environment(&cloud)).await;
+    let event = json!({
+        "Service": "Amazon S3",
+        "Event": "s3:TestEvent",
+        "Time": "2026-11-22T10:15:00.000Z",
+        "Bucket": STAGING,
+        "RequestId": "5582815E1AEA5ADF",
+        "HostId": "example",
+    });
+    function
+        .invoke("request-1", REMAINING, &event)
+        .await
+        .expect("a test event succeeds");
+    let calls = cloud.calls();
+    assert!(calls.is_empty(), "{calls:?}");
+}
+
+/// Lets the calls through one by one, until one write to the live bucket has taken effect and the
+/// next one waits.
+async fn second_write(gate: &Gate) {
+    let mut writes = 0;
+    loop {
+        let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
+        let next = &waiting[0];
+        if next.call.operation == "PutObject" && next.call.bucket.as_deref() == Some(LIVE) {
+            writes += 1;
+        }
+        if writes == 2 {
+            return;
+        }
+        gate.let_through(next.ticket).await;
+    }
+}
+
+/// An account with what a stack has.
+async fn cloud() -> Cloud {
+    let cloud = Cloud::start().await;
+    cloud.create_bucket(STAGING, Versioning::On, Etags::Md5);
+    cloud.create_bucket(LIVE, Versioning::Off, Etags::Md5);
+    cloud.create_table(TABLE).await;
+    cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
+    cloud
+}
+
+fn environment(cloud: &Cloud) -> Vec<(String, String)> {
+    let settings = [
+        ("STAGING_BUCKET", STAGING),
+        ("LIVE_BUCKET", LIVE),
+        ("TABLE_NAME", TABLE),
+        ("DISTRIBUTION_IDS", DISTRIBUTION),
+    ];
+    let mut environment = cloud.environment();
+    environment.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    environment
+}
+
+/// Uploads an archive, and gives the event that S3 sends for it.
+fn upload(cloud: &Cloud, files: &[(&str, &str)], key: &str, event_time: &str) -> Value {
+    let object = cloud.put_object(STAGING, key, zipped(files), Headers::default());
+    json!({"Records": [{
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": "us-east-1",
+        "eventTime": event_time,
+        "eventName": "ObjectCreated:Put",
+        "s3": {
+            "bucket": {"name": STAGING},
+            "object": {
+                "key": key,
+                "size": object.body.len(),
+                "eTag": object.etag.trim_matches('"'),
+                "versionId": object.version_id,
+            },
+        },
+    }]})
+}
+
+/// Sends the event of one upload; gives its part of the answer.
+async fn deployment(function: &Function, request_id: &str, event: &Value) -> Value {
+    let answer = function
+        .invoke(request_id, REMAINING, event)
+        .await
+        .unwrap_or_else(|error| panic!("{request_id}: {error}"));
+    assert_eq!(
+        answer["deployments"].as_array().map(Vec::len),
+        Some(1),
+        "{answer}"
+    );
+    answer["deployments"][0].clone()
+}
+
+async fn failure(function: &Function, event: &Value) -> InvocationError {
+    function
+        .invoke("request-1", REMAINING, event)
+        .await
+        .expect_err("the event cannot be served")
+}
+
+#[track_caller]
+fn assert_live(cloud: &Cloud, files: &[(&str, &str)]) {
+    let live = cloud.objects(LIVE);
+    let live: Vec<(&str, &[u8])> = live
+        .iter()
+        .map(|(key, object)| (key.as_str(), object.body.as_ref()))
+        .collect();
+    let mut wanted: Vec<(&str, &[u8])> = files
+        .iter()
+        .map(|(key, body)| (*key, body.as_bytes()))
+        .collect();
+    wanted.sort_unstable();
+    assert_eq!(live, wanted);
+}

@@ -1,0 +1,233 @@
+//! What the clients asked for, call by call.
+
+use std::sync::{Mutex, MutexGuard};
+
+use hyper::Method;
+use hyper::http::request::Parts;
+
+/// One of the three services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Service {
+    S3,
+    CloudFront,
+    DynamoDb,
+}
+
+/// One HTTP request of a client.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Counts from 1 in the order in which calls began to take effect.
+    pub sequence: usize,
+    /// The access key id that signed the request.
+    pub client: String,
+    pub service: Service,
+    /// The name in the service's API, such as `PutObject`.
+    pub operation: String,
+    pub bucket: Option<String>,
+    /// S3: the decoded key. DynamoDB: the sort key, where the call names one item.
+    pub key: Option<String>,
+    /// The keys of a `DeleteObjects`.
+    pub keys: Vec<String>,
+    pub version_id: Option<String>,
+    /// The `Range` header, or the `x-amz-copy-source-range`.
+    pub range: Option<String>,
+    pub distribution: Option<String>,
+    pub table: Option<String>,
+    /// None while under way, and when no answer was given.
+    pub status: Option<u16>,
+    /// Bytes of the request's body, aws-chunked framing not counted.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+    /// The sequence number of the latest call when this one was answered:
+    /// call `b` began after `a` had ended when `a.ended_at < Some(b.sequence)`.
+    pub ended_at: Option<usize>,
+}
+
+impl Call {
+    /// Reads what a request asks for.
+    pub(super) fn of(parts: &Parts, body: &[u8]) -> Self {
+        let mut call = Self {
+            sequence: 0,
+            client: client(parts),
+            service: Service::S3,
+            operation: String::new(),
+            bucket: None,
+            key: None,
+            keys: Vec::new(),
+            version_id: None,
+            range: None,
+            distribution: None,
+            table: None,
+            status: None,
+            bytes_in: bytes_in(parts, body),
+            bytes_out: 0,
+            ended_at: None,
+        };
+        if let Some(target) = header(parts, "x-amz-target") {
+            call.read_dynamodb(target, body);
+        } else if parts.uri.path().starts_with("/2020-05-31/") {
+            call.read_cloudfront(parts);
+        } else {
+            call.read_s3(parts, body);
+        }
+        call
+    }
+
+    fn read_dynamodb(&mut self, target: &str, body: &[u8]) {
+        self.service = Service::DynamoDb;
+        self.operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        let Ok(request) = serde_json::from_slice::<serde_json::Value>(body) else {
+            return;
+        };
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        self.table = text(&request["TableName"]);
+        self.key = text(&request["Key"]["item"]["S"]).or(text(&request["Item"]["item"]["S"]));
+    }
+
+    fn read_cloudfront(&mut self, parts: &Parts) {
+        self.service = Service::CloudFront;
+        let segments: Vec<&str> = parts.uri.path().split('/').skip(2).collect();
+        self.distribution = segments.get(1).map(|id| (*id).to_owned());
+        self.operation = match (&parts.method, segments.as_slice()) {
+            (&Method::GET, ["distribution", _]) => "GetDistribution",
+            (&Method::GET, ["distribution", _, "config"]) => "GetDistributionConfig",
+            (&Method::POST, ["distribution", _, "invalidation"]) => "CreateInvalidation",
+            (&Method::GET, ["distribution", _, "invalidation"]) => "ListInvalidations",
+            (&Method::GET, ["distribution", _, "invalidation", _]) => "GetInvalidation",
+            _ => "Unknown",
+        }
+        .to_owned();
+    }
+
+    fn read_s3(&mut self, parts: &Parts, body: &[u8]) {
+        let path = parts.uri.path().trim_start_matches('/');
+        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        self.bucket = (!bucket.is_empty()).then(|| bucket.to_owned());
+        self.key = (!key.is_empty()).then(|| percent_decoded(key));
+        self.version_id = query(parts, "versionId");
+        let copies = header(parts, "x-amz-copy-source").is_some();
+        self.range = header(parts, "range")
+            .or(header(parts, "x-amz-copy-source-range"))
+            .map(str::to_owned);
+        let has = |name| query(parts, name).is_some();
+        self.operation = match (&parts.method, &self.bucket, &self.key) {
+            (_, None, _) => "ListBuckets",
+            (&Method::PUT, _, None) if has("versioning") => "PutBucketVersioning",
+            (&Method::PUT, _, None) => "CreateBucket",
+            (&Method::HEAD, _, None) => "HeadBucket",
+            (&Method::DELETE, _, None) => "DeleteBucket",
+            (&Method::POST, _, None) => "DeleteObjects",
+            (_, _, None) if has("uploads") => "ListMultipartUploads",
+            (_, _, None) if has("versioning") => "GetBucketVersioning",
+            (_, _, None) if has("versions") => "ListObjectVersions",
+            (_, _, None) if has("location") => "GetBucketLocation",
+            (_, _, None) if has("list-type") => "ListObjectsV2",
+            (_, _, None) => "ListObjects",
+            (&Method::PUT, _, _) if has("partNumber") && copies => "UploadPartCopy",
+            (&Method::PUT, _, _) if has("partNumber") => "UploadPart",
+            (&Method::PUT, _, _) if copies => "CopyObject",
+            (&Method::PUT, _, _) => "PutObject",
+            (&Method::HEAD, _, _) => "HeadObject",
+            (&Method::DELETE, _, _) if has("uploadId") => "AbortMultipartUpload",
+            (&Method::DELETE, _, _) => "DeleteObject",
+            (&Method::POST, _, _) if has("uploads") => "CreateMultipartUpload",
+            (&Method::POST, _, _) if has("uploadId") => "CompleteMultipartUpload",
+            (&Method::GET, _, _) if has("uploadId") => "ListParts",
+            (&Method::GET, _, _) if has("attributes") => "GetObjectAttributes",
+            (&Method::GET, _, _) => "GetObject",
+            _ => "Unknown",
+        }
+        .to_owned();
+        if self.operation == "DeleteObjects" {
+            self.keys = super::cloudfront::texts(&String::from_utf8_lossy(body), "Key");
+        }
+    }
+}
+
+fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
+    parts.headers.get(name)?.to_str().ok()
+}
+
+fn query(parts: &Parts, name: &str) -> Option<String> {
+    parts.uri.query()?.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then(|| percent_decoded(value))
+    })
+}
+
+fn percent_decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8_lossy()
+        .into_owned()
+}
+
+/// Returns the access key id, which stands before the first `/` of the credential scope.
+fn client(parts: &Parts) -> String {
+    header(parts, "authorization")
+        .and_then(|value| value.split_once("Credential="))
+        .and_then(|(_, scope)| scope.split('/').next())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn bytes_in(parts: &Parts, body: &[u8]) -> u64 {
+    header(parts, "x-amz-decoded-content-length")
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(body.len() as u64)
+}
+
+/// The calls, and the number of the latest.
+#[derive(Default)]
+pub(super) struct CallLog {
+    log: Mutex<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    latest_sequence: usize,
+    calls: Vec<Call>,
+}
+
+impl CallLog {
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().expect("no holder of this lock panics")
+    }
+
+    pub(super) fn all(&self) -> Vec<Call> {
+        self.lock().calls.clone()
+    }
+
+    pub(super) fn clear(&self) {
+        self.lock().calls.clear();
+    }
+
+    pub(super) fn latest_sequence(&self) -> usize {
+        self.lock().latest_sequence
+    }
+
+    /// Numbers a call and writes it down.
+    pub(super) fn begin(&self, mut call: Call) -> usize {
+        let mut log = self.lock();
+        log.latest_sequence += 1;
+        call.sequence = log.latest_sequence;
+        log.calls.push(call);
+        log.latest_sequence
+    }
+
+    pub(super) fn end(&self, sequence: usize, status: u16, bytes_out: u64) {
+        let mut log = self.lock();
+        let latest_sequence = log.latest_sequence;
+        // Not found when the log was cleared in between.
+        if let Some(call) = log
+            .calls
+            .iter_mut()
+            .rev()
+            .find(|call| call.sequence == sequence)
+        {
+            call.status = Some(status);
+            call.bytes_out = bytes_out;
+            call.ended_at = Some(latest_sequence);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! DynamoDB: an in-process service behind the same listener.
+
+use bytes::Bytes;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Response};
+use s3s::Body;
+use serde_json::{Value, json};
+use winterbaume_core::{MockRequest, MockService as _};
+use winterbaume_dynamodb::DynamoDbService;
+
+use super::{REGION, Service, server};
+
+/// "The maximum item size in DynamoDB is 400 KB, which includes both attribute name binary
+/// length (UTF-8 length) and attribute value lengths" (DynamoDB Developer Guide, Quotas).
+const MAX_ITEM_BYTES: usize = 400 * 1024;
+
+pub(super) struct DynamoDb {
+    service: DynamoDbService,
+}
+
+impl Default for DynamoDb {
+    fn default() -> Self {
+        Self {
+            service: DynamoDbService::new(),
+        }
+    }
+}
+
+impl DynamoDb {
+    pub(super) async fn answer(&self, parts: Parts, body: Bytes) -> Response<Body> {
+        if holds_large_item(&body) {
+            return server::error(
+                Service::DynamoDb,
+                400,
+                "ValidationException",
+                "Item size has exceeded the maximum allowed size",
+            );
+        }
+        let answer = self
+            .service
+            .handle(MockRequest {
+                method: parts.method.to_string(),
+                uri: parts.uri.to_string(),
+                headers: parts.headers,
+                body,
+            })
+            .await;
+        let mut response = Response::new(Body::from(answer.body));
+        *response.status_mut() = hyper::StatusCode::from_u16(answer.status)
+            .expect("the service answers with valid status codes");
+        *response.headers_mut() = answer.headers;
+        response
+    }
+
+    pub(super) async fn create_table(&self, name: &str) {
+        let table = json!({
+            "TableName": name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [
+                {"AttributeName": "site", "KeyType": "HASH"},
+                {"AttributeName": "item", "KeyType": "RANGE"},
+            ],
+            "AttributeDefinitions": [
+                {"AttributeName": "site", "AttributeType": "S"},
+                {"AttributeName": "item", "AttributeType": "S"},
+            ],
+        });
+        let mut headers = HeaderMap::new();
+        let target = "DynamoDB_20120810.CreateTable".parse();
+        headers.insert("x-amz-target", target.expect("a header value"));
+        // The service reads the region from the credential scope.
+        let scope =
+            format!("AWS4-HMAC-SHA256 Credential=x/20260101/{REGION}/dynamodb/aws4_request");
+        headers.insert("authorization", scope.parse().expect("a header value"));
+        let answer = self
+            .service
+            .handle(MockRequest {
+                method: "POST".to_owned(),
+                uri: "/".to_owned(),
+                headers,
+                body: table.to_string().into(),
+            })
+            .await;
+        assert_eq!(answer.status, 200, "CreateTable: {:?}", answer.body);
+    }
+}
+
+/// Tells whether a request puts an item over the limit, as far as it can be seen
+/// in the request itself: whole items, and the new values of an update.
+fn holds_large_item(body: &[u8]) -> bool {
+    if body.len() <= MAX_ITEM_BYTES {
+        return false;
+    }
+    let Ok(request) = serde_json::from_slice::<Value>(body) else {
+        return false;
+    };
+    let mut writes = vec![&request];
+    if let Some(items) = request["TransactItems"].as_array() {
+        let kinds = ["Put", "Update"];
+        writes.extend(items.iter().flat_map(|item| kinds.map(|kind| &item[kind])));
+    }
+    writes.iter().any(|write| {
+        map_bytes(&write["Item"]) > MAX_ITEM_BYTES
+            || map_bytes(&write["ExpressionAttributeValues"]) > MAX_ITEM_BYTES
+    })
+}
+
+fn map_bytes(attributes: &Value) -> usize {
+    let attributes = attributes.as_object().into_iter().flatten();
+    attributes
+        .map(|(name, value)| name.len() + value_bytes(value))
+        .sum()
+}
+
+/// Returns the size of an attribute value such as `{"S": "text"}`.
+fn value_bytes(value: &Value) -> usize {
+    let Some((kind, content)) = value.as_object().and_then(|value| value.iter().next()) else {
+        return 0;
+    };
+    match (kind.as_str(), content) {
+        ("M", map) => 3 + map_bytes(map),
+        ("L", Value::Array(values)) => {
+            3 + values
+                .iter()
+                .map(|value| 1 + value_bytes(value))
+                .sum::<usize>()
+        }
+        ("B", Value::String(base64)) => base64.len() / 4 * 3,
+        (_, Value::String(text)) => text.len(),
+        (_, Value::Array(texts)) => texts.iter().filter_map(Value::as_str).map(str::len).sum(),
+        _ => 1,
+    }
+}

@@ -1,0 +1,23 @@
+//! Archives for tests, packed by the `zip` crate: another writer than the reader under test.
+
+use std::io::{Cursor, Write};
+
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+/// Packs files, given as name and body, in their order.
+pub fn zipped(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, body) in files {
+        archive
+            .start_file(*name, SimpleFileOptions::default())
+            .expect("the names are short and differ");
+        archive
+            .write_all(body.as_bytes())
+            .expect("memory is always writable");
+    }
+    archive
+        .finish()
+        .expect("the entries are small")
+        .into_inner()
+}

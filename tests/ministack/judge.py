@@ -1,0 +1,282 @@
+"""The second opinion on a deployment: another client, another zip reader, another diff.
+
+Reads one request as JSON from stdin, prints one answer as JSON; a wrong state is an exit code of 1
+and a sentence on stderr. Nothing here is shared with the Rust code: what must be in the buckets and
+in the invalidations is worked out from the two archives alone.
+"""
+
+import json
+import sys
+import urllib.parse
+import zipfile
+from datetime import datetime, timedelta, timezone
+
+import boto3
+
+STAGING, LIVE, TABLE = "staging", "live", "ledger"
+ORIGIN_PATH = "/site"
+PREFIX = "site/"
+# An object of someone else in the live bucket, outside the prefix: no deployment may touch it.
+FOREIGN = {"other/untouched.txt": b"not the site's"}
+
+CACHE_CONTROL = "public, max-age=0, s-maxage=86400, must-revalidate"
+# Media types by the IANA registry; where a second spelling is common, both are right.
+MEDIA_TYPES = {
+    "css": {"text/css"},
+    "gif": {"image/gif"},
+    "html": {"text/html"},
+    "js": {"text/javascript"},
+    "json": {"application/json"},
+    "png": {"image/png"},
+    "svg": {"image/svg+xml"},
+    "ttf": {"font/ttf"},
+    "txt": {"text/plain"},
+    "wasm": {"application/wasm"},
+    "webmanifest": {"application/manifest+json"},
+    "woff": {"font/woff"},
+    "woff2": {"font/woff2"},
+}
+
+
+class Wrong(Exception):
+    """What was found is not what the archives ask for."""
+
+
+class Judge:
+    def __init__(self, endpoint):
+        def client(service):
+            return boto3.client(
+                service,
+                endpoint_url=endpoint,
+                region_name="us-east-1",
+                aws_access_key_id="test",
+                aws_secret_access_key="test",
+            )
+
+        self.s3 = client("s3")
+        self.dynamodb = client("dynamodb")
+        self.cloudfront = client("cloudfront")
+
+    def create(self):
+        """Makes the stack's resources; answers with the function's environment."""
+        for bucket in (STAGING, LIVE):
+            self.s3.create_bucket(Bucket=bucket)
+        self.s3.put_bucket_versioning(
+            Bucket=STAGING, VersioningConfiguration={"Status": "Enabled"}
+        )
+        for key, body in FOREIGN.items():
+            self.s3.put_object(Bucket=LIVE, Key=key, Body=body)
+        self.dynamodb.create_table(
+            TableName=TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[
+                {"AttributeName": "site", "AttributeType": "S"},
+                {"AttributeName": "item", "AttributeType": "S"},
+            ],
+            KeySchema=[
+                {"AttributeName": "site", "KeyType": "HASH"},
+                {"AttributeName": "item", "KeyType": "RANGE"},
+            ],
+        )
+        self.dynamodb.update_time_to_live(
+            TableName=TABLE,
+            TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
+        )
+        distribution = self.cloudfront.create_distribution(
+            DistributionConfig={
+                "CallerReference": "judge",
+                "Comment": "",
+                "Enabled": True,
+                "DefaultRootObject": "index.html",
+                "Origins": {
+                    "Quantity": 1,
+                    "Items": [
+                        {
+                            "Id": "live",
+                            "DomainName": f"{LIVE}.s3.us-east-1.amazonaws.com",
+                            "OriginPath": ORIGIN_PATH,
+                            "S3OriginConfig": {"OriginAccessIdentity": ""},
+                        }
+                    ],
+                },
+                "DefaultCacheBehavior": {
+                    "TargetOriginId": "live",
+                    "ViewerProtocolPolicy": "redirect-to-https",
+                    # Managed-CachingOptimized
+                    "CachePolicyId": "658327ea-f89d-4fab-a63d-7439f9dadd72",
+                },
+            }
+        )["Distribution"]["Id"]
+        return {
+            "STAGING_BUCKET": STAGING,
+            "LIVE_BUCKET": LIVE,
+            "LIVE_PREFIX": PREFIX,
+            "TABLE_NAME": TABLE,
+            "DISTRIBUTION_IDS": distribution,
+            "SITE": "judged",
+        }
+
+    def upload(self, archive, key, age_seconds):
+        """Uploads an archive; answers with the event that S3 would send for it."""
+        with open(archive, "rb") as body:
+            put = self.s3.put_object(Bucket=STAGING, Key=key, Body=body)
+        size = self.s3.head_object(Bucket=STAGING, Key=key)["ContentLength"]
+        time = datetime.now(timezone.utc) - timedelta(seconds=age_seconds)
+        return {
+            "Records": [
+                {
+                    "eventVersion": "2.1",
+                    "eventSource": "aws:s3",
+                    "awsRegion": "us-east-1",
+                    "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.")
+                    + f"{time.microsecond // 1000:03}Z",
+                    "eventName": "ObjectCreated:Put",
+                    "s3": {
+                        "s3SchemaVersion": "1.0",
+                        "bucket": {"name": STAGING, "arn": f"arn:aws:s3:::{STAGING}"},
+                        "object": {
+                            "key": urllib.parse.quote_plus(key, safe="/"),
+                            "size": size,
+                            "eTag": put["ETag"].strip('"'),
+                            "versionId": put["VersionId"],
+                            "sequencer": f"{int(time.timestamp() * 1000):018X}",
+                        },
+                    },
+                }
+            ]
+        }
+
+    def check(self, before, after, distribution, live, deployments, seen):
+        """Judges the state after a run that brought the site from `before` to `after`.
+
+        `live` is the deployment that is live, `deployments` are all there ever were, `seen` the
+        ids of the invalidations that earlier checks have judged. Answers with the new ones.
+        """
+        old, new = entries(before), entries(after)
+        self.check_bucket(new)
+        self.check_table(live, deployments)
+        return self.check_invalidations(distribution, live, stale(old, new), seen)
+
+    def check_bucket(self, site):
+        wanted = {PREFIX + name: body for name, body in site.items()} | FOREIGN
+        found = {
+            item["Key"]
+            for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=LIVE)
+            for item in page.get("Contents", [])
+        }
+        agree("keys of the live bucket", found, set(wanted))
+        for key, body in wanted.items():
+            answer = self.s3.get_object(Bucket=LIVE, Key=key)
+            if answer["Body"].read() != body:
+                raise Wrong(f"{key}: the bytes are not the archive's")
+            if key in FOREIGN:
+                continue
+            media_type, _, parameters = answer["ContentType"].partition(";")
+            if media_type not in MEDIA_TYPES[key.rsplit(".", 1)[-1]]:
+                raise Wrong(f"{key}: its Content-Type is {answer['ContentType']}")
+            if media_type.startswith("text/") and parameters.strip() != "charset=utf-8":
+                raise Wrong(f"{key}: a text without its charset: {answer['ContentType']}")
+            agree(f"Cache-Control of {key}", answer.get("CacheControl"), CACHE_CONTROL)
+
+    def check_table(self, live, deployments):
+        items = {
+            item["item"]["S"]: item
+            for page in self.dynamodb.get_paginator("query").paginate(
+                TableName=TABLE,
+                ConsistentRead=True,
+                KeyConditionExpression="site = :site",
+                ExpressionAttributeValues={":site": {"S": "judged"}},
+            )
+            for item in page["Items"]
+        }
+        # Nothing is owed once a run has ended well: its batches were accepted by CloudFront.
+        agree(
+            "items of the table",
+            set(items),
+            {"head"} | {f"deployment#{deployment}" for deployment in deployments},
+        )
+        head = items["head"]
+        agree("live deployment in head", head["live"]["M"]["deployment"]["S"], live)
+        # The lease is given back, nothing is left to resume, and a head never expires.
+        agree("left in head", {"lease", "unfinished", "expires_at"} & set(head), set())
+        for deployment in deployments:
+            if "N" not in items[f"deployment#{deployment}"].get("expires_at", {}):
+                raise Wrong(f"the record of {deployment} never expires")
+
+    def check_invalidations(self, distribution, live, wanted, seen):
+        ids = [
+            item["Id"]
+            for page in self.cloudfront.get_paginator("list_invalidations").paginate(
+                DistributionId=distribution
+            )
+            for item in page["InvalidationList"].get("Items", [])
+        ]
+        # The listing does not tell references and paths: each invalidation is asked for.
+        batches = {
+            id: self.cloudfront.get_invalidation(DistributionId=distribution, Id=id)[
+                "Invalidation"
+            ]["InvalidationBatch"]
+            for id in ids
+        }
+        references = [batch["CallerReference"] for batch in batches.values()]
+        agree("count of caller references", len(set(references)), len(references))
+        fresh = {id: batch for id, batch in batches.items() if id not in seen}
+        items = [item for batch in fresh.values() for item in batch["Paths"]["Items"]]
+        agree("invalidated items", set(items), wanted)
+        agree("count of invalidated items", len(items), len(wanted))
+        for batch in fresh.values():
+            if not batch["CallerReference"].startswith(live + "."):
+                raise Wrong(f"{batch['CallerReference']} is not a reference of {live}")
+        return list(fresh)
+
+
+def entries(archive):
+    """The files of an archive by name, or nothing for no archive."""
+    if archive is None:
+        return {}
+    with zipfile.ZipFile(archive) as opened:
+        return {
+            info.filename: opened.read(info)
+            for info in opened.infolist()
+            if not info.is_dir()
+        }
+
+
+def stale(old, new):
+    """The viewer paths whose object is another than before, or gone; a new one was never cached."""
+    paths = set()
+    for name in old:
+        if new.get(name) == old[name]:
+            continue
+        paths.add("/" + name)
+        if name == "index.html":
+            paths.add("/")
+        elif name.endswith("/index.html"):
+            folder = "/" + name.removesuffix("/index.html")
+            paths |= {folder, folder + "/"}
+    # By RFC 1738, as CloudFront asks for. S3 reads both `%20` and `+` as a space, so a viewer may
+    # have asked for either. `~` and `+` have no one spelling and are not among the samples.
+    quoted = {urllib.parse.quote(path, safe="/$-_.!*(),;:@=&?") for path in paths}
+    return quoted | {path.replace("%20", "+") for path in quoted}
+
+
+def agree(what, found, wanted):
+    if found == wanted:
+        return
+    if isinstance(found, set):
+        raise Wrong(f"{what}: too many {sorted(found - wanted)}, missing {sorted(wanted - found)}")
+    raise Wrong(f"{what}: {found!r} where {wanted!r} is right")
+
+
+def main():
+    request = json.load(sys.stdin)
+    judge = Judge(request.pop("endpoint"))
+    act = {"create": judge.create, "upload": judge.upload, "check": judge.check}
+    try:
+        json.dump(act[request.pop("act")](**request), sys.stdout)
+    except Wrong as wrong:
+        sys.exit(f"judge: {wrong}")
+
+
+if __name__ == "__main__":
+    main()
