@@ -1,6 +1,7 @@
 //! Reads an archive in the staging bucket over ranged GETs, always of exactly the event's version.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -75,6 +76,7 @@ impl Archives {
             owner: self.owner.clone(),
             upload: upload.clone(),
             bytes_read: AtomicU64::new(0),
+            tail: OnceLock::new(),
         }
     }
 }
@@ -85,6 +87,8 @@ pub struct Archive {
     owner: Option<String>,
     upload: Upload,
     bytes_read: AtomicU64,
+    /// The archive's last bytes and their offset: what lies there need not be read again.
+    tail: OnceLock<(u64, Bytes)>,
 }
 
 impl Archive {
@@ -106,7 +110,14 @@ impl Archive {
         };
         loop {
             match ArchiveIndex::parse(size, &tail, root, limits)? {
-                Parsed::Index(index) => return Ok(index),
+                Parsed::Index(index) => {
+                    // A directory larger than the first read is not worth the memory it would hold.
+                    let excess = (tail.len() as u64).saturating_sub(TAIL_BYTES);
+                    let _ = self
+                        .tail
+                        .set((start + excess, tail.slice(excess as usize..)));
+                    return Ok(index);
+                }
                 Parsed::NeedsFrom(from) if from < start => {
                     let mut joined = BytesMut::from(self.read(from..start).await?);
                     joined.extend_from_slice(&tail);
@@ -128,6 +139,12 @@ impl Archive {
     pub async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
         if range.is_empty() {
             return Ok(Bytes::new());
+        }
+        if let Some((start, tail)) = self.tail.get()
+            && range.start >= *start
+            && range.end <= start + tail.len() as u64
+        {
+            return Ok(tail.slice((range.start - start) as usize..(range.end - start) as usize));
         }
         let header = format!("bytes={}-{}", range.start, range.end - 1);
         match self.get(header).await {
@@ -285,15 +302,19 @@ fn unquoted(etag: &str) -> String {
 /// Reads one large entry piece by piece, inflated and checked, in memory that does not depend on its size.
 pub struct EntryReader<'a> {
     archive: &'a Archive,
+    entry: &'a Entry,
     inflater: Inflater,
-    /// The compressed bytes that are still to be read, as offsets in the archive.
-    left: Range<u64>,
-    /// Read and not inflated yet.
+    /// Where the compressed data ends in the archive; a data descriptor may follow.
+    data_end: u64,
+    /// How far the archive has been read.
+    position: u64,
+    /// Compressed data that is read and not inflated yet.
     pending: Bytes,
+    descriptor: Vec<u8>,
 }
 
 impl<'a> EntryReader<'a> {
-    /// How much is read at a time.
+    /// How much is read at a time: far more than the longest local header.
     pub const PIECE_BYTES: u64 = 4 << 20;
 
     /// Reads the entry's first piece and checks its local header.
@@ -302,17 +323,23 @@ impl<'a> EntryReader<'a> {
     /// `ArchiveRejected` when the local header disagrees with the central directory.
     pub async fn open(archive: &'a Archive, entry: &'a Entry) -> Result<Self, Error> {
         let start = entry.header_offset;
-        let first_end = entry.end_offset.min(start + Self::PIECE_BYTES);
-        let piece = archive.read(start..first_end).await?;
-        let data = entry.data_range(&piece)?;
-        let end = start + data.end as u64;
-        let have = data.end.min(piece.len());
-        Ok(Self {
+        let mut reader = Self {
             archive,
+            entry,
             inflater: Inflater::new(entry),
-            left: (start + have as u64)..end,
-            pending: piece.slice(data.start.min(have)..have),
-        })
+            data_end: entry.end_offset,
+            position: start,
+            pending: Bytes::new(),
+            descriptor: Vec::new(),
+        };
+        let piece = reader.next_piece().await?;
+        let data = entry.data_range(&piece)?;
+        reader.data_end = start + data.end as u64;
+        reader.take(
+            start + data.start as u64,
+            piece.slice(data.start.min(piece.len())..),
+        );
+        Ok(reader)
     }
 
     /// Fills `out` up to its capacity with inflated bytes; `false` says that the entry is at its end.
@@ -328,21 +355,42 @@ impl<'a> EntryReader<'a> {
             match progress {
                 Progress::OutputFull => return Ok(true),
                 Progress::Done => return Ok(false),
-                Progress::NeedsInput if self.left.is_empty() => return Ok(false),
+                Progress::NeedsInput if self.position >= self.data_end => return Ok(false),
                 Progress::NeedsInput => {
-                    let end = self.left.end.min(self.left.start + Self::PIECE_BYTES);
-                    self.pending = self.archive.read(self.left.start..end).await?;
-                    self.left.start = end;
+                    let start = self.position;
+                    let piece = self.next_piece().await?;
+                    self.take(start, piece);
                 }
             }
         }
     }
 
-    /// Checks length and CRC-32 at the end.
+    /// Checks length, CRC-32 and data descriptor at the end.
     ///
     /// # Errors
     /// `ArchiveRejected` when they are not what the directory says.
-    pub fn finish(self) -> Result<(), Error> {
+    pub async fn finish(mut self) -> Result<(), Error> {
+        while self.position < self.entry.end_offset {
+            let start = self.position;
+            let piece = self.next_piece().await?;
+            self.take(start, piece);
+        }
+        self.entry.check_descriptor(&self.descriptor)?;
         Ok(self.inflater.finish()?)
+    }
+
+    async fn next_piece(&mut self) -> Result<Bytes, Error> {
+        let end = self.entry.end_offset.min(self.position + Self::PIECE_BYTES);
+        let piece = self.archive.read(self.position..end).await?;
+        self.position = end;
+        Ok(piece)
+    }
+
+    /// Takes bytes that lie at `start`: compressed data, and behind it the data descriptor.
+    fn take(&mut self, start: u64, mut bytes: Bytes) {
+        let data = self.data_end.saturating_sub(start).min(bytes.len() as u64);
+        let rest = bytes.split_off(data as usize);
+        self.pending = bytes;
+        self.descriptor.extend_from_slice(&rest);
     }
 }

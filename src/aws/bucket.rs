@@ -4,7 +4,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
-    MetadataDirective, ObjectIdentifier,
+    EncodingType, MetadataDirective, ObjectIdentifier,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,6 +15,7 @@ use super::{failed, status};
 use crate::config::Config;
 use crate::error::Error;
 use crate::headers::Headers;
+use crate::key::form_decode;
 use crate::manifest::Manifest;
 use crate::plan::{Listing, Object};
 
@@ -112,6 +113,8 @@ impl Bucket {
             .list_objects_v2()
             .bucket(&self.name)
             .set_prefix((!self.prefix.is_empty()).then(|| self.prefix.clone()))
+            // A key may hold characters that XML cannot (S3 API, ListObjectsV2, EncodingType).
+            .encoding_type(EncodingType::Url)
             .set_expected_bucket_owner(self.owner.clone())
             .into_paginator()
             .send();
@@ -120,19 +123,22 @@ impl Bucket {
             let page = page.map_err(|error| {
                 failed(format!("listing s3://{}/{}", self.name, self.prefix), error)
             })?;
-            listing.extend(
-                page.contents
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter_map(|object| {
-                        let size_bytes = object
-                            .size
-                            .and_then(|size| u64::try_from(size).ok())
-                            .unwrap_or_default();
-                        let etag = unquoted(object.e_tag.as_deref().unwrap_or_default());
-                        Some((object.key?, Object { size_bytes, etag }))
-                    }),
-            );
+            // The SDK leaves the decoding to its caller.
+            let is_encoded = page.encoding_type() == Some(&EncodingType::Url);
+            let objects = page.contents.unwrap_or_default().into_iter();
+            listing.extend(objects.filter_map(|object| {
+                let size = object.size.and_then(|size| u64::try_from(size).ok());
+                let etag = unquoted(object.e_tag.as_deref().unwrap_or_default());
+                let key = object.key?;
+                let key = if is_encoded { form_decode(&key)? } else { key };
+                Some((
+                    key,
+                    Object {
+                        size_bytes: size.unwrap_or_default(),
+                        etag,
+                    },
+                ))
+            }));
         }
         Ok(listing)
     }

@@ -231,7 +231,7 @@ impl<'a> Transfer<'a> {
             piece.clear();
         }
         hash.update(&piece);
-        reader.finish()?;
+        reader.finish().await?;
         Ok(hex::encode(hash.finalize()))
     }
 
@@ -305,7 +305,7 @@ impl<'a> Transfer<'a> {
                     upload.part(part.into()).await?;
                 }
                 if !has_more {
-                    return reader.finish();
+                    return reader.finish().await;
                 }
                 if (self.is_late)() {
                     return Err(Error::Unfinished { done: 0, total: 1 });
