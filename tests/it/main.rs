@@ -1,10 +1,12 @@
 //! One binary for all integration tests, so that the SDK links once.
 
 mod archive;
+mod deployments;
 mod events;
 mod ministack;
 mod runtime;
 mod runtime_api;
+mod stage;
 mod support;
 mod support_test;
 mod template;

@@ -1,0 +1,688 @@
+//! Whole deployments against the embedded services: counts, bytes, calls.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use dropship::report::Outcome;
+use serde_json::{Value, json};
+
+use crate::stage::{
+    DISTRIBUTION, Files, LIVE, STAGING, Stage, files, report, shared, unzipped, zipped,
+};
+use crate::support::{Etags, Headers};
+
+/// What the live bucket may be asked for without being changed.
+const READS: [&str; 3] = ["GetObject", "HeadObject", "ListObjectsV2"];
+
+fn first() -> Files {
+    files([
+        ("index.html", "<script src=/app.1.js></script>"),
+        ("docs/index.html", "docs"),
+        ("app.1.js", "one"),
+        ("logo.svg", "<svg/>"),
+    ])
+}
+
+fn second() -> Files {
+    files([
+        ("index.html", "<script src=/app.2.js></script>"),
+        ("docs/index.html", "docs"),
+        ("app.2.js", "two"),
+        ("logo.svg", "<svg/>"),
+    ])
+}
+
+fn items(stage: &Stage) -> BTreeSet<String> {
+    stage
+        .cloud
+        .invalidations(DISTRIBUTION)
+        .into_iter()
+        .flat_map(|it| it.items)
+        .collect()
+}
+
+fn writes_to_live(stage: &Stage) -> Vec<String> {
+    let calls = stage.cloud.calls().into_iter();
+    calls
+        .filter(|call| {
+            call.bucket.as_deref() == Some(LIVE) && !READS.contains(&call.operation.as_str())
+        })
+        .map(|call| format!("{} {}", call.operation, call.key.unwrap_or_default()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_first_deployment_puts_everything_and_invalidates_nothing() {
+    let stage = Stage::new().await;
+    let event = stage.upload("site.zip", &first());
+    let report = stage.deploy("request", &event).await;
+    assert_eq!(report.outcome, Outcome::Deployed);
+    assert_eq!(
+        (
+            report.run,
+            report.new,
+            report.changed,
+            report.deleted,
+            report.kept
+        ),
+        (1, 4, 0, 0, 0)
+    );
+    assert_eq!(report.invalidations, []);
+    stage.assert_live(&first());
+}
+
+#[tokio::test]
+async fn an_update_puts_pages_last_and_deletes_after_the_invalidation() {
+    let stage = Stage::new().await;
+    stage
+        .deploy("one", &stage.upload("site.zip", &first()))
+        .await;
+    let event = stage.upload("site.zip", &second());
+    stage.cloud.clear_calls();
+    let report = stage.deploy("two", &event).await;
+    assert_eq!(
+        (
+            report.new,
+            report.changed,
+            report.deleted,
+            report.kept,
+            report.drift
+        ),
+        (1, 1, 1, 2, 0)
+    );
+    stage.assert_live(&second());
+    assert_eq!(
+        items(&stage),
+        ["/", "/app.1.js", "/index.html"].map(str::to_owned).into()
+    );
+
+    let calls = stage.cloud.calls();
+    let order: Vec<&str> = calls
+        .iter()
+        .filter_map(
+            |call| match (call.operation.as_str(), call.key.as_deref()) {
+                ("PutObject", Some("app.2.js")) => Some("asset"),
+                ("PutObject", Some("index.html")) => Some("page"),
+                ("CreateInvalidation", _) => Some("invalidation"),
+                ("DeleteObjects", _) => Some("delete"),
+                _ => None,
+            },
+        )
+        .collect();
+    assert_eq!(
+        order,
+        ["asset", "page", "invalidation", "delete", "invalidation"]
+    );
+    let first_put = calls
+        .iter()
+        .position(|call| call.key.as_deref() == Some("app.2.js"));
+    let recorded = calls
+        .iter()
+        .filter(|call| call.operation == "TransactWriteItems")
+        .nth(1);
+    assert!(
+        recorded.map(|call| call.sequence) < first_put.map(|at| calls[at].sequence),
+        "owed before written"
+    );
+}
+
+#[tokio::test]
+async fn the_same_event_again_reads_no_entry_and_writes_nothing() {
+    let stage = Stage::new().await;
+    let large = files([("index.html", "page")]).into_iter().chain([(
+        "noise.bin".to_owned(),
+        std::iter::repeat_with(|| fastrand::u8(..))
+            .take(1 << 20)
+            .collect(),
+    )]);
+    let event = stage.upload("site.zip", &large.collect());
+    stage.deploy("one", &event).await;
+    stage.cloud.clear_calls();
+    let report = stage.deploy("two", &event).await;
+    assert_eq!(report.outcome, Outcome::Unchanged);
+    assert_eq!(report.kept, 2);
+    assert_eq!(writes_to_live(&stage), [] as [String; 0]);
+    assert_eq!(
+        stage.count("HeadObject"),
+        0,
+        "the manifest settles every object"
+    );
+    assert_eq!(stage.cloud.invalidations(DISTRIBUTION), []);
+    assert!(
+        report.bytes_read <= 256 << 10,
+        "{} bytes read",
+        report.bytes_read
+    );
+}
+
+#[tokio::test]
+async fn a_rebuild_with_the_same_contents_is_unchanged() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    let report = stage.deploy("two", &stage.upload("2.zip", &first())).await;
+    assert_eq!((report.outcome, report.run), (Outcome::Unchanged, 2));
+}
+
+#[tokio::test]
+async fn a_lost_manifest_costs_one_request_an_object_and_changes_nothing() {
+    for etags in [Etags::Md5, Etags::Opaque] {
+        let stage = Stage::with_etags(etags).await;
+        let event = stage.upload("site.zip", &first());
+        stage.deploy("one", &event).await;
+        let manifests: Vec<String> = stage
+            .cloud
+            .objects(STAGING)
+            .into_keys()
+            .filter(|key| key.starts_with(".dropship/"))
+            .collect();
+        assert_eq!(manifests.len(), 1, "{manifests:?}");
+        stage.cloud.delete_object(STAGING, &manifests[0]);
+        stage.cloud.clear_calls();
+        let report = stage.deploy("two", &event).await;
+        assert_eq!((report.outcome, report.kept), (Outcome::Unchanged, 4));
+        assert_eq!(stage.count("HeadObject"), 4);
+        assert_eq!(writes_to_live(&stage), [] as [String; 0]);
+    }
+}
+
+#[tokio::test]
+async fn objects_put_by_other_tools_are_compared_by_their_md5_and_get_their_headers() {
+    let stage = Stage::new().await;
+    let typed = Headers {
+        content_type: Some("text/html".to_owned()),
+        ..Headers::default()
+    };
+    stage.cloud.put_object(
+        LIVE,
+        "index.html",
+        "<script src=/app.1.js></script>",
+        typed.clone(),
+    );
+    stage
+        .cloud
+        .put_object(LIVE, "docs/index.html", "DOCS", typed);
+    let report = stage
+        .deploy("one", &stage.upload("site.zip", &first()))
+        .await;
+    assert_eq!(
+        (report.new, report.changed, report.headers, report.kept),
+        (2, 1, 1, 0)
+    );
+    stage.assert_live(&first());
+    let index = &stage.cloud.objects(LIVE)["index.html"];
+    assert_eq!(
+        index.headers.content_type.as_deref(),
+        Some("text/html; charset=utf-8")
+    );
+    assert!(
+        index
+            .headers
+            .cache_control
+            .as_deref()
+            .is_some_and(|value| value.contains("s-maxage=86400"))
+    );
+}
+
+#[tokio::test]
+async fn another_cache_control_copies_exactly_the_objects_it_concerns() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    let event = stage.upload("2.zip", &first());
+    stage.cloud.clear_calls();
+    let stage = stage.with(
+        "CACHE_CONTROL_ASSETS",
+        "public, max-age=31536000, immutable",
+    );
+    let report = stage.deploy("two", &event).await;
+    assert_eq!(
+        (report.headers, report.kept, report.bytes_written),
+        (2, 2, 0)
+    );
+    assert_eq!(
+        (stage.count("CopyObject"), stage.count("PutObject")),
+        (2, 2),
+        "two manifests are put"
+    );
+    assert_eq!(
+        items(&stage),
+        ["/app.1.js", "/logo.svg"].map(str::to_owned).into()
+    );
+    let again = stage
+        .deploy("three", &stage.upload("3.zip", &first()))
+        .await;
+    assert_eq!(again.outcome, Outcome::Unchanged);
+}
+
+#[tokio::test]
+async fn what_others_changed_added_and_removed_is_repaired_and_counted() {
+    let stage = Stage::new().await;
+    let event = stage.upload("site.zip", &first());
+    stage.deploy("one", &event).await;
+    stage
+        .cloud
+        .put_object(LIVE, "logo.svg", "<SVG/>", Headers::default());
+    stage
+        .cloud
+        .put_object(LIVE, "stray.txt", "stray", Headers::default());
+    stage.cloud.delete_object(LIVE, "app.1.js");
+    let report = stage.deploy("two", &event).await;
+    assert_eq!((report.outcome, report.drift), (Outcome::Deployed, 3));
+    assert_eq!((report.new, report.changed, report.deleted), (1, 1, 1));
+    stage.assert_live(&first());
+    assert_eq!(
+        items(&stage),
+        ["/logo.svg", "/stray.txt"].map(str::to_owned).into()
+    );
+}
+
+#[tokio::test]
+async fn a_rejected_archive_changes_nothing_and_is_refused_again_without_being_read() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    let mut archive = zipped(&first());
+    let at = archive
+        .windows(8)
+        .rposition(|window| window == b"logo.svg")
+        .unwrap();
+    archive[at..at + 8].copy_from_slice(b"../o.svg");
+    let event = stage.upload_bytes("2.zip", archive);
+    for _ in 0..2 {
+        stage.cloud.clear_calls();
+        let failure = stage.invoke("two", &event).await.into_answer().unwrap_err();
+        assert_eq!(failure.error_type, "ArchiveRejected");
+        assert!(
+            failure.error_message.contains("../o.svg"),
+            "{}",
+            failure.error_message
+        );
+        assert_eq!(writes_to_live(&stage), [] as [String; 0]);
+    }
+    assert_eq!(
+        stage.count("GetObject"),
+        0,
+        "the second time the archive is not read"
+    );
+    stage.assert_live(&first());
+}
+
+#[tokio::test]
+async fn an_archive_whose_version_is_gone_says_what_to_do() {
+    let stage = Stage::new().await;
+    let event = stage.upload("site.zip", &first());
+    let version = event["Records"][0]["s3"]["object"]["versionId"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    stage.cloud.expire_version(STAGING, "site.zip", &version);
+    let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "ArchiveGone");
+    assert!(
+        failure.error_message.contains("upload it again"),
+        "{}",
+        failure.error_message
+    );
+}
+
+#[tokio::test]
+async fn a_plan_that_deletes_nearly_everything_is_refused_until_it_is_allowed() {
+    let stage = Stage::new().await;
+    let many: Files = (0..200)
+        .map(|n| (format!("{n}.html"), format!("page {n}").into_bytes()))
+        .collect();
+    stage.deploy("one", &stage.upload("1.zip", &many)).await;
+    let mut event = stage.upload("2.zip", &first());
+    stage.cloud.clear_calls();
+    let failure = stage.invoke("two", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "LargeDelete");
+    for part in ["200 of the 200", "allowLargeDelete", "MAX_DELETE_PERCENT"] {
+        assert!(
+            failure.error_message.contains(part),
+            "{}",
+            failure.error_message
+        );
+    }
+    assert_eq!(writes_to_live(&stage), [] as [String; 0]);
+    event["options"] = json!({"allowLargeDelete": true});
+    let report = stage.deploy("three", &event).await;
+    assert_eq!((report.new, report.deleted), (4, 200));
+    stage.assert_live(&first());
+}
+
+#[tokio::test]
+async fn a_dry_run_names_keys_and_items_and_changes_nothing() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    let mut event = stage.upload("2.zip", &second());
+    event["options"] = json!({"dryRun": true});
+    stage.cloud.clear_calls();
+    let report = stage.deploy("two", &event).await;
+    assert_eq!(report.outcome, Outcome::Planned);
+    let plan = serde_json::to_string_pretty(&report.plan.unwrap()).unwrap();
+    insta::assert_snapshot!(plan, @r#"
+    {
+      "new": [
+        "app.2.js"
+      ],
+      "changed": [
+        "index.html"
+      ],
+      "headers": [],
+      "deleted": [
+        "app.1.js"
+      ],
+      "items": [
+        {
+          "distributionId": "E1EXAMPLE",
+          "items": [
+            "/",
+            "/index.html",
+            "/app.1.js"
+          ]
+        }
+      ]
+    }
+    "#);
+    let changes: Vec<_> = stage
+        .cloud
+        .calls()
+        .into_iter()
+        .map(|call| call.operation)
+        .filter(|operation| {
+            !READS.contains(&operation.as_str())
+                && !["GetItem", "Query", "GetDistribution"].contains(&operation.as_str())
+        })
+        .collect();
+    assert_eq!(changes, [] as [String; 0]);
+    stage.assert_live(&first());
+}
+
+#[tokio::test]
+async fn the_wrong_distribution_is_refused_before_anything_is_written() {
+    let stage = Stage::new().await;
+    stage
+        .cloud
+        .create_distribution(crate::support::Distribution::of(
+            "E2OTHER",
+            "another-bucket",
+        ));
+    let event = stage.upload("site.zip", &first());
+    let failure = stage
+        .clone()
+        .with("DISTRIBUTION_IDS", "E2OTHER")
+        .invoke("one", &event)
+        .await
+        .into_answer()
+        .unwrap_err();
+    assert_eq!(failure.error_type, "WrongDistribution");
+    assert!(stage.cloud.objects(LIVE).is_empty());
+    // The lease was given back: with the right distribution the same event goes through at once.
+    assert_eq!(stage.deploy("two", &event).await.outcome, Outcome::Deployed);
+}
+
+#[tokio::test]
+async fn a_site_under_a_prefix_leaves_its_neighbours_alone() {
+    let stage = Stage::new()
+        .await
+        .with("LIVE_PREFIX", "www")
+        .with("DISTRIBUTION_IDS", "E2PREFIX");
+    let behind_www = crate::support::Distribution::of("E2PREFIX", LIVE).with_origin_path("/www");
+    stage.cloud.create_distribution(behind_www);
+    stage
+        .cloud
+        .put_object(LIVE, "neighbour.html", "neighbour", Headers::default());
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    stage.deploy("two", &stage.upload("2.zip", &second())).await;
+    let keys: Vec<String> = stage.cloud.objects(LIVE).into_keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "neighbour.html",
+            "www/app.2.js",
+            "www/docs/index.html",
+            "www/index.html",
+            "www/logo.svg"
+        ]
+    );
+    let items: BTreeSet<String> = stage
+        .cloud
+        .invalidations("E2PREFIX")
+        .into_iter()
+        .flat_map(|it| it.items)
+        .collect();
+    assert_eq!(
+        items,
+        ["/", "/app.1.js", "/index.html"].map(str::to_owned).into()
+    );
+}
+
+#[tokio::test]
+async fn large_entries_go_up_in_parts_with_the_archives_own_checksum() {
+    let stage = Stage::new().await;
+    let mut noise = vec![0; 20 << 20];
+    fastrand::Rng::with_seed(7).fill(&mut noise);
+    let lines: Vec<u8> = (0..2_000_000)
+        .flat_map(|n| format!("line {n}\n").into_bytes())
+        .collect();
+    let build: Files = [
+        ("noise.bin".to_owned(), noise),
+        ("lines.txt".to_owned(), lines),
+    ]
+    .into();
+    let report = stage.deploy("one", &stage.upload("site.zip", &build)).await;
+    assert_eq!(report.new, 2);
+    stage.assert_live(&build);
+    assert_eq!(stage.count("CreateMultipartUpload"), 2);
+    assert!(
+        stage.cloud.uploads(LIVE).is_empty(),
+        "no upload is left open"
+    );
+    let crc32 = stage.cloud.objects(LIVE)["noise.bin"]
+        .checksum
+        .crc32
+        .clone();
+    assert!(
+        crc32.is_some_and(|crc32| crc32.ends_with('=')),
+        "S3 keeps the CRC-32 of the whole"
+    );
+    // Their ETags are no MD5, and the manifest settles them all the same.
+    let again = stage
+        .deploy("two", &stage.upload("again.zip", &build))
+        .await;
+    assert_eq!(again.outcome, Outcome::Unchanged);
+}
+
+#[tokio::test]
+async fn several_records_are_deployed_in_upload_order_and_one_failing_hides_none() {
+    let stage = Stage::new().await;
+    let one = stage.upload("1.zip", &first());
+    let broken = stage.upload_bytes("2.zip", b"no zip".to_vec());
+    let three = stage.upload("3.zip", &second());
+    let record = |event: &Value| event["Records"][0].clone();
+    let event = json!({"Records": [record(&three), record(&broken), record(&one)]});
+    let handled = stage.invoke("all", &event).await;
+    let lines: Vec<Value> = handled
+        .log_lines()
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let outcomes: Vec<&str> = lines
+        .iter()
+        .map(|line| line["outcome"].as_str().unwrap())
+        .collect();
+    assert_eq!(outcomes, ["deployed", "failed", "deployed"]);
+    let failure = handled.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "ArchiveRejected");
+    assert!(
+        failure.error_message.starts_with("2.zip: "),
+        "{}",
+        failure.error_message
+    );
+    stage.assert_live(&second());
+}
+
+#[tokio::test]
+async fn a_saved_event_rolls_back_and_the_next_newer_upload_goes_live() {
+    let stage = Stage::new().await;
+    let one = stage.upload("site.zip", &first());
+    stage.deploy("one", &one).await;
+    stage
+        .deploy("two", &stage.upload("site.zip", &second()))
+        .await;
+    assert_eq!(
+        stage.deploy("duplicate", &one).await.outcome,
+        Outcome::Duplicate
+    );
+    stage.assert_live(&second());
+
+    stage.pass(TimeDelta::minutes(6));
+    let report = stage.deploy("saved", &one).await;
+    assert_eq!((report.outcome, report.run), (Outcome::RolledBack, 3));
+    stage.assert_live(&first());
+
+    let third = files([("index.html", "third")]);
+    assert_eq!(
+        stage
+            .deploy("three", &stage.upload("site.zip", &third))
+            .await
+            .outcome,
+        Outcome::Deployed
+    );
+    stage.assert_live(&third);
+}
+
+#[tokio::test]
+async fn rollback_to_previous_and_to_an_id_read_the_exact_version() {
+    let stage = Stage::new().await;
+    // A hand-written event names no version; the ledger remembers which one it was.
+    let uploaded = stage.upload("site.zip", &first());
+    let by_hand =
+        json!({"Records": [{"s3": {"bucket": {"name": STAGING}, "object": {"key": "site.zip"}}}]});
+    let one = stage.deploy("one", &by_hand).await;
+    assert_eq!(
+        one.archive.unwrap().version_id.as_deref(),
+        uploaded["Records"][0]["s3"]["object"]["versionId"].as_str()
+    );
+    stage.pass(TimeDelta::days(400));
+    let two = stage
+        .deploy("two", &stage.upload("site.zip", &second()))
+        .await;
+    assert_eq!(two.outcome, Outcome::Deployed);
+
+    let report = stage.deploy("back", &json!({"rollback": "previous"})).await;
+    assert_eq!(report.outcome, Outcome::RolledBack);
+    stage.assert_live(&first());
+    // Lambda's retry of the rollback goes nowhere else.
+    assert_eq!(
+        stage
+            .deploy("back", &json!({"rollback": "previous"}))
+            .await
+            .outcome,
+        Outcome::Unchanged
+    );
+    stage.assert_live(&first());
+
+    let report = stage
+        .deploy("forth", &json!({"rollback": two.id.unwrap().as_str()}))
+        .await;
+    assert_eq!(report.outcome, Outcome::RolledBack);
+    stage.assert_live(&second());
+    let failure = stage
+        .invoke(
+            "nowhere",
+            &json!({"rollback": "20200101T000000Z-000000000000"}),
+        )
+        .await
+        .into_answer();
+    assert_eq!(failure.unwrap_err().error_type, "BadEvent");
+}
+
+#[tokio::test]
+async fn at_the_deadline_a_run_keeps_what_it_did_and_the_retry_goes_on() {
+    let stage = Stage::new().await;
+    let event = stage.upload("site.zip", &first());
+    let late = stage
+        .invoke_as("client", "one", &event, TimeDelta::seconds(15))
+        .await
+        .into_answer()
+        .unwrap_err();
+    assert_eq!(late.error_type, "Unfinished");
+    assert!(
+        stage.cloud.objects(LIVE).is_empty(),
+        "no transfer begins in the last 20 seconds"
+    );
+    let report = stage.deploy("one", &event).await;
+    assert_eq!((report.outcome, report.run), (Outcome::Deployed, 1));
+    stage.assert_live(&first());
+}
+
+#[tokio::test]
+async fn two_releases_of_a_real_site_cost_what_changed() {
+    let Some(folder) = shared("sites") else {
+        return;
+    };
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let (old, new) = (read("streamlit-1.48.0.zip"), read("streamlit-1.48.1.zip"));
+    let (old_files, new_files) = (unzipped(&old), unzipped(&new));
+    let stage = Stage::new().await;
+
+    let report = stage
+        .deploy("old", &stage.upload_bytes("old.zip", old))
+        .await;
+    assert_eq!((report.new, report.invalidations.len()), (156, 0));
+    stage.assert_live(&old_files);
+
+    let directory_bytes = {
+        let end = new
+            .windows(4)
+            .rposition(|window| window == b"PK\x05\x06")
+            .unwrap();
+        u64::from(u32::from_le_bytes(
+            new[end + 12..end + 16].try_into().unwrap(),
+        ))
+    };
+    let event = stage.upload_bytes("new.zip", new);
+    stage.cloud.clear_calls();
+    let report = stage.deploy("new", &event).await;
+    assert_eq!(
+        (report.new, report.changed, report.deleted, report.kept),
+        (66, 2, 66, 88)
+    );
+    stage.assert_live(&new_files);
+    let most = 5_974_977 * 11 / 10 + directory_bytes;
+    assert!(
+        report.bytes_read <= most,
+        "{} bytes read of at most {most}",
+        report.bytes_read
+    );
+    assert_eq!(
+        writes_to_live(&stage).len(),
+        68 + 1,
+        "one PUT an object, one DELETE"
+    );
+    let deleted = old_files
+        .keys()
+        .filter(|key| !new_files.contains_key(*key))
+        .map(|key| format!("/{key}"));
+    let changed = ["/", "/index.html", "/manifest.json"].map(str::to_owned);
+    assert_eq!(
+        items(&stage),
+        deleted.chain(changed).collect(),
+        "only stale paths are invalidated"
+    );
+
+    let invalidations = stage.cloud.invalidations(DISTRIBUTION).len();
+    stage.cloud.clear_calls();
+    let again = report_of(&stage, &event).await;
+    assert_eq!((again.outcome, again.kept), (Outcome::Unchanged, 156));
+    assert_eq!(writes_to_live(&stage), [] as [String; 0]);
+    assert_eq!(stage.cloud.invalidations(DISTRIBUTION).len(), invalidations);
+    assert!(
+        again.bytes_read <= 256 << 10,
+        "no entry is read: {} bytes",
+        again.bytes_read
+    );
+}
+
+async fn report_of(stage: &Stage, event: &Value) -> dropship::report::Report {
+    report(stage.invoke("again", event).await)
+}
