@@ -200,7 +200,7 @@ impl Request<'_> {
     }
 }
 
-/// What to do with an upload: DESIGN's decision table as a value.
+/// What to do with an upload: the decision table's answer, as a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     /// Start a new run under the next number.

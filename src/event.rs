@@ -50,7 +50,8 @@ pub struct Upload {
 /// Where a rollback goes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Rollback {
-    /// To the deployment that was live before the one that is live now.
+    /// To the newest finished deployment that was uploaded before the live one; said twice, it goes
+    /// back twice.
     Previous,
     /// To the deployment of this id.
     To(String),

@@ -115,7 +115,7 @@ impl Distribution {
 
 /// How a caller reference that was used before is answered.
 ///
-/// The documentation and field reports disagree (AWS facts, 1.1).
+/// The documentation and field reports disagree (aws/aws-cdk#3878).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReferenceConflict {
     /// The same paths: the invalidation of then. Others: `InvalidationBatchAlreadyExists`.
