@@ -4,6 +4,8 @@ pub mod archive;
 pub mod bucket;
 pub mod cdn;
 pub mod ledger;
+pub mod manifests;
+mod multipart;
 pub mod transfer;
 
 use std::time::Duration;
@@ -23,7 +25,7 @@ const MAX_ATTEMPTS: u32 = 10;
 pub struct Clients {
     pub archives: archive::Archives,
     pub bucket: bucket::Bucket,
-    pub manifests: bucket::Manifests,
+    pub manifests: manifests::Manifests,
     pub ledger: ledger::Ledger,
     pub cdn: cdn::Cdn,
 }
@@ -59,7 +61,7 @@ impl Clients {
         Self {
             archives: archive::Archives::new(s3.clone(), config),
             bucket: bucket::Bucket::new(s3.clone(), config),
-            manifests: bucket::Manifests::new(s3, config),
+            manifests: manifests::Manifests::new(s3, config),
             ledger: ledger::Ledger::new(aws_sdk_dynamodb::Client::new(&sdk), config),
             cdn: cdn::Cdn::new(aws_sdk_cloudfront::Client::new(&sdk), config),
         }

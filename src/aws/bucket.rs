@@ -1,10 +1,9 @@
-//! The live bucket's objects, and the manifest beside the archives.
+//! The live bucket's objects.
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
-    EncodingType, MetadataDirective, ObjectIdentifier,
+    ChecksumMode, ChecksumType, EncodingType, MetadataDirective, ObjectIdentifier,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -16,18 +15,31 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::key::form_decode;
-use crate::manifest::Manifest;
 use crate::plan::{Listing, Object};
+
+/// Sets all headers on one of the three requests that take them; the SDK has no common trait for these.
+macro_rules! under_headers {
+    ($request:expr, $headers:expr) => {
+        $request
+            .content_type(&$headers.content_type)
+            .set_cache_control($headers.cache_control.clone())
+            .set_content_disposition($headers.content_disposition.clone())
+            .set_content_language($headers.content_language.clone())
+            .set_content_encoding($headers.content_encoding.clone())
+            .set_metadata(Some($headers.metadata.clone().into_iter().collect()))
+    };
+}
+pub(super) use under_headers;
 
 /// DeleteObjects takes at most 1,000 keys (S3 API).
 pub const DELETES_PER_CALL: usize = 1_000;
 
 /// The live bucket, under its prefix.
 pub struct Bucket {
-    s3: aws_sdk_s3::Client,
-    name: String,
+    pub(super) s3: aws_sdk_s3::Client,
+    pub(super) name: String,
     prefix: String,
-    owner: Option<String>,
+    pub(super) owner: Option<String>,
 }
 
 /// An object as S3 describes it when asked for it alone.
@@ -59,14 +71,14 @@ impl<'a> Condition<'a> {
         etag.map_or(Self::Absent, Self::Etag)
     }
 
-    fn if_match(self) -> Option<String> {
+    pub(super) fn if_match(self) -> Option<String> {
         match self {
             Self::Absent => None,
             Self::Etag(etag) => Some(format!("\"{etag}\"")),
         }
     }
 
-    fn if_none_match(self) -> Option<String> {
+    pub(super) fn if_none_match(self) -> Option<String> {
         matches!(self, Self::Absent).then(|| "*".to_owned())
     }
 }
@@ -200,19 +212,10 @@ impl Bucket {
         headers: &Headers,
         condition: Condition<'_>,
     ) -> Result<Written, Error> {
-        let answer = self
-            .s3
-            .put_object()
-            .bucket(&self.name)
-            .key(key)
+        let request = self.s3.put_object().bucket(&self.name).key(key);
+        let answer = under_headers!(request, headers)
             .body(ByteStream::from(body))
             .checksum_crc32(encode_crc32(crc32))
-            .content_type(&headers.content_type)
-            .set_cache_control(headers.cache_control.clone())
-            .set_content_disposition(headers.content_disposition.clone())
-            .set_content_language(headers.content_language.clone())
-            .set_content_encoding(headers.content_encoding.clone())
-            .set_metadata(Some(headers.metadata.clone().into_iter().collect()))
             .set_if_match(condition.if_match())
             .set_if_none_match(condition.if_none_match())
             .set_expected_bucket_owner(self.owner.clone())
@@ -234,24 +237,12 @@ impl Bucket {
         etag: &str,
         headers: &Headers,
     ) -> Result<Written, Error> {
-        let answer = self
-            .s3
-            .copy_object()
-            .bucket(&self.name)
-            .key(key)
-            .copy_source(format!(
-                "{}/{}",
-                self.name,
-                utf8_percent_encode(key, NON_ALPHANUMERIC)
-            ))
+        let request = self.s3.copy_object().bucket(&self.name).key(key);
+        let encoded_key = utf8_percent_encode(key, NON_ALPHANUMERIC);
+        let answer = under_headers!(request, headers)
+            .copy_source(format!("{}/{encoded_key}", self.name))
             .copy_source_if_match(format!("\"{etag}\""))
             .metadata_directive(MetadataDirective::Replace)
-            .content_type(&headers.content_type)
-            .set_cache_control(headers.cache_control.clone())
-            .set_content_disposition(headers.content_disposition.clone())
-            .set_content_language(headers.content_language.clone())
-            .set_content_encoding(headers.content_encoding.clone())
-            .set_metadata(Some(headers.metadata.clone().into_iter().collect()))
             .set_expected_bucket_owner(self.owner.clone())
             .set_expected_source_bucket_owner(self.owner.clone())
             .send()
@@ -304,219 +295,9 @@ impl Bucket {
             .filter(|error| error.code != "NoSuchKey")
             .collect())
     }
-
-    /// Begins a multipart upload of a large object, whose whole CRC-32 S3 checks at the end.
-    ///
-    /// # Errors
-    /// `Aws`.
-    pub async fn begin(&self, key: &str, headers: &Headers) -> Result<MultipartUpload<'_>, Error> {
-        let answer = self
-            .s3
-            .create_multipart_upload()
-            .bucket(&self.name)
-            .key(key)
-            .checksum_algorithm(ChecksumAlgorithm::Crc32)
-            .checksum_type(ChecksumType::FullObject)
-            .content_type(&headers.content_type)
-            .set_cache_control(headers.cache_control.clone())
-            .set_content_disposition(headers.content_disposition.clone())
-            .set_content_language(headers.content_language.clone())
-            .set_content_encoding(headers.content_encoding.clone())
-            .set_metadata(Some(headers.metadata.clone().into_iter().collect()))
-            .set_expected_bucket_owner(self.owner.clone())
-            .send()
-            .await
-            .map_err(|error| failed(format!("beginning the upload of {key}"), error))?;
-        Ok(MultipartUpload {
-            bucket: self,
-            key: key.to_owned(),
-            id: answer.upload_id.unwrap_or_default(),
-            parts: Vec::new(),
-        })
-    }
 }
 
-/// A multipart upload under way; it is either completed or aborted, never left behind on purpose.
-pub struct MultipartUpload<'a> {
-    bucket: &'a Bucket,
-    key: String,
-    id: String,
-    parts: Vec<CompletedPart>,
-}
-
-impl MultipartUpload<'_> {
-    /// Uploads the next part: 5 MiB or more, but for the last.
-    ///
-    /// # Errors
-    /// `Aws`.
-    pub async fn part(&mut self, body: Bytes) -> Result<(), Error> {
-        let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
-        let crc32 = encode_crc32(crc32fast::hash(&body));
-        let bucket = self.bucket;
-        let request = bucket
-            .s3
-            .upload_part()
-            .bucket(&bucket.name)
-            .key(&self.key)
-            .upload_id(&self.id);
-        let request = request
-            .part_number(number)
-            .body(ByteStream::from(body))
-            .checksum_crc32(&crc32);
-        let answer = request
-            .set_expected_bucket_owner(bucket.owner.clone())
-            .send()
-            .await;
-        let answer = answer
-            .map_err(|error| failed(format!("uploading part {number} of {}", self.key), error))?;
-        let part = CompletedPart::builder()
-            .part_number(number)
-            .checksum_crc32(crc32)
-            .set_e_tag(answer.e_tag);
-        self.parts.push(part.build());
-        Ok(())
-    }
-
-    /// Makes the object of its parts.
-    ///
-    /// # Errors
-    /// `Aws`; a failed condition is no error. The parts are gone either way.
-    pub async fn complete(self, crc32: u32, condition: Condition<'_>) -> Result<Written, Error> {
-        let parts = CompletedMultipartUpload::builder()
-            .set_parts(Some(self.parts.clone()))
-            .build();
-        let bucket = self.bucket;
-        let request = bucket
-            .s3
-            .complete_multipart_upload()
-            .bucket(&bucket.name)
-            .key(&self.key)
-            .upload_id(&self.id);
-        let answer = request
-            .multipart_upload(parts)
-            .checksum_crc32(encode_crc32(crc32))
-            .checksum_type(ChecksumType::FullObject)
-            .set_if_match(condition.if_match())
-            .set_if_none_match(condition.if_none_match())
-            .set_expected_bucket_owner(bucket.owner.clone())
-            .send()
-            .await;
-        let result = written(answer.map(|output| output.e_tag), || {
-            format!("completing the upload of {}", self.key)
-        });
-        if !matches!(result, Ok(Written::Done(_))) {
-            self.abort().await;
-        }
-        result
-    }
-
-    /// Gives the upload up and frees its parts; the bucket's lifecycle rule is what remains if this fails.
-    pub async fn abort(self) {
-        let bucket = self.bucket;
-        let request = bucket
-            .s3
-            .abort_multipart_upload()
-            .bucket(&bucket.name)
-            .key(&self.key)
-            .upload_id(&self.id);
-        if let Err(error) = request
-            .set_expected_bucket_owner(bucket.owner.clone())
-            .send()
-            .await
-            && status(&error) != Some(404)
-        {
-            tracing::warn!(key = %self.key, "an aborted upload may have left parts: {error}");
-        }
-    }
-}
-
-/// The manifests in the staging bucket, under `.dropship/<site>/`.
-pub struct Manifests {
-    s3: aws_sdk_s3::Client,
-    bucket: String,
-    folder: String,
-    owner: Option<String>,
-}
-
-impl Manifests {
-    pub fn new(s3: aws_sdk_s3::Client, config: &Config) -> Self {
-        Self {
-            s3,
-            bucket: config.staging_bucket.clone(),
-            folder: format!(".dropship/{}", config.site.trim_end_matches('/')),
-            owner: config.account_id.clone(),
-        }
-    }
-
-    /// Reads the manifest under `key`; one that is missing or damaged is an empty one.
-    ///
-    /// # Errors
-    /// `Aws`.
-    pub async fn load(&self, key: Option<&str>) -> Result<Manifest, Error> {
-        let Some(key) = key else {
-            return Ok(Manifest::default());
-        };
-        let request = self.s3.get_object().bucket(&self.bucket).key(key);
-        let answer = match request
-            .set_expected_bucket_owner(self.owner.clone())
-            .send()
-            .await
-        {
-            Ok(answer) => answer,
-            Err(error) if status(&error) == Some(404) => {
-                tracing::warn!(%key, "the manifest is gone: every object is asked for once");
-                return Ok(Manifest::default());
-            }
-            Err(error) => return Err(failed(format!("reading the manifest {key}"), error)),
-        };
-        let body = answer.body.collect().await.map_err(|error| Error::Aws {
-            what: format!("reading the manifest {key}"),
-            reason: error.to_string(),
-            source: None,
-        })?;
-        Ok(
-            Manifest::decode(&body.into_bytes()).unwrap_or_else(|error| {
-                tracing::warn!(%key, "{error}");
-                Manifest::default()
-            }),
-        )
-    }
-
-    /// Writes a manifest under a key that no other write of the site's ledger uses; gives the key.
-    ///
-    /// # Errors
-    /// `Aws`.
-    pub async fn save(&self, manifest: &Manifest, version: u64) -> Result<String, Error> {
-        let key = format!("{}/manifest-{version}.gz", self.folder);
-        let request = self
-            .s3
-            .put_object()
-            .bucket(&self.bucket)
-            .key(&key)
-            .body(manifest.encode().into());
-        let answer = request
-            .content_type("application/gzip")
-            .set_expected_bucket_owner(self.owner.clone())
-            .send()
-            .await;
-        answer.map_err(|error| failed(format!("writing the manifest {key}"), error))?;
-        Ok(key)
-    }
-
-    /// Deletes a manifest that nothing points at any more; a leftover does no harm.
-    pub async fn remove(&self, key: &str) {
-        let request = self.s3.delete_object().bucket(&self.bucket).key(key);
-        if let Err(error) = request
-            .set_expected_bucket_owner(self.owner.clone())
-            .send()
-            .await
-        {
-            tracing::warn!(%key, "an outdated manifest was left behind: {error}");
-        }
-    }
-}
-
-fn written<E>(
+pub(super) fn written<E>(
     answer: Result<Option<String>, SdkError<E, aws_sdk_s3::config::http::HttpResponse>>,
     what: impl Fn() -> String,
 ) -> Result<Written, Error>
@@ -547,7 +328,7 @@ fn unquoted(etag: &str) -> String {
 }
 
 /// As S3 writes checksums: base64 over the big-endian bytes.
-fn encode_crc32(crc32: u32) -> String {
+pub(super) fn encode_crc32(crc32: u32) -> String {
     BASE64.encode(crc32.to_be_bytes())
 }
 

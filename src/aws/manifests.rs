@@ -1,0 +1,92 @@
+//! The manifest, an object in the staging bucket under `.dropship/<site>/`.
+
+use super::{failed, status};
+use crate::config::Config;
+use crate::error::Error;
+use crate::manifest::Manifest;
+
+/// The manifests in the staging bucket, under `.dropship/<site>/`.
+pub struct Manifests {
+    s3: aws_sdk_s3::Client,
+    bucket: String,
+    folder: String,
+    owner: Option<String>,
+}
+
+impl Manifests {
+    pub fn new(s3: aws_sdk_s3::Client, config: &Config) -> Self {
+        Self {
+            s3,
+            bucket: config.staging_bucket.clone(),
+            folder: format!(".dropship/{}", config.site.trim_end_matches('/')),
+            owner: config.account_id.clone(),
+        }
+    }
+
+    /// Reads the manifest under `key`; one that is missing or damaged is an empty one.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn load(&self, key: Option<&str>) -> Result<Manifest, Error> {
+        let Some(key) = key else {
+            return Ok(Manifest::default());
+        };
+        let request = self.s3.get_object().bucket(&self.bucket).key(key);
+        let answer = match request
+            .set_expected_bucket_owner(self.owner.clone())
+            .send()
+            .await
+        {
+            Ok(answer) => answer,
+            Err(error) if status(&error) == Some(404) => {
+                tracing::warn!(%key, "the manifest is gone: every object is asked for once");
+                return Ok(Manifest::default());
+            }
+            Err(error) => return Err(failed(format!("reading the manifest {key}"), error)),
+        };
+        let body = answer.body.collect().await.map_err(|error| Error::Aws {
+            what: format!("reading the manifest {key}"),
+            reason: error.to_string(),
+            source: None,
+        })?;
+        Ok(
+            Manifest::decode(&body.into_bytes()).unwrap_or_else(|error| {
+                tracing::warn!(%key, "{error}");
+                Manifest::default()
+            }),
+        )
+    }
+
+    /// Writes a manifest under a key that no other write of the site's ledger uses; gives the key.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn save(&self, manifest: &Manifest, version: u64) -> Result<String, Error> {
+        let key = format!("{}/manifest-{version}.gz", self.folder);
+        let request = self
+            .s3
+            .put_object()
+            .bucket(&self.bucket)
+            .key(&key)
+            .body(manifest.encode().into());
+        let answer = request
+            .content_type("application/gzip")
+            .set_expected_bucket_owner(self.owner.clone())
+            .send()
+            .await;
+        answer.map_err(|error| failed(format!("writing the manifest {key}"), error))?;
+        Ok(key)
+    }
+
+    /// Deletes a manifest that nothing points at any more; a leftover does no harm.
+    pub async fn remove(&self, key: &str) {
+        let request = self.s3.delete_object().bucket(&self.bucket).key(key);
+        if let Err(error) = request
+            .set_expected_bucket_owner(self.owner.clone())
+            .send()
+            .await
+        {
+            tracing::warn!(%key, "an outdated manifest was left behind: {error}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Uploads of large objects in parts, of which S3 checks the CRC-32 of the whole.
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
+
+use super::bucket::{Bucket, Condition, Written, encode_crc32, under_headers, written};
+use super::{failed, status};
+use crate::error::Error;
+use crate::headers::Headers;
+
+impl Bucket {
+    /// Begins a multipart upload of a large object, whose whole CRC-32 S3 checks at the end.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn begin(&self, key: &str, headers: &Headers) -> Result<MultipartUpload<'_>, Error> {
+        let request = self
+            .s3
+            .create_multipart_upload()
+            .bucket(&self.name)
+            .key(key);
+        let answer = under_headers!(request, headers)
+            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .checksum_type(ChecksumType::FullObject)
+            .set_expected_bucket_owner(self.owner.clone())
+            .send()
+            .await
+            .map_err(|error| failed(format!("beginning the upload of {key}"), error))?;
+        Ok(MultipartUpload {
+            bucket: self,
+            key: key.to_owned(),
+            id: answer.upload_id.unwrap_or_default(),
+            parts: Vec::new(),
+        })
+    }
+}
+
+/// A multipart upload under way; it is either completed or aborted, never left behind on purpose.
+pub struct MultipartUpload<'a> {
+    bucket: &'a Bucket,
+    key: String,
+    id: String,
+    parts: Vec<CompletedPart>,
+}
+
+impl MultipartUpload<'_> {
+    /// Uploads the next part: 5 MiB or more, but for the last.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn part(&mut self, body: Bytes) -> Result<(), Error> {
+        let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
+        let crc32 = encode_crc32(crc32fast::hash(&body));
+        let bucket = self.bucket;
+        let request = bucket
+            .s3
+            .upload_part()
+            .bucket(&bucket.name)
+            .key(&self.key)
+            .upload_id(&self.id);
+        let request = request
+            .part_number(number)
+            .body(ByteStream::from(body))
+            .checksum_crc32(&crc32);
+        let answer = request
+            .set_expected_bucket_owner(bucket.owner.clone())
+            .send()
+            .await;
+        let answer = answer
+            .map_err(|error| failed(format!("uploading part {number} of {}", self.key), error))?;
+        let part = CompletedPart::builder()
+            .part_number(number)
+            .checksum_crc32(crc32)
+            .set_e_tag(answer.e_tag);
+        self.parts.push(part.build());
+        Ok(())
+    }
+
+    /// Makes the object of its parts.
+    ///
+    /// # Errors
+    /// `Aws`; a failed condition is no error. The parts are gone either way.
+    pub async fn complete(self, crc32: u32, condition: Condition<'_>) -> Result<Written, Error> {
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(self.parts.clone()))
+            .build();
+        let bucket = self.bucket;
+        let request = bucket
+            .s3
+            .complete_multipart_upload()
+            .bucket(&bucket.name)
+            .key(&self.key)
+            .upload_id(&self.id);
+        let answer = request
+            .multipart_upload(parts)
+            .checksum_crc32(encode_crc32(crc32))
+            .checksum_type(ChecksumType::FullObject)
+            .set_if_match(condition.if_match())
+            .set_if_none_match(condition.if_none_match())
+            .set_expected_bucket_owner(bucket.owner.clone())
+            .send()
+            .await;
+        let result = written(answer.map(|output| output.e_tag), || {
+            format!("completing the upload of {}", self.key)
+        });
+        if !matches!(result, Ok(Written::Done(_))) {
+            self.abort().await;
+        }
+        result
+    }
+
+    /// Gives the upload up and frees its parts; the bucket's lifecycle rule is what remains if this fails.
+    pub async fn abort(self) {
+        let bucket = self.bucket;
+        let request = bucket
+            .s3
+            .abort_multipart_upload()
+            .bucket(&bucket.name)
+            .key(&self.key)
+            .upload_id(&self.id);
+        if let Err(error) = request
+            .set_expected_bucket_owner(bucket.owner.clone())
+            .send()
+            .await
+            && status(&error) != Some(404)
+        {
+            tracing::warn!(key = %self.key, "an aborted upload may have left parts: {error}");
+        }
+    }
+}
