@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use dropship::report::Outcome;
+use dropship::deploy::Invocation;
+use dropship::handler::handle;
+use dropship::report::{Outcome, Progress};
 use serde_json::{Value, json};
 
 use crate::stage::{
@@ -613,6 +615,88 @@ async fn at_the_deadline_a_run_keeps_what_it_did_and_the_retry_goes_on() {
     let report = stage.deploy("one", &event).await;
     assert_eq!((report.outcome, report.run), (Outcome::Deployed, 1));
     stage.assert_live(&first());
+}
+
+#[tokio::test]
+async fn a_run_cut_short_in_its_midst_is_continued_and_not_started_over() {
+    let stage = Stage::new().await;
+    let build: Files = (0..600)
+        .map(|n| {
+            (
+                format!("{n}.bin"),
+                std::iter::repeat_with(|| fastrand::u8(..))
+                    .take(8_000)
+                    .collect(),
+            )
+        })
+        .collect();
+    let archive = zipped(&build);
+    let size = archive.len() as u64;
+    let event = stage.upload_bytes("site.zip", archive);
+
+    let puts = || {
+        stage
+            .cloud
+            .calls()
+            .iter()
+            .filter(|call| call.operation == "PutObject" && call.bucket.as_deref() == Some(LIVE))
+            .count()
+    };
+    let site = stage.site("client").await;
+    let deadline = stage.now() + TimeDelta::minutes(15);
+    // The deadline comes near while the run is writing.
+    let clock = || {
+        if puts() < 100 {
+            stage.now()
+        } else {
+            deadline - TimeDelta::seconds(10)
+        }
+    };
+    let invocation = Invocation {
+        request_id: "one",
+        deadline,
+        clock: &clock,
+        progress: &Progress::default(),
+    };
+    let failure = handle(&site, &event, &invocation)
+        .await
+        .into_answer()
+        .unwrap_err();
+    assert_eq!(
+        failure.error_type, "Unfinished",
+        "{}",
+        failure.error_message
+    );
+    let written = puts();
+    assert!(
+        (100..600).contains(&written),
+        "{written} objects written before the deadline"
+    );
+    assert_eq!(stage.cloud.objects(LIVE).len(), written);
+
+    stage.cloud.clear_calls();
+    let report = stage.deploy("one", &event).await;
+    assert_eq!(
+        (report.outcome, report.run, report.kept),
+        (Outcome::Deployed, 1, written)
+    );
+    assert_eq!(
+        puts(),
+        600 - written,
+        "what was written is not written again"
+    );
+    assert_eq!(
+        stage.count("HeadObject"),
+        0,
+        "nor asked for: the manifest was kept"
+    );
+    let share = (600 - written) as u64 * size / 600;
+    assert!(
+        report.bytes_read < share + share / 10 + (512 << 10),
+        "{} bytes read for {share}",
+        report.bytes_read
+    );
+    stage.assert_live(&build);
 }
 
 #[tokio::test]
