@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
@@ -37,7 +38,17 @@ const USAGE: &str = "usage: cargo run --example local -- [--exit] [ARCHIVE…]
   --exit   stop after the last deployment instead of serving the site";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let mut archives: Vec<PathBuf> = Vec::new();
     let mut exits = false;
     for argument in std::env::args().skip(1) {
@@ -68,43 +79,96 @@ async fn main() -> Result<(), Box<dyn Error>> {
         clients: Clients::new(&cloud.sdk_config().await, &config),
         config,
     };
+    let mut local = Local {
+        cloud,
+        site,
+        deployments: 0,
+    };
 
-    for (number, archive) in archives.iter().enumerate() {
+    for archive in &archives {
         let bytes = read(archive).map_err(|error| format!("{}: {error}", archive.display()))?;
-        let size = bytes.len();
-        let event = upload(&cloud, archive, bytes);
-        let before = cloud.objects(LIVE);
-        let known = cloud.invalidations(DISTRIBUTION).len();
-        let started = Instant::now();
-        let report = deploy(&site, &event, &format!("local-{number}")).await?;
-        let took = started.elapsed();
-        let items = cloud
-            .invalidations(DISTRIBUTION)
-            .into_iter()
-            .skip(known)
-            .flat_map(|it| it.items)
-            .collect();
-        print_report(archive, size, &report, took);
-        print_items(items, &before, &cloud.objects(LIVE));
+        let key = staging_key(archive);
+        let upload =
+            local
+                .cloud
+                .put_object(STAGING, &key, bytes, Headers::of_type("application/zip"));
+        local.deploy(&key, &upload).await?;
     }
     if exits {
         return Ok(());
     }
+    let (edge, services) = (
+        local.cloud.edge(DISTRIBUTION).serve().await,
+        local.cloud.endpoint(),
+    );
+    println!("\nThe site, through the edge:  {edge}");
     println!(
-        "\nThe site, through the edge:  {}",
-        cloud.edge(DISTRIBUTION).serve().await
+        "The services:                {services} (AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=secret)"
     );
     println!(
-        "The services:                aws --endpoint-url {} s3 ls s3://{LIVE}",
-        cloud.endpoint()
+        "Push another build:          aws --endpoint-url {services} s3 cp site.zip s3://{STAGING}/"
     );
-    println!(
-        "                             (any credentials; push with: aws --endpoint-url … s3 cp site.zip s3://{STAGING}/,"
-    );
-    println!("                             which does not start a deployment here)");
     println!("Stop with Ctrl-C.");
-    tokio::signal::ctrl_c().await?;
-    Ok(())
+    tokio::select! {
+        stopped = tokio::signal::ctrl_c() => Ok(stopped?),
+        never = local.follow() => never,
+    }
+}
+
+/// A site on stand-ins.
+struct Local {
+    cloud: Cloud,
+    site: Site,
+    deployments: usize,
+}
+
+impl Local {
+    /// Deploys what is uploaded from now on.
+    async fn follow(&mut self) -> Result<(), Box<dyn Error>> {
+        let mut seen: BTreeSet<Option<String>> = self
+            .uploads()
+            .map(|(_, upload)| upload.version_id)
+            .collect();
+        loop {
+            // The stand-ins send no events; looking is cheap.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            for (key, upload) in self.uploads() {
+                if seen.insert(upload.version_id.clone())
+                    && let Err(error) = self.deploy(&key, &upload).await
+                {
+                    eprintln!("{error}");
+                }
+            }
+        }
+    }
+
+    fn uploads(&self) -> impl Iterator<Item = (String, Object)> + use<> {
+        self.cloud
+            .objects(STAGING)
+            .into_iter()
+            .filter(|(key, _)| key.ends_with(".zip"))
+    }
+
+    /// Feeds the event of an upload to the handler, and says what came of it.
+    async fn deploy(&mut self, key: &str, upload: &Object) -> Result<(), Box<dyn Error>> {
+        let before = self.cloud.objects(LIVE);
+        let known = self.cloud.invalidations(DISTRIBUTION).len();
+        let started = Instant::now();
+        self.deployments += 1;
+        let request_id = format!("local-{}", self.deployments);
+        let report = handle_with_progress(&self.site, &event(key, upload), &request_id).await?;
+        print_report(key, upload.body.len(), &report, started.elapsed());
+        let invalidations = self
+            .cloud
+            .invalidations(DISTRIBUTION)
+            .into_iter()
+            .skip(known);
+        let items: Vec<String> = invalidations
+            .flat_map(|invalidation| invalidation.items)
+            .collect();
+        print_items(&items, &before, &self.cloud.objects(LIVE));
+        Ok(())
+    }
 }
 
 /// The environment of the function.
@@ -122,7 +186,11 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Feeds one event to the handler, and shows how far it is while that takes long.
-async fn deploy(site: &Site, event: &Value, request_id: &str) -> Result<Report, Box<dyn Error>> {
+async fn handle_with_progress(
+    site: &Site,
+    event: &Value,
+    request_id: &str,
+) -> Result<Report, Box<dyn Error>> {
     let progress = Progress::default();
     let invocation = Invocation {
         request_id,
@@ -143,9 +211,9 @@ async fn deploy(site: &Site, event: &Value, request_id: &str) -> Result<Report, 
             ),
         }
     };
-    let answer = handled
-        .into_answer()
-        .map_err(|failure| format!("{}: {}", failure.error_type, failure.error_message))?;
+    let answer = handled.into_answer();
+    let answer =
+        answer.map_err(|failure| format!("{}: {}", failure.error_type, failure.error_message))?;
     Ok(answer
         .deployments
         .into_iter()
@@ -153,30 +221,16 @@ async fn deploy(site: &Site, event: &Value, request_id: &str) -> Result<Report, 
         .ok_or("the event named no archive")?)
 }
 
-/// Puts the archive in the staging bucket; gives the event that S3 would send.
-fn upload(cloud: &Cloud, archive: &Path, bytes: Vec<u8>) -> Value {
-    let stem = archive.file_stem().unwrap_or_default().to_string_lossy();
-    let is_zip = archive
-        .extension()
-        .is_some_and(|extension| extension == "zip");
-    let name = if is_zip {
-        stem
-    } else {
-        archive.file_name().unwrap_or_default().to_string_lossy()
+/// The event that S3 would send.
+fn event(key: &str, upload: &Object) -> Value {
+    // S3 form-encodes keys in its events.
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'/' => {
+            char::from(byte).to_string()
+        }
+        b' ' => "+".to_owned(),
+        other => format!("%{other:02X}"),
     };
-    let key = format!("{name}.zip");
-    let size = bytes.len();
-    let put = cloud.put_object(STAGING, &key, bytes, Headers::of_type("application/zip"));
-    let encoded: String = key
-        .bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'/' => {
-                char::from(byte).to_string()
-            }
-            b' ' => "+".to_owned(),
-            other => format!("%{other:02X}"),
-        })
-        .collect();
     json!({"Records": [{
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -186,9 +240,24 @@ fn upload(cloud: &Cloud, archive: &Path, bytes: Vec<u8>) -> Value {
         "s3": {
             "s3SchemaVersion": "1.0",
             "bucket": {"name": STAGING, "arn": format!("arn:aws:s3:::{STAGING}")},
-            "object": {"key": encoded, "size": size, "eTag": put.etag.trim_matches('"'), "versionId": put.version_id},
+            "object": {
+                "key": key.bytes().map(encode).collect::<String>(),
+                "size": upload.body.len(),
+                "eTag": upload.etag.trim_matches('"'),
+                "versionId": upload.version_id,
+            },
         },
     }]})
+}
+
+/// Where a zip or a folder is uploaded to.
+fn staging_key(archive: &Path) -> String {
+    let name = archive.file_name().unwrap_or_default().to_string_lossy();
+    if archive.is_dir() {
+        format!("{name}.zip")
+    } else {
+        name.into_owned()
+    }
 }
 
 /// Reads a zip, or zips a folder.
@@ -221,8 +290,7 @@ fn read(archive: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
     Ok(zip.finish()?.into_inner())
 }
 
-fn print_report(archive: &Path, size: usize, report: &Report, took: Duration) {
-    let name = archive.file_name().unwrap_or_default().to_string_lossy();
+fn print_report(name: &str, size: usize, report: &Report, took: Duration) {
     let outcome = serde_json::to_value(report.outcome).unwrap_or_default();
     println!(
         "\n{name}  {}  in {:.2} s",
@@ -246,7 +314,7 @@ fn print_report(archive: &Path, size: usize, report: &Report, took: Duration) {
 
 /// Says what was invalidated and why: an item is there for the objects that it matches and that differ.
 fn print_items(
-    items: Vec<String>,
+    items: &[String],
     before: &BTreeMap<String, Object>,
     after: &BTreeMap<String, Object>,
 ) {
