@@ -602,6 +602,36 @@ fn text(answer: &EdgeAnswer) -> (u16, &str) {
 }
 
 #[tokio::test]
+async fn a_delimiter_rolls_keys_up_into_folders_over_all_pages() {
+    let (cloud, s3) = account().await;
+    for key in ["a", "b/1", "b/2", "b/c/3", "d", "e/4", "f"] {
+        cloud.put_object("site", key, "x", Headers::default());
+    }
+    for size in 1..=6 {
+        let list = s3
+            .list_objects_v2()
+            .bucket("site")
+            .delimiter("/")
+            .max_keys(size);
+        let mut pages = list.into_paginator().send();
+        let (mut keys, mut folders) = (Vec::new(), Vec::new());
+        while let Some(page) = pages.next().await {
+            let page = page.unwrap();
+            keys.extend(
+                page.contents()
+                    .iter()
+                    .filter_map(|object| object.key())
+                    .map(str::to_owned),
+            );
+            let prefixes = page.common_prefixes().iter();
+            folders.extend(prefixes.filter_map(|it| it.prefix()).map(str::to_owned));
+        }
+        assert_eq!(keys, ["a", "d", "f"], "{size} a page");
+        assert_eq!(folders, ["b/", "e/"], "{size} a page");
+    }
+}
+
+#[tokio::test]
 async fn the_edge_serves_stale_pages_until_an_item_matches() {
     let (cloud, _) = account().await;
     cloud.create_distribution(Distribution::of("E1", "site").with_origin_path("/www"));

@@ -288,6 +288,39 @@ fn length(body: &Bytes) -> i64 {
     i64::try_from(body.len()).expect("a body in memory fits")
 }
 
+/// A page of objects, its folders, and the key to go on after.
+type Page = (
+    Vec<(String, super::bucket::Object)>,
+    Vec<String>,
+    Option<String>,
+);
+
+/// Rolls keys up to the first `delimiter` behind the prefix; a folder counts as one key.
+fn grouped(
+    all: Vec<(String, super::bucket::Object)>,
+    prefix: &str,
+    delimiter: &str,
+    limit: usize,
+) -> Page {
+    let (mut objects, mut folders, mut last) = (Vec::new(), Vec::<String>::new(), None);
+    for (key, object) in all {
+        let folder = key[prefix.len()..]
+            .find(delimiter)
+            .map(|at| key[..prefix.len() + at + delimiter.len()].to_owned());
+        let is_open = folder.is_some() && folders.last() == folder.as_ref();
+        if !is_open && objects.len() + folders.len() == limit {
+            return (objects, folders, last);
+        }
+        last = Some(key.clone());
+        match folder {
+            None => objects.push((key, object)),
+            Some(folder) if !is_open => folders.push(folder),
+            Some(_) => {}
+        }
+    }
+    (objects, folders, None)
+}
+
 /// Encodes a key for a listing with `encoding-type=url`: as a form, but `/` stands.
 fn url_encoded(text: String, encoding: Option<&EncodingType>) -> String {
     const KEPT: percent_encoding::AsciiSet = percent_encoding::NON_ALPHANUMERIC
@@ -494,9 +527,6 @@ impl S3 for Api {
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = req.input;
         let bucket = self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-        if input.delimiter.is_some() {
-            return Err(s3_error!(NotImplemented, "delimiters are not emulated"));
-        }
         let max_keys = input.max_keys.unwrap_or(MAX_KEYS).clamp(0, MAX_KEYS);
         let prefix = input.prefix.clone().unwrap_or_default();
         // The token is the last key of the page before; real ones are opaque, too.
@@ -508,11 +538,20 @@ impl S3 for Api {
             None => input.start_after.clone().unwrap_or_default(),
         };
         let limit = usize::try_from(max_keys).unwrap_or_default();
-        let (page, is_truncated) = bucket.page(&prefix, &after, limit);
-        let next = page
-            .last()
-            .filter(|_| is_truncated)
-            .map(|(key, _)| hex::encode(key));
+        let (page, folders, next) = match input.delimiter.as_deref().filter(|it| !it.is_empty()) {
+            Some(delimiter) => {
+                let (all, _) = bucket.page(&prefix, &after, usize::MAX);
+                grouped(all, &prefix, delimiter, limit)
+            }
+            None => {
+                let (page, is_truncated) = bucket.page(&prefix, &after, limit);
+                let next = page
+                    .last()
+                    .filter(|_| is_truncated)
+                    .map(|(key, _)| key.clone());
+                (page, Vec::new(), next)
+            }
+        };
         let encoding = input.encoding_type;
         let contents = page.into_iter().map(|(key, object)| Object {
             key: Some(url_encoded(key, encoding.as_ref())),
@@ -533,11 +572,22 @@ impl S3 for Api {
             prefix: input.prefix.map(encoded),
             start_after: input.start_after.map(encoded),
             max_keys: Some(max_keys),
-            key_count: Some(i32::try_from(contents.len()).expect("at most max_keys")),
+            key_count: Some(
+                i32::try_from(contents.len() + folders.len()).expect("at most max_keys"),
+            ),
             contents: Some(contents),
-            is_truncated: Some(is_truncated),
+            common_prefixes: Some(
+                folders
+                    .into_iter()
+                    .map(|folder| CommonPrefix {
+                        prefix: Some(encoded(folder)),
+                    })
+                    .collect(),
+            ),
+            delimiter: input.delimiter,
+            is_truncated: Some(next.is_some()),
             continuation_token: input.continuation_token,
-            next_continuation_token: next,
+            next_continuation_token: next.map(hex::encode),
             encoding_type: encoding.clone(),
             ..Default::default()
         }))
