@@ -252,11 +252,16 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
                 .live
                 .as_ref()
                 .is_some_and(|live| live.deployment == *request.deployment);
-            // While another run is unfinished, what is live is not settled: a mere duplicate of the old
-            // build must not finish ahead of it and so turn its retry away as overtaken.
-            if is_live && (request.is_replay() || head.unfinished.is_none()) {
+            let is_meant = request.is_replay() && !is_retry;
+            // While a later run waits for its retry, what is live is not settled: a mere duplicate of the
+            // old build must not finish ahead of it and so turn that retry away as overtaken.
+            let is_settled = head
+                .live
+                .as_ref()
+                .is_some_and(|live| live.number == head.sequence);
+            if is_live && (is_meant || is_settled) {
                 when_free(head, request, Decision::Run { rollback: false })
-            } else if !is_live && !is_retry && request.is_replay() {
+            } else if !is_live && is_meant {
                 when_free(head, request, Decision::Run { rollback: true })
             } else {
                 Decision::Duplicate
