@@ -184,13 +184,15 @@ pub struct Request<'a> {
     pub uploaded_at: DateTime<Utc>,
     /// Asked for by `options.replay` or as a rollback.
     pub replay: bool,
+    /// When the invocation began: an event does not become a replay by waiting for the site.
+    pub arrived_at: DateTime<Utc>,
     pub now: DateTime<Utc>,
 }
 
 impl Request<'_> {
     /// Whether a person means it: said so, or sent an event that S3 would no longer deliver by itself.
     fn is_replay(&self) -> bool {
-        self.replay || self.now - self.uploaded_at > DUPLICATE_WINDOW
+        self.replay || self.arrived_at - self.uploaded_at > DUPLICATE_WINDOW
     }
 
     fn is_newest(&self, head: &Head) -> bool {

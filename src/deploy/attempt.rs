@@ -422,6 +422,7 @@ impl<'a> Attempt<'a> {
             deployment: &self.id,
             uploaded_at: self.uploaded_at,
             replay: self.options.replay,
+            arrived_at: self.started_at,
             now: self.invocation.now(),
         }
     }
