@@ -18,6 +18,10 @@ pub const DUPLICATE_WINDOW: TimeDelta = TimeDelta::minutes(5);
 /// What a lease outlives the deadline of the invocation that holds it by: no Lambda lives longer.
 pub const LEASE_GRACE: TimeDelta = TimeDelta::seconds(5);
 
+/// How many requests a deployment's record remembers. Lambda tries again for six hours at most; so many
+/// claims of one deployment in that time are not to be expected.
+const MAX_REQUESTS: usize = 20;
+
 /// Names one upload brought live: `<upload time as 20261122T101500Z>-<12 hex digits>`.
 ///
 /// Ids sort by upload time (to the second) and can be computed again from the event; nothing in them is random.
@@ -122,8 +126,9 @@ pub struct Record {
     pub run: u64,
     /// The last run was asked for after the deployment had been live before, or against a newer one.
     pub rollback: bool,
-    /// The request id that started the last run: Lambda's retries keep it, S3's duplicates do not.
-    pub request: String,
+    /// The request ids that have claimed it, the latest last: Lambda's retries keep theirs, S3's duplicates
+    /// do not.
+    pub requests: Vec<String>,
     /// How many batches the last run has recorded so far.
     pub batches: u32,
     /// Why the archive was refused, for [`Status::Rejected`].
@@ -146,6 +151,20 @@ pub struct Record {
 }
 
 impl Record {
+    /// The record with `request` among those that have claimed it.
+    #[must_use]
+    pub fn claimed_by(mut self, request: &str) -> Self {
+        self.requests.retain(|known| known != request);
+        self.requests.push(request.to_owned());
+        let excess = self.requests.len().saturating_sub(MAX_REQUESTS);
+        self.requests.drain(..excess);
+        self
+    }
+
+    pub fn was_claimed_by(&self, request: &str) -> bool {
+        self.requests.iter().any(|known| known == request)
+    }
+
     /// The upload that was recorded.
     ///
     /// # Errors
@@ -232,7 +251,7 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
             Decision::Superseded
         };
     };
-    let is_retry = record.request == request.id;
+    let is_retry = record.was_claimed_by(request.id);
     let overtaken = |live: &Run| live.number > record.run;
     match record.status {
         Status::Rejected => Decision::Rejected(record.rejection.clone().unwrap_or_default()),

@@ -124,7 +124,7 @@ impl Ledger {
         Ok(self.query("deployment#", is_before, Some(1)).await?.pop())
     }
 
-    /// The deployment whose last run was started by this very request, if any.
+    /// The deployment that this very request has claimed, if any.
     ///
     /// # Errors
     /// `Aws`.
@@ -132,7 +132,7 @@ impl Ledger {
         Ok(self
             .query(
                 "deployment#",
-                |record: &Record| record.request == request,
+                |record: &Record| record.was_claimed_by(request),
                 Some(1),
             )
             .await?

@@ -135,7 +135,6 @@ impl<'a> Attempt<'a> {
                     status: Status::Running,
                     run: head.sequence + 1,
                     rollback,
-                    request: self.invocation.request_id.to_owned(),
                     batches: 0,
                     ..self.record(record.as_ref())
                 },
@@ -145,6 +144,7 @@ impl<'a> Attempt<'a> {
                     continue;
                 }
             };
+            let next = next.claimed_by(self.invocation.request_id);
             let until = self.invocation.deadline + LEASE_GRACE;
             let claimed = head.claimed(&self.request(), next.run, until);
             if ledger.commit(&head, &claimed, &next, &[]).await? == Commit::Done
@@ -439,7 +439,7 @@ impl<'a> Attempt<'a> {
                 status: Status::Running,
                 run: 0,
                 rollback: false,
-                request: self.invocation.request_id.to_owned(),
+                requests: Vec::new(),
                 batches: 0,
                 rejection: None,
                 version_id: self.upload.version_id.clone(),
