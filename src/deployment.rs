@@ -380,3 +380,6 @@ impl Head {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
