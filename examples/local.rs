@@ -197,6 +197,7 @@ async fn handle_with_progress(
         deadline: Utc::now() + TimeDelta::minutes(15),
         clock: &Utc::now,
         progress: &progress,
+        pause: Duration::from_secs(1),
     };
     let handling = handle(site, event, &invocation);
     tokio::pin!(handling);

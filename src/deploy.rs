@@ -7,6 +7,8 @@
 mod attempt;
 mod running;
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::archive::ArchiveIndex;
@@ -37,6 +39,8 @@ pub struct Invocation<'a> {
     /// The only clock there is, so that tests can turn it.
     pub clock: &'a (dyn Fn() -> DateTime<Utc> + Sync),
     pub progress: &'a Progress,
+    /// About how long to wait before looking again at a site that another deployment holds.
+    pub pause: Duration,
 }
 
 impl Invocation<'_> {

@@ -1,5 +1,7 @@
 //! The Lambda function.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use dropship::aws::{self, Clients};
 use dropship::config::Config;
@@ -54,6 +56,7 @@ async fn answer(site: &Site, event: LambdaEvent<Value>) -> Result<Answer, Diagno
         },
         clock: &Utc::now,
         progress: &Progress::default(),
+        pause: Duration::from_secs(1),
     };
     let handled = handle(site, &event.payload, &invocation).await;
     for line in handled.log_lines() {

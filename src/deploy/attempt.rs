@@ -1,7 +1,6 @@
 //! One invocation's attempt at one upload: who it is, whether it may, and what it finds.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -213,7 +212,9 @@ impl<'a> Attempt<'a> {
             });
         }
         tracing::debug!("another deployment is at work; waiting");
-        tokio::time::sleep(Duration::from_millis(fastrand::u64(700..1_300))).await;
+        // With some jitter, so that those who wait do not look all at once.
+        let pause = self.invocation.pause.mul_f64(0.7 + 0.6 * fastrand::f64());
+        tokio::time::sleep(pause).await;
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use dropship::aws::Clients;
@@ -133,6 +134,7 @@ impl Stage {
             deadline: self.now() + time_left,
             clock: &|| self.now(),
             progress: &Progress::default(),
+            pause: Duration::from_millis(5),
         };
         handle(&site, event, &invocation).await
     }
