@@ -1,7 +1,8 @@
 //! Whole deployments against the embedded services: counts, bytes, calls.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use dropship::deploy::Invocation;
 use dropship::handler::handle;
@@ -9,9 +10,9 @@ use dropship::report::{Outcome, Progress};
 use serde_json::{Value, json};
 
 use crate::stage::{
-    DISTRIBUTION, Files, LIVE, STAGING, Stage, files, report, shared, unzipped, zipped,
+    DISTRIBUTION, Files, LIVE, STAGING, Stage, TABLE, files, report, shared, unzipped, zipped,
 };
-use crate::support::{Etags, Headers};
+use crate::support::{Does, Etags, Fault, Headers, Service};
 
 /// What the live bucket may be asked for without being changed.
 const READS: [&str; 3] = ["GetObject", "HeadObject", "ListObjectsV2"];
@@ -323,6 +324,143 @@ async fn an_archive_whose_version_is_gone_says_what_to_do() {
         "{}",
         failure.error_message
     );
+}
+
+#[tokio::test]
+async fn a_replay_of_a_rejected_archive_reads_nothing_and_changes_nothing() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    let mut event = stage.upload_bytes("2.zip", b"no zip".to_vec());
+    let failure = stage.invoke("two", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "ArchiveRejected");
+    let records = records(&stage).await;
+    let id = records
+        .iter()
+        .find(|it| it.contains_key("rejection"))
+        .unwrap()["item"]
+        .as_s()
+        .unwrap()
+        .trim_start_matches("deployment#")
+        .to_owned();
+
+    stage.cloud.clear_calls();
+    event["options"] = json!({"replay": true});
+    for event in [event, json!({"rollback": id})] {
+        let again = stage.invoke("three", &event).await.into_answer();
+        assert_eq!(again.unwrap_err().error_message, failure.error_message);
+    }
+    let calls = stage.cloud.calls();
+    assert!(
+        calls.iter().all(|call| call.service == Service::DynamoDb),
+        "{calls:?}"
+    );
+    assert_eq!(
+        (stage.count("TransactWriteItems"), stage.count("PutItem")),
+        (0, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_rollback_to_an_expired_archive_says_what_to_do_and_changes_nothing() {
+    let stage = Stage::new().await;
+    let one = stage.upload("site.zip", &first());
+    stage.deploy("one", &one).await;
+    stage
+        .deploy("two", &stage.upload("site.zip", &second()))
+        .await;
+    let version = one["Records"][0]["s3"]["object"]["versionId"]
+        .as_str()
+        .unwrap();
+    stage.cloud.expire_version(STAGING, "site.zip", version);
+    stage.pass(TimeDelta::minutes(6));
+    let before = items_of_ledger(&stage).await;
+    stage.cloud.clear_calls();
+    for event in [&json!({"rollback": "previous"}), &one] {
+        let failure = stage.invoke("back", event).await.into_answer().unwrap_err();
+        assert_eq!(failure.error_type, "ArchiveGone");
+        for part in ["site.zip", version, "upload it again"] {
+            assert!(
+                failure.error_message.contains(part),
+                "{}",
+                failure.error_message
+            );
+        }
+    }
+    assert_eq!(items_of_ledger(&stage).await, before);
+    assert_eq!(writes_to_live(&stage), [] as [String; 0]);
+    stage.assert_live(&second());
+    let third = stage.upload("site.zip", &first());
+    assert_eq!(
+        stage.deploy("three", &third).await.outcome,
+        Outcome::Deployed
+    );
+}
+
+#[tokio::test]
+async fn records_expire_after_history_days_and_head_and_owed_batches_never() {
+    let stage = Stage::new().await.with("HISTORY_DAYS", "30");
+    let early = stage.upload("0.zip", &second());
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    assert_eq!(
+        stage.deploy("late", &early).await.outcome,
+        Outcome::Superseded
+    );
+    let broken = stage.upload_bytes("2.zip", b"no zip".to_vec());
+    stage.invoke("two", &broken).await;
+    stage.cloud.fault(Fault {
+        times: usize::MAX,
+        ..Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied"))
+    });
+    let event = stage.upload("3.zip", &second());
+    let failure = stage
+        .invoke("three", &event)
+        .await
+        .into_answer()
+        .unwrap_err();
+    assert_eq!(failure.error_type, "InvalidationOwed");
+
+    let (mut head, mut owed) = (0, 0);
+    for item in items_of_ledger(&stage).await {
+        let name = item["item"].as_s().unwrap().clone();
+        head += usize::from(name == "head");
+        owed += usize::from(name.starts_with("owed#"));
+        if !name.starts_with("deployment#") {
+            assert!(!item.contains_key("expires_at"), "{name}");
+        }
+    }
+    assert!((head, owed) >= (1, 1), "{head} heads, {owed} owed batches");
+    let expiries: Vec<i64> = records(&stage)
+        .await
+        .iter()
+        .map(|it| it["expires_at"].as_n().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(expiries.len(), 4);
+    let now = stage.now().timestamp();
+    let days = 30 * 24 * 60 * 60;
+    assert!(
+        expiries
+            .iter()
+            .all(|at| (now - 5..=now).contains(&(at - days))),
+        "{expiries:?}"
+    );
+}
+
+type Item = HashMap<String, AttributeValue>;
+
+/// Everything in the ledger, by the items' names.
+async fn items_of_ledger(stage: &Stage) -> Vec<Item> {
+    let sdk = stage.cloud.sdk_config_for("reader").await;
+    let scan = aws_sdk_dynamodb::Client::new(&sdk).scan().table_name(TABLE);
+    let mut items = scan.send().await.unwrap().items.unwrap();
+    items.sort_by_key(|item| item["item"].as_s().unwrap().clone());
+    items
+}
+
+/// The items of the deployments.
+async fn records(stage: &Stage) -> Vec<Item> {
+    let mut items = items_of_ledger(stage).await;
+    items.retain(|item| item["item"].as_s().unwrap().starts_with("deployment#"));
+    items
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod archive;
 mod deployments;
 mod events;
+mod interleaving;
 mod ministack;
 mod runtime;
 mod runtime_api;

@@ -1,11 +1,16 @@
 //! The binary as Lambda runs it, against the embedded services.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{SecondsFormat, TimeDelta, Utc};
+use dropship::aws::Clients;
+use dropship::config::Config;
 use serde_json::{Value, json};
 
 use crate::runtime::{Function, InvocationError};
-use crate::support::{Cloud, Distribution, Etags, Gate, Headers, Versioning};
+use crate::support::{CLIENT, Cloud, Distribution, Etags, Gate, Headers, Versioning};
 use crate::zipped::zipped;
 
 const STAGING: &str = "staging-bucket";
@@ -28,6 +33,16 @@ const SECOND: &[(&str, &str)] = &[
     ("docs/index.html", "<h1>docs</h1>"),
     ("app.2.js", "console.log(2)"),
     ("logo.svg", "<svg/>"),
+];
+
+const URLS: [&str; 7] = [
+    "/",
+    "/index.html",
+    "/docs/index.html",
+    "/docs/",
+    "/app.js",
+    "/app.2.js",
+    "/logo.svg",
 ];
 
 #[tokio::test]
@@ -63,7 +78,63 @@ async fn an_upload_is_brought_live_and_told_in_answer_and_log() {
 }
 
 #[tokio::test]
-async fn a_late_duplicate_changes_nothing_and_a_replay_restores() {
+async fn a_duplicate_after_a_newer_deployment_changes_nothing_and_a_replay_restores() {
+    let cloud = cloud().await;
+    let function = Function::start(environment(&cloud)).await;
+    // Within the five minutes in which S3 may deliver an event again.
+    let mut first = upload(&cloud, FIRST, "site.zip", &ago(TimeDelta::seconds(20)));
+    let second = upload(&cloud, SECOND, "site.zip", &ago(TimeDelta::seconds(10)));
+    deployment(&function, "first", &first).await;
+    deployment(&function, "second", &second).await;
+    let accepted = cloud.invalidations(DISTRIBUTION).len();
+
+    cloud.clear_calls();
+    let answer = deployment(&function, "first-again", &first).await;
+    assert_eq!(answer["outcome"], "duplicate", "{answer}");
+    let operations: BTreeSet<String> = cloud.calls().into_iter().map(|it| it.operation).collect();
+    assert_eq!(
+        operations,
+        BTreeSet::from(["GetItem".to_owned()]),
+        "it only looks"
+    );
+    assert_live(&cloud, SECOND);
+
+    cloud.edge(DISTRIBUTION).warm_all(URLS);
+    first["options"] = json!({"replay": true});
+    let answer = deployment(&function, "first-replayed", &first).await;
+    assert_eq!(answer["outcome"], "rolledBack", "{answer}");
+    assert_eq!(cloud.invalidations(DISTRIBUTION).len(), accepted + 2);
+    assert_settled(&cloud, FIRST).await;
+}
+
+#[tokio::test]
+async fn a_saved_event_rolls_back_and_its_retry_does_nothing_more() {
+    let cloud = cloud().await;
+    let function = Function::start(environment(&cloud)).await;
+    let first = upload(&cloud, FIRST, "site.zip", &ago(TimeDelta::minutes(10)));
+    let second = upload(&cloud, SECOND, "site.zip", &ago(TimeDelta::minutes(9)));
+    deployment(&function, "first", &first).await;
+    deployment(&function, "second", &second).await;
+
+    // Lambda's retry of the first is as old as the saved event, and no replay.
+    let answer = deployment(&function, "first", &first).await;
+    assert_eq!(answer["outcome"], "duplicate", "{answer}");
+    assert_live(&cloud, SECOND);
+
+    cloud.edge(DISTRIBUTION).warm_all(URLS);
+    let answer = deployment(&function, "saved", &first).await;
+    assert_eq!(answer["outcome"], "rolledBack", "{answer}");
+    assert_settled(&cloud, FIRST).await;
+
+    // The next newer upload goes live as ever.
+    let third = upload(&cloud, SECOND, "site.zip", &ago(TimeDelta::minutes(1)));
+    let answer = deployment(&function, "third", &third).await;
+    assert_eq!(answer["outcome"], "deployed", "{answer}");
+    assert_settled(&cloud, SECOND).await;
+}
+
+#[tokio::test]
+async fn a_late_event_is_superseded_and_a_replay_restores() {
     let cloud = cloud().await;
     let function = Function::start(environment(&cloud)).await;
     let mut first = upload(&cloud, FIRST, "site.zip", "2026-11-22T10:15:00.000Z");
@@ -104,29 +175,63 @@ async fn a_late_duplicate_changes_nothing_and_a_replay_restores() {
 }
 
 #[tokio::test]
-async fn a_process_killed_in_its_writes_is_made_up_for_by_the_next() {
+async fn a_process_killed_at_any_point_is_made_up_for_by_the_next() {
+    // The update puts one object and one page, sends, deletes, sends, and ends in the third transaction.
+    let points = [
+        ("PutObject", 1),
+        ("PutObject", 2),
+        ("CreateInvalidation", 1),
+        ("DeleteObjects", 1),
+        ("CreateInvalidation", 2),
+        ("TransactWriteItems", 3),
+    ];
+    for (operation, nth) in points {
+        for keeps_its_id in [true, false] {
+            eprintln!("killed before {operation} {nth}; same request id: {keeps_its_id}");
+            kill_and_redeliver(operation, nth, keeps_its_id).await;
+        }
+    }
+}
+
+/// Kills the process before the `nth` call of an operation, and sends its event to another one.
+async fn kill_and_redeliver(operation: &str, nth: usize, keeps_its_id: bool) {
     let cloud = cloud().await;
-    let event = upload(&cloud, FIRST, "site.zip", "2026-11-22T10:15:00.000Z");
     let function = Function::start(environment(&cloud)).await;
+    let first = upload(&cloud, FIRST, "site.zip", "2026-11-22T10:15:00.000Z");
+    deployment(&function, "first", &first).await;
+    cloud.edge(DISTRIBUTION).warm_all(URLS);
+
+    let event = upload(&cloud, SECOND, "site.zip", "2026-11-22T10:16:00.000Z");
     {
         let gate = cloud.gate();
-        let invocation = function.invoke("request-1", REMAINING, &event);
+        let invocation = function.invoke("second", REMAINING, &event);
         tokio::pin!(invocation);
         tokio::select! {
             answer = &mut invocation => panic!("it was not to end yet: {answer:?}"),
-            () = second_write(&gate) => function.kill().await,
+            () = nth_call(&gate, operation, nth) => function.kill().await,
         }
         let error = invocation
             .await
             .expect_err("a killed process answers nothing");
         assert_eq!(error.error_type, "Runtime.ExitError", "{error}");
-        assert_eq!(cloud.objects(LIVE).len(), 1);
+        // What waits in front of the gate is lost with its process, and must not get through when it opens.
+        cloud.kill(CLIENT);
     }
-    // Lambda's retry keeps the request id and may therefore retake the lease at once.
-    let function = Function::start(environment(&cloud)).await;
-    let answer = deployment(&function, "request-1", &event).await;
-    assert_eq!(answer["outcome"], "deployed", "{answer}");
-    assert_live(&cloud, FIRST);
+    let mut environment = environment(&cloud);
+    environment.push(("AWS_ACCESS_KEY_ID".to_owned(), "redelivery".to_owned()));
+    let function = Function::start(environment).await;
+    let request_id = if keeps_its_id {
+        // Lambda's retry keeps the request id and may therefore retake the lease at once.
+        "second"
+    } else {
+        let answer = deployment(&function, "duplicate", &event).await;
+        assert_eq!(answer["outcome"], "inProgress", "{answer}");
+        lapse(&cloud).await;
+        "another"
+    };
+    let answer = deployment(&function, request_id, &event).await;
+    assert_eq!(answer["run"], 2, "the same run: {answer}");
+    assert_settled(&cloud, SECOND).await;
 }
 
 #[tokio::test]
@@ -187,21 +292,45 @@ async fn the_event_that_s3_tries_a_notification_with_does_nothing() {
     assert!(calls.is_empty(), "{calls:?}");
 }
 
-/// Lets the calls through one by one, until one write to the live bucket has taken effect and the
-/// next one waits.
-async fn second_write(gate: &Gate) {
-    let mut writes = 0;
+/// Lets the calls through one by one, until the `nth` of an operation waits; an S3 operation counts on
+/// the live bucket.
+async fn nth_call(gate: &Gate, operation: &str, nth: usize) {
+    let mut count = 0;
     loop {
         let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
         let next = &waiting[0];
-        if next.call.operation == "PutObject" && next.call.bucket.as_deref() == Some(LIVE) {
-            writes += 1;
+        let is_elsewhere = next.call.bucket.as_deref().is_some_and(|it| it != LIVE);
+        if next.call.operation == operation && !is_elsewhere {
+            count += 1;
         }
-        if writes == 2 {
+        if count == nth {
             return;
         }
         gate.let_through(next.ticket).await;
     }
+}
+
+/// Lets the lease lapse, as it does by itself five seconds after its holder's deadline.
+async fn lapse(cloud: &Cloud) {
+    let past = ago(TimeDelta::seconds(1));
+    aws_sdk_dynamodb::Client::new(&cloud.sdk_config_for("clock").await)
+        .update_item()
+        .table_name(TABLE)
+        .key("site", AttributeValue::S(LIVE.to_owned()))
+        .key("item", AttributeValue::S("head".to_owned()))
+        .update_expression("SET #lease.#until = :past")
+        .condition_expression("attribute_exists(#lease)")
+        .expression_attribute_names("#lease", "lease")
+        .expression_attribute_names("#until", "until")
+        .expression_attribute_values(":past", AttributeValue::S(past))
+        .send()
+        .await
+        .expect("there is a lease");
+}
+
+/// The time so long before now, as S3 writes it.
+fn ago(time: TimeDelta) -> String {
+    (Utc::now() - time).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// An account with what a stack has.
@@ -281,4 +410,24 @@ fn assert_live(cloud: &Cloud, files: &[(&str, &str)]) {
         .collect();
     wanted.sort_unstable();
     assert_eq!(live, wanted);
+}
+
+/// Checks that these files are live, that no viewer is served anything else, and that nothing is left to do.
+async fn assert_settled(cloud: &Cloud, files: &[(&str, &str)]) {
+    assert_live(cloud, files);
+    assert_eq!(cloud.edge(DISTRIBUTION).stale(), [] as [String; 0]);
+    let references: Vec<String> = cloud
+        .invalidations(DISTRIBUTION)
+        .into_iter()
+        .map(|invalidation| invalidation.caller_reference)
+        .collect();
+    let distinct: BTreeSet<&String> = references.iter().collect();
+    assert_eq!(distinct.len(), references.len(), "{references:?}");
+
+    let environment: BTreeMap<String, String> = environment(cloud).into_iter().collect();
+    let config = Config::from_variables(|name| environment.get(name).cloned()).unwrap();
+    let ledger = Clients::new(&cloud.sdk_config_for("check").await, &config).ledger;
+    assert_eq!(ledger.owed().await.unwrap(), []);
+    let head = ledger.head().await.unwrap();
+    assert_eq!((head.lease, head.unfinished), (None, None));
 }

@@ -104,6 +104,18 @@ impl Edge {
         cloudfront.open(&self.distribution, |state| state.cache.entries.clone())
     }
 
+    /// Returns the cached paths that a cold cache would now answer otherwise.
+    pub fn stale(&self) -> Vec<String> {
+        let inner = &self.cloud.inner;
+        inner.cloudfront.open(&self.distribution, |state| {
+            let entries = state.cache.entries.iter();
+            entries
+                .filter(|(path, cached)| fetch(&state.config, &inner.buckets, path) != **cached)
+                .map(|(path, _)| path.clone())
+                .collect()
+        })
+    }
+
     /// Empties the cache, as if it had been cold.
     pub fn clear(&self) {
         let cloudfront = &self.cloud.inner.cloudfront;

@@ -273,6 +273,11 @@ impl Cloud {
         self.inner.faults.death(client).await;
     }
 
+    /// Tells whether a client has died and was not revived.
+    pub fn is_dead(&self, client: &str) -> bool {
+        self.inner.faults.is_dead(client)
+    }
+
     /// Lets a client die now: its calls hang until [`revive`](Self::revive).
     pub fn kill(&self, client: &str) {
         self.inner.faults.die(client);
