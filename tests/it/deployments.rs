@@ -795,6 +795,7 @@ async fn a_run_cut_short_in_its_midst_is_continued_and_not_started_over() {
         deadline,
         clock: &clock,
         progress: &Progress::default(),
+        pause: std::time::Duration::from_millis(5),
     };
     let failure = handle(&site, &event, &invocation)
         .await
