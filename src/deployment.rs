@@ -252,16 +252,19 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
         };
     };
     let is_retry = record.was_claimed_by(request.id);
+    let is_meant = request.is_replay() && !is_retry;
+    // A run that never finished is revived by an explicit replay alone: its event may have been on its way
+    // for hours. What has been live once comes back as any finished deployment does.
+    let is_revived = is_meant && (request.replay || record.answer.is_some());
     let overtaken = |live: &Run| live.number > record.run;
     match record.status {
         Status::Rejected => Decision::Rejected(record.rejection.clone().unwrap_or_default()),
-        Status::Superseded if request.replay && !is_retry => {
+        Status::Superseded if is_revived => {
             when_free(head, request, Decision::Run { rollback: true })
         }
         Status::Superseded => Decision::Superseded,
         Status::Running if head.live.as_ref().is_some_and(overtaken) => {
-            // Only an explicit replay revives it: Lambda may retry for hours, so age proves nothing here.
-            if request.replay && !is_retry {
+            if is_revived {
                 when_free(head, request, Decision::Run { rollback: true })
             } else {
                 Decision::Superseded
@@ -273,7 +276,6 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
                 .live
                 .as_ref()
                 .is_some_and(|live| live.deployment == *request.deployment);
-            let is_meant = request.is_replay() && !is_retry;
             // While a later run waits for its retry, what is live is not settled: a mere duplicate of the
             // old build must not finish ahead of it and so turn that retry away as overtaken.
             let is_settled = head

@@ -112,14 +112,17 @@ impl Ledger {
         self.query("owed#", |_: &Owed| true, None).await
     }
 
-    /// The newest finished deployment that was uploaded before `live`.
+    /// The newest deployment that was uploaded before `live` and has been live.
     ///
     /// # Errors
     /// `Aws`.
     pub async fn previous(&self, live: &DeploymentId) -> Result<Option<Record>, Error> {
         let name = record_name(live);
         let is_before = |record: &Record| {
-            record.status == Status::Finished && record_name(&record.deployment) < name
+            // One that was run again since, and not to its end, has been live all the same.
+            record.answer.is_some()
+                && record.status != Status::Rejected
+                && record_name(&record.deployment) < name
         };
         Ok(self.query("deployment#", is_before, Some(1)).await?.pop())
     }

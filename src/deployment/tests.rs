@@ -240,6 +240,21 @@ fn only_an_explicit_replay_revives_an_overtaken_run_and_its_retry_does_not() {
 }
 
 #[test]
+fn what_was_live_comes_back_by_its_saved_event_even_when_a_later_run_of_it_was_overtaken() {
+    let head = head(4, 9, Some(run(9, 4)));
+    for status in [Status::Running, Status::Superseded] {
+        let record = Record {
+            answer: Some("{}".to_owned()),
+            ..record(0, status, 3)
+        };
+        assert_eq!(event(0).now(9_999).decide(&head, Some(&record)), ROLLBACK);
+        for event in [event(0), event(0).now(9_999).retry()] {
+            assert_eq!(event.decide(&head, Some(&record)), Decision::Superseded);
+        }
+    }
+}
+
+#[test]
 fn what_is_live_runs_again_on_any_event() {
     let head = head(1, 0, Some(run(0, 1)));
     let record = record(0, Status::Finished, 1);
@@ -548,6 +563,7 @@ impl Site {
         self.head = self.head.finished(&work.run);
         if let Some(record) = self.records.get_mut(&work.upload) {
             record.status = Status::Finished;
+            record.answer = Some("{}".to_owned());
         }
         self.finished.push((work.run.number, work.upload));
     }

@@ -737,6 +737,28 @@ async fn rollback_to_previous_and_to_an_id_read_the_exact_version() {
 }
 
 #[tokio::test]
+async fn a_build_whose_repair_was_overtaken_can_still_be_rolled_back_to() {
+    let stage = Stage::new().await;
+    let one = stage.upload("site.zip", &first());
+    stage.deploy("one", &one).await;
+    stage.cloud.delete_object(LIVE, "logo.svg");
+    let late = stage
+        .invoke_as("client", "again", &one, TimeDelta::seconds(15))
+        .await;
+    let failure = late.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "Unfinished");
+    stage
+        .deploy("two", &stage.upload("site.zip", &second()))
+        .await;
+    let retried = stage.deploy("again", &one).await;
+    assert_eq!(retried.outcome, Outcome::Superseded);
+
+    let report = stage.deploy("back", &json!({"rollback": "previous"})).await;
+    assert_eq!(report.outcome, Outcome::RolledBack);
+    stage.assert_live(&first());
+}
+
+#[tokio::test]
 async fn at_the_deadline_a_run_keeps_what_it_did_and_the_retry_goes_on() {
     let stage = Stage::new().await;
     let event = stage.upload("site.zip", &first());
