@@ -176,9 +176,8 @@ async fn schedule(seed: u64) -> Result<Ran, String> {
     let gate = stage.cloud.gate();
     let mut work = FuturesUnordered::new();
     loop {
-        for number in 0..handlers.len() {
-            let is_due = handlers[number].begins_at <= ran.steps || work.is_empty();
-            let handler = &mut handlers[number];
+        for (number, handler) in handlers.iter_mut().enumerate() {
+            let is_due = handler.begins_at <= ran.steps || work.is_empty();
             if handler.is_settled || handler.abort.is_some() || !is_due {
                 continue;
             }
