@@ -329,6 +329,7 @@ fn print_items(
         origin_paths: vec![String::new()],
         default_root_object: Some("index.html".to_owned()),
         caches_errors: false,
+        fallbacks: Vec::new(),
     };
     for item in items.iter().take(ITEMS_SHOWN) {
         let is_reason = |key: &&String| {

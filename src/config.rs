@@ -442,7 +442,7 @@ fn origin_path(value: &str) -> Option<String> {
 }
 
 /// Whether no key under the live prefix lies behind the origin path.
-fn is_apart(origin_path: &str, live_prefix: &str) -> bool {
+pub fn is_apart(origin_path: &str, live_prefix: &str) -> bool {
     let origin_prefix = match origin_path.strip_prefix('/') {
         None => String::new(),
         Some(folder) => format!("{folder}/"),

@@ -44,10 +44,14 @@ pub enum Error {
     )]
     InvalidationOwed { batches: usize, reason: String },
     #[error(
-        "distribution {id} has no origin that is the bucket {bucket}: correct DISTRIBUTION_IDS, or state the \
-         origin path as {id}=/path (or {id}=/) when the bucket is hidden behind another origin"
+        "distribution {id} has no origin that serves s3://{bucket}/{prefix}: correct DISTRIBUTION_IDS, or state \
+         the origin path as {id}=/path (or {id}=/) when the bucket is hidden behind another origin"
     )]
-    WrongDistribution { id: String, bucket: String },
+    WrongDistribution {
+        id: String,
+        bucket: String,
+        prefix: String,
+    },
     #[error(
         "the ledger of {site} has no such deployment to roll back to: read the ids with `aws dynamodb query`, or \
          send the saved event of the deployment"

@@ -31,6 +31,10 @@ pub struct Distribution {
     /// Whether some error answer is cached for over 10 seconds, so that a key that is new may
     /// have been asked for, and its absence remembered.
     pub caches_errors: bool,
+    /// The viewer paths, decoded, of pages that are served with a success status in place of any
+    /// key that is missing, and are remembered there for over 10 seconds: a single-page
+    /// application's `/index.html`.
+    pub fallbacks: Vec<String>,
 }
 
 /// What the operator chose.
@@ -80,6 +84,8 @@ pub struct Invalidation {
     pub deleted: Items,
     /// Unchanged live objects that either phase evicts, each counted once.
     pub collateral: usize,
+    /// A fallback that went stale, and with it every path that no key answers: all is evicted.
+    pub fallback: Option<String>,
 }
 
 /// When an item is sent. A path must be matched by an item of the phase that makes it stale: an
@@ -108,7 +114,11 @@ pub fn invalidation(
 ) -> Invalidation {
     let stale_paths = stale_paths(distribution, stale, options);
     let live = Live::new(distribution, stale.kept, &stale_paths);
-    let spots = spots(&stale_paths, options.query_strings);
+    let fallbacks = stale_paths.each_ref().map(|paths| {
+        let mut fallbacks = distribution.fallbacks.iter();
+        fallbacks.find(|fallback| paths.contains(*fallback))
+    });
+    let spots = spots(&stale_paths, fallbacks, options.query_strings);
     let limits = Limits {
         items: options.max_items,
         wildcards: options.max_wildcards,
@@ -135,6 +145,7 @@ pub fn invalidation(
         changed: items(Phase::Changed),
         deleted: items(Phase::Deleted),
         collateral: live.under(chosen.iter().flatten()).len(),
+        fallback: fallbacks.into_iter().flatten().next().cloned(),
     }
 }
 
@@ -160,9 +171,22 @@ fn stale_paths(
 }
 
 /// The places in the trie of paths where something has to be covered, sorted and unique.
-fn spots(stale_paths: &[BTreeSet<String>; 2], query_strings: bool) -> Vec<Spot<'_>> {
+fn spots<'a>(
+    stale_paths: &'a [BTreeSet<String>; 2],
+    fallbacks: [Option<&String>; 2],
+    query_strings: bool,
+) -> Vec<Spot<'a>> {
     let mut spots: BTreeMap<&str, Spot<'_>> = BTreeMap::new();
     for phase in Phase::ALL {
+        if fallbacks[phase as usize].is_some() {
+            // Which paths it was served under nobody knows: only the root's wildcard has them all.
+            let root = spots.entry("/").or_insert(Spot {
+                at: "/",
+                wildcard_bytes: 1,
+                needs: [Need::Nothing; 2],
+            });
+            root.needs[phase as usize] = Need::Wildcard;
+        }
         for path in &stale_paths[phase as usize] {
             let spelling = Spelling::of(path, query_strings);
             let (at, need) = if spelling.items.is_empty() {

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use aws_sdk_cloudfront::error::ProvideErrorMetadata;
-use aws_sdk_cloudfront::types::{DistributionConfig, InvalidationBatch, Paths};
+use aws_sdk_cloudfront::types::{
+    CustomErrorResponse, DistributionConfig, InvalidationBatch, Paths,
+};
+use percent_encoding::percent_decode_str;
 use tokio::sync::Mutex;
 
 use super::failed;
@@ -19,6 +22,7 @@ pub struct Cdn {
     client: aws_sdk_cloudfront::Client,
     configured: Vec<config::DistributionConfig>,
     bucket: String,
+    live_prefix: String,
     /// What was discovered lives as long as the function instance.
     discovered: Mutex<HashMap<String, Distribution>>,
 }
@@ -42,6 +46,7 @@ impl Cdn {
             client,
             configured: config.distributions.clone(),
             bucket: config.live_bucket.clone(),
+            live_prefix: config.live_prefix.clone(),
             discovered: Mutex::default(),
         }
     }
@@ -49,7 +54,7 @@ impl Cdn {
     /// The site's distributions, each read once per function instance.
     ///
     /// # Errors
-    /// `WrongDistribution` when one has no origin that is the live bucket, since invalidating a wrong
+    /// `WrongDistribution` when one has no origin that serves the live prefix, since invalidating a wrong
     /// distribution succeeds silently; `Aws`.
     pub async fn discover(&self) -> Result<Vec<Distribution>, Error> {
         let mut discovered = self.discovered.lock().await;
@@ -73,6 +78,7 @@ impl Cdn {
                 origin_paths: vec![path.clone()],
                 default_root_object: None,
                 caches_errors: false,
+                fallbacks: Vec::new(),
             });
         }
         let answer = self.client.get_distribution().id(id).send().await;
@@ -81,10 +87,11 @@ impl Cdn {
             .distribution
             .and_then(|distribution| distribution.distribution_config);
         config
-            .and_then(|config| describe(id, &config, &self.bucket))
+            .and_then(|config| describe(id, &config, &self.bucket, &self.live_prefix))
             .ok_or_else(|| Error::WrongDistribution {
                 id: id.clone(),
                 bucket: self.bucket.clone(),
+                prefix: self.live_prefix.clone(),
             })
     }
 
@@ -147,8 +154,13 @@ fn is_known_reference(code: Option<&str>, message: Option<&str>) -> bool {
     }
 }
 
-/// What a distribution does with the bucket; `None` when none of its origins is the bucket.
-fn describe(id: &str, config: &DistributionConfig, bucket: &str) -> Option<Distribution> {
+/// What a distribution does with the bucket; `None` when no viewer's path leads to the live prefix.
+fn describe(
+    id: &str,
+    config: &DistributionConfig,
+    bucket: &str,
+    live_prefix: &str,
+) -> Option<Distribution> {
     let origins = config
         .origins()
         .map(|origins| origins.items())
@@ -163,6 +175,7 @@ fn describe(id: &str, config: &DistributionConfig, bucket: &str) -> Option<Distr
                 .trim_end_matches('/')
                 .to_owned()
         })
+        .filter(|origin_path| !config::is_apart(origin_path, live_prefix))
         .collect();
     origin_paths.sort();
     origin_paths.dedup();
@@ -170,7 +183,10 @@ fn describe(id: &str, config: &DistributionConfig, bucket: &str) -> Option<Distr
         .custom_error_responses()
         .map(|errors| errors.items())
         .unwrap_or_default();
-    let caching_seconds = |ttl: Option<i64>| ttl.unwrap_or(DEFAULT_ERROR_CACHING_SECONDS);
+    let is_kept = |error: &&CustomErrorResponse| {
+        let ttl_seconds = error.error_caching_min_ttl();
+        ttl_seconds.is_some_and(|seconds| seconds > DEFAULT_ERROR_CACHING_SECONDS)
+    };
     (!origin_paths.is_empty()).then(|| Distribution {
         id: id.to_owned(),
         origin_paths,
@@ -178,10 +194,24 @@ fn describe(id: &str, config: &DistributionConfig, bucket: &str) -> Option<Distr
             .default_root_object()
             .map(|object| object.trim_start_matches('/').to_owned())
             .filter(|object| !object.is_empty()),
-        caches_errors: errors.iter().any(|error| {
-            caching_seconds(error.error_caching_min_ttl()) > DEFAULT_ERROR_CACHING_SECONDS
-        }),
+        caches_errors: errors.iter().any(|error| is_kept(&error)),
+        fallbacks: errors.iter().filter(is_kept).filter_map(fallback).collect(),
     })
+}
+
+/// The page that viewers get as if it were what they asked for. One that says that it is an error is left
+/// to its time to live: what it stands for never was an object of the site.
+fn fallback(error: &CustomErrorResponse) -> Option<String> {
+    // What S3 answers for a missing key, without and with the right to list the bucket.
+    let is_missing_key = matches!(error.error_code(), 403 | 404);
+    let is_success = error
+        .response_code()
+        .is_some_and(|code| code.starts_with('2'));
+    let page = error
+        .response_page_path()
+        .filter(|_| is_missing_key && is_success)?;
+    let page = percent_decode_str(page).decode_utf8_lossy();
+    Some(format!("/{}", page.trim_start_matches('/')))
 }
 
 /// Whether an origin's domain is the bucket, in any of S3's spellings: `<bucket>.s3.amazonaws.com`, regional,

@@ -1,8 +1,10 @@
 //! Items in the portions in which they are recorded and sent.
 
+use std::sync::LazyLock;
+
 use sha2::{Digest, Sha256};
 
-use super::Invalidation;
+use super::{Invalidation, Items, validate};
 
 /// "3,000 individual files" may be in progress at a time (CloudFront Developer Guide, "Limits on
 /// invalidations"), so no request with more is ever accepted.
@@ -39,12 +41,12 @@ pub fn batches(
     invalidation: &Invalidation,
 ) -> Vec<Batch> {
     let phases = [
-        (&invalidation.changed, false),
-        (&invalidation.deleted, true),
+        (sendable(&invalidation.changed), false),
+        (sendable(&invalidation.deleted), true),
     ];
-    (phases.into_iter())
-        .flat_map(|(items, after_deletes)| {
-            portions(&items.paths)
+    (phases.iter())
+        .flat_map(|&(items, after_deletes)| {
+            portions(items)
                 .into_iter()
                 .map(move |items| (items, after_deletes))
         })
@@ -83,6 +85,19 @@ pub fn reference(
     format!("{deployment}.{run}.{n}-{digest}")
 }
 
+/// Everything, where an item is not [valid](validate): one such item fails its whole batch, again and
+/// again, or is accepted and ignored, and a batch that is once recorded must go through.
+fn sendable(items: &Items) -> &[String] {
+    static EVERYTHING: LazyLock<[String; 1]> = LazyLock::new(|| ["/*".to_owned()]);
+    match items.paths.iter().find_map(|item| validate(item).err()) {
+        None => &items.paths,
+        Some(invalid) => {
+            tracing::error!("everything is evicted instead of what is stale: {invalid}");
+            &*EVERYTHING
+        }
+    }
+}
+
 fn portions(mut items: &[String]) -> Vec<&[String]> {
     let mut portions = Vec::new();
     while !items.is_empty() {
@@ -101,7 +116,6 @@ fn portions(mut items: &[String]) -> Vec<&[String]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Items;
     use super::*;
 
     const DEPLOYMENT: &str = "20261122T101500Z-0123456789ab";
@@ -143,13 +157,25 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_cloudfront_would_refuse_evicts_everything_instead() {
+        let invalidation = Invalidation {
+            changed: items(owned(&["/a", "/b~"])),
+            deleted: items(owned(&["/c"])),
+            ..Invalidation::default()
+        };
+        let batches = batches(DEPLOYMENT, 1, 0, "E1", &invalidation);
+        assert_eq!(batches[0].items, ["/*"]);
+        assert_eq!(batches[1].items, ["/c"]);
+    }
+
+    #[test]
     fn batches_hold_at_most_3000_items_and_what_one_record_can_take() {
         let short: Vec<String> = (0..7_000).map(|n| format!("/{n:04}")).collect();
         let long: Vec<String> = (0..100).map(|n| format!("/{n:03996}")).collect();
         let invalidation = Invalidation {
             changed: items(short.clone()),
             deleted: items(long.clone()),
-            collateral: 0,
+            ..Invalidation::default()
         };
         let batches = batches(DEPLOYMENT, 1, 5, "E1", &invalidation);
         let sizes: Vec<_> = batches

@@ -72,6 +72,7 @@ mod tests {
             origin_paths: origin_paths.iter().map(|&path| path.to_owned()).collect(),
             default_root_object: default_root_object.map(str::to_owned),
             caches_errors: false,
+            fallbacks: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ fn distribution() -> Distribution {
         origin_paths: vec![String::new()],
         default_root_object: None,
         caches_errors: false,
+        fallbacks: Vec::new(),
     }
 }
 
@@ -241,6 +242,46 @@ fn with_query_strings_every_item_covers_all_variants() {
 }
 
 #[test]
+fn a_fallback_that_goes_stale_takes_every_path_with_it() {
+    let single_page = Distribution {
+        caches_errors: true,
+        fallbacks: vec!["/index.html".to_owned()],
+        ..distribution()
+    };
+    let kept = &["app.js", "logo.svg"];
+    let plan = |stale: Stale<'_>| invalidation(&single_page, &stale, &options());
+    let changed = plan(Stale {
+        changed: &["index.html"],
+        deleted: &["old.js"],
+        kept,
+        ..Stale::default()
+    });
+    assert_eq!(changed.changed.paths, ["/*"]);
+    assert_eq!(changed.deleted.paths, ["/old.js"]);
+    assert_eq!(changed.collateral, 2);
+    assert_eq!(changed.fallback.as_deref(), Some("/index.html"));
+    let deleted = plan(Stale {
+        deleted: &["index.html"],
+        kept,
+        ..Stale::default()
+    });
+    assert_eq!(deleted.deleted.paths, ["/*"]);
+    let new = plan(Stale {
+        new: &["index.html"],
+        kept,
+        ..Stale::default()
+    });
+    assert_eq!(new.changed.paths, ["/*"]);
+    let other = plan(Stale {
+        changed: &["app.css"],
+        kept: &["index.html"],
+        ..Stale::default()
+    });
+    assert_eq!(other.changed.paths, ["/app.css"]);
+    assert_eq!((other.collateral, other.fallback), (0, None));
+}
+
+#[test]
 fn a_budget_below_one_item_for_each_phase_is_overdrawn_rather_than_a_path_left_out() {
     let stale = Stale {
         changed: &["a", "b~"],
@@ -358,6 +399,7 @@ fn distributions() -> impl Strategy<Value = Distribution> {
             origin_paths: origin_paths.into_iter().map(str::to_owned).collect(),
             default_root_object,
             caches_errors,
+            fallbacks: Vec::new(),
         },
     )
 }

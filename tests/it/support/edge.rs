@@ -11,7 +11,8 @@
 //!   An item with a raw unsafe character, or with `%7E`, is accepted and matches nothing.
 //! - `/`, `/index.html`, `/docs/`, `/docs` and `/docs/index.html` are five entries.
 //! - Errors are cached only where a custom error response keeps that code for more than
-//!   10 s (the default), and then, like all else, until invalidated.
+//!   10 s (the default), and then, like all else, until invalidated. So are error pages,
+//!   whatever the status that they are served with.
 
 use std::collections::BTreeMap;
 
@@ -83,8 +84,8 @@ impl Edge {
                 answer.from_cache = true;
                 return answer;
             }
-            let answer = fetch(&state.config, &inner.buckets, path_and_query);
-            if is_cacheable(&state.config, &answer) {
+            let (answer, is_found) = fetch(&state.config, &inner.buckets, path_and_query);
+            if is_cacheable(&state.config, &answer, is_found) {
                 state.cache.entries.insert(key, answer.clone());
             }
             answer
@@ -215,21 +216,22 @@ fn split(path_and_query: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Asks the origin, and for an error the error page.
-fn fetch(config: &Distribution, buckets: &Buckets, path_and_query: &str) -> EdgeAnswer {
+/// Asks the origin, and for an error the error page; says which it was.
+fn fetch(config: &Distribution, buckets: &Buckets, path_and_query: &str) -> (EdgeAnswer, bool) {
     let (path, _) = split(path_and_query);
     if let Some(object) = find(config, buckets, path) {
-        return answer(200, object);
+        return (answer(200, object), true);
     }
     let custom = config.custom_errors.iter().find(|error| error.code == 404);
     let page = custom.and_then(|error| error.page.as_ref());
-    match page {
+    let error = match page {
         Some((page, status)) => match find(config, buckets, page) {
             Some(object) => answer(*status, object),
             None => not_found(),
         },
         None => not_found(),
-    }
+    };
+    (error, false)
 }
 
 fn not_found() -> EdgeAnswer {
@@ -299,12 +301,9 @@ fn origin_of<'a>(config: &'a Distribution, path: &str) -> Option<&'a Origin> {
     matching.or(config.origins.first())
 }
 
-fn is_cacheable(config: &Distribution, answer: &EdgeAnswer) -> bool {
-    if answer.status != 200 {
-        let custom = config
-            .custom_errors
-            .iter()
-            .find(|error| error.code == answer.status);
+fn is_cacheable(config: &Distribution, answer: &EdgeAnswer, is_found: bool) -> bool {
+    if !is_found {
+        let custom = config.custom_errors.iter().find(|error| error.code == 404);
         let ttl_seconds = custom.map_or(DEFAULT_ERROR_TTL_SECONDS, |error| error.min_ttl_seconds);
         return ttl_seconds > DEFAULT_ERROR_TTL_SECONDS;
     }
