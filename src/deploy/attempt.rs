@@ -236,6 +236,10 @@ impl<'a> Attempt<'a> {
         report.warnings.extend(index.warnings.iter().cloned());
         let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
         let items = self.invalidations(&situation.distributions, &plan.stale());
+        let warnings = items
+            .iter()
+            .filter_map(|(distribution, invalidation)| self.warning(distribution, invalidation));
+        report.warnings.extend(warnings);
         report.plan = Some(Planned {
             new: owned(plan.new_keys()),
             changed: plan
@@ -396,6 +400,28 @@ impl<'a> Attempt<'a> {
                 )
             })
             .collect()
+    }
+
+    /// What the site's owner may want to change where unchanged objects are evicted.
+    pub fn warning(
+        &self,
+        distribution: &Distribution,
+        invalidation: &Invalidation,
+    ) -> Option<String> {
+        let (id, evicted) = (&distribution.id, invalidation.collateral);
+        if let Some(page) = &invalidation.fallback {
+            return Some(format!(
+                "{id} serves {page} under any path and keeps it for over 10 seconds: as it changes, everything is \
+                 evicted ({evicted} unchanged objects); an error caching minimum TTL of 10 avoids that"
+            ));
+        }
+        (evicted > 0).then(|| {
+            format!(
+                "wildcards evict {evicted} unchanged objects from {id}: more than MAX_INVALIDATION_PATHS ({}) \
+                 items would be needed without them, or a stale path has characters that CloudFront cannot name",
+                self.site.config.max_invalidation_paths
+            )
+        })
     }
 
     /// A report without counts.

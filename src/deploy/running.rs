@@ -45,6 +45,7 @@ pub struct Running<'a> {
     bytes_written: u64,
     to_write: usize,
     invalidations: Vec<Invalidated>,
+    warnings: Vec<String>,
 }
 
 impl<'a> Running<'a> {
@@ -75,6 +76,7 @@ impl<'a> Running<'a> {
             bytes_written: 0,
             to_write: 0,
             invalidations: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -143,6 +145,8 @@ impl<'a> Running<'a> {
         for (distribution, mut invalidation) in
             self.attempt.invalidations(&self.distributions, stale)
         {
+            let warning = self.attempt.warning(distribution, &invalidation);
+            self.warnings.extend(warning);
             for (items, after_deletes) in [
                 (&mut invalidation.changed, false),
                 (&mut invalidation.deleted, true),
@@ -489,6 +493,7 @@ impl<'a> Running<'a> {
         report.bytes_read = self.archive.bytes_read();
         report.bytes_written = self.bytes_written;
         report.invalidations = std::mem::take(&mut self.invalidations);
+        report.warnings.append(&mut self.warnings);
         report.duration_ms = self.attempt.duration_ms();
         let outdated = self.write_manifest().await?;
         let record = Record {
