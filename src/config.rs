@@ -38,6 +38,8 @@ pub struct Config {
     pub clean_urls: bool,
     pub invalidate_new: bool,
     pub invalidate_query_strings: bool,
+    /// Whether an invocation stays until CloudFront reports its invalidations as completed.
+    pub wait_for_invalidation: bool,
     pub history_days: u32,
     pub max_entries: u64,
     /// All entries together, expanded.
@@ -113,6 +115,7 @@ pub const VARIABLES: &[&str] = &[
     "SITE",
     "STAGING_BUCKET",
     "TABLE_NAME",
+    "WAIT_FOR_INVALIDATION",
 ];
 
 impl Config {
@@ -160,6 +163,7 @@ impl Config {
             clean_urls: variables.flag("CLEAN_URLS"),
             invalidate_new: variables.flag("INVALIDATE_NEW"),
             invalidate_query_strings: variables.flag("INVALIDATE_QUERY_STRINGS"),
+            wait_for_invalidation: variables.flag("WAIT_FOR_INVALIDATION"),
             history_days: variables.number("HISTORY_DAYS", 1..=3_650, 365),
             max_entries: variables.number("MAX_ENTRIES", 1..=10_000_000, 1_000_000),
             max_archive_bytes: variables.number("MAX_ARCHIVE_BYTES", 1..=5 << 40, 20 << 30),
@@ -553,6 +557,7 @@ mod tests {
             clean_urls: false,
             invalidate_new: false,
             invalidate_query_strings: false,
+            wait_for_invalidation: false,
             history_days: 365,
             max_entries: 1000000,
             max_archive_bytes: 21474836480,
@@ -596,6 +601,7 @@ mod tests {
             ("RETAIN_REMOVED_DAYS", "7"),
             ("S3_FORCE_PATH_STYLE", "true"),
             ("SITE", "docs"),
+            ("WAIT_FOR_INVALIDATION", "true"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769"),
         ]);
         assert_debug_snapshot!(config.unwrap(), @r#"
@@ -635,6 +641,7 @@ mod tests {
             clean_urls: true,
             invalidate_new: true,
             invalidate_query_strings: true,
+            wait_for_invalidation: true,
             history_days: 30,
             max_entries: 20,
             max_archive_bytes: 1000,

@@ -48,6 +48,13 @@ impl Invocation<'_> {
         (self.clock)()
     }
 
+    /// How long there still is for what has no end of its own.
+    pub fn time_left(&self) -> Duration {
+        (self.deadline - LAST_CALL - self.now())
+            .to_std()
+            .unwrap_or_default()
+    }
+
     fn is_late(&self) -> bool {
         self.now() + LAST_CALL > self.deadline
     }

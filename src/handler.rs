@@ -1,14 +1,18 @@
 //! From an event to the deployments it names, and from their results to one answer.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use lambda_runtime::Diagnostic;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::deploy::{Invocation, Site, deploy};
 use crate::deployment::{DeploymentId, Record};
 use crate::error::Error;
 use crate::event::{Event, Options, Rollback, Upload};
-use crate::report::{Answer, Report};
+use crate::report::{Answer, Invalidated, Report};
 
 /// What came of an event: every deployment's own result, in upload order.
 #[derive(Debug)]
@@ -53,10 +57,28 @@ pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -
         }
         Err(error) => results.push(Err(Failure { key: None, error })),
     }
+    if site.config.wait_for_invalidation {
+        // Only now, when every upload is live and every lease given back: nobody else is kept waiting.
+        let reports = results.iter_mut().flatten();
+        let sent = reports.flat_map(|report| &mut report.invalidations);
+        join_all(sent.map(|sent| see_completed(site, sent, invocation.time_left()))).await;
+    }
     Handled {
         site: site.config.site.clone(),
         results,
     }
+}
+
+/// Notes whether an invalidation is completed in time. One whose id got lost cannot be asked for.
+async fn see_completed(site: &Site, sent: &mut Invalidated, patience: Duration) {
+    let completed = match &sent.id {
+        Some(id) => {
+            let completion = site.clients.cdn.completion(&sent.distribution_id, id);
+            timeout(patience, completion).await.unwrap_or(false)
+        }
+        None => false,
+    };
+    sent.completed = Some(completed);
 }
 
 /// The uploads that an event names; none for an event that asks for nothing.

@@ -132,6 +132,9 @@ pub struct Invalidated {
     pub caller_reference: String,
     pub items: usize,
     pub wildcards: usize,
+    /// Whether CloudFront reported it as completed in time; none when nobody waited for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed: Option<bool>,
 }
 
 /// The keys and items that a dry run would touch.

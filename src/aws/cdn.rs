@@ -1,6 +1,7 @@
 //! CloudFront: what a distribution does in front of the live bucket, and the sending of batches.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_cloudfront::error::ProvideErrorMetadata;
 use aws_sdk_cloudfront::types::{
@@ -16,6 +17,10 @@ use crate::invalidation::{Batch, Distribution};
 
 /// CloudFront's own default (Developer Guide, "Controlling how long CloudFront caches errors").
 const DEFAULT_ERROR_CACHING_SECONDS: i64 = 10;
+
+/// "Under 25 seconds at P95" is what AWS says of completion (What's New, April 2026), and the API's rate is low.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// The distributions in front of the live bucket.
 pub struct Cdn {
@@ -137,6 +142,31 @@ impl Cdn {
                 code if is_known_reference(code, error.message()) => Ok(Sent::AcceptedBefore),
                 _ => Err(failed(what(), error)),
             },
+        }
+    }
+
+    /// Waits, without end, until CloudFront reports an invalidation as completed; false when it cannot be asked.
+    pub async fn completion(&self, distribution: &str, id: &str) -> bool {
+        let mut pause = FIRST_LOOK;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            let request = self.client.get_invalidation();
+            match request.distribution_id(distribution).id(id).send().await {
+                Ok(answer)
+                    if answer
+                        .invalidation()
+                        .is_some_and(|it| it.status() == "Completed") =>
+                {
+                    return true;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let error = failed(format!("asking for invalidation {id}"), error);
+                    tracing::warn!("nobody knows whether the invalidation is completed: {error}");
+                    return false;
+                }
+            }
         }
     }
 }

@@ -400,6 +400,7 @@ impl<'a> Running<'a> {
             caller_reference: owed.reference.clone(),
             items: owed.items.len(),
             wildcards,
+            completed: None,
         }))
     }
 

@@ -2,6 +2,7 @@
 
 mod archive;
 mod deployments;
+mod edge;
 mod events;
 mod interleaving;
 mod ministack;
