@@ -21,6 +21,7 @@ mod rejection;
 #[cfg(test)]
 mod sample;
 mod span;
+mod zstd;
 
 use std::sync::Arc;
 
@@ -118,6 +119,28 @@ enum RawName {
 pub enum Method {
     Stored,
     Deflate,
+    Zstd,
+}
+
+impl Method {
+    /// Its number in both headers, APPNOTE 4.4.5.
+    fn number(self) -> u16 {
+        match self {
+            Self::Stored => 0,
+            Self::Deflate => 8,
+            Self::Zstd => 93,
+        }
+    }
+
+    /// How much memory an [`Inflater`] holds at most, for an entry of this size.
+    ///
+    /// Deflate's 32 KiB are not worth counting; zstd keeps what later blocks may refer to.
+    pub fn held_bytes(self, size_bytes: u64) -> u64 {
+        match self {
+            Self::Stored | Self::Deflate => 0,
+            Self::Zstd => size_bytes.min(zstd::MAX_WINDOW_BYTES),
+        }
+    }
 }
 
 /// General purpose flags, APPNOTE 4.4.4.

@@ -9,7 +9,7 @@ use super::fields::Fields;
 use super::header::{CENTRAL_HEADER_BYTES, CentralHeader, Kind};
 use super::layout::{Layout, LayoutError};
 use super::name::{self, NameDecodeError, NameEncoding, shown};
-use super::{ArchiveIndex, Entry, Limits, Method, RawName, Rejection, flag};
+use super::{ArchiveIndex, Entry, Limits, Method, RawName, Rejection, flag, zstd};
 
 impl DirectoryPlace {
     /// Refuses a directory over the limits, before it is read.
@@ -176,6 +176,7 @@ impl<'a> Reader<'a> {
         let method = match header.method {
             0 => Method::Stored,
             8 if header.flags & flag::PATCH == 0 => Method::Deflate,
+            93 => Method::Zstd,
             method => {
                 return Err(Rejection::UnsupportedMethod {
                     entry: entry(),
@@ -187,6 +188,7 @@ impl<'a> Reader<'a> {
             Method::Stored => place.size_bytes == place.compressed_bytes,
             // The shortest stream, of nothing, has two bytes (RFC 1951 section 3.2.6).
             Method::Deflate => place.compressed_bytes >= 2,
+            Method::Zstd => place.compressed_bytes >= zstd::FRAME_BYTES_MIN,
         };
         if !is_possible {
             return Err(Rejection::ImpossibleSizes { entry: entry() });
@@ -724,7 +726,7 @@ mod tests {
             let entry = "index.html".to_owned();
             assert_eq!(zip([file]).rejection(), Rejection::Encrypted { entry });
         }
-        for method in [1, 9, 12, 14, 93, 95, 99] {
+        for method in [1, 9, 12, 14, 20, 95, 99] {
             let file = page().both(|header| header.method = method);
             let entry = "index.html".to_owned();
             assert_eq!(

@@ -4,13 +4,19 @@ use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 use thiserror::Error;
 
+use super::zstd::{Frame, Trouble};
 use super::{Entry, Method};
 
 /// Why an entry's data is not what the archive promises.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Corrupt {
     #[error("entry `{entry}` is corrupt: its compressed data is invalid; pack the archive anew")]
-    Deflate { entry: String },
+    Data { entry: String },
+    #[error("entry `{entry}`: its zstd frame {problem}")]
+    Zstd {
+        entry: String,
+        problem: &'static str,
+    },
     #[error(
         "entry `{entry}` is corrupt: it has more than the {size_bytes} bytes that the archive \
          says; pack the archive anew"
@@ -45,15 +51,20 @@ pub enum Progress {
     Done,
 }
 
-/// Inflates one entry piece by piece, with as much memory as the caller's buffers have.
+/// Inflates one entry piece by piece, in the caller's buffers and [`Method::held_bytes`].
 pub struct Inflater {
     entry: Entry,
-    /// `None` for a stored entry.
-    decoder: Option<Decompress>,
+    decoder: Decoder,
     crc32: crc32fast::Hasher,
     read_bytes: u64,
     written_bytes: u64,
     is_done: bool,
+}
+
+enum Decoder {
+    Stored,
+    Deflate(Decompress),
+    Zstd(Box<Frame>),
 }
 
 impl Inflater {
@@ -61,8 +72,9 @@ impl Inflater {
         Self {
             entry: entry.clone(),
             decoder: match entry.method {
-                Method::Stored => None,
-                Method::Deflate => Some(Decompress::new(false)),
+                Method::Stored => Decoder::Stored,
+                Method::Deflate => Decoder::Deflate(Decompress::new(false)),
+                Method::Zstd => Decoder::Zstd(Box::new(Frame::new())),
             },
             crc32: crc32fast::Hasher::new(),
             read_bytes: 0,
@@ -84,43 +96,20 @@ impl Inflater {
                     Err(self.compressed_length())
                 };
             }
-            let mut probe = [0];
             let is_full = self.written_bytes == self.entry.size_bytes;
-            let room = output.capacity() - output.len();
-            if !is_full && room == 0 {
+            if !is_full && output.capacity() == output.len() {
                 return Ok(Progress::OutputFull);
             }
             let written_from = output.len();
-            let (read, probed) = match &mut self.decoder {
-                None => {
-                    let wanted = self.entry.size_bytes - self.written_bytes;
-                    let count = input.len().min(room).min(clamp(wanted));
-                    output.extend_from_slice(&input[..count]);
-                    self.is_done = count as u64 == wanted;
-                    (count, 0)
-                }
-                Some(decoder) => {
-                    let (read_before, written_before) = (decoder.total_in(), decoder.total_out());
-                    // With all bytes out the stream's end still has to come, and nothing else:
-                    // one byte of room tells an overlong stream from one that just ends.
-                    let status = if is_full {
-                        decoder.decompress(input, &mut probe, FlushDecompress::None)
-                    } else {
-                        decoder.decompress_vec(input, output, FlushDecompress::None)
-                    };
-                    let status = status.map_err(|_| Corrupt::Deflate {
-                        entry: self.entry.shown_name(),
-                    })?;
-                    self.is_done = status == Status::StreamEnd;
-                    let written = decoder.total_out() - written_before;
-                    let read = (decoder.total_in() - read_before) as usize;
-                    (read, if is_full { written } else { 0 })
-                }
-            };
+            // With all bytes out the stream's end still has to come, and nothing else: one byte of
+            // room tells an overlong stream from one that just ends.
+            let mut probe = Vec::with_capacity(usize::from(is_full));
+            let target = if is_full { &mut probe } else { &mut *output };
+            let read = self.step(input, target)?;
             let written = &output[written_from..];
             *input = &input[read..];
             self.read_bytes += read as u64;
-            self.written_bytes += written.len() as u64 + probed;
+            self.written_bytes += (written.len() + probe.len()) as u64;
             self.crc32.update(written);
             if self.written_bytes > self.entry.size_bytes {
                 return Err(Corrupt::TooLong {
@@ -133,10 +122,40 @@ impl Inflater {
                     Ok(Progress::NeedsInput)
                 } else {
                     // It has input and room and does nothing with them.
-                    Err(Corrupt::Deflate {
-                        entry: self.entry.shown_name(),
-                    })
+                    Err(self.invalid())
                 };
+            }
+        }
+    }
+
+    /// Decodes some of `input` into the spare capacity of `output`; tells how much was taken.
+    fn step(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<usize, Corrupt> {
+        match &mut self.decoder {
+            Decoder::Stored => {
+                let wanted = self.entry.size_bytes - self.written_bytes;
+                let room = output.capacity() - output.len();
+                let count = input.len().min(room).min(clamp(wanted));
+                output.extend_from_slice(&input[..count]);
+                self.is_done = count as u64 == wanted;
+                Ok(count)
+            }
+            Decoder::Deflate(decoder) => {
+                let read_before = decoder.total_in();
+                let status = decoder.decompress_vec(input, output, FlushDecompress::None);
+                let read = (decoder.total_in() - read_before) as usize;
+                self.is_done = status.map_err(|_| self.invalid())? == Status::StreamEnd;
+                Ok(read)
+            }
+            Decoder::Zstd(frame) => {
+                let result = frame.step(input, output);
+                self.is_done = frame.is_done();
+                result.map_err(|trouble| match trouble {
+                    Trouble::Invalid => self.invalid(),
+                    Trouble::Unsupported(problem) => Corrupt::Zstd {
+                        entry: self.entry.shown_name(),
+                        problem,
+                    },
+                })
             }
         }
     }
@@ -159,6 +178,12 @@ impl Inflater {
             });
         }
         Ok(())
+    }
+
+    fn invalid(&self) -> Corrupt {
+        Corrupt::Data {
+            entry: self.entry.shown_name(),
+        }
     }
 
     fn compressed_length(&self) -> Corrupt {
@@ -198,6 +223,9 @@ fn clamp(size_bytes: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use ::zstd::zstd_safe::CParameter;
     use proptest::prelude::*;
 
     use super::super::sample::{File, zip};
@@ -263,7 +291,11 @@ mod tests {
 
     #[test]
     fn empty_files_are_empty() {
-        for file in [File::stored("a", b""), File::deflated("a", b"")] {
+        for file in [
+            File::stored("a", b""),
+            File::deflated("a", b""),
+            File::zstd("a", b""),
+        ] {
             let (entry, data) = entry(file);
             assert_eq!(both_ways(&entry, &data), Ok(Bytes::new()));
         }
@@ -272,7 +304,11 @@ mod tests {
     #[test]
     fn what_differs_from_the_directory_is_corrupt() {
         let contents = b"to be, or not to be, or to be";
-        for file in [File::stored("a", contents), File::deflated("a", contents)] {
+        for file in [
+            File::stored("a", contents),
+            File::deflated("a", contents),
+            File::zstd("a", contents),
+        ] {
             let (right, data) = entry(file);
             assert_eq!(both_ways(&right, &data).unwrap(), &contents[..]);
 
@@ -317,35 +353,145 @@ mod tests {
 
     #[test]
     fn a_stream_longer_than_its_size_stops_at_the_first_byte_too_many() {
-        let (entry, data) = entry(File::deflated("zeros", &vec![0; 1 << 20]));
-        let entry = Entry {
-            size_bytes: 10,
-            ..entry
-        };
-        let error = both_ways(&entry, &data).unwrap_err();
-        let expected = Corrupt::TooLong {
-            entry: "zeros".into(),
-            size_bytes: 10,
-        };
-        assert_eq!(error, expected);
+        let zeros = vec![0; 1 << 20];
+        for file in [File::deflated("zeros", &zeros), File::zstd("zeros", &zeros)] {
+            let (entry, data) = entry(file);
+            let entry = Entry {
+                size_bytes: 10,
+                ..entry
+            };
+            let error = both_ways(&entry, &data).unwrap_err();
+            let expected = Corrupt::TooLong {
+                entry: "zeros".into(),
+                size_bytes: 10,
+            };
+            assert_eq!(error, expected);
+        }
+    }
+
+    /// A frame by the reference library, with these parameters.
+    fn frame(contents: &[u8], level: i32, parameters: &[CParameter]) -> Vec<u8> {
+        let mut encoder = zstd::Encoder::new(Vec::new(), level).unwrap();
+        for parameter in parameters {
+            encoder.set_parameter(*parameter).unwrap();
+        }
+        encoder.write_all(contents).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn zstd_is_read_at_every_level_with_and_without_checksum_and_size() {
+        let contents: Vec<u8> = (0..60_000_u32)
+            .flat_map(|number| (number * number).to_string().into_bytes())
+            .collect();
+        for level in [-5, 1, 3, 10, 19] {
+            for checksum in [false, true] {
+                let with_size = zstd::bulk::compress(&contents, level).unwrap();
+                let streamed = frame(&contents, level, &[CParameter::ChecksumFlag(checksum)]);
+                for frame in [with_size, streamed] {
+                    let (entry, data) = entry(File::framed("a", &contents, frame));
+                    assert_eq!(inflate(&entry, data.clone()).unwrap(), &contents[..]);
+                    let pieces = in_pieces(&entry, &data, 1_000, 999).unwrap();
+                    assert!(pieces == contents, "level {level}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_after_a_zstd_frame_are_refused() {
+        let contents = b"to be, or not to be";
+        let first = frame(contents, 3, &[]);
+        let empty = frame(b"", 3, &[]);
+        let skippable = b"\x50\x2a\x4d\x18\x02\x00\x00\x00hi";
+        for after in [&b"\0"[..], &empty, skippable] {
+            let (entry, data) = entry(File::framed("a", contents, [&first, after].concat()));
+            let error = both_ways(&entry, &data).unwrap_err();
+            assert!(matches!(error, Corrupt::CompressedLength { .. }), "{error}");
+        }
+        let (entry, data) = entry(File::framed(
+            "a",
+            contents,
+            [skippable, &first[..]].concat(),
+        ));
+        assert!(matches!(
+            both_ways(&entry, &data),
+            Err(Corrupt::Data { .. })
+        ));
+    }
+
+    #[test]
+    fn a_zstd_frame_that_needs_a_dictionary_or_much_memory_is_refused() {
+        let contents = b"to be, or not to be";
+        let wide = frame(contents, 3, &[CParameter::WindowLog(24)]);
+        // Magic number, a descriptor that announces a dictionary, its id, a size, an empty block.
+        let dictionary = b"\x28\xb5\x2f\xfd\x21\x07\x00\x01\x00\x00".to_vec();
+        for (frame, word) in [(wide, "window"), (dictionary, "dictionary")] {
+            let (entry, data) = entry(File::framed("a", contents, frame));
+            let error = both_ways(&entry, &data).unwrap_err();
+            assert!(matches!(error, Corrupt::Zstd { .. }), "{error}");
+            assert!(error.to_string().contains(word), "{error}");
+        }
+        let fits = frame(contents, 3, &[CParameter::WindowLog(23)]);
+        let (entry, data) = entry(File::framed("a", contents, fits));
+        assert_eq!(both_ways(&entry, &data).unwrap(), &contents[..]);
+    }
+
+    #[test]
+    fn a_zstd_bomb_holds_the_window_and_one_block() {
+        // Blocks of one byte, repeated 128 KiB times, and none of them the last.
+        let mut bomb = b"\x28\xb5\x2f\xfd\x00\x38".to_vec();
+        for _ in 0..10_000 {
+            bomb.extend([0x02, 0x00, 0x10, b'x']);
+        }
+        let (entry, data) = entry(File::framed("bomb", b"xxx", bomb));
+        let mut frame = Frame::new();
+        let mut output = Vec::with_capacity(10);
+        let mut input = &data[..];
+        for _ in 0..100 {
+            let taken = frame.step(input, &mut output).unwrap();
+            input = &input[taken..];
+        }
+        // Header, a block that fills the window, and one more, which first has to go out.
+        assert_eq!((data.len() - input.len(), output.len()), (14, 10));
+        assert!(matches!(
+            both_ways(&entry, &data),
+            Err(Corrupt::TooLong { .. })
+        ));
     }
 
     proptest! {
         #[test]
         fn contents_come_out_as_they_went_in_whatever_the_pieces(
             contents in prop::collection::vec(0_u8..4, 0..3_000),
-            is_stored in any::<bool>(),
+            method in 0..3,
             piece_bytes in 1_usize..500,
             room_bytes in 1_usize..500,
         ) {
-            let (entry, data) = entry(if is_stored {
-                File::stored("a", &contents)
-            } else {
-                File::deflated("a", &contents)
+            let (entry, data) = entry(match method {
+                0 => File::stored("a", &contents),
+                1 => File::deflated("a", &contents),
+                _ => File::zstd("a", &contents),
             });
             prop_assert_eq!(inflate(&entry, data.clone()).unwrap(), &contents[..]);
             let pieces = in_pieces(&entry, &data, piece_bytes, room_bytes);
             prop_assert_eq!(pieces.unwrap(), contents);
+        }
+
+        #[test]
+        fn a_changed_zstd_frame_never_panics_nor_gives_other_contents(
+            contents in prop::collection::vec(0_u8..4, 0..3_000),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let (entry, data) = entry(File::zstd("a", &contents));
+            let mut changed = data.to_vec();
+            for (at, byte) in changes {
+                let at = at.index(changed.len());
+                changed[at] = byte;
+            }
+            if let Ok(read) = both_ways(&entry, &changed.into()) {
+                prop_assert_eq!(read, contents);
+            }
         }
     }
 }

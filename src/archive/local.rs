@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::extra::{Extra, widen_local};
 use super::fields::Fields;
 use super::name::{NameEncoding, shown};
-use super::{Entry, Method, RawName, Rejection, flag};
+use super::{Entry, RawName, Rejection, flag};
 
 /// APPNOTE 4.3.7.
 const SIGNATURE: u32 = 0x0403_4b50;
@@ -114,11 +114,7 @@ impl Entry {
         if !self.is_named(name) {
             return Err("has another name than the central directory");
         }
-        let method = match self.method {
-            Method::Stored => 0,
-            Method::Deflate => 8,
-        };
-        if local.method != method {
+        if local.method != self.method.number() {
             return Err("has another compression method than the central directory");
         }
         // How an ASCII name is encoded is all the same.

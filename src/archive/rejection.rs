@@ -80,8 +80,8 @@ pub enum Rejection {
     #[error("entry `{entry}` is encrypted; pack it without a password")]
     Encrypted { entry: String },
     #[error(
-        "entry `{entry}` is compressed by method {method}; only stored (0) and deflate (8) are \
-         read"
+        "entry `{entry}` is compressed by method {method}; only stored (0), deflate (8) and zstd \
+         (93) are read: pack it by one of them"
     )]
     UnsupportedMethod { entry: String, method: u16 },
     #[error("entry `{entry}`: its sizes are impossible for its compression; pack it anew")]

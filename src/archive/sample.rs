@@ -44,6 +44,16 @@ impl File {
         Self::new(name.as_bytes(), 8, contents, encoder.finish().unwrap())
     }
 
+    pub(super) fn zstd(name: &str, contents: &[u8]) -> Self {
+        let frame = zstd::encode_all(contents, 3).unwrap();
+        Self::framed(name, contents, frame)
+    }
+
+    /// With this zstd frame, whatever it holds.
+    pub(super) fn framed(name: &str, contents: &[u8], frame: Vec<u8>) -> Self {
+        Self::new(name.as_bytes(), 93, contents, frame)
+    }
+
     pub(super) fn folder(name: &str) -> Self {
         Self::stored(name, b"").both(|header| header.external_attributes = 0o040_755 << 16 | 0x10)
     }
