@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
+
 use super::end::DirectoryPlace;
 use super::extra::{Extra, Place};
 
@@ -248,6 +250,7 @@ impl<'a> Reader<'a> {
                 )
             }));
         }
+        warnings.extend(normalisation_warning(&self.entries));
         Ok(ArchiveIndex {
             entries: self.entries,
             headers_file,
@@ -322,6 +325,30 @@ fn wrapper_folder(entries: &[Entry]) -> Option<&str> {
     entries.last()?.name.starts_with(folder).then_some(folder)
 }
 
+/// Names are deployed as they are. Two that only differ in how their accents are composed look the
+/// same, and a browser asks for the one that the link was typed in.
+fn normalisation_warning(entries: &[Entry]) -> Option<String> {
+    let nfc = ComposingNormalizerBorrowed::new_nfc();
+    let mut names: Vec<_> = entries
+        .iter()
+        .filter(|entry| !entry.name.is_ascii())
+        .map(|entry| (nfc.normalize(&entry.name), entry))
+        .collect();
+    names.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let mut twins = names.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+    let twin = twins.next()?[0].1.shown_name();
+    Some(match twins.count() {
+        0 => format!(
+            "`{twin}` is there twice, differing only in Unicode normalisation; a link reaches one \
+             of them"
+        ),
+        more => format!(
+            "`{twin}` and {more} other names are there twice, differing only in Unicode \
+             normalisation; a link reaches one of each"
+        ),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::NameProblem;
@@ -385,6 +412,20 @@ mod tests {
         assert_eq!(other.method, Method::Stored);
         assert_eq!(other.end_offset - other.header_offset, 30 + 10 + 5);
         assert_eq!(index.directory_bytes, 2 * (46 + 10));
+    }
+
+    #[test]
+    fn names_that_only_look_different_are_deployed_with_a_warning() {
+        let composed = File::stored("caf\u{e9}.html", b"");
+        let decomposed = File::stored("cafe\u{301}.html", b"");
+        let other = File::stored("cafe.html", b"");
+        let apart = zip([composed.clone(), other.clone()]);
+        assert_eq!(apart.parse().unwrap().warnings, [] as [String; 0]);
+        let twins = zip([composed, other, decomposed]);
+        let index = twins.parse().unwrap();
+        assert_eq!(index.entries.len(), 3);
+        assert_eq!(index.warnings.len(), 1);
+        assert!(index.warnings[0].contains("normalisation"), "{index:?}");
     }
 
     #[test]
