@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod bucket;
 pub mod cdn;
+mod judge;
 pub mod ledger;
 pub mod manifests;
 mod multipart;

@@ -84,7 +84,7 @@ pub async fn deploy(
     match bring_live(&attempt, &mut running, &claim.index).await {
         Ok(report) => Ok(report),
         Err(error) => {
-            running.give_up().await;
+            running.give_up(&error).await;
             Err(error)
         }
     }
@@ -120,9 +120,10 @@ async fn bring_live(
         "planned"
     );
 
-    running.begin(situation, &plan).await?;
     let is_late = || attempt.invocation.is_late();
     let transfer = running.transfer(&rules, &is_late);
+    transfer.judge(&plan.puts).await?;
+    running.begin(situation, &plan).await?;
     let (waves, deletes) = plan.into_waves();
     for wave in waves {
         running.write(&transfer, wave).await?;

@@ -1,8 +1,9 @@
 //! Reads an archive in the staging bucket over ranged GETs, always of exactly the event's version.
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
@@ -77,6 +78,7 @@ impl Archives {
             upload: upload.clone(),
             bytes_read: AtomicU64::new(0),
             tail: OnceLock::new(),
+            kept: Mutex::default(),
         }
     }
 }
@@ -89,6 +91,8 @@ pub struct Archive {
     bytes_read: AtomicU64,
     /// The archive's last bytes and their offset: what lies there need not be read again.
     tail: OnceLock<(u64, Bytes)>,
+    /// What was read ahead, until it is read.
+    kept: Mutex<HashMap<Range<u64>, Bytes>>,
 }
 
 impl Archive {
@@ -140,6 +144,9 @@ impl Archive {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
+        if let Some(bytes) = self.kept().remove(&range) {
+            return Ok(bytes);
+        }
         if let Some((start, tail)) = self.tail.get()
             && range.start >= *start
             && range.end <= start + tail.len() as u64
@@ -152,6 +159,20 @@ impl Archive {
             Err(Failure::Unsatisfiable) => Err(self.short(&range)),
             Err(Failure::Error(error)) => Err(error),
         }
+    }
+
+    /// Reads `range` and keeps it for the next [`Archive::read`] of just that range.
+    ///
+    /// # Errors
+    /// As [`Archive::read`].
+    pub async fn read_ahead(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let bytes = self.read(range.clone()).await?;
+        self.kept().insert(range, bytes.clone());
+        Ok(bytes)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<Range<u64>, Bytes>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn short(&self, range: &Range<u64>) -> Error {
@@ -315,7 +336,12 @@ pub struct EntryReader<'a> {
 
 impl<'a> EntryReader<'a> {
     /// How much is read at a time: far more than the longest local header.
-    pub const PIECE_BYTES: u64 = 4 << 20;
+    const PIECE_BYTES: u64 = 4 << 20;
+
+    /// How much memory a reader takes, besides the caller's buffer.
+    pub fn memory_bytes(entry: &Entry) -> u64 {
+        Self::PIECE_BYTES + entry.method.held_bytes(entry.size_bytes)
+    }
 
     /// Reads the entry's first piece and checks its local header.
     ///

@@ -35,19 +35,21 @@ const INLINE_BYTES: u64 = 128 << 10;
 const PART_BYTES: u64 = 8 << 20;
 const MAX_PARTS: u64 = 10_000;
 
-const SPANS_AT_ONCE: usize = 8;
+pub(super) const SPANS_AT_ONCE: usize = 8;
 const WRITES_AT_ONCE: usize = 64;
 const LARGE_AT_ONCE: usize = 2;
 
 /// The means of one run's transfers.
 pub struct Transfer<'a> {
-    archive: &'a Archive,
+    pub(super) archive: &'a Archive,
     bucket: &'a Bucket,
     rules: &'a Rules<'a>,
     progress: &'a Progress,
     /// Whether the deadline is too near to begin another transfer.
-    is_late: &'a (dyn Fn() -> bool + Sync),
-    memory: Memory,
+    pub(super) is_late: &'a (dyn Fn() -> bool + Sync),
+    pub(super) memory: Memory,
+    /// How much may be read ahead of the first write and kept for it.
+    pub(super) ahead_bytes: u64,
     writes: Semaphore,
     /// Set by the first failure: nothing new is begun, what is under way is finished and counted.
     is_stopped: AtomicBool,
@@ -82,6 +84,7 @@ impl<'a> Transfer<'a> {
             progress,
             is_late,
             memory: Memory::new(memory_mib),
+            ahead_bytes: (memory_mib << 20) / 8,
             writes: Semaphore::new(WRITES_AT_ONCE),
             is_stopped: AtomicBool::new(false),
         }
@@ -221,7 +224,7 @@ impl<'a> Transfer<'a> {
     async fn md5_of_large(&self, entry: &Entry) -> Result<String, Error> {
         let _memory = self
             .memory
-            .reserve(PART_BYTES + EntryReader::PIECE_BYTES)
+            .reserve(PART_BYTES + EntryReader::memory_bytes(entry))
             .await;
         let mut reader = EntryReader::open(self.archive, entry).await?;
         let mut hash = Md5::new();
@@ -244,7 +247,7 @@ impl<'a> Transfer<'a> {
     ) -> Begun {
         items.sort_by_key(|item| entry(item).header_offset);
         let entries: Vec<&Entry> = items.iter().map(&entry).collect();
-        let spans = spans(entries, GAP_BYTES, SPAN_BYTES);
+        let spans = whole_spans(entries);
         let mut items = items.into_iter();
         // Spans come in the order of their offsets, and so do the items.
         let jobs = spans.into_iter().map(|span| {
@@ -258,7 +261,7 @@ impl<'a> Transfer<'a> {
                     not_begun.fetch_add(items.len(), Ordering::Relaxed);
                     return Ok(());
                 }
-                let inflated: u64 = span.entries.iter().map(|entry| entry.size_bytes).sum();
+                let inflated: u64 = span.entries.iter().map(|entry| whole_bytes(entry)).sum();
                 let _memory = self
                     .memory
                     .reserve(inflated + span.range.end - span.range.start)
@@ -292,7 +295,7 @@ impl<'a> Transfer<'a> {
         let part_bytes = PART_BYTES.max(put.entry.size_bytes.div_ceil(MAX_PARTS));
         let _memory = self
             .memory
-            .reserve(2 * part_bytes + EntryReader::PIECE_BYTES)
+            .reserve(2 * part_bytes + EntryReader::memory_bytes(put.entry))
             .await;
         let mut reader = EntryReader::open(self.archive, put.entry).await?;
         let headers = self.rules.headers(&put.key);
@@ -372,8 +375,18 @@ struct Begun {
     error: Option<Error>,
 }
 
-fn is_large(entry: &Entry) -> bool {
+/// The ranges in which entries are read that are held whole.
+pub(super) fn whole_spans<'a>(entries: Vec<&'a Entry>) -> Vec<Span<'a>> {
+    spans(entries, GAP_BYTES, SPAN_BYTES)
+}
+
+pub(super) fn is_large(entry: &Entry) -> bool {
     entry.size_bytes > WHOLE_BYTES
+}
+
+/// What an entry takes that is inflated at once.
+fn whole_bytes(entry: &Entry) -> u64 {
+    entry.size_bytes + entry.method.held_bytes(entry.size_bytes)
 }
 
 fn is_ours(found: &Inspected, entry: &Entry, headers: &Headers) -> bool {
@@ -399,7 +412,7 @@ async fn inflated_entry(entry: &Entry, span: Bytes) -> Result<Bytes, Error> {
 }
 
 /// Bounds what is in flight, whatever the archive.
-struct Memory {
+pub(super) struct Memory {
     kib: u32,
     free: Semaphore,
 }
@@ -415,7 +428,7 @@ impl Memory {
     }
 
     /// Waits for room; one transfer alone may always go on, even if it is over the budget.
-    async fn reserve(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn reserve(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
         let kib = u32::try_from(bytes.div_ceil(1024))
             .unwrap_or(u32::MAX)
             .min(self.kib);

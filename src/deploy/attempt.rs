@@ -230,6 +230,10 @@ impl<'a> Attempt<'a> {
             .look(&archive, &index, head.manifest.as_deref(), &rules)
             .await?;
         let plan = self.plan(&index, &situation, &rules)?;
+        let is_late = || self.invocation.is_late();
+        self.transfer(&archive, &rules, &is_late)
+            .judge(&plan.puts)
+            .await?;
         let mut report = self.report(Outcome::Planned, 0);
         report.count(&plan);
         report.bytes_read = archive.bytes_read();
@@ -308,15 +312,7 @@ impl<'a> Attempt<'a> {
         if !unsettled.is_empty() {
             let keys: Vec<String> = unsettled.iter().map(|(_, key, _)| key.clone()).collect();
             let is_late = || self.invocation.is_late();
-            let config = &self.site.config;
-            let transfer = Transfer::new(
-                archive,
-                &clients.bucket,
-                rules,
-                self.progress(),
-                &is_late,
-                config.memory_mib,
-            );
+            let transfer = self.transfer(archive, rules, &is_late);
             let same = transfer.same_md5(unsettled).await?;
             for key in keys {
                 let is_same = same.contains(&key);
@@ -331,6 +327,23 @@ impl<'a> Attempt<'a> {
             distributions,
             observed,
         })
+    }
+
+    /// The means to read and write.
+    pub fn transfer<'t>(
+        &'t self,
+        archive: &'t Archive,
+        rules: &'t Rules<'t>,
+        is_late: &'t (dyn Fn() -> bool + Sync),
+    ) -> Transfer<'t> {
+        Transfer::new(
+            archive,
+            &self.site.clients.bucket,
+            rules,
+            self.progress(),
+            is_late,
+            self.site.config.memory_mib,
+        )
     }
 
     /// Compares archive and bucket.

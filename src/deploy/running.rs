@@ -106,16 +106,7 @@ impl<'a> Running<'a> {
     where
         'a: 't,
     {
-        let site = self.attempt.site;
-        let progress = self.attempt.progress();
-        Transfer::new(
-            self.archive,
-            &site.clients.bucket,
-            rules,
-            progress,
-            is_late,
-            site.config.memory_mib,
-        )
+        self.attempt.transfer(self.archive, rules, is_late)
     }
 
     /// Records everything that must be known before the first write: the batches that will be owed, and
@@ -509,7 +500,19 @@ impl<'a> Running<'a> {
     }
 
     /// Gives the lease back after an error, as far as that can be done: a lease that stays is only waited for.
-    pub async fn give_up(&mut self) {
+    ///
+    /// An archive that was refused before anything was written is remembered as such. Once something was, it
+    /// is not: the retry may find it sound, and if not, what it leaves is for the next deployment to repair.
+    pub async fn give_up(&mut self, error: &Error) {
+        let was_begun = self.has_begun || self.before.unfinished.as_ref() == Some(&self.run);
+        let record = match error {
+            Error::ArchiveRejected(reason) if !was_begun => Record {
+                status: Status::Rejected,
+                rejection: Some(reason.clone()),
+                ..self.record.clone()
+            },
+            _ => self.record.clone(),
+        };
         let result = async {
             let outdated = self.write_manifest().await?;
             let head = if self.has_begun {
@@ -517,7 +520,7 @@ impl<'a> Running<'a> {
             } else {
                 self.head.refused(&self.run, &self.before)
             };
-            self.commit(head, self.record.clone(), &[]).await?;
+            self.commit(head, record, &[]).await?;
             self.remove_manifest(outdated).await;
             Ok::<_, Error>(())
         };

@@ -1,0 +1,114 @@
+//! Judges the local headers of all that will be put, before the first write.
+//!
+//! What is read for it is kept for the puts, so that it costs them nothing; what an eighth of the
+//! function's memory cannot hold costs either a second read or a small one for each header.
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::transfer::{SPANS_AT_ONCE, Transfer, is_large, whole_spans};
+use crate::archive::{Entry, Span};
+use crate::error::Error;
+use crate::plan::Put;
+
+/// Where the entries of a span are longer than this on average, a request for each header is less
+/// than reading all of it twice.
+const HEADER_BY_HEADER_BYTES: u64 = 64 << 10;
+
+const HEADERS_AT_ONCE: usize = 64;
+
+/// What is read to judge the headers.
+#[derive(Default)]
+struct Reads<'a> {
+    /// Kept until they are sent.
+    kept: Vec<Span<'a>>,
+    /// Read once more when they are sent.
+    twice: Vec<Span<'a>>,
+    /// Only the header is read here.
+    headers: Vec<&'a Entry>,
+}
+
+impl<'a> Transfer<'a> {
+    /// Judges the local headers of the entries of these puts, which are then sent wave by wave.
+    ///
+    /// # Errors
+    /// `ArchiveRejected` when one disagrees with the central directory; `ArchiveGone`, `Aws`;
+    /// `Unfinished` when the deadline comes first.
+    pub async fn judge(&self, puts: &[Put<'a>]) -> Result<(), Error> {
+        let reads = Reads::of(puts, self.ahead_bytes);
+        let kept = stream::iter(reads.kept.into_iter().map(|span| (span, true)));
+        let spans = kept
+            .chain(stream::iter(
+                reads.twice.into_iter().map(|span| (span, false)),
+            ))
+            .map(async |(span, keep)| self.judge_span(&span, keep).await)
+            .buffer_unordered(SPANS_AT_ONCE)
+            .try_collect::<()>();
+        let headers = stream::iter(reads.headers)
+            .map(async |entry| self.judge_header(entry).await)
+            .buffer_unordered(HEADERS_AT_ONCE)
+            .try_collect::<()>();
+        tokio::try_join!(spans, headers).map(|_| ())
+    }
+
+    async fn judge_span(&self, span: &Span<'a>, keep: bool) -> Result<(), Error> {
+        self.check_deadline()?;
+        let range = span.range.clone();
+        let length = range.end - range.start;
+        let (bytes, _memory) = if keep {
+            (self.archive.read_ahead(range).await?, None)
+        } else {
+            let memory = self.memory.reserve(length).await;
+            (self.archive.read(range).await?, memory)
+        };
+        for entry in &span.entries {
+            let at = (entry.header_offset - span.range.start) as usize;
+            let end = (entry.end_offset - span.range.start) as usize;
+            entry.data_range(&bytes[at..end])?;
+        }
+        Ok(())
+    }
+
+    async fn judge_header(&self, entry: &Entry) -> Result<(), Error> {
+        self.check_deadline()?;
+        let start = entry.header_offset;
+        let header = start..start + entry.header_bytes_max();
+        entry.data_range(&self.archive.read(header).await?)?;
+        Ok(())
+    }
+
+    fn check_deadline(&self) -> Result<(), Error> {
+        if (self.is_late)() {
+            return Err(Error::Unfinished { done: 0, total: 1 });
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Reads<'a> {
+    /// Chooses, for the waves in which the puts are sent: what is kept has to be asked for in the
+    /// same ranges.
+    fn of(puts: &[Put<'a>], ahead_bytes: u64) -> Self {
+        let mut reads = Self::default();
+        let mut room = ahead_bytes;
+        for is_page in [false, true] {
+            let entries = puts
+                .iter()
+                .filter(|put| put.is_page == is_page)
+                .map(|put| put.entry);
+            let (large, whole): (Vec<_>, Vec<_>) = entries.partition(|entry| is_large(entry));
+            reads.headers.extend(large);
+            for span in whole_spans(whole) {
+                let length = span.range.end - span.range.start;
+                if length <= room {
+                    room -= length;
+                    reads.kept.push(span);
+                } else if length / span.entries.len() as u64 > HEADER_BY_HEADER_BYTES {
+                    reads.headers.extend(span.entries);
+                } else {
+                    reads.twice.push(span);
+                }
+            }
+        }
+        reads
+    }
+}
