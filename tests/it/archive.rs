@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use bytes::Bytes;
 use dropship::archive::{ArchiveIndex, Limits, Parsed, inflate, spans};
 use proptest::prelude::*;
+use zip::CompressionMethod::{self, Deflated, Stored, Zstd};
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipArchive, ZipWriter};
+use zip::{ZipArchive, ZipWriter};
 
 type Contents = Vec<(String, Bytes)>;
 
@@ -57,7 +58,7 @@ fn index(archive: &[u8]) -> Result<ArchiveIndex, String> {
 struct File {
     name: String,
     contents: Vec<u8>,
-    is_stored: bool,
+    method: CompressionMethod,
     is_zip64: bool,
 }
 
@@ -66,13 +67,13 @@ fn file() -> impl Strategy<Value = File> {
     (
         "[a-c]{1,3}(/[.é日a-c-]{1,2}x){0,2}\\.html",
         prop::collection::vec(byte, 0..300),
-        any::<bool>(),
+        prop::sample::select(vec![Stored, Deflated, Zstd]),
         any::<bool>(),
     )
-        .prop_map(|(name, contents, is_stored, is_zip64)| File {
+        .prop_map(|(name, contents, method, is_zip64)| File {
             name,
             contents,
-            is_stored,
+            method,
             is_zip64,
         })
 }
@@ -104,13 +105,8 @@ fn written(files: &[File], comment: &str, is_streamed: bool) -> Vec<u8> {
     ) -> W {
         writer.set_comment(comment).unwrap();
         for file in files {
-            let method = if file.is_stored {
-                CompressionMethod::Stored
-            } else {
-                CompressionMethod::Deflated
-            };
             let options = SimpleFileOptions::default()
-                .compression_method(method)
+                .compression_method(file.method)
                 .large_file(file.is_zip64);
             writer.start_file(&*file.name, options).unwrap();
             writer.write_all(&file.contents).unwrap();
@@ -188,16 +184,17 @@ proptest! {
 
 #[test]
 fn every_changed_byte_of_one_archive_is_refused_or_changes_nothing() {
-    let file = |name: &str, is_stored, is_zip64| File {
+    let file = |name: &str, method, is_zip64| File {
         name: name.to_owned(),
         contents: b"hello hello hello hello".to_vec(),
-        is_stored,
+        method,
         is_zip64,
     };
     let files = [
-        file("index.html", false, false),
-        file("a/é.html", true, false),
-        file("b.html", false, true),
+        file("index.html", Deflated, false),
+        file("a/é.html", Stored, false),
+        file("b.html", Deflated, true),
+        file("c.html", Zstd, false),
     ];
     for is_streamed in [false, true] {
         let archive = written(&files, "", is_streamed);
@@ -380,7 +377,7 @@ fn what_javas_jar_tool_writes_is_read_equally() {
 }
 
 /// The labelled archives, or `None` where they are not at hand.
-fn corpus(label: &str) -> Option<Vec<(String, Vec<u8>)>> {
+pub fn corpus(label: &str) -> Option<Vec<(String, Vec<u8>)>> {
     let shared = std::env::var_os("DROPSHIP_SHARED").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
         PathBuf::from,
@@ -516,23 +513,31 @@ const IFFY: &[(&str, Verdict, &str)] = &[
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Verdict {
+pub enum Verdict {
     Deployed,
     Refused,
 }
 use Verdict::{Deployed, Refused};
 
+fn iffy_row(name: &str) -> &'static (&'static str, Verdict, &'static str) {
+    let stem = name.strip_suffix(".zip").unwrap();
+    let is_meant = |pattern: &str| match pattern.strip_suffix('*') {
+        Some(start) => stem.starts_with(start),
+        None => stem == pattern,
+    };
+    let row = IFFY.iter().find(|(pattern, ..)| is_meant(pattern));
+    row.unwrap_or_else(|| panic!("{name} is not decided"))
+}
+
+/// Our verdict on an archive of the corpus' iffy ones.
+pub fn iffy_verdict(name: &str) -> Verdict {
+    iffy_row(name).1
+}
+
 #[test]
 fn every_iffy_archive_of_the_corpus_is_decided() {
     for (name, archive) in corpus("iffy").unwrap_or_default() {
-        let stem = name.strip_suffix(".zip").unwrap();
-        let is_meant = |pattern: &str| match pattern.strip_suffix('*') {
-            Some(start) => stem.starts_with(start),
-            None => stem == pattern,
-        };
-        let Some((_, verdict, reason)) = IFFY.iter().find(|(pattern, ..)| is_meant(pattern)) else {
-            panic!("{name} is not decided");
-        };
+        let (_, verdict, reason) = iffy_row(&name);
         let read = match contents(&archive) {
             Ok(contents) => {
                 assert!(!contents.is_empty());

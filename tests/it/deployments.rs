@@ -44,7 +44,7 @@ fn items(stage: &Stage) -> BTreeSet<String> {
         .collect()
 }
 
-fn writes_to_live(stage: &Stage) -> Vec<String> {
+pub fn writes_to_live(stage: &Stage) -> Vec<String> {
     let calls = stage.cloud.calls().into_iter();
     calls
         .filter(|call| {

@@ -9,6 +9,7 @@ mod ministack;
 mod runtime;
 mod runtime_api;
 mod stage;
+mod strangers;
 mod support;
 mod support_test;
 mod template;

@@ -1,0 +1,63 @@
+//! The archive reader against arbitrary bytes: never a panic, never much memory, and a call for
+//! more bytes always gets further.
+
+#![no_main]
+
+#[path = "../../../src/archive.rs"]
+#[expect(dead_code, reason = "the target uses a part of it")]
+mod archive;
+
+use archive::{ArchiveIndex, Inflater, Limits, Parsed, Progress, spans};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let limits = Limits::default();
+    for root in ["", "a/"] {
+        if let Some(index) = index(bytes, root, &limits) {
+            read(bytes, &index);
+        }
+    }
+});
+
+fn index(bytes: &[u8], root: &str, limits: &Limits) -> Option<ArchiveIndex> {
+    let mut from = bytes.len().saturating_sub(200);
+    loop {
+        match ArchiveIndex::parse(bytes.len() as u64, &bytes[from..], root, limits).ok()? {
+            Parsed::Index(index) => return Some(index),
+            Parsed::NeedsFrom(offset) => {
+                assert!(offset < from as u64);
+                from = offset as usize;
+            }
+        }
+    }
+}
+
+/// Reads all entries, with little room for the output.
+fn read(bytes: &[u8], index: &ArchiveIndex) {
+    let mut room = Vec::with_capacity(1_000);
+    for span in spans(&index.entries, 64, 4_096) {
+        let in_span = &bytes[span.range.start as usize..span.range.end as usize];
+        for entry in span.entries {
+            let at = (entry.header_offset - span.range.start) as usize;
+            let header = &in_span[at..][..entry.header_bytes_max() as usize];
+            let from_header = entry.data_range(header);
+            let Ok(data) = entry.data_range(&in_span[at..]) else {
+                continue;
+            };
+            assert_eq!(from_header.as_ref(), Ok(&data), "the header alone tells as much");
+            let mut inflater = Inflater::new(entry);
+            let mut input = &in_span[at..][data];
+            loop {
+                room.clear();
+                match inflater.push(&mut input, &mut room) {
+                    Ok(Progress::OutputFull) => {}
+                    Ok(Progress::NeedsInput | Progress::Done) => {
+                        let _ = inflater.finish();
+                        break;
+                    }
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+}
