@@ -9,7 +9,10 @@ use super::NameProblem;
 pub enum Rejection {
     #[error("the archive is no zip: it has no end record; upload a complete zip")]
     NotAZip,
-    #[error("bytes follow the end of the zip, or it was cut; upload it again as it was packed")]
+    #[error(
+        "bytes follow the end of the zip, or it was cut; upload it again as it was packed (and let \
+         bsdtar write to a file: what it pipes it pads)"
+    )]
     TrailingBytes,
     #[error(
         "the archive has more than one end record, so that tools disagree on its contents; pack \

@@ -6,6 +6,7 @@ mod edge;
 mod events;
 mod interleaving;
 mod ministack;
+mod packers;
 mod runtime;
 mod runtime_api;
 mod stage;

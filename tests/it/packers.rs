@@ -1,0 +1,205 @@
+//! Archives of the tools that people pack with, where these are installed.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::archive::{Contents, assert_same, contents, is_present, run, site};
+
+/// Lets a command, which is run inside the site's folder, write an archive to the path that is
+/// added to it, and reads that.
+fn packed(folder: &Path, command: &mut Command, names: &[&str]) -> Vec<u8> {
+    let target = tempfile::tempdir().unwrap();
+    let target = target.path().join("site.zip");
+    run(command.current_dir(folder).arg(&target).args(names));
+    fs::read(target).unwrap()
+}
+
+/// A site in a folder of its own.
+fn packable() -> (tempfile::TempDir, Contents) {
+    let folder = tempfile::tempdir().unwrap();
+    let site = site(folder.path());
+    (folder, site)
+}
+
+/// What lies in the site's folder.
+const TOP_NAMES: [&str; 4] = [".well-known", "assets", "empty.txt", "index.html"];
+
+fn assert_refused(archive: &[u8], words: &str) {
+    let reason = contents(archive).unwrap_err();
+    assert!(reason.contains(words), "{reason}");
+}
+
+#[test]
+fn what_bsdtar_writes_is_read_equally() {
+    if !is_present("bsdtar") {
+        return;
+    }
+    let (folder, site) = packable();
+    for locale in ["C", "C.UTF-8"] {
+        for options in [
+            "zip:compression=deflate",
+            "zip:compression=store",
+            "zip:zip64",
+        ] {
+            let mut command = Command::new("bsdtar");
+            command
+                .env("LC_ALL", locale)
+                .args(["--format", "zip", "--options", options, "-cf"]);
+            let archive = packed(folder.path(), &mut command, &TOP_NAMES);
+            assert_same(&archive, &site, &format!("{options} {locale}"));
+        }
+    }
+    let bsdtar = || {
+        let mut command = Command::new("bsdtar");
+        command.args(["--format", "zip", "-cf"]);
+        command
+    };
+    // Of `.` it makes `./index.html`; and a pipe it fills up with zeros to a tape's block.
+    let archive = packed(folder.path(), &mut bsdtar(), &["."]);
+    assert_refused(&archive, "pack with `*` in place of `.`");
+    let padded = run(bsdtar().current_dir(&folder).arg("-").args(TOP_NAMES));
+    assert_refused(&padded, "bytes follow the end");
+}
+
+#[test]
+fn what_7_zip_writes_is_read_equally() {
+    let Some(tool) = ["7zz", "7z", "7za"]
+        .into_iter()
+        .find(|tool| starts(tool, &[]))
+    else {
+        eprintln!("skipped: 7-Zip is not installed");
+        return;
+    };
+    let (folder, site) = packable();
+    for options in [
+        &["-mcu=on"][..],
+        &["-mx0", "-mcu=on"],
+        &["-mx9", "-mcu=on"],
+        &[],
+    ] {
+        let mut command = Command::new(tool);
+        command
+            .env("LC_ALL", "C.UTF-8")
+            .args(["a", "-tzip", "-bd"])
+            .args(options);
+        let archive = packed(folder.path(), &mut command, &["."]);
+        assert_same(&archive, &site, &format!("{options:?}"));
+    }
+}
+
+#[test]
+fn what_git_archive_writes_is_read_equally() {
+    if !is_present("git") {
+        return;
+    }
+    let (folder, site) = packable();
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command
+            .current_dir(&folder)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .args(["-c", "user.name=CI", "-c", "user.email=ci@example.org"])
+            .args(arguments);
+        run(&mut command)
+    };
+    git(&["init", "-q"]);
+    git(&["add", "--all"]);
+    git(&["commit", "-q", "--no-gpg-sign", "-m", "build"]);
+    for arguments in [
+        &["archive", "--format=zip", "HEAD"][..],
+        &["archive", "--format=zip", "-0", "HEAD"],
+    ] {
+        assert_same(&git(arguments), &site, &format!("{arguments:?}"));
+    }
+}
+
+#[test]
+fn what_gos_archive_zip_writes_is_read_equally() {
+    const PROGRAM: &str = r#"package main
+import ("archive/zip"; "io/fs"; "os"; "path/filepath")
+func check(err error) { if err != nil { panic(err) } }
+func main() {
+	root, writer := os.Args[1], zip.NewWriter(os.Stdout)
+	check(filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		name, _ := filepath.Rel(root, path)
+		if name == "." { return nil }
+		if entry.IsDir() { _, err = writer.Create(name + "/"); return err }
+		body, err := os.ReadFile(path); check(err)
+		method := zip.Deflate
+		if filepath.Ext(name) == ".svg" { method = zip.Store }
+		file, err := writer.CreateHeader(&zip.FileHeader{Name: name, Method: method}); check(err)
+		_, err = file.Write(body)
+		return err
+	}))
+	check(writer.Close())
+}
+"#;
+    if !starts("go", &["version"]) {
+        eprintln!("skipped: Go is not installed");
+        return;
+    }
+    let (folder, site) = packable();
+    let program = tempfile::tempdir().unwrap();
+    let program = program.path().join("pack.go");
+    fs::write(&program, PROGRAM).unwrap();
+    let archive = run(Command::new("go")
+        .arg("run")
+        .arg(&program)
+        .arg(folder.path()));
+    assert_same(&archive, &site, "Go");
+}
+
+#[test]
+fn what_nodes_packages_write_is_read_equally() {
+    const ARCHIVER: &str = "
+        const archive = require('archiver')('zip', {store: mode === 'store', forceZip64: mode === 'zip64'});
+        archive.pipe(fs.createWriteStream(target));
+        archive.directory(folder, false);
+        archive.finalize();";
+    const YAZL: &str = "
+        const zip = new (require('yazl')).ZipFile();
+        for (const name of fs.readdirSync(folder, {recursive: true})) {
+            const file = path.join(folder, name);
+            if (!fs.statSync(file).isFile()) continue;
+            const options = {forceZip64Format: mode === 'zip64', compress: mode !== 'store'};
+            if (mode === 'stream') zip.addReadStream(fs.createReadStream(file), name, options);
+            else zip.addFile(file, name, options);
+        }
+        zip.outputStream.pipe(fs.createWriteStream(target));
+        zip.end();";
+    const ADM_ZIP: &str = "
+        const zip = new (require('adm-zip'))();
+        zip.addLocalFolder(folder);
+        zip.writeZip(target);";
+    let (folder, site) = packable();
+    for (package, script) in [("archiver", ARCHIVER), ("yazl", YAZL), ("adm-zip", ADM_ZIP)] {
+        if !starts("node", &["-e", &format!("require('{package}')")]) {
+            eprintln!("skipped: Node's `{package}` is not installed (NODE_PATH)");
+            continue;
+        }
+        for mode in ["deflate", "store", "zip64", "stream"] {
+            let script = format!(
+                "const fs = require('fs'), path = require('path');
+                const [, folder, mode, target] = process.argv;
+                {script}"
+            );
+            let mut command = Command::new("node");
+            command.args(["-e", &script]).arg(folder.path()).arg(mode);
+            let archive = packed(folder.path(), &mut command, &[]);
+            assert_same(&archive, &site, &format!("{package} {mode}"));
+        }
+    }
+}
+
+/// Whether a command succeeds.
+fn starts(tool: impl AsRef<OsStr>, arguments: &[&str]) -> bool {
+    let status = Command::new(tool)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
