@@ -668,6 +668,7 @@ async fn every_spelling_of_the_buckets_domain_is_discovered_once_per_cold_start(
             deadline: stage.now() + TimeDelta::minutes(15),
             clock: &|| stage.now(),
             progress: &Progress::default(),
+            pause: std::time::Duration::from_millis(5),
         };
         let report = report(handle(&site, &event, &invocation).await);
         let told: Vec<_> = report

@@ -111,7 +111,7 @@ impl Edge {
         inner.cloudfront.open(&self.distribution, |state| {
             let entries = state.cache.entries.iter();
             entries
-                .filter(|(path, cached)| fetch(&state.config, &inner.buckets, path) != **cached)
+                .filter(|(path, cached)| fetch(&state.config, &inner.buckets, path).0 != **cached)
                 .map(|(path, _)| path.clone())
                 .collect()
         })
