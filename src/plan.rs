@@ -84,6 +84,8 @@ pub struct Plan<'a> {
     pub retained: Vec<(String, Row)>,
     /// Objects in the bucket that are not ours to delete.
     pub foreign: Vec<String>,
+    /// Keys that the manifest knows and the bucket has no longer: someone removed the object and told no cache.
+    pub missed: Vec<String>,
     /// Objects that others changed, added or removed since the last deployment.
     pub drift: usize,
     /// The write that follows could make an outdated row of the manifest look valid again.
@@ -188,6 +190,11 @@ impl<'a> Plan<'a> {
     ) -> Result<Self, LargeDelete> {
         let mut plan = Self {
             drift: drift(listing, manifest, rules.prune),
+            missed: manifest
+                .iter()
+                .filter(|(key, _)| !listing.contains_key(*key))
+                .map(|(key, _)| key.to_owned())
+                .collect(),
             ..Self::default()
         };
         let mut wanted = HashSet::with_capacity(index.entries.len());
@@ -339,6 +346,7 @@ impl<'a> Plan<'a> {
         Stale {
             changed: replaced
                 .chain(self.copies.iter().map(|copy| copy.key.as_str()))
+                .chain(self.missed.iter().map(String::as_str))
                 .collect(),
             new: self.new_keys(),
             deleted: self

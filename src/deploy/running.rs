@@ -117,10 +117,11 @@ impl<'a> Running<'a> {
     pub async fn begin(&mut self, situation: Situation, plan: &Plan<'_>) -> Result<(), Error> {
         self.owed = self.attempt.site.clients.ledger.owed().await?;
         self.distributions = situation.distributions;
-        self.manifest = plan.manifest();
-        self.is_manifest_new = self.manifest != situation.manifest;
         self.to_write = plan.puts.len() + plan.copies.len();
         self.owe(&plan.stale()).await?;
+        // Not before the batches are recorded: a row that is lost no longer tells that the object is known.
+        self.manifest = plan.manifest();
+        self.is_manifest_new = self.manifest != situation.manifest;
         if plan.forgets {
             self.save_manifest().await?;
         }

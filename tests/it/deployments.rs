@@ -274,7 +274,9 @@ async fn what_others_changed_added_and_removed_is_repaired_and_counted() {
     stage.assert_live(&first());
     assert_eq!(
         items(&stage),
-        ["/logo.svg", "/stray.txt"].map(str::to_owned).into()
+        ["/app.1.js", "/logo.svg", "/stray.txt"]
+            .map(str::to_owned)
+            .into()
     );
 }
 
