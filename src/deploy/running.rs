@@ -184,6 +184,13 @@ impl<'a> Running<'a> {
         owed.run == self.run.number && owed.deployment == self.run.deployment
     }
 
+    /// Whether the distribution is one of the site's, as it is configured now.
+    fn is_in_front(&self, distribution: &str) -> bool {
+        self.distributions
+            .iter()
+            .any(|known| known.id == distribution)
+    }
+
     /// Carries out one wave. What someone else has written meanwhile is not overwritten blindly: its
     /// invalidation is recorded first, then it is written again on the condition that it is as it was seen.
     ///
@@ -300,8 +307,16 @@ impl<'a> Running<'a> {
         let mut reason = None;
         for (sent, remaining, error) in results {
             self.invalidations.extend(sent);
-            self.owed.extend(remaining);
-            reason = reason.or(error);
+            match (remaining.first(), error) {
+                // The function may no longer have the right to tell it; that must not stop every run to come.
+                (Some(owed), Some(error)) if !self.is_in_front(&owed.distribution) => {
+                    tracing::warn!(distribution = %owed.distribution, "an invalidation stays owed to a distribution that is not configured any more: {error}");
+                }
+                (_, error) => {
+                    self.owed.extend(remaining);
+                    reason = reason.or(error);
+                }
+            }
         }
         match reason {
             None => Ok(()),
@@ -349,12 +364,7 @@ impl<'a> Running<'a> {
             {
                 Sent::Accepted(id) => break Some(id),
                 Sent::AcceptedBefore => break None,
-                Sent::NoSuchDistribution
-                    if self
-                        .distributions
-                        .iter()
-                        .all(|known| known.id != owed.distribution) =>
-                {
+                Sent::NoSuchDistribution if !self.is_in_front(&owed.distribution) => {
                     tracing::warn!(distribution = %owed.distribution, "an invalidation was owed to a distribution that is gone");
                     clients
                         .ledger
