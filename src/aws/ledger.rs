@@ -20,7 +20,7 @@ use crate::invalidation::Batch;
 type Item = HashMap<String, AttributeValue>;
 
 /// A transaction takes at most 100 items (DynamoDB, TransactWriteItems) and 4 MB; a batch is up to 256 KiB.
-const OWED_PER_COMMIT: usize = 12;
+pub const OWED_PER_COMMIT: usize = 12;
 
 /// How often a transaction is tried again that collided with another one on the same items.
 const COLLISIONS: u32 = 8;
@@ -142,7 +142,8 @@ impl Ledger {
             .pop())
     }
 
-    /// Moves the site from `before` to `after`, with the record and new owed batches, all or nothing.
+    /// Moves the site from `before` to `after`, with the record and up to [`OWED_PER_COMMIT`] new owed batches,
+    /// all or nothing.
     ///
     /// # Errors
     /// `Aws`.
@@ -153,18 +154,6 @@ impl Ledger {
         record: &Record,
         owed: &[Owed],
     ) -> Result<Commit, Error> {
-        // Batches that do not fit one transaction go ahead of it; they are owed as soon as they are there.
-        let (ahead, last) = owed.split_at(owed.len().saturating_sub(OWED_PER_COMMIT));
-        for batch in ahead {
-            let put = self
-                .client
-                .put_item()
-                .table_name(&self.table)
-                .set_item(Some(self.owed_item(batch)?));
-            put.send()
-                .await
-                .map_err(|error| failed("recording an owed invalidation", error))?;
-        }
         let head_put = self.item("head", after)?;
         let condition = if before.version == 0 {
             "attribute_not_exists(#item)"
@@ -192,7 +181,7 @@ impl Ledger {
                 .table_name(&self.table)
                 .set_item(Some(record_item)),
         );
-        for batch in last {
+        for batch in owed {
             writes.push(
                 Put::builder()
                     .table_name(&self.table)

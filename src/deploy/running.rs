@@ -8,7 +8,7 @@ use super::attempt::{Attempt, Situation};
 use crate::aws::archive::Archive;
 use crate::aws::bucket::DELETES_PER_CALL;
 use crate::aws::cdn::Sent;
-use crate::aws::ledger::{Commit, Owed};
+use crate::aws::ledger::{Commit, OWED_PER_COMMIT, Owed};
 use crate::aws::transfer::Transfer;
 use crate::deployment::{Head, Record, Run, Status};
 use crate::error::Error;
@@ -166,17 +166,17 @@ impl<'a> Running<'a> {
             count += u32::try_from(batches.len()).unwrap_or(u32::MAX);
             owed.extend(batches.into_iter().map(|batch| Owed::new(batch, &self.run)));
         }
-        if owed.is_empty() {
-            return Ok(());
+        for owed in owed.chunks(OWED_PER_COMMIT) {
+            // The count goes up with the batches, so that no reference is ever given out twice.
+            let record = Record {
+                batches: self.record.batches + u32::try_from(owed.len()).unwrap_or(u32::MAX),
+                ..self.record.clone()
+            };
+            let head = self.head.touched();
+            self.commit(head, record, owed).await?;
+            tracing::info!(batches = owed.len(), "invalidations recorded");
+            self.owed.extend_from_slice(owed);
         }
-        let record = Record {
-            batches: count,
-            ..self.record.clone()
-        };
-        let head = self.head.touched();
-        self.commit(head, record, &owed).await?;
-        tracing::info!(batches = owed.len(), "invalidations recorded");
-        self.owed.extend(owed);
         Ok(())
     }
 
