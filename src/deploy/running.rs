@@ -481,8 +481,18 @@ impl<'a> Running<'a> {
             self.manifest.remove(&delete.key);
             return Ok(None);
         };
+        if !delete.is_stale {
+            // Immutable was the object that is gone; caches may hold what has taken its place.
+            let deleted = [delete.key.as_str()];
+            self.owe(&Stale {
+                deleted: deleted.to_vec(),
+                ..Stale::default()
+            })
+            .await?;
+        }
         Ok(Some(Delete {
             etag: found.etag,
+            is_stale: true,
             ..delete.clone()
         }))
     }
