@@ -1,14 +1,17 @@
 //! One binary for all integration tests, so that the SDK links once.
 
 mod archive;
+mod crash;
 mod deployments;
 mod edge;
 mod events;
+mod faults;
 mod interleaving;
 mod ministack;
 mod packers;
 mod runtime;
 mod runtime_api;
+mod settled;
 mod stage;
 mod strangers;
 mod support;

@@ -1,0 +1,544 @@
+//! The crash matrix: a process dies just before or just after each of its AWS calls, and things go on.
+
+use chrono::TimeDelta;
+use dropship::deployment::Record;
+use dropship::report::Outcome;
+use futures_util::future::join;
+use futures_util::stream::{self, StreamExt};
+use serde_json::{Value, json};
+
+use crate::settled::{AN_HOUR, ERRORS_CACHED, Scene, first, say, second, third};
+use crate::stage::{DISTRIBUTION, Files, LIVE, Stage, files};
+use crate::support::{Distribution, Does, Fault, Headers, Service};
+
+// Watched calls take effect one by one, so that dying before a call leaves what dying after the one before it
+// leaves. The first matrix does both all the same, the others the latter.
+
+/// How many cases are under way at once.
+const AT_ONCE: usize = 6;
+
+/// What the one that dies is doing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Doing {
+    First,
+    Update,
+    Rollback,
+    /// Two uploads at work at once; the older dies.
+    OverlapOlder,
+    /// Two uploads at work at once; the newer dies.
+    OverlapNewer,
+}
+
+const DOINGS: [Doing; 5] = [
+    Doing::First,
+    Doing::Update,
+    Doing::Rollback,
+    Doing::OverlapOlder,
+    Doing::OverlapNewer,
+];
+
+/// What happens after the death.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum After {
+    SameRequest,
+    NewRequest,
+    NewerUpload,
+    NewerRefused,
+    ForeignWrite,
+    ForeignDelete,
+}
+
+/// The time that a function which is to die has: its lease lapses within the 5 minutes of a duplicate.
+const SHORT: TimeDelta = TimeDelta::seconds(60);
+const LAPSED: TimeDelta = TimeDelta::seconds(66);
+
+/// A process that is about to die, and what must be live in the end.
+struct Case {
+    scene: Scene,
+    /// The function as it is configured now.
+    stage: Stage,
+    cache_control: Option<&'static str>,
+    event: Value,
+    /// The event that brings `build`, and the build.
+    newest: (Value, Files),
+    died: bool,
+}
+
+impl Case {
+    async fn run(doing: Doing, does: Does, n: usize, after: After) -> Self {
+        let scene = Scene::new().await;
+        let base = scene.stage.clone();
+        let changed = base.clone().with("CACHE_CONTROL_ASSETS", AN_HOUR);
+        let one = base.upload("site.zip", &first());
+        let must = async |stage: &Stage, id: &str, event: &Value| {
+            scene.deliver(stage, id, event).await.unwrap();
+        };
+        if doing != Doing::First {
+            must(&base, "one", &one).await;
+        }
+        let die = || {
+            base.cloud.fault(Fault {
+                client: Some("victim".to_owned()),
+                first: n,
+                ..Fault::any(does.clone())
+            });
+        };
+        let (stage, cache_control, event, newest) = match doing {
+            Doing::First => (base.clone(), None, one.clone(), (one, first())),
+            Doing::Update => {
+                let two = base.upload("site.zip", &second());
+                (changed, Some(AN_HOUR), two.clone(), (two, second()))
+            }
+            Doing::Rollback => {
+                let two = base.upload("site.zip", &second());
+                must(&changed, "two", &two).await;
+                let by_name = matches!(after, After::NewRequest | After::NewerUpload);
+                let event = match by_name {
+                    true => json!({"Records": one["Records"], "options": {"replay": true}}),
+                    false => json!({"rollback": "previous"}),
+                };
+                (base.clone(), None, event, (one, first()))
+            }
+            Doing::OverlapOlder | Doing::OverlapNewer => {
+                let two = base.upload("site.zip", &second());
+                let three = base.upload("site.zip", &third());
+                let event = match doing {
+                    Doing::OverlapOlder => two.clone(),
+                    _ => three.clone(),
+                };
+                let (older, newer) = match doing {
+                    Doing::OverlapOlder => ("victim", "other"),
+                    _ => ("other", "victim"),
+                };
+                die();
+                let work = join(
+                    async {
+                        let handled = scene.invoke(&changed, older, older, &two, SHORT).await;
+                        if handled.is_none() {
+                            base.pass(LAPSED);
+                        }
+                        handled
+                    },
+                    async {
+                        // The older one has the lease by then, or is dead.
+                        tokio::select! {
+                            () = scene.calls_pass(5) => {}
+                            () = base.cloud.death(older) => {}
+                        }
+                        let time_left = TimeDelta::minutes(10);
+                        scene
+                            .invoke(&changed, newer, newer, &three, time_left)
+                            .await
+                    },
+                );
+                let (older, newer) = scene.watched(work).await;
+                let died = older.is_none() || newer.is_none();
+                for handled in [older, newer].into_iter().flatten() {
+                    handled.into_answer().unwrap();
+                }
+                base.cloud.clear_faults();
+                return Self {
+                    stage: changed,
+                    cache_control: Some(AN_HOUR),
+                    event,
+                    newest: (three, third()),
+                    died,
+                    scene,
+                };
+            }
+        };
+        die();
+        let handled = scene
+            .watched(scene.invoke(&stage, "victim", "victim", &event, SHORT))
+            .await;
+        base.cloud.clear_faults();
+        let died = handled.is_none();
+        if let Some(handled) = handled {
+            handled.into_answer().unwrap();
+        }
+        Self {
+            scene,
+            stage,
+            cache_control,
+            event,
+            newest,
+            died,
+        }
+    }
+
+    /// Goes on after the death.
+    async fn settle(&mut self, doing: Doing, after: After, n: usize) -> Result<(), String> {
+        let Self {
+            scene,
+            stage,
+            event,
+            newest,
+            ..
+        } = self;
+        let lapse = || stage.pass(TimeDelta::minutes(11));
+        match after {
+            After::SameRequest => {
+                scene.deliver(stage, "victim", event).await?;
+            }
+            After::NewRequest => {
+                stage.pass(LAPSED);
+                if doing == Doing::OverlapNewer {
+                    lapse();
+                }
+                scene.deliver(stage, "another", event).await?;
+            }
+            After::NewerUpload => {
+                lapse();
+                let claimed = record(stage, &newest.0).await;
+                let has_asked = claimed.is_some_and(|record| {
+                    serde_json::to_string(&record)
+                        .unwrap()
+                        .contains("\"victim\"")
+                });
+                let build = Files::from_iter(
+                    third()
+                        .into_iter()
+                        .chain([("app.2.js".to_owned(), b"again".to_vec())]),
+                );
+                let newer = stage.upload("site.zip", &build);
+                scene.deliver(stage, "newer", &newer).await?;
+                stage.pass(TimeDelta::minutes(20));
+                scene.deliver(stage, "victim", event).await?;
+                // A replay that died before anyone heard of it is still to be done.
+                if doing != Doing::Rollback || has_asked {
+                    *newest = (newer, build);
+                }
+            }
+            After::NewerRefused => {
+                lapse();
+                let broken = stage.upload_bytes("site.zip", b"no archive".to_vec());
+                match scene.deliver(stage, "broken", &broken).await {
+                    Err(error) if error.contains("ArchiveRejected") => {}
+                    other => return Err(format!("the broken archive: {other:?}")),
+                }
+                scene.deliver(stage, "victim", event).await?;
+            }
+            After::ForeignWrite | After::ForeignDelete => {
+                let keys = [
+                    "data.json",
+                    "index.html",
+                    "logo.svg",
+                    "app.2.js",
+                    "app.1.js",
+                ];
+                // Another few of them each time.
+                for (bit, key) in keys.into_iter().enumerate() {
+                    if (n >> bit) & 1 == 0 {
+                        continue;
+                    }
+                    if after == After::ForeignDelete {
+                        stage.cloud.delete_object(LIVE, key);
+                    } else {
+                        let headers = Headers::of_type("text/plain");
+                        stage.cloud.put_object(LIVE, key, "foreign", headers);
+                    }
+                }
+                scene.ask_for_everything();
+                scene.deliver(stage, "victim", event).await?;
+                // A retry that comes too late repairs nothing; the event of what is live does.
+                lapse();
+                let newest = &newest.0;
+                let repair = json!({"Records": newest["Records"], "options": {"replay": true}});
+                scene.deliver(stage, "repair", &repair).await?;
+            }
+        }
+        let (event, build) = &*newest;
+        scene.has_settled(build, event, self.cache_control).await
+    }
+}
+
+/// The record of the deployment that an event asks for.
+async fn record(stage: &Stage, event: &Value) -> Option<Record> {
+    let site = stage.site("judge").await;
+    let wanted = &event["Records"][0]["s3"]["object"]["versionId"];
+    let records = site.clients.ledger.started_by("victim").await.unwrap();
+    records.filter(|record| record.version_id.as_deref() == wanted.as_str())
+}
+
+/// Dies before or after the n-th call, for every n there is: how many there are, and what went wrong.
+async fn die_everywhere(doing: Doing, does: Does, after: After) -> (usize, Vec<String>) {
+    let mut wrong = Vec::new();
+    for n in 1.. {
+        let mut case = Case::run(doing, does.clone(), n, after).await;
+        if !case.died {
+            return (n - 1, wrong);
+        }
+        if let Err(error) = case.settle(doing, after, n).await {
+            let calls = case.stage.cloud.calls();
+            let last = calls.iter().rfind(|call| call.client == "victim");
+            let call = last.map(|call| (call.operation.clone(), call.key.clone()));
+            wrong.push(format!("{doing:?} {does:?} {n} {call:?}: {error}"));
+        }
+    }
+    unreachable!("the range has no end");
+}
+
+async fn matrix(after: After, deaths: &[Does]) {
+    let rows = DOINGS
+        .into_iter()
+        .flat_map(|doing| deaths.iter().map(move |does| (doing, does.clone())));
+    let results: Vec<(usize, Vec<String>)> = stream::iter(rows)
+        .map(|(doing, does)| die_everywhere(doing, does, after))
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let points: usize = results.iter().map(|(points, _)| points).sum();
+    let wrong: Vec<String> = results.into_iter().flat_map(|(_, wrong)| wrong).collect();
+    say(&format!(
+        "crash matrix {after:?}: {points} crash points tried"
+    ));
+    assert!(points > 100, "only {points} crash points");
+    assert!(
+        wrong.is_empty(),
+        "{} of {points} crash points:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_dies_anywhere_is_finished_by_the_same_request() {
+    matrix(After::SameRequest, &[Does::DieBefore, Does::DieAfter]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_dies_anywhere_is_finished_by_another_request_once_the_lease_has_lapsed() {
+    matrix(After::NewRequest, &[Does::DieAfter]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_dies_anywhere_is_overtaken_by_a_newer_upload_and_a_late_retry_changes_nothing() {
+    matrix(After::NewerUpload, &[Does::DieAfter]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_dies_anywhere_is_finished_although_a_newer_upload_was_refused() {
+    matrix(After::NewerRefused, &[Does::DieAfter]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_dies_anywhere_is_finished_on_top_of_foreign_writes() {
+    matrix(After::ForeignWrite, &[Does::DieAfter]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_dies_anywhere_is_finished_on_top_of_foreign_deletes() {
+    matrix(After::ForeignDelete, &[Does::DieAfter]).await;
+}
+
+#[tokio::test]
+async fn a_duplicate_of_the_live_build_does_not_overtake_a_newer_run_that_is_to_be_retried() {
+    let scene = Scene::new().await;
+    let stage = scene.stage.clone();
+    let one = stage.upload("site.zip", &first());
+    scene.deliver(&stage, "one", &one).await.unwrap();
+    let two = stage.upload("site.zip", &second());
+    // The newer one claims the site, and fails before its first write.
+    stage.cloud.fault(Fault {
+        times: usize::MAX,
+        ..Fault::on("ListObjectsV2", Does::refuse(403, "AccessDenied"))
+    });
+    let failed = stage.invoke("two", &two).await.into_answer().unwrap_err();
+    assert_eq!(failed.error_type, "Aws");
+    stage.cloud.clear_faults();
+    for request_id in ["duplicate", "one"] {
+        let report = scene.deliver(&stage, request_id, &one).await.unwrap();
+        assert_eq!(report.outcome, Outcome::Duplicate);
+    }
+    let report = scene.deliver(&stage, "two", &two).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Deployed);
+    scene.has_settled(&second(), &two, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_late_retry_of_the_live_build_does_not_overtake_a_newer_run_that_died() {
+    let scene = Scene::new().await;
+    let stage = scene.stage.clone();
+    let one = stage.upload("site.zip", &first());
+    scene.deliver(&stage, "one", &one).await.unwrap();
+    let two = stage.upload("site.zip", &second());
+    let put = Fault::on("PutObject", Does::DieAfter);
+    stage.cloud.fault(put);
+    let dead = scene.invoke(&stage, "victim", "two", &two, SHORT).await;
+    assert!(dead.is_none());
+    // Its age alone would make it a replay; its request says that it is none.
+    stage.pass(TimeDelta::minutes(20));
+    let report = scene.deliver(&stage, "one", &one).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Duplicate);
+    let report = scene.deliver(&stage, "two", &two).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Deployed);
+    scene.has_settled(&second(), &two, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_late_retry_of_whoever_finished_the_run_of_another_request_is_no_rollback() {
+    let scene = Scene::new().await;
+    let stage = scene.stage.clone();
+    let one = stage.upload("site.zip", &first());
+    stage.cloud.fault(Fault::on("PutObject", Does::DieAfter));
+    let dead = scene.invoke(&stage, "victim", "died", &one, SHORT).await;
+    assert!(dead.is_none());
+    stage.pass(LAPSED);
+    scene.deliver(&stage, "duplicate", &one).await.unwrap();
+    let two = stage.upload("site.zip", &second());
+    scene.deliver(&stage, "two", &two).await.unwrap();
+    stage.pass(TimeDelta::minutes(20));
+    for request_id in ["died", "duplicate"] {
+        let report = scene.deliver(&stage, request_id, &one).await.unwrap();
+        assert_eq!(report.outcome, Outcome::Duplicate, "{request_id}");
+    }
+    scene.has_settled(&second(), &two, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_that_someone_removed_is_invalidated_whether_it_comes_back_or_not() {
+    let scene = Scene::new().await;
+    let stage = scene.stage.clone();
+    let one = stage.upload("site.zip", &first());
+    scene.deliver(&stage, "one", &one).await.unwrap();
+    for key in ["data.json", "app.1.js"] {
+        stage.cloud.delete_object(LIVE, key);
+    }
+    let two = stage.upload("site.zip", &second());
+    scene.deliver(&stage, "two", &two).await.unwrap();
+    scene.has_settled(&second(), &two, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_that_was_immutable_and_is_overwritten_just_before_its_deletion_is_invalidated() {
+    let scene = Scene::new().await;
+    let stage = scene
+        .stage
+        .clone()
+        .with("CACHE_CONTROL_ASSETS", "max-age=31536000, immutable");
+    let both = files([("index.html", "page"), ("app.1.js", "one")]);
+    let one = stage.upload("site.zip", &both);
+    stage.deploy("one", &one).await;
+    let page = files([("index.html", "page")]);
+    let two = stage.upload("site.zip", &page);
+    let gate = stage.cloud.gate();
+    let foreign_write = async {
+        loop {
+            let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
+            if waiting[0].call.operation == "DeleteObjects"
+                && stage
+                    .cloud
+                    .object(LIVE, "app.1.js")
+                    .is_some_and(|it| it.body == "one")
+            {
+                let headers = Headers::of_type("text/plain");
+                stage.cloud.put_object(LIVE, "app.1.js", "foreign", headers);
+                scene.ask_for_everything();
+            }
+            gate.let_through(waiting[0].ticket).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        report = stage.deploy("two", &two) => assert_eq!(report.drift, 1),
+        () = foreign_write => {}
+    }
+    drop(gate);
+    scene
+        .has_settled(&page, &two, Some("max-age=31536000, immutable"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_distribution_that_was_taken_out_of_the_configuration_stops_no_deployment() {
+    let scene = Scene::new().await;
+    let stage = scene.stage.clone();
+    let one = stage.upload("site.zip", &first());
+    scene.deliver(&stage, "one", &one).await.unwrap();
+    let refused = Fault {
+        distribution: Some(ERRORS_CACHED.to_owned()),
+        times: usize::MAX,
+        ..Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied"))
+    };
+    stage.cloud.fault(refused);
+    let two = stage.upload("site.zip", &second());
+    let failed = stage.invoke("two", &two).await.into_answer().unwrap_err();
+    assert_eq!(failed.error_type, "InvalidationOwed");
+    let one_left = stage.clone().with("DISTRIBUTION_IDS", DISTRIBUTION);
+    let report = scene.deliver(&one_left, "two", &two).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Deployed);
+    // It is not forgotten: should the distribution come back, it is told.
+    stage.cloud.clear_faults();
+    scene.deliver(&stage, "again", &two).await.unwrap();
+    scene.has_settled(&second(), &two, None).await.unwrap();
+}
+
+/// Seven distributions make more batches than one transaction takes.
+#[tokio::test]
+async fn batches_of_more_than_one_transaction_are_never_recorded_under_a_used_reference() {
+    let stage = Stage::new().await;
+    let ids: Vec<String> = (1..=7).map(|n| format!("E{n}OF7")).collect();
+    for id in &ids {
+        stage.cloud.create_distribution(Distribution::of(id, LIVE));
+    }
+    let stage = stage.with("DISTRIBUTION_IDS", &ids.join(","));
+    let one = stage.upload("site.zip", &first());
+    stage.deploy("one", &one).await;
+    let two = stage.upload("site.zip", &second());
+    stage.cloud.clear_calls();
+    stage.deploy("two", &two).await;
+    let before_put: Vec<String> = stage
+        .cloud
+        .calls()
+        .into_iter()
+        .take_while(|call| call.bucket.as_deref() != Some(LIVE) || call.operation != "PutObject")
+        .filter(|call| call.service == Service::DynamoDb && call.operation != "GetItem")
+        .map(|call| call.operation)
+        .collect();
+    let transaction = "TransactWriteItems";
+    assert_eq!(
+        before_put,
+        [transaction, "Query", transaction, transaction],
+        "the claim, what is owed, and two transactions of batches"
+    );
+    for id in &ids {
+        assert_eq!(stage.cloud.invalidations(id).len(), 2, "{id}");
+    }
+    let ledger = stage.site("judge").await.clients.ledger;
+    let deployment = ledger.head().await.unwrap().live.unwrap().deployment;
+    let record = ledger.record(&deployment).await.unwrap().unwrap();
+    assert_eq!(record.batches, 14);
+}
+
+#[tokio::test]
+async fn a_resumed_run_puts_nothing_that_is_there_already() {
+    let scene = Scene::new().await;
+    let stage = scene.stage.clone();
+    let build: Files = (0..40)
+        .map(|n| (format!("{n}.json"), format!("number {n}").into_bytes()))
+        .collect();
+    let event = stage.upload("site.zip", &build);
+    stage.cloud.fault(Fault {
+        first: 15,
+        key: Some("*.json".to_owned()),
+        ..Fault::on("PutObject", Does::DieAfter)
+    });
+    let dead = scene
+        .watched(scene.invoke(&stage, "victim", "one", &event, SHORT))
+        .await;
+    assert!(dead.is_none());
+    let there = stage.cloud.objects(LIVE).len();
+    assert_eq!(there, 15);
+    stage.cloud.clear_calls();
+    let report = scene.deliver(&stage, "one", &event).await.unwrap();
+    assert_eq!((report.new, report.kept, report.run), (25, 15, 1));
+    let puts = stage
+        .cloud
+        .calls()
+        .into_iter()
+        .filter(|call| call.operation == "PutObject" && call.bucket.as_deref() == Some(LIVE));
+    assert_eq!(puts.count(), 25);
+    assert!(report.bytes_written < 25 * 10);
+    stage.assert_live(&build);
+}
