@@ -299,6 +299,44 @@ fn a_budget_below_one_item_for_each_phase_is_overdrawn_rather_than_a_path_left_o
     assert_eq!(invalidation.deleted.paths, ["/c"]);
 }
 
+#[test]
+fn a_hundred_thousand_keys_are_planned_in_no_time() {
+    let key = |n: usize| format!("section-{:02}/page-{:03}/{n:06}.html", n % 40, n % 1_000);
+    let keys: Vec<String> = (0..100_000).map(key).collect();
+    let verdict = |wanted: &[usize]| -> Vec<&str> {
+        let keys = keys.iter().enumerate();
+        keys.filter(|(n, _)| wanted.contains(&(n / 7 % 10)))
+            .map(|(_, key)| key.as_str())
+            .collect()
+    };
+    let stale = Stale {
+        changed: &verdict(&[0, 1, 2]),
+        deleted: &verdict(&[3]),
+        new: &verdict(&[4]),
+        kept: &verdict(&[5, 6, 7, 8, 9]),
+    };
+    let begun = std::time::Instant::now();
+    let plan = invalidation(&distribution(), &stale, &options());
+    let took = begun.elapsed();
+    eprintln!(
+        "100,000 keys: {took:?}, {} items, {} evicted in vain",
+        items(&plan),
+        plan.collateral
+    );
+    assert!(items(&plan) <= 200 && wildcards(&plan) <= 10);
+    for (keys, items) in [
+        (stale.changed, &plan.changed),
+        (stale.deleted, &plan.deleted),
+    ] {
+        assert!(
+            keys.iter()
+                .all(|key| evicted(&items.paths, &format!("/{key}")))
+        );
+    }
+    // A second without optimisation on a busy machine is more; what is quadratic takes minutes.
+    assert!(took.as_secs() < 20, "{took:?}");
+}
+
 /// CloudFront's rule written anew, over the characters of the URL.
 fn evicts(item: &str, url: &str) -> bool {
     let item: Vec<char> = item.chars().collect();
