@@ -3,12 +3,14 @@
 
 #![no_main]
 
-#[path = "../../../src/archive.rs"]
-#[expect(dead_code, reason = "the target uses a part of it")]
-mod archive;
+#[path = "../../../src"]
+#[expect(dead_code, unused_imports, reason = "the target uses a part of it")]
+mod source {
+    pub mod archive;
+}
 
-use archive::{ArchiveIndex, Inflater, Limits, Parsed, Progress, spans};
 use libfuzzer_sys::fuzz_target;
+use source::archive::{ArchiveIndex, Inflater, Limits, Parsed, Progress, spans};
 
 fuzz_target!(|bytes: &[u8]| {
     let limits = Limits::default();
@@ -44,7 +46,11 @@ fn read(bytes: &[u8], index: &ArchiveIndex) {
             let Ok(data) = entry.data_range(&in_span[at..]) else {
                 continue;
             };
-            assert_eq!(from_header.as_ref(), Ok(&data), "the header alone tells as much");
+            assert_eq!(
+                from_header.as_ref(),
+                Ok(&data),
+                "the header alone tells as much"
+            );
             let mut inflater = Inflater::new(entry);
             let mut input = &in_span[at..][data];
             loop {
