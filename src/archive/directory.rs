@@ -251,6 +251,13 @@ impl<'a> Reader<'a> {
             }));
         }
         warnings.extend(normalisation_warning(&self.entries));
+        if headers_file.is_some() {
+            warnings.push(
+                "`_headers` is neither deployed nor applied by this release: headers follow the file \
+                 types, CACHE_CONTROL_PAGES and CACHE_CONTROL_ASSETS"
+                    .to_owned(),
+            );
+        }
         Ok(ArchiveIndex {
             entries: self.entries,
             headers_file,
@@ -452,7 +459,13 @@ mod tests {
             File::stored("a/_headers", b"/*"),
         ]);
         assert_eq!(names(&zip), ["a/_headers", "index.html"]);
-        assert_eq!(zip.parse().unwrap().headers_file.unwrap().name, "_headers");
+        let index = zip.parse().unwrap();
+        assert_eq!(index.headers_file.unwrap().name, "_headers");
+        assert!(
+            index.warnings[0].contains("`_headers`"),
+            "{:?}",
+            index.warnings
+        );
         let index = with_root(&zip, "a/");
         assert_eq!(index, Err(Rejection::RootNotFound { root: "a/".into() }));
     }

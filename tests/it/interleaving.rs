@@ -92,12 +92,12 @@ fn whatever_the_schedule_the_newest_wins_and_no_page_is_stale() {
             .flat_map(|thread| thread.join().expect("failures are caught before"))
             .collect()
     });
-    println!(
-        "{schedules} schedules, {} calls one by one, {} deaths, in {:?}",
+    crate::settled::say(&format!(
+        "interleaving: {schedules} schedules, {} calls one by one, {} deaths, in {:?}",
         steps.into_inner(),
         deaths.into_inner(),
         began.elapsed()
-    );
+    ));
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

@@ -219,7 +219,8 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     let folder = std::env::var("DROPSHIP_SHARED").unwrap_or_else(|_| "../shared".to_owned());
     let path = PathBuf::from(folder).join(path);
     if !path.exists() {
-        eprintln!("skipped: {} is not there (DROPSHIP_SHARED)", path.display());
+        let path = path.display();
+        crate::settled::say(&format!("SKIPPED: {path} is not there (DROPSHIP_SHARED)"));
         return None;
     }
     Some(path)

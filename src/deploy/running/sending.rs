@@ -1,0 +1,156 @@
+//! The sending of what is owed, to every distribution, until it is accepted or the deadline nears.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::Running;
+use crate::aws::cdn::Sent;
+use crate::aws::ledger::Owed;
+use crate::error::Error;
+use crate::report::Invalidated;
+
+/// The longest pause between two offers of a batch while CloudFront's quota is full.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
+impl Running<'_> {
+    /// Sends all that is owed but for what follows this run's deletes, which are still to come.
+    ///
+    /// # Errors
+    /// `InvalidationOwed`.
+    pub async fn send_what_is_written(&mut self) -> Result<(), Error> {
+        let (later, due): (Vec<_>, Vec<_>) = std::mem::take(&mut self.owed)
+            .into_iter()
+            .partition(|owed| self.is_own(owed) && owed.after_deletes && !owed.offered);
+        let result = self.send(due).await;
+        self.owed.extend(later);
+        result
+    }
+
+    /// Sends all that is owed.
+    ///
+    /// # Errors
+    /// `InvalidationOwed`.
+    pub async fn send_everything(&mut self) -> Result<(), Error> {
+        let due = std::mem::take(&mut self.owed);
+        self.send(due).await
+    }
+
+    /// Sends batches, the distributions side by side, so that one that fails does not keep the others waiting.
+    async fn send(&mut self, due: Vec<Owed>) -> Result<(), Error> {
+        let mut by_distribution = BTreeMap::<String, Vec<Owed>>::new();
+        for owed in due {
+            by_distribution
+                .entry(owed.distribution.clone())
+                .or_default()
+                .push(owed);
+        }
+        let results = join_all(
+            by_distribution
+                .into_values()
+                .map(|due| self.send_to_one(due)),
+        )
+        .await;
+        let mut reason = None;
+        for (sent, remaining, error) in results {
+            self.invalidations.extend(sent);
+            match (remaining.first(), error) {
+                // The function may no longer have the right to tell it; that must not stop every run to come.
+                (Some(owed), Some(error)) if !self.is_in_front(&owed.distribution) => {
+                    tracing::warn!(distribution = %owed.distribution, "an invalidation stays owed to a distribution that is not configured any more: {error}");
+                }
+                (_, error) => {
+                    self.owed.extend(remaining);
+                    reason = reason.or(error);
+                }
+            }
+        }
+        match reason {
+            None => Ok(()),
+            Some(reason) => Err(Error::InvalidationOwed {
+                batches: self.owed.len(),
+                reason,
+            }),
+        }
+    }
+
+    /// Sends one distribution's batches in order: what was accepted, what remains, and why.
+    async fn send_to_one(&self, due: Vec<Owed>) -> (Vec<Invalidated>, Vec<Owed>, Option<String>) {
+        let mut sent = Vec::new();
+        let mut due = due.into_iter();
+        while let Some(mut owed) = due.next() {
+            match self.offer(&mut owed).await {
+                Ok(invalidated) => sent.extend(invalidated),
+                Err(error) => {
+                    let remaining = std::iter::once(owed).chain(due).collect();
+                    return (sent, remaining, Some(error));
+                }
+            }
+        }
+        (sent, Vec::new(), None)
+    }
+
+    /// Offers one batch until it is accepted or the deadline nears.
+    async fn offer(&self, owed: &mut Owed) -> Result<Option<Invalidated>, String> {
+        let clients = &self.attempt.site.clients;
+        if !owed.offered {
+            clients
+                .ledger
+                .mark_offered(owed)
+                .await
+                .map_err(|error| error.to_string())?;
+            owed.offered = true;
+        }
+        let mut pause = Duration::from_millis(500);
+        let id = loop {
+            match clients
+                .cdn
+                .send(&owed.batch())
+                .await
+                .map_err(|error| error.to_string())?
+            {
+                Sent::Accepted(id) => break Some(id),
+                Sent::AcceptedBefore => break None,
+                Sent::NoSuchDistribution if !self.is_in_front(&owed.distribution) => {
+                    tracing::warn!(distribution = %owed.distribution, "an invalidation was owed to a distribution that is gone");
+                    clients
+                        .ledger
+                        .settle(owed)
+                        .await
+                        .map_err(|error| error.to_string())?;
+                    return Ok(None);
+                }
+                Sent::NoSuchDistribution => {
+                    return Err(format!("distribution {} does not exist", owed.distribution));
+                }
+                Sent::QuotaFull(reason) if self.attempt.invocation.is_late() => {
+                    return Err(format!(
+                        "{} has too many invalidations in progress: {reason}",
+                        owed.distribution
+                    ));
+                }
+                Sent::QuotaFull(_) => {
+                    tracing::warn!(distribution = %owed.distribution, "too many invalidations in progress; waiting");
+                    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        };
+        clients
+            .ledger
+            .settle(owed)
+            .await
+            .map_err(|error| error.to_string())?;
+        let wildcards = owed.items.iter().filter(|item| item.ends_with('*')).count();
+        tracing::info!(distribution = %owed.distribution, items = owed.items.len(), "invalidated");
+        Ok(Some(Invalidated {
+            distribution_id: owed.distribution.clone(),
+            id,
+            caller_reference: owed.reference.clone(),
+            items: owed.items.len(),
+            wildcards,
+            completed: None,
+        }))
+    }
+}
