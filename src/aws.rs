@@ -93,3 +93,8 @@ fn status<E>(error: &SdkError<E, aws_sdk_s3::config::http::HttpResponse>) -> Opt
         .raw_response()
         .map(|response| response.status().as_u16())
 }
+
+/// An ETag without the quotes that S3's answers put around it.
+fn unquoted(etag: &str) -> String {
+    etag.trim_matches('"').to_owned()
+}

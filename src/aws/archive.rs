@@ -11,7 +11,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Buf, Bytes, BytesMut};
 use chrono::DateTime;
 
-use super::{failed, status};
+use super::{failed, status, unquoted};
 use crate::archive::{ArchiveIndex, Entry, Inflater, Limits, Parsed, Progress};
 use crate::config::Config;
 use crate::error::Error;
@@ -314,10 +314,6 @@ where
         version_id: upload.version_id.clone(),
         reason: reason.to_owned(),
     }
-}
-
-fn unquoted(etag: &str) -> String {
-    etag.trim_matches('"').to_owned()
 }
 
 /// Reads one large entry piece by piece, inflated and checked, in memory that does not depend on its size.

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{failed, status};
+use super::{failed, status, unquoted};
 use crate::config::Config;
 use crate::error::Error;
 use crate::headers::Headers;
@@ -321,10 +321,6 @@ where
         }
         Err(error) => Err(failed(what(), error)),
     }
-}
-
-fn unquoted(etag: &str) -> String {
-    etag.trim_matches('"').to_owned()
 }
 
 /// As S3 writes checksums: base64 over the big-endian bytes.

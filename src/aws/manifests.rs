@@ -3,6 +3,7 @@
 use super::{failed, status};
 use crate::config::Config;
 use crate::error::Error;
+use crate::key::OWN_FOLDER;
 use crate::manifest::Manifest;
 
 /// The manifests in the staging bucket, under `.dropship/<site>/`.
@@ -18,7 +19,7 @@ impl Manifests {
         Self {
             s3,
             bucket: config.staging_bucket.clone(),
-            folder: format!(".dropship/{}", config.site.trim_end_matches('/')),
+            folder: format!("{OWN_FOLDER}{}", config.site.trim_end_matches('/')),
             owner: config.account_id.clone(),
         }
     }

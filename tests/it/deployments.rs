@@ -10,7 +10,7 @@ use dropship::report::{Outcome, Progress};
 use serde_json::{Value, json};
 
 use crate::stage::{
-    DISTRIBUTION, Files, LIVE, STAGING, Stage, TABLE, files, report, shared, unzipped, zipped,
+    DISTRIBUTION, Files, LIVE, STAGING, Stage, TABLE, files, shared, unzipped, zipped,
 };
 use crate::support::{Does, Etags, Fault, Headers, Service};
 
@@ -919,7 +919,7 @@ async fn two_releases_of_a_real_site_cost_what_changed() {
 
     let invalidations = stage.cloud.invalidations(DISTRIBUTION).len();
     stage.cloud.clear_calls();
-    let again = report_of(&stage, &event).await;
+    let again = stage.deploy("again", &event).await;
     assert_eq!((again.outcome, again.kept), (Outcome::Unchanged, 156));
     assert_eq!(writes_to_live(&stage), [] as [String; 0]);
     assert_eq!(stage.cloud.invalidations(DISTRIBUTION).len(), invalidations);
@@ -928,8 +928,4 @@ async fn two_releases_of_a_real_site_cost_what_changed() {
         "no entry is read: {} bytes",
         again.bytes_read
     );
-}
-
-async fn report_of(stage: &Stage, event: &Value) -> dropship::report::Report {
-    report(stage.invoke("again", event).await)
 }

@@ -1,7 +1,7 @@
 //! A site on the embedded services, with a clock that tests turn.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Write};
+use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,8 +13,6 @@ use dropship::deploy::{Invocation, Site};
 use dropship::handler::{Handled, handle};
 use dropship::report::{Progress, Report};
 use serde_json::{Value, json};
-use zip::ZipWriter;
-use zip::write::SimpleFileOptions;
 
 use crate::support::{CLIENT, Cloud, Distribution, Etags, Headers, Versioning};
 
@@ -189,13 +187,11 @@ pub fn files<const N: usize>(files: [(&str, &str); N]) -> Files {
 
 /// Packs a build.
 pub fn zipped(files: &Files) -> Vec<u8> {
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, body) in files {
-        zip.start_file(name.as_str(), SimpleFileOptions::default())
-            .unwrap();
-        zip.write_all(body).unwrap();
-    }
-    zip.finish().unwrap().into_inner()
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, body)| (name.as_str(), body))
+        .collect();
+    crate::zipped::zipped(&files)
 }
 
 /// The files of a packed build, by another reader than ours.

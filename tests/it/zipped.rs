@@ -6,14 +6,14 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 /// Packs files, given as name and body, in their order.
-pub fn zipped(files: &[(&str, &str)]) -> Vec<u8> {
+pub fn zipped(files: &[(&str, impl AsRef<[u8]>)]) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, body) in files {
         archive
             .start_file(*name, SimpleFileOptions::default())
             .expect("the names are short and differ");
         archive
-            .write_all(body.as_bytes())
+            .write_all(body.as_ref())
             .expect("memory is always writable");
     }
     archive
