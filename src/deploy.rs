@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::archive::ArchiveIndex;
 use crate::aws::Clients;
 use crate::config::Config;
 use crate::error::Error;
@@ -19,7 +18,7 @@ use crate::event::{Options, Upload};
 use crate::plan::Plan;
 use crate::report::{Outcome, Progress, Report};
 
-use attempt::{Attempt, Claimed};
+use attempt::{Attempt, Build, Claimed};
 use running::Running;
 
 /// No new transfer begins so close to the deadline: what was written has still to be noted.
@@ -79,9 +78,9 @@ pub async fn deploy(
         Claimed::Yes(claim) => claim,
         Claimed::No(outcome, run) => return Ok(attempt.report(outcome, run)),
     };
-    let archive = &claim.archive;
+    let archive = &claim.build.archive;
     let mut running = Running::new(&attempt, archive, claim.before, claim.head, claim.record);
-    match bring_live(&attempt, &mut running, &claim.index).await {
+    match bring_live(&attempt, &mut running, &claim.build).await {
         Ok(report) => Ok(report),
         Err(error) => {
             running.give_up(&error).await;
@@ -94,16 +93,14 @@ pub async fn deploy(
 async fn bring_live(
     attempt: &Attempt<'_>,
     running: &mut Running<'_>,
-    index: &ArchiveIndex,
+    build: &Build,
 ) -> Result<Report, Error> {
-    let rules = attempt.rules();
-    let situation = attempt
-        .look(running.archive, index, running.manifest_key(), &rules)
-        .await?;
-    let plan = attempt.plan(index, &situation, &rules)?;
+    let rules = attempt.rules(&build.headers);
+    let situation = attempt.look(build, running.manifest_key(), &rules).await?;
+    let plan = attempt.plan(&build.index, &situation, &rules)?;
     let mut report = attempt.report(outcome(&plan, running), running.number());
     report.count(&plan);
-    report.warnings.extend(index.warnings.iter().cloned());
+    report.warnings.extend(build.warnings.iter().cloned());
     if running.follows_unfinished() {
         // What a run that died has written is no drift.
         report.drift = 0;

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use lambda_runtime::Diagnostic;
 
-use crate::{archive, config, event};
+use crate::{archive, config, event, headers};
 
 /// Why a deployment, or a whole invocation, failed.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +104,12 @@ impl From<archive::Rejection> for Error {
 impl From<archive::Corrupt> for Error {
     fn from(corrupt: archive::Corrupt) -> Self {
         Self::ArchiveRejected(corrupt.to_string())
+    }
+}
+
+impl From<headers::BadHeadersFile> for Error {
+    fn from(bad: headers::BadHeadersFile) -> Self {
+        Self::ArchiveRejected(bad.to_string())
     }
 }
 

@@ -1,10 +1,13 @@
 //! The headers that an object is stored with.
 //!
-//! They follow from the key and the stack's Cache-Control values alone, so that two deployments
-//! of one archive agree on them; [`Headers::digest`] is how a later deployment sees that only
-//! they have changed, since an ETag does not cover them.
+//! They follow from the archive and the stack's settings alone, so that two deployments of one archive
+//! agree on them; [`Headers::digest`] is how a later deployment sees that only they have changed,
+//! since an ETag does not cover them.
 
-use std::collections::BTreeMap;
+mod file;
+mod pattern;
+
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -13,6 +16,52 @@ use thiserror::Error;
 
 use crate::config::CacheControl;
 use crate::key;
+
+pub use file::{BadHeadersFile, HeadersFile};
+
+/// What decides on the headers of a build's files.
+#[derive(Clone, Debug)]
+pub struct HeaderRules {
+    cache_control: CacheControl,
+    file: Option<HeadersFile>,
+    /// The files that are another one of the build, compressed.
+    precompressed: HashSet<String>,
+}
+
+impl HeaderRules {
+    /// Takes the names of a build's files in the order of their bytes, and its `_headers` file.
+    pub fn new(cache_control: CacheControl, names: &[&str], file: Option<HeadersFile>) -> Self {
+        let precompressed = names.iter().filter(|name| {
+            encoding(name).is_some_and(|(stem, _)| names.binary_search(&stem).is_ok())
+        });
+        Self {
+            cache_control,
+            file,
+            precompressed: precompressed.map(|&name| name.to_owned()).collect(),
+        }
+    }
+
+    /// The headers of the file of this name, which is relative to the archive's root.
+    pub fn headers(&self, name: &str) -> Headers {
+        let mut headers = match encoding(name) {
+            Some((stem, encoding)) if self.precompressed.contains(name) => Headers {
+                content_encoding: Some(encoding.to_owned()),
+                ..Headers::for_key(stem, &self.cache_control)
+            },
+            _ => Headers::for_key(name, &self.cache_control),
+        };
+        if let Some(file) = &self.file {
+            file.apply(name, &mut headers);
+        }
+        headers
+    }
+}
+
+/// The name of what a compressed file holds, and its coding (RFC 9110, section 8.4.1; RFC 7932).
+fn encoding(name: &str) -> Option<(&str, &'static str)> {
+    let gzip = name.strip_suffix(".gz").map(|stem| (stem, "gzip"));
+    gzip.or_else(|| name.strip_suffix(".br").map(|stem| (stem, "br")))
+}
 
 /// The headers of one object, as S3 stores them.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,7 +77,7 @@ pub struct Headers {
 
 impl Headers {
     /// Returns the headers that a key gets when nothing else is said about it.
-    pub fn for_key(key: &str, cache_control: &CacheControl) -> Headers {
+    fn for_key(key: &str, cache_control: &CacheControl) -> Headers {
         let content_type = content_type(key);
         let cache_control = if is_page_type(&content_type) {
             &cache_control.pages
@@ -467,6 +516,35 @@ mod tests {
             Some("pages")
         );
         assert_eq!(headers("a/app.js").cache_control.as_deref(), Some("assets"));
+    }
+
+    #[test]
+    fn a_compressed_file_beside_its_original_is_that_file_encoded() {
+        let names = [
+            "a/app.js",
+            "a/app.js.br",
+            "a/app.js.gz",
+            "data.tar.gz",
+            "index.html",
+            "index.html.gz",
+            "x.br",
+        ];
+        let rules = HeaderRules::new(cache_control(), &names, None);
+        let shown = names.map(|name| {
+            let headers = rules.headers(name);
+            let encoding = headers.content_encoding.unwrap_or("-".to_owned());
+            let cache_control = headers.cache_control.unwrap_or_default();
+            format!("{name} {} {encoding} {cache_control}", headers.content_type)
+        });
+        assert_snapshot!(shown.join("\n"), @r"
+        a/app.js text/javascript; charset=utf-8 - assets
+        a/app.js.br text/javascript; charset=utf-8 br assets
+        a/app.js.gz text/javascript; charset=utf-8 gzip assets
+        data.tar.gz application/gzip - assets
+        index.html text/html; charset=utf-8 - pages
+        index.html.gz text/html; charset=utf-8 gzip pages
+        x.br application/octet-stream - assets
+        ");
     }
 
     #[test]

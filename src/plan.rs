@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::archive::{ArchiveIndex, Entry};
-use crate::config::{CacheControl, Compare, Prune};
-use crate::headers::{Headers, HeadersDigest};
+use crate::config::{Compare, Prune};
+use crate::headers::{HeaderRules, Headers, HeadersDigest};
 use crate::key::live_key;
 use crate::manifest::{Manifest, Row};
 
@@ -50,7 +50,7 @@ pub struct Observed {
 #[derive(Clone, Debug)]
 pub struct Rules<'a> {
     pub live_prefix: &'a str,
-    pub cache_control: &'a CacheControl,
+    pub headers: &'a HeaderRules,
     pub compare: Compare,
     pub prune: Prune,
     pub max_delete_percent: u8,
@@ -61,8 +61,8 @@ pub struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    pub fn headers(&self, key: &str) -> Headers {
-        Headers::for_key(key, self.cache_control)
+    pub fn headers(&self, entry: &Entry) -> Headers {
+        self.headers.headers(&entry.name)
     }
 
     /// Whether an object that was asked for has still to be compared by its contents.
@@ -230,7 +230,7 @@ impl<'a> Plan<'a> {
         observed: &BTreeMap<String, Observed>,
         rules: &Rules,
     ) {
-        let headers = rules.headers(&key);
+        let headers = rules.headers(entry);
         let is_page = headers.is_page();
         let same_row = manifest
             .get(&key)
@@ -425,17 +425,18 @@ mod tests {
     const NOW: i64 = 1_795_341_300;
     const DAY: i64 = 86_400;
 
-    fn cache_control(assets: &str) -> CacheControl {
-        CacheControl {
+    fn header_rules(assets: &str) -> HeaderRules {
+        let cache_control = CacheControl {
             pages: "max-age=0".to_owned(),
             assets: assets.to_owned(),
-        }
+        };
+        HeaderRules::new(cache_control, &[], None)
     }
 
-    fn rules(cache_control: &CacheControl) -> Rules<'_> {
+    fn rules(headers: &HeaderRules) -> Rules<'_> {
         Rules {
             live_prefix: "",
-            cache_control,
+            headers,
             compare: Compare::Crc32,
             prune: Prune::All,
             max_delete_percent: 90,
@@ -502,7 +503,7 @@ mod tests {
                 let before = self.0.get(&put.key).map(|(body, _)| Self::etag(body));
                 assert_eq!(put.replaces, before, "the condition on {} holds", put.key);
                 let body = files[&put.entry.name].clone();
-                let headers = rules.headers(&put.key);
+                let headers = rules.headers(put.entry);
                 manifest.insert(
                     put.key.clone(),
                     Row::written(put.entry, Self::etag(&body), &headers),
@@ -510,7 +511,7 @@ mod tests {
                 self.0.insert(put.key.clone(), (body, headers));
             }
             for copy in &plan.copies {
-                let headers = rules.headers(&copy.key);
+                let headers = rules.headers(copy.entry);
                 manifest.insert(
                     copy.key.clone(),
                     Row::written(copy.entry, copy.etag.clone(), &headers),
@@ -554,7 +555,7 @@ mod tests {
         fn applying_a_plan_gives_the_archive_and_planning_again_gives_nothing_to_do(
             old in site(), new in site(), foreign in foreign(), has_manifest in any::<bool>(), assets in "max-age=[12]",
         ) {
-            let first = cache_control("max-age=1");
+            let first = header_rules("max-age=1");
             let mut bucket = Bucket::default();
             let old_index = index(&old);
             let manifest = {
@@ -562,8 +563,8 @@ mod tests {
                 bucket.apply(&plan, &old, &rules(&first))
             };
             for (key, (body, has_headers)) in foreign {
-                let wrong = Headers { content_type: "text/plain".to_owned(), ..rules(&first).headers(&key) };
-                let headers = if has_headers { rules(&first).headers(&key) } else { wrong };
+                let wrong = Headers { content_type: "text/plain".to_owned(), ..first.headers(&key) };
+                let headers = if has_headers { first.headers(&key) } else { wrong };
                 // A change of headers alone, by others, is what nobody can see in a listing.
                 let is_visible = bucket.0.get(&key).is_none_or(|(before, _)| *before != body);
                 if is_visible {
@@ -572,14 +573,14 @@ mod tests {
             }
             let manifest = if has_manifest { manifest } else { Manifest::default() };
 
-            let second = cache_control(&assets);
+            let second = header_rules(&assets);
             let rules = rules(&second);
             let new_index = index(&new);
             let changes = plan(&new_index, &bucket, &manifest, &rules);
             let before = bucket.clone();
             let manifest = bucket.apply(&changes, &new, &rules);
             let wanted: BTreeMap<_, _> =
-                new.iter().map(|(key, body)| (key.clone(), (body.clone(), rules.headers(key)))).collect();
+                new.iter().map(|(key, body)| (key.clone(), (body.clone(), second.headers(key)))).collect();
             prop_assert_eq!(&bucket.0, &wanted);
 
             // Every object that differs from before is stale or new, and nothing else is.
@@ -601,7 +602,7 @@ mod tests {
         #[test]
         fn a_row_that_a_write_could_revive_is_forgotten_first(old in site(), new in site(), other in site()) {
             // The manifest is of `old`; an interrupted run has written `other` without noting it.
-            let (one, two) = (cache_control("max-age=1"), cache_control("max-age=2"));
+            let (one, two) = (header_rules("max-age=1"), header_rules("max-age=2"));
             let (mut bucket, old_index) = (Bucket::default(), index(&old));
             let manifest = {
                 let plan = plan(&old_index, &bucket, &Manifest::default(), &rules(&one));
@@ -616,7 +617,7 @@ mod tests {
             let next = plan(&new_index, &bucket, &left, &rules(&one));
             bucket.apply(&next, &new, &rules(&one));
             for (key, (_, headers)) in &bucket.0 {
-                prop_assert_eq!(headers, &rules(&one).headers(key), "{}", key);
+                prop_assert_eq!(headers, &one.headers(key), "{}", key);
             }
         }
     }
@@ -648,10 +649,10 @@ mod tests {
 
     #[test]
     fn up_to_a_hundred_deletes_are_never_held_back() {
-        let cache_control = cache_control("");
-        assert_eq!(deletes(100, &rules(&cache_control)), Ok(100));
+        let headers = header_rules("");
+        assert_eq!(deletes(100, &rules(&headers)), Ok(100));
         assert_eq!(
-            deletes(101, &rules(&cache_control)),
+            deletes(101, &rules(&headers)),
             Err(LargeDelete {
                 deletes: 101,
                 objects: 101
@@ -661,8 +662,8 @@ mod tests {
 
     #[test]
     fn a_large_delete_goes_through_when_it_is_allowed_or_below_the_share() {
-        let cache_control = cache_control("");
-        let rules = rules(&cache_control);
+        let headers = header_rules("");
+        let rules = rules(&headers);
         assert_eq!(
             deletes(
                 101,
@@ -687,14 +688,14 @@ mod tests {
 
     #[test]
     fn prune_owned_deletes_only_what_we_wrote_and_nobody_touched_since() {
-        let cache_control = cache_control("");
+        let headers = header_rules("");
         let index = index(&one_page());
         let live = listing(["ours.js", "touched.js", "theirs.js"].map(str::to_owned));
         let row = |etag: &str| Row {
             size_bytes: 1,
             crc32: 0,
             etag: etag.to_owned(),
-            headers: rules(&cache_control).headers("x.js").digest(),
+            headers: headers.headers("x.js").digest(),
             immutable: false,
             removed_at: None,
         };
@@ -707,7 +708,7 @@ mod tests {
         let deleted = |prune| {
             let rules = Rules {
                 prune,
-                ..rules(&cache_control)
+                ..rules(&headers)
             };
             let plan = Plan::new(&index, &live, &manifest, &BTreeMap::new(), &rules).unwrap();
             plan.deletes
@@ -722,7 +723,7 @@ mod tests {
 
     #[test]
     fn an_immutable_asset_is_retained_for_its_days_and_then_deleted_without_an_invalidation() {
-        let cache_control = cache_control("max-age=31536000, immutable");
+        let headers = header_rules("max-age=31536000, immutable");
         let (old, new) = (
             [
                 ("app.1.js".to_owned(), "one".to_owned()),
@@ -734,7 +735,7 @@ mod tests {
         let at = |days: i64| Rules {
             retain_removed_days: 7,
             now: NOW + days * DAY,
-            ..rules(&cache_control)
+            ..rules(&headers)
         };
         let mut bucket = Bucket::default();
         let old_index = index(&old);
@@ -767,7 +768,7 @@ mod tests {
 
     #[test]
     fn pages_are_in_a_later_wave_than_all_that_they_may_refer_to() {
-        let cache_control = cache_control("");
+        let headers = header_rules("");
         let files = ["a.html", "app.js", "b/index.html", "z.css"]
             .map(|name| (name.to_owned(), name.to_owned()));
         let index = index(&files.into());
@@ -775,7 +776,7 @@ mod tests {
             &index,
             &Bucket::default(),
             &Manifest::default(),
-            &rules(&cache_control),
+            &rules(&headers),
         );
         let (waves, _) = plan.into_waves();
         let keys = waves.map(|wave| wave.puts.into_iter().map(|put| put.key).collect::<Vec<_>>());

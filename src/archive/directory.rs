@@ -251,13 +251,6 @@ impl<'a> Reader<'a> {
             }));
         }
         warnings.extend(normalisation_warning(&self.entries));
-        if headers_file.is_some() {
-            warnings.push(
-                "`_headers` is neither deployed nor applied by this release: headers follow the file \
-                 types, CACHE_CONTROL_PAGES and CACHE_CONTROL_ASSETS"
-                    .to_owned(),
-            );
-        }
         Ok(ArchiveIndex {
             entries: self.entries,
             headers_file,
@@ -461,11 +454,6 @@ mod tests {
         assert_eq!(names(&zip), ["a/_headers", "index.html"]);
         let index = zip.parse().unwrap();
         assert_eq!(index.headers_file.unwrap().name, "_headers");
-        assert!(
-            index.warnings[0].contains("`_headers`"),
-            "{:?}",
-            index.warnings
-        );
         let index = with_root(&zip, "a/");
         assert_eq!(index, Err(Rejection::RootNotFound { root: "a/".into() }));
     }

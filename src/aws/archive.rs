@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use chrono::DateTime;
 
 use super::{failed, status, unquoted};
-use crate::archive::{ArchiveIndex, Entry, Inflater, Limits, Parsed, Progress};
+use crate::archive::{ArchiveIndex, Entry, Inflater, Limits, Parsed, Progress, inflate};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::Upload;
@@ -134,6 +134,20 @@ impl Archive {
                 }
             }
         }
+    }
+
+    /// Reads a small entry, inflated and checked.
+    ///
+    /// # Errors
+    /// `ArchiveRejected` when it is over 1 MiB or not what the directory says; those of [`Archive::read`].
+    pub async fn small(&self, entry: &Entry) -> Result<Bytes, Error> {
+        const MAX_BYTES: u64 = 1 << 20;
+        if entry.size_bytes.max(entry.end_offset - entry.header_offset) > MAX_BYTES {
+            let reason = format!("`{}` has over 1 MiB; shorten it", entry.name);
+            return Err(Error::ArchiveRejected(reason));
+        }
+        let span = self.read(entry.header_offset..entry.end_offset).await?;
+        Ok(inflate(entry, span.slice(entry.data_range(&span)?))?)
     }
 
     /// Reads `range` (offsets in the archive, end excluded).

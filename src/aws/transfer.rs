@@ -104,7 +104,7 @@ impl<'a> Transfer<'a> {
                     lock(&wave).not_begun += 1;
                     return Ok(());
                 }
-                let headers = self.rules.headers(&put.key);
+                let headers = self.rules.headers(put.entry);
                 let condition = Condition::replacing(put.replaces.as_deref());
                 let answer = self
                     .bucket
@@ -143,7 +143,7 @@ impl<'a> Transfer<'a> {
                     lock(&wave).not_begun += 1;
                     return Ok(());
                 }
-                let headers = self.rules.headers(&copy.key);
+                let headers = self.rules.headers(copy.entry);
                 let answer = self
                     .bucket
                     .copy_onto_itself(&copy.key, &copy.etag, &headers)
@@ -298,7 +298,7 @@ impl<'a> Transfer<'a> {
             .reserve(2 * part_bytes + EntryReader::memory_bytes(put.entry))
             .await;
         let mut reader = EntryReader::open(self.archive, put.entry).await?;
-        let headers = self.rules.headers(&put.key);
+        let headers = self.rules.headers(put.entry);
         let mut upload = self.bucket.begin(&put.key, &headers).await?;
         let sent = async {
             loop {
@@ -337,7 +337,7 @@ impl<'a> Transfer<'a> {
         answer: Written,
         wave: &Mutex<Wave<'a>>,
     ) -> Result<(), Error> {
-        let headers = self.rules.headers(&put.key);
+        let headers = self.rules.headers(put.entry);
         let etag = match answer {
             Written::Done(etag) => etag,
             Written::Conflict => match self.bucket.inspect(&put.key).await? {

@@ -15,6 +15,7 @@ use crate::deployment::{
 };
 use crate::error::Error;
 use crate::event::{Options, Upload};
+use crate::headers::{HeaderRules, HeadersFile};
 use crate::invalidation::{self, Distribution, Invalidation, Stale};
 use crate::manifest::Manifest;
 use crate::plan::{self, Listing, Observed, Plan, Rules};
@@ -47,10 +48,18 @@ pub enum Claimed {
     No(Outcome, u64),
 }
 
-/// A site claimed for a run, and the archive that it will bring live.
-pub struct Claim {
+/// An archive that was judged by its index.
+pub struct Build {
     pub archive: Archive,
     pub index: ArchiveIndex,
+    pub headers: HeaderRules,
+    /// Sentences for the report.
+    pub warnings: Vec<String>,
+}
+
+/// A site claimed for a run, and the build that it will bring live.
+pub struct Claim {
+    pub build: Build,
     pub before: Head,
     pub head: Head,
     pub record: Record,
@@ -102,7 +111,7 @@ impl<'a> Attempt<'a> {
     /// `ArchiveRejected`, which is recorded; `ArchiveGone`; `Busy`; `Aws`.
     pub async fn claim(&self) -> Result<Claimed, Error> {
         let ledger = &self.site.clients.ledger;
-        let mut opened = None;
+        let mut build = None;
         loop {
             // In this order: a record newer than the head makes the commit fail, and the other way round
             // the commit could act on an outdated record.
@@ -126,8 +135,8 @@ impl<'a> Attempt<'a> {
                 }
                 Decision::Run { .. } | Decision::Resume | Decision::Wait => {}
             }
-            if opened.is_none() {
-                opened = Some(self.open(record.as_ref()).await?);
+            if build.is_none() {
+                build = Some(self.open(record.as_ref()).await?);
             }
             let next = match decision {
                 Decision::Run { rollback } => Record {
@@ -147,12 +156,11 @@ impl<'a> Attempt<'a> {
             let until = self.invocation.deadline + LEASE_GRACE;
             let claimed = head.claimed(&self.request(), next.run, until);
             if ledger.commit(&head, &claimed, &next, &[]).await? == Commit::Done
-                && let Some((archive, index)) = opened.take()
+                && let Some(build) = build.take()
             {
                 tracing::info!(run = next.run, rollback = next.rollback, "claimed");
                 let claim = Claim {
-                    archive,
-                    index,
+                    build,
                     before: head,
                     head: claimed,
                     record: next,
@@ -162,8 +170,25 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Opens the archive and judges its index; a refusal is remembered.
-    async fn open(&self, record: Option<&Record>) -> Result<(Archive, ArchiveIndex), Error> {
+    /// Opens the archive and judges it; a refusal is remembered.
+    async fn open(&self, record: Option<&Record>) -> Result<Build, Error> {
+        match self.judge().await {
+            Err(Error::ArchiveRejected(reason)) if !self.options.dry_run => {
+                let rejection = Some(reason.clone());
+                let rejected = Record {
+                    status: Status::Rejected,
+                    rejection,
+                    ..self.record(record)
+                };
+                // Where another run has changed the record meanwhile, the next event finds the same.
+                let _ = self.site.clients.ledger.note(record, &rejected).await?;
+                Err(Error::ArchiveRejected(reason))
+            }
+            judged => judged,
+        }
+    }
+
+    async fn judge(&self) -> Result<Build, Error> {
         let archive = self.site.clients.archives.open(&self.upload);
         let config = &self.site.config;
         let limits = Limits {
@@ -173,30 +198,28 @@ impl<'a> Attempt<'a> {
             max_name_bytes: MAX_KEY_BYTES.saturating_sub(config.live_prefix.len()),
             ..Limits::default()
         };
-        match archive.index(&config.archive_root, &limits).await {
-            Ok(index) => {
-                tracing::info!(
-                    entries = index.entries.len(),
-                    left_out = index.left_out,
-                    "archive read"
-                );
-                Ok((archive, index))
-            }
-            Err(Error::ArchiveRejected(reason)) => {
-                if !self.options.dry_run {
-                    let rejection = Some(reason.clone());
-                    let rejected = Record {
-                        status: Status::Rejected,
-                        rejection,
-                        ..self.record(record)
-                    };
-                    // Where another run has changed the record meanwhile, the next event finds the same.
-                    let _ = self.site.clients.ledger.note(record, &rejected).await?;
-                }
-                Err(Error::ArchiveRejected(reason))
-            }
-            Err(error) => Err(error),
+        let index = archive.index(&config.archive_root, &limits).await?;
+        tracing::info!(
+            entries = index.entries.len(),
+            left_out = index.left_out,
+            "archive read"
+        );
+        let file = match &index.headers_file {
+            Some(entry) => Some(HeadersFile::parse(&archive.small(entry).await?)?),
+            None => None,
+        };
+        let names: Vec<&str> = index.entries.iter().map(|entry| &*entry.name).collect();
+        let mut warnings = index.warnings.clone();
+        if let Some(file) = &file {
+            warnings.extend(file.check(&names)?);
         }
+        let headers = HeaderRules::new(config.cache_control.clone(), &names, file);
+        Ok(Build {
+            archive,
+            index,
+            headers,
+            warnings,
+        })
     }
 
     async fn wait(&self, head: &Head) -> Result<(), Error> {
@@ -223,21 +246,19 @@ impl<'a> Attempt<'a> {
     /// # Errors
     /// Those that the run would meet before its first write.
     pub async fn rehearse(&self) -> Result<Report, Error> {
-        let (archive, index) = self.open(None).await?;
+        let build = self.open(None).await?;
         let head = self.site.clients.ledger.head().await?;
-        let rules = self.rules();
-        let situation = self
-            .look(&archive, &index, head.manifest.as_deref(), &rules)
-            .await?;
-        let plan = self.plan(&index, &situation, &rules)?;
+        let rules = self.rules(&build.headers);
+        let situation = self.look(&build, head.manifest.as_deref(), &rules).await?;
+        let plan = self.plan(&build.index, &situation, &rules)?;
         let is_late = || self.invocation.is_late();
-        self.transfer(&archive, &rules, &is_late)
+        self.transfer(&build.archive, &rules, &is_late)
             .judge(&plan.puts)
             .await?;
         let mut report = self.report(Outcome::Planned, 0);
         report.count(&plan);
-        report.bytes_read = archive.bytes_read();
-        report.warnings.extend(index.warnings.iter().cloned());
+        report.bytes_read = build.archive.bytes_read();
+        report.warnings.extend(build.warnings);
         let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
         let items = self.invalidations(&situation.distributions, &plan.stale());
         let warnings = items
@@ -275,8 +296,7 @@ impl<'a> Attempt<'a> {
     /// `WrongDistribution`, `Aws`, and those of reading the archive.
     pub async fn look(
         &self,
-        archive: &Archive,
-        index: &ArchiveIndex,
+        Build { archive, index, .. }: &Build,
         manifest_key: Option<&str>,
         rules: &Rules<'_>,
     ) -> Result<Situation, Error> {
@@ -370,11 +390,11 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    pub fn rules(&self) -> Rules<'a> {
+    pub fn rules<'r>(&'r self, headers: &'r HeaderRules) -> Rules<'r> {
         let config = &self.site.config;
         Rules {
             live_prefix: &config.live_prefix,
-            cache_control: &config.cache_control,
+            headers,
             compare: config.compare,
             prune: config.prune,
             max_delete_percent: config.max_delete_percent,
