@@ -12,6 +12,8 @@ mod directory;
 mod end;
 mod extra;
 mod fields;
+mod form;
+mod gzip;
 mod header;
 mod inflate;
 mod layout;
@@ -25,6 +27,7 @@ mod zstd;
 
 use std::sync::Arc;
 
+pub use form::{Form, Unpacker, unpack};
 pub use inflate::{Corrupt, Inflater, Progress, inflate};
 pub use name::NameProblem;
 pub use rejection::Rejection;

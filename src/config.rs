@@ -47,6 +47,8 @@ pub struct Config {
     /// Expanded to compressed size, of one entry.
     pub max_ratio: u64,
     pub cache_control: CacheControl,
+    /// Whether compressible text is stored as gzip.
+    pub gzip: bool,
     pub s3_force_path_style: bool,
     /// What Lambda gives this function.
     pub memory_mib: u64,
@@ -99,6 +101,7 @@ pub const VARIABLES: &[&str] = &[
     "CLEAN_URLS",
     "COMPARE",
     "DISTRIBUTION_IDS",
+    "GZIP",
     "HISTORY_DAYS",
     "INVALIDATE_NEW",
     "INVALIDATE_QUERY_STRINGS",
@@ -169,6 +172,7 @@ impl Config {
             max_archive_bytes: variables.number("MAX_ARCHIVE_BYTES", 1..=5 << 40, 20 << 30),
             max_ratio: variables.number("MAX_RATIO", 1..=1_000_000, 1_000),
             cache_control: variables.cache_control(!distributions.is_empty()),
+            gzip: variables.flag("GZIP"),
             s3_force_path_style: variables.flag("S3_FORCE_PATH_STYLE"),
             memory_mib: variables.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128..=32_768, 512),
             staging_bucket,
@@ -566,6 +570,7 @@ mod tests {
                 pages: "public, max-age=0, must-revalidate",
                 assets: "public, max-age=0, must-revalidate",
             },
+            gzip: false,
             s3_force_path_style: false,
             memory_mib: 512,
         }
@@ -588,6 +593,7 @@ mod tests {
                 "DISTRIBUTION_IDS",
                 "E1EXAMPLE, E2EXAMPLE=/docs,E3EXAMPLE=/,",
             ),
+            ("GZIP", "true"),
             ("HISTORY_DAYS", "30"),
             ("INVALIDATE_NEW", "TRUE"),
             ("INVALIDATE_QUERY_STRINGS", "True"),
@@ -650,6 +656,7 @@ mod tests {
                 pages: "no-cache",
                 assets: "public, max-age=31536000, immutable",
             },
+            gzip: true,
             s3_force_path_style: true,
             memory_mib: 1769,
         }

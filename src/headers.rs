@@ -121,6 +121,11 @@ impl Headers {
         is_page_type(&self.content_type)
     }
 
+    /// Whether it is text, which compresses well.
+    pub fn is_text(&self) -> bool {
+        is_text(essence_of(&self.content_type))
+    }
+
     /// Whether Cache-Control promises that the object never changes (RFC 8246).
     pub fn is_immutable(&self) -> bool {
         self.cache_control.as_deref().is_some_and(|value| {
@@ -186,10 +191,15 @@ impl FramedDigest {
 
 /// Whether a content type is that of a page: HTML in either of its syntaxes.
 fn is_page_type(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
     ["text/html", "application/xhtml+xml"]
         .iter()
-        .any(|page| essence.eq_ignore_ascii_case(page))
+        .any(|page| essence_of(content_type).eq_ignore_ascii_case(page))
+}
+
+/// A content type without its parameters.
+fn essence_of(content_type: &str) -> &str {
+    let (essence, _) = content_type.split_once(';').unwrap_or((content_type, ""));
+    essence.trim()
 }
 
 /// Returns the content type of a key, with its charset where it is text.

@@ -6,7 +6,8 @@
 //! (`Plan::forgets`).
 //!
 //! The format is gzip over lines of tab-separated fields, so that `zcat` shows it:
-//! `key, size, crc32, etag, headers digest, "i" if immutable, removed at (epoch seconds, or empty)`.
+//! `key, size, crc32, etag, headers digest, "i" if immutable, removed at (epoch seconds, or empty), size of
+//! what it is the gzip of (or empty)`. Size and ETag are the object's, the CRC-32 is that of the contents.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,7 +16,7 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
 use crate::headers::HeadersDigest;
 
-const HEADER: &str = "dropship manifest 1";
+const HEADER: &str = "dropship manifest 2";
 
 /// The rows by key.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,7 +27,9 @@ pub struct Manifest {
 /// One object as we wrote it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
+    /// Of the object.
     pub size_bytes: u64,
+    /// Of the contents, before they were compressed.
     pub crc32: u32,
     /// As the API gives it, without quotes.
     pub etag: String,
@@ -35,6 +38,8 @@ pub struct Row {
     pub immutable: bool,
     /// When the key left the site, in epoch seconds, for a retained object.
     pub removed_at: Option<i64>,
+    /// How many bytes of contents the object is the gzip of, if it is.
+    pub gzip_of: Option<u64>,
 }
 
 /// A manifest that cannot be read; it counts as lost.
@@ -77,13 +82,15 @@ impl Manifest {
                 headers,
                 immutable,
                 removed_at,
+                gzip_of,
             } = row;
             let immutable = if *immutable { "i" } else { "" };
             let removed = removed_at.map(|at| at.to_string()).unwrap_or_default();
+            let gzip_of = gzip_of.map(|size| size.to_string()).unwrap_or_default();
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
-                "{key}\t{size_bytes}\t{crc32:08x}\t{etag}\t{headers}\t{immutable}\t{removed}"
+                "{key}\t{size_bytes}\t{crc32:08x}\t{etag}\t{headers}\t{immutable}\t{removed}\t{gzip_of}"
             );
             if text.len() > 1 << 16 {
                 // Nor can writing to a Vec.
@@ -148,6 +155,10 @@ fn parse(line: &str) -> Option<(String, Row)> {
             "" => None,
             at => Some(at.parse().ok()?),
         },
+        gzip_of: match fields.next()? {
+            "" => None,
+            size => Some(size.parse().ok()?),
+        },
     };
     fields.next().is_none().then_some((key, row))
 }
@@ -174,15 +185,17 @@ mod tests {
             "[0-9a-f]{16}",
             any::<bool>(),
             any::<Option<i64>>(),
+            any::<Option<u64>>(),
         )
             .prop_map(
-                |(size_bytes, crc32, etag, headers, immutable, removed_at)| Row {
+                |(size_bytes, crc32, etag, headers, immutable, removed_at, gzip_of)| Row {
                     size_bytes,
                     crc32,
                     etag,
                     headers: headers.parse().unwrap(),
                     immutable,
                     removed_at,
+                    gzip_of,
                 },
             )
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::archive::{ArchiveIndex, Entry};
+use crate::archive::{ArchiveIndex, Entry, Form};
 use crate::config::{Compare, Prune};
 use crate::headers::{HeaderRules, Headers, HeadersDigest};
 use crate::key::live_key;
@@ -41,9 +41,17 @@ impl Object {
 pub struct Observed {
     /// The full-object CRC-32 that S3 keeps of it, if any.
     pub crc32: Option<u32>,
-    /// Whether the entry's MD5 is the object's, where that was compared.
-    pub same_md5: Option<bool>,
+    /// Whether the object has the bytes that it is to have, where they were compared.
+    pub same_bytes: Option<bool>,
     pub headers: HeadersDigest,
+}
+
+/// What S3 knows of an object's bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sum {
+    /// In hexadecimal, as in an ETag.
+    Md5(String),
+    Crc32(u32),
 }
 
 /// What the plan follows besides archive and bucket.
@@ -51,6 +59,8 @@ pub struct Observed {
 pub struct Rules<'a> {
     pub live_prefix: &'a str,
     pub headers: &'a HeaderRules,
+    /// Whether compressible text is stored as gzip.
+    pub gzip: bool,
     pub compare: Compare,
     pub prune: Prune,
     pub max_delete_percent: u8,
@@ -61,13 +71,52 @@ pub struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    pub fn headers(&self, entry: &Entry) -> Headers {
-        self.headers.headers(&entry.name)
+    /// How an entry is stored.
+    pub fn wanted(&self, entry: &Entry) -> Wanted {
+        let mut headers = self.headers.headers(&entry.name);
+        let is_gzip = self.gzip
+            && headers.content_encoding.is_none()
+            && headers.is_text()
+            && Form::can_be_gzip(entry);
+        let form = if is_gzip {
+            headers.content_encoding = Some("gzip".to_owned());
+            Form::Gzip
+        } else {
+            Form::Inflated
+        };
+        Wanted { headers, form }
     }
 
-    /// Whether an object that was asked for has still to be compared by its contents.
-    pub fn needs_md5(&self, seen: &Observed) -> bool {
-        self.compare == Compare::Content || seen.crc32.is_none()
+    /// By what an object that was asked for is to be compared with the bytes of its entry, which have to be
+    /// read for it; `None` where the archive's directory settles it, or nothing can.
+    pub fn comparison(&self, object: &Object, seen: &Observed, form: Form) -> Option<Sum> {
+        let md5 = object.md5().map(|md5| Sum::Md5(md5.to_owned()));
+        let crc32 = seen.crc32.map(Sum::Crc32);
+        match (self.compare, form) {
+            (Compare::Content, _) => md5.or(crc32),
+            (Compare::Crc32, Form::Inflated) if crc32.is_some() => None,
+            // What looks like an MD5 need not be one: the CRC-32 is surer.
+            (Compare::Crc32, _) => crc32.or(md5),
+        }
+    }
+}
+
+/// How an entry is to be stored in the live bucket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    pub headers: Headers,
+    pub form: Form,
+}
+
+impl Wanted {
+    /// Whether the object of this row has the entry's contents, in the form that is wanted.
+    fn is_content_of(&self, row: &Row, entry: &Entry) -> bool {
+        let size_bytes = match self.form {
+            Form::Inflated if row.gzip_of.is_none() => Some(row.size_bytes),
+            Form::Inflated => None,
+            Form::Gzip => row.gzip_of,
+        };
+        row.crc32 == entry.crc32 && size_bytes == Some(entry.size_bytes)
     }
 }
 
@@ -108,6 +157,7 @@ pub struct Copy<'a> {
     pub entry: &'a Entry,
     pub key: String,
     pub etag: String,
+    pub size_bytes: u64,
     pub is_page: bool,
 }
 
@@ -148,24 +198,28 @@ pub struct LargeDelete {
     pub objects: usize,
 }
 
-/// The entries whose objects have to be asked for, because neither size nor manifest settles them.
+/// The entries whose objects have to be asked for, because neither size nor manifest settles them, and the
+/// form that these are to have.
 pub fn questions<'a>(
     index: &'a ArchiveIndex,
     listing: &Listing,
     manifest: &Manifest,
     rules: &Rules,
-) -> Vec<(String, &'a Entry)> {
+) -> Vec<(String, &'a Entry, Form)> {
     let keyed = index
         .entries
         .iter()
         .map(|entry| (live_key(rules.live_prefix, &entry.name), entry));
     keyed
-        .filter(|(key, entry)| {
-            listing.get(key).is_some_and(|object| {
-                object.size_bytes == entry.size_bytes
-                    && (rules.compare == Compare::Content
-                        || valid_row(manifest, key, object).is_none())
-            })
+        .filter_map(|(key, entry)| {
+            let object = listing.get(&key)?;
+            let is_settled =
+                rules.compare == Compare::Crc32 && valid_row(manifest, &key, object).is_some();
+            if is_settled {
+                return None;
+            }
+            let form = rules.wanted(entry).form;
+            (object.size_bytes == form.size_bytes(entry)).then_some((key, entry, form))
         })
         .collect()
 }
@@ -230,11 +284,11 @@ impl<'a> Plan<'a> {
         observed: &BTreeMap<String, Observed>,
         rules: &Rules,
     ) {
-        let headers = rules.headers(entry);
-        let is_page = headers.is_page();
+        let wanted = rules.wanted(entry);
+        let is_page = wanted.headers.is_page();
         let same_row = manifest
             .get(&key)
-            .is_some_and(|row| row.crc32 == entry.crc32 && row.size_bytes == entry.size_bytes);
+            .is_some_and(|row| wanted.is_content_of(row, entry));
         let Some(object) = listing.get(&key) else {
             self.forgets |= same_row;
             self.puts.push(Put {
@@ -247,28 +301,27 @@ impl<'a> Plan<'a> {
         };
         let (has_bytes, has_headers) = match (valid_row(manifest, &key, object), observed.get(&key))
         {
-            _ if object.size_bytes != entry.size_bytes => (false, None),
             (_, Some(seen)) => {
-                let same_crc32 = seen.crc32.map(|crc32| crc32 == entry.crc32);
-                (
-                    seen.same_md5.or(same_crc32).unwrap_or(false),
-                    Some(seen.headers),
-                )
+                let same_crc32 = seen.crc32 == Some(entry.crc32);
+                (seen.same_bytes.unwrap_or(same_crc32), Some(seen.headers))
             }
-            (Some(row), None) => (row.crc32 == entry.crc32, Some(row.headers)),
-            (None, None) => (false, None),
+            (Some(row), None) if rules.compare == Compare::Crc32 => {
+                (wanted.is_content_of(row, entry), Some(row.headers))
+            }
+            _ => (false, None),
         };
-        let digest = headers.digest();
+        let digest = wanted.headers.digest();
         let etag = object.etag.clone();
         if has_bytes && has_headers == Some(digest) {
-            let row = Row::written(entry, etag, &headers);
+            let row = Row::written(entry, object.size_bytes, etag, &wanted);
             self.kept.push((key, row));
-        } else if has_bytes && entry.size_bytes <= MAX_COPY_BYTES {
+        } else if has_bytes && object.size_bytes <= MAX_COPY_BYTES {
             self.forgets |= same_row;
             self.copies.push(Copy {
                 entry,
                 key,
                 etag,
+                size_bytes: object.size_bytes,
                 is_page,
             });
         } else {
@@ -400,15 +453,16 @@ fn drift(listing: &Listing, manifest: &Manifest, prune: Prune) -> usize {
 }
 
 impl Row {
-    /// The row of an entry that is in the bucket with these headers.
-    pub fn written(entry: &Entry, etag: String, headers: &Headers) -> Self {
+    /// The row of an entry whose object is in the bucket as it was wanted.
+    pub fn written(entry: &Entry, size_bytes: u64, etag: String, wanted: &Wanted) -> Self {
         Self {
-            size_bytes: entry.size_bytes,
+            size_bytes,
             crc32: entry.crc32,
             etag,
-            headers: headers.digest(),
-            immutable: headers.is_immutable(),
+            headers: wanted.headers.digest(),
+            immutable: wanted.headers.is_immutable(),
             removed_at: None,
+            gzip_of: (wanted.form == Form::Gzip).then_some(entry.size_bytes),
         }
     }
 }
@@ -437,6 +491,7 @@ mod tests {
         Rules {
             live_prefix: "",
             headers,
+            gzip: false,
             compare: Compare::Crc32,
             prune: Prune::All,
             max_delete_percent: 90,
@@ -486,7 +541,7 @@ mod tests {
             let (body, headers) = &self.0[key];
             Observed {
                 crc32: Some(crc32fast::hash(body.as_bytes())),
-                same_md5: None,
+                same_bytes: None,
                 headers: headers.digest(),
             }
         }
@@ -503,20 +558,20 @@ mod tests {
                 let before = self.0.get(&put.key).map(|(body, _)| Self::etag(body));
                 assert_eq!(put.replaces, before, "the condition on {} holds", put.key);
                 let body = files[&put.entry.name].clone();
-                let headers = rules.headers(put.entry);
+                let wanted = rules.wanted(put.entry);
                 manifest.insert(
                     put.key.clone(),
-                    Row::written(put.entry, Self::etag(&body), &headers),
+                    Row::written(put.entry, body.len() as u64, Self::etag(&body), &wanted),
                 );
-                self.0.insert(put.key.clone(), (body, headers));
+                self.0.insert(put.key.clone(), (body, wanted.headers));
             }
             for copy in &plan.copies {
-                let headers = rules.headers(copy.entry);
+                let wanted = rules.wanted(copy.entry);
                 manifest.insert(
                     copy.key.clone(),
-                    Row::written(copy.entry, copy.etag.clone(), &headers),
+                    Row::written(copy.entry, copy.size_bytes, copy.etag.clone(), &wanted),
                 );
-                self.0.get_mut(&copy.key).unwrap().1 = headers;
+                self.0.get_mut(&copy.key).unwrap().1 = wanted.headers;
             }
             for delete in &plan.deletes {
                 self.0.remove(&delete.key);
@@ -536,7 +591,7 @@ mod tests {
         let asked = questions(index, &listing, manifest, rules);
         let observed = asked
             .into_iter()
-            .map(|(key, _)| (key.clone(), bucket.observe(&key)))
+            .map(|(key, ..)| (key.clone(), bucket.observe(&key)))
             .collect();
         Plan::new(index, &listing, manifest, &observed, rules).unwrap()
     }
@@ -698,6 +753,7 @@ mod tests {
             headers: headers.headers("x.js").digest(),
             immutable: false,
             removed_at: None,
+            gzip_of: None,
         };
         let manifest = [
             ("ours.js".to_owned(), row("e")),

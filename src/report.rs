@@ -161,6 +161,7 @@ pub struct Progress {
     total: AtomicU64,
     objects: AtomicU64,
     bytes: AtomicU64,
+    inflated: AtomicU64,
 }
 
 impl Progress {
@@ -171,6 +172,15 @@ impl Progress {
     pub fn wrote(&self, bytes: u64) {
         self.objects.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn inflated(&self) {
+        self.inflated.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many entries were inflated so far.
+    pub fn entries_inflated(&self) -> u64 {
+        self.inflated.load(Ordering::Relaxed)
     }
 
     /// Objects to write in all, as far as that is known.

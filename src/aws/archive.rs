@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use chrono::DateTime;
 
 use super::{failed, status, unquoted};
-use crate::archive::{ArchiveIndex, Entry, Inflater, Limits, Parsed, Progress, inflate};
+use crate::archive::{ArchiveIndex, Entry, Form, Limits, Parsed, Progress, Unpacker, inflate};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::Upload;
@@ -330,16 +330,16 @@ where
     }
 }
 
-/// Reads one large entry piece by piece, inflated and checked, in memory that does not depend on its size.
+/// Reads one large entry piece by piece, in its form and checked, in memory that does not depend on its size.
 pub struct EntryReader<'a> {
     archive: &'a Archive,
     entry: &'a Entry,
-    inflater: Inflater,
+    unpacker: Unpacker,
     /// Where the compressed data ends in the archive; a data descriptor may follow.
     data_end: u64,
     /// How far the archive has been read.
     position: u64,
-    /// Compressed data that is read and not inflated yet.
+    /// Compressed data that is read and not unpacked yet.
     pending: Bytes,
     descriptor: Vec<u8>,
 }
@@ -357,12 +357,12 @@ impl<'a> EntryReader<'a> {
     ///
     /// # Errors
     /// `ArchiveRejected` when the local header disagrees with the central directory.
-    pub async fn open(archive: &'a Archive, entry: &'a Entry) -> Result<Self, Error> {
+    pub async fn open(archive: &'a Archive, entry: &'a Entry, form: Form) -> Result<Self, Error> {
         let start = entry.header_offset;
         let mut reader = Self {
             archive,
             entry,
-            inflater: Inflater::new(entry),
+            unpacker: Unpacker::new(entry, form),
             data_end: entry.end_offset,
             position: start,
             pending: Bytes::new(),
@@ -378,14 +378,14 @@ impl<'a> EntryReader<'a> {
         Ok(reader)
     }
 
-    /// Fills `out` up to its capacity with inflated bytes; `false` says that the entry is at its end.
+    /// Fills `out` up to its capacity; `false` says that the entry is at its end.
     ///
     /// # Errors
     /// `ArchiveRejected` when the data is not what the directory says.
     pub async fn fill(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
         loop {
             let mut input = &self.pending[..];
-            let progress = self.inflater.push(&mut input, out)?;
+            let progress = self.unpacker.push(&mut input, out)?;
             let taken = self.pending.len() - input.len();
             self.pending.advance(taken);
             match progress {
@@ -412,7 +412,7 @@ impl<'a> EntryReader<'a> {
             self.take(start, piece);
         }
         self.entry.check_descriptor(&self.descriptor)?;
-        Ok(self.inflater.finish()?)
+        Ok(self.unpacker.finish()?)
     }
 
     async fn next_piece(&mut self) -> Result<Bytes, Error> {

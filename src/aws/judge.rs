@@ -5,7 +5,7 @@
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::transfer::{SPANS_AT_ONCE, Transfer, is_large, whole_spans};
+use super::transfer::{SPANS_AT_ONCE, Transfer, whole_spans};
 use crate::archive::{Entry, Span};
 use crate::error::Error;
 use crate::plan::Put;
@@ -34,7 +34,8 @@ impl<'a> Transfer<'a> {
     /// `ArchiveRejected` when one disagrees with the central directory; `ArchiveGone`, `Aws`;
     /// `Unfinished` when the deadline comes first.
     pub async fn judge(&self, puts: &[Put<'a>]) -> Result<(), Error> {
-        let reads = Reads::of(puts, self.ahead_bytes);
+        let is_large = |entry: &Entry| self.is_large(entry);
+        let reads = Reads::of(puts, self.ahead_bytes, is_large);
         let kept = stream::iter(reads.kept.into_iter().map(|span| (span, true)));
         let spans = kept
             .chain(stream::iter(
@@ -87,7 +88,7 @@ impl<'a> Transfer<'a> {
 impl<'a> Reads<'a> {
     /// Chooses, for the waves in which the puts are sent: what is kept has to be asked for in the
     /// same ranges.
-    fn of(puts: &[Put<'a>], ahead_bytes: u64) -> Self {
+    fn of(puts: &[Put<'a>], ahead_bytes: u64, is_large: impl Fn(&Entry) -> bool) -> Self {
         let mut reads = Self::default();
         let mut room = ahead_bytes;
         for is_page in [false, true] {

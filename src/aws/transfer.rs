@@ -12,11 +12,10 @@ use tokio::task::JoinError;
 
 use super::archive::{Archive, EntryReader};
 use super::bucket::{Bucket, Condition, Inspected, Written};
-use crate::archive::{Entry, Span, inflate, spans};
+use crate::archive::{Entry, Form, Method, Span, spans, unpack};
 use crate::error::Error;
-use crate::headers::Headers;
 use crate::manifest::Row;
-use crate::plan::{Copy, Put, Rules};
+use crate::plan::{Copy, Put, Rules, Sum, Wanted};
 use crate::report::Progress;
 
 /// Entries up to this size are held whole; larger ones go through in parts.
@@ -94,24 +93,27 @@ impl<'a> Transfer<'a> {
     pub async fn put_all(&self, puts: Vec<Put<'a>>) -> Wave<'a> {
         let wave = Mutex::new(Wave::default());
         let (large, whole): (Vec<_>, Vec<_>) =
-            puts.into_iter().partition(|put| is_large(put.entry));
+            puts.into_iter().partition(|put| self.is_large(put.entry));
         let wholes = self.each_whole(
             whole,
             |put| put.entry,
-            async |put: Put<'a>, body| {
+            async |put: Put<'a>, wanted, body| {
                 let _permit = self.writes.acquire().await;
                 if self.must_stop() {
                     lock(&wave).not_begun += 1;
                     return Ok(());
                 }
-                let headers = self.rules.headers(put.entry);
-                let condition = Condition::replacing(put.replaces.as_deref());
-                let answer = self
-                    .bucket
-                    .put(&put.key, body, put.entry.crc32, &headers, condition)
-                    .await?;
-                let bytes = put.entry.size_bytes;
-                self.note(put, bytes, answer, &wave).await
+                let sent = Sent {
+                    crc32: Some(match wanted.form {
+                        Form::Inflated => put.entry.crc32,
+                        Form::Gzip => crc32fast::hash(&body),
+                    }),
+                    size_bytes: body.len() as u64,
+                    has_body: true,
+                    wanted,
+                };
+                let answer = self.put_whole(&put, body, &sent).await?;
+                self.note(put, sent, answer, &wave).await
             },
         );
         let larges = stream::iter(large)
@@ -120,9 +122,8 @@ impl<'a> Transfer<'a> {
                     lock(&wave).not_begun += 1;
                     return Ok(());
                 }
-                let answer = self.put_large(&put).await?;
-                let bytes = put.entry.size_bytes;
-                self.note(put, bytes, answer, &wave).await
+                let (sent, answer) = self.put_large(&put).await?;
+                self.note(put, sent, answer, &wave).await
             })
             .buffer_unordered(LARGE_AT_ONCE)
             .map(|result| self.heed(result))
@@ -143,29 +144,31 @@ impl<'a> Transfer<'a> {
                     lock(&wave).not_begun += 1;
                     return Ok(());
                 }
-                let headers = self.rules.headers(copy.entry);
+                let wanted = self.rules.wanted(copy.entry);
                 let answer = self
                     .bucket
-                    .copy_onto_itself(&copy.key, &copy.etag, &headers)
+                    .copy_onto_itself(&copy.key, &copy.etag, &wanted.headers)
                     .await?;
+                let sent = Sent {
+                    crc32: (wanted.form == Form::Inflated).then_some(copy.entry.crc32),
+                    size_bytes: copy.size_bytes,
+                    has_body: false,
+                    wanted,
+                };
                 let Copy {
                     entry,
                     key,
                     etag,
                     is_page,
+                    ..
                 } = copy;
-                self.note(
-                    Put {
-                        entry,
-                        key,
-                        replaces: Some(etag),
-                        is_page,
-                    },
-                    0,
-                    answer,
-                    &wave,
-                )
-                .await
+                let put = Put {
+                    entry,
+                    key,
+                    replaces: Some(etag),
+                    is_page,
+                };
+                self.note(put, sent, answer, &wave).await
             })
             .buffer_unordered(WRITES_AT_ONCE)
             .map(|result| self.heed(result))
@@ -176,25 +179,27 @@ impl<'a> Transfer<'a> {
         wave
     }
 
-    /// Compares entries with the MD5 that is their object's ETag: the keys that are alike.
+    /// Compares entries with their objects, by the sums that S3 keeps of these: the keys that are alike.
     ///
     /// # Errors
     /// `ArchiveRejected`, `ArchiveGone`, `Aws`; `Unfinished` when the deadline comes first.
-    pub async fn same_md5(
+    pub async fn same_bytes(
         &self,
-        questions: Vec<(&'a Entry, String, String)>,
+        questions: Vec<Comparison<'a>>,
     ) -> Result<HashSet<String>, Error> {
         let same = Mutex::new(HashSet::new());
         let total = questions.len();
         let (large, whole): (Vec<_>, Vec<_>) = questions
             .into_iter()
-            .partition(|(entry, ..)| is_large(entry));
+            .partition(|question| self.is_large(question.entry));
         let wholes = self
             .each_whole(
                 whole,
-                |(entry, ..)| entry,
-                async |(_, key, md5), body| {
-                    if hex::encode(Md5::digest(&body)) == md5 {
+                |question| question.entry,
+                async |Comparison { key, sum, .. }, _, body| {
+                    let mut summing = Summing::like(&sum);
+                    summing.update(&body);
+                    if summing.finish() == sum {
                         lock(&same).insert(key);
                     }
                     Ok(())
@@ -205,10 +210,10 @@ impl<'a> Transfer<'a> {
             return Err(error);
         }
         let mut not_begun = wholes.not_begun;
-        for (entry, key, md5) in large {
+        for Comparison { entry, key, sum } in large {
             if self.must_stop() {
                 not_begun += 1;
-            } else if self.md5_of_large(entry).await? == md5 {
+            } else if self.sum_of_large(entry, Summing::like(&sum)).await? == sum {
                 lock(&same).insert(key);
             }
         }
@@ -221,29 +226,30 @@ impl<'a> Transfer<'a> {
         Ok(same.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn md5_of_large(&self, entry: &Entry) -> Result<String, Error> {
+    async fn sum_of_large(&self, entry: &Entry, mut summing: Summing) -> Result<Sum, Error> {
         let _memory = self
             .memory
             .reserve(PART_BYTES + EntryReader::memory_bytes(entry))
             .await;
-        let mut reader = EntryReader::open(self.archive, entry).await?;
-        let mut hash = Md5::new();
+        let form = self.rules.wanted(entry).form;
+        self.count_inflated(entry, form);
+        let mut reader = EntryReader::open(self.archive, entry, form).await?;
         let mut piece = Vec::with_capacity(PART_BYTES as usize);
         while reader.fill(&mut piece).await? {
-            hash.update(&piece);
+            summing.update(&piece);
             piece.clear();
         }
-        hash.update(&piece);
+        summing.update(&piece);
         reader.finish().await?;
-        Ok(hex::encode(hash.finalize()))
+        Ok(summing.finish())
     }
 
-    /// Reads entries span by span, and hands each, whole, inflated and checked, to `use_body`.
+    /// Reads entries span by span, and hands each, whole, in its form and checked, to `use_body`.
     async fn each_whole<T>(
         &self,
         mut items: Vec<T>,
         entry: impl Fn(&T) -> &'a Entry,
-        use_body: impl AsyncFn(T, Bytes) -> Result<(), Error>,
+        use_body: impl AsyncFn(T, Wanted, Bytes) -> Result<(), Error>,
     ) -> Begun {
         items.sort_by_key(|item| entry(item).header_offset);
         let entries: Vec<&Entry> = items.iter().map(&entry).collect();
@@ -261,10 +267,12 @@ impl<'a> Transfer<'a> {
                     not_begun.fetch_add(items.len(), Ordering::Relaxed);
                     return Ok(());
                 }
-                let inflated: u64 = span.entries.iter().map(|entry| whole_bytes(entry)).sum();
+                let unpacked: u64 = (span.entries.iter())
+                    .map(|entry| self.whole_bytes(entry))
+                    .sum();
                 let _memory = self
                     .memory
-                    .reserve(inflated + span.range.end - span.range.start)
+                    .reserve(unpacked + span.range.end - span.range.start)
                     .await;
                 let bytes = self.archive.read(span.range.clone()).await?;
                 let results = stream::iter(span.entries.into_iter().zip(items))
@@ -272,7 +280,9 @@ impl<'a> Transfer<'a> {
                         let at = (entry.header_offset - span.range.start) as usize;
                         let end =
                             (entry.end_offset.min(span.range.end) - span.range.start) as usize;
-                        use_body(item, inflated_entry(entry, bytes.slice(at..end)).await?).await
+                        let wanted = self.rules.wanted(entry);
+                        let body = self.body(entry, wanted.form, bytes.slice(at..end)).await?;
+                        use_body(item, wanted, body).await
                     })
                     .buffer_unordered(WRITES_AT_ONCE)
                     .map(|result| self.heed(result))
@@ -290,20 +300,35 @@ impl<'a> Transfer<'a> {
         }
     }
 
+    async fn put_whole(&self, put: &Put<'a>, body: Bytes, sent: &Sent) -> Result<Written, Error> {
+        let condition = Condition::replacing(put.replaces.as_deref());
+        // It is known of every whole body.
+        let crc32 = sent.crc32.unwrap_or_default();
+        self.bucket
+            .put(&put.key, body, crc32, &sent.wanted.headers, condition)
+            .await
+    }
+
     /// Puts an entry that is not held whole, as a multipart upload.
-    async fn put_large(&self, put: &Put<'a>) -> Result<Written, Error> {
-        let part_bytes = PART_BYTES.max(put.entry.size_bytes.div_ceil(MAX_PARTS));
+    async fn put_large(&self, put: &Put<'a>) -> Result<(Sent, Written), Error> {
+        let wanted = self.rules.wanted(put.entry);
+        let size_bytes = wanted.form.size_bytes(put.entry);
+        let part_bytes = PART_BYTES.max(size_bytes.div_ceil(MAX_PARTS));
         let _memory = self
             .memory
             .reserve(2 * part_bytes + EntryReader::memory_bytes(put.entry))
             .await;
-        let mut reader = EntryReader::open(self.archive, put.entry).await?;
-        let headers = self.rules.headers(put.entry);
-        let mut upload = self.bucket.begin(&put.key, &headers).await?;
+        self.count_inflated(put.entry, wanted.form);
+        let mut reader = EntryReader::open(self.archive, put.entry, wanted.form).await?;
+        let mut crc32 = crc32fast::Hasher::new();
+        let mut upload = self.bucket.begin(&put.key, &wanted.headers).await?;
         let sent = async {
             loop {
                 let mut part = Vec::with_capacity(part_bytes as usize);
                 let has_more = reader.fill(&mut part).await?;
+                if wanted.form == Form::Gzip {
+                    crc32.update(&part);
+                }
                 if !part.is_empty() {
                     upload.part(part.into()).await?;
                 }
@@ -320,12 +345,19 @@ impl<'a> Transfer<'a> {
             upload.abort().await;
             return Err(error);
         }
-        upload
-            .complete(
-                put.entry.crc32,
-                Condition::replacing(put.replaces.as_deref()),
-            )
-            .await
+        let crc32 = match wanted.form {
+            Form::Inflated => put.entry.crc32,
+            Form::Gzip => crc32.finalize(),
+        };
+        let condition = Condition::replacing(put.replaces.as_deref());
+        let answer = upload.complete(crc32, condition).await?;
+        let sent = Sent {
+            wanted,
+            size_bytes,
+            crc32: Some(crc32),
+            has_body: true,
+        };
+        Ok((sent, answer))
     }
 
     /// Books a write. On a conflict the object is looked at: it may be our own, from an attempt whose
@@ -333,15 +365,14 @@ impl<'a> Transfer<'a> {
     async fn note(
         &self,
         put: Put<'a>,
-        bytes: u64,
+        sent: Sent,
         answer: Written,
         wave: &Mutex<Wave<'a>>,
     ) -> Result<(), Error> {
-        let headers = self.rules.headers(put.entry);
         let etag = match answer {
             Written::Done(etag) => etag,
             Written::Conflict => match self.bucket.inspect(&put.key).await? {
-                Some(found) if is_ours(&found, put.entry, &headers) => found.etag,
+                Some(found) if sent.is(&found) => found.etag,
                 found => {
                     let replaces = found.map(|found| found.etag);
                     lock(wave).conflicts.push(Put { replaces, ..put });
@@ -349,13 +380,53 @@ impl<'a> Transfer<'a> {
                 }
             },
         };
+        let bytes = if sent.has_body { sent.size_bytes } else { 0 };
         self.progress.wrote(bytes);
         tracing::debug!(key = %put.key, bytes, "written");
         let mut wave = lock(wave);
         wave.bytes_written += bytes;
-        wave.written
-            .push((put.key, Row::written(put.entry, etag, &headers)));
+        let row = Row::written(put.entry, sent.size_bytes, etag, &sent.wanted);
+        wave.written.push((put.key, row));
         Ok(())
+    }
+
+    /// Whether an entry goes through in parts.
+    pub(super) fn is_large(&self, entry: &Entry) -> bool {
+        let is_large = |bytes| bytes > WHOLE_BYTES;
+        // What is small inflated is smaller as gzip.
+        is_large(entry.size_bytes) && is_large(self.rules.wanted(entry).form.size_bytes(entry))
+    }
+
+    /// What an entry takes that is unpacked at once.
+    fn whole_bytes(&self, entry: &Entry) -> u64 {
+        if entry.size_bytes > WHOLE_BYTES {
+            return self.rules.wanted(entry).form.size_bytes(entry);
+        }
+        entry.size_bytes + entry.method.held_bytes(entry.size_bytes)
+    }
+
+    /// The body of an entry, from the bytes between its local header and the next.
+    async fn body(&self, entry: &Entry, form: Form, span: Bytes) -> Result<Bytes, Error> {
+        let compressed = span.slice(entry.data_range(&span)?);
+        self.count_inflated(entry, form);
+        if form == Form::Gzip || entry.size_bytes <= INLINE_BYTES {
+            return Ok(unpack(entry, form, compressed)?);
+        }
+        let entry = entry.clone();
+        let name = entry.name.clone();
+        let inflated = tokio::task::spawn_blocking(move || unpack(&entry, form, compressed)).await;
+        let panicked = |error: JoinError| Error::Aws {
+            what: format!("inflating {name}"),
+            reason: error.to_string(),
+            source: None,
+        };
+        Ok(inflated.map_err(panicked)??)
+    }
+
+    fn count_inflated(&self, entry: &Entry, form: Form) {
+        if form == Form::Inflated && entry.method != Method::Stored {
+            self.progress.inflated();
+        }
     }
 
     fn must_stop(&self) -> bool {
@@ -380,35 +451,58 @@ pub(super) fn whole_spans<'a>(entries: Vec<&'a Entry>) -> Vec<Span<'a>> {
     spans(entries, GAP_BYTES, SPAN_BYTES)
 }
 
-pub(super) fn is_large(entry: &Entry) -> bool {
-    entry.size_bytes > WHOLE_BYTES
+/// An entry, and the object that it is compared with.
+pub struct Comparison<'a> {
+    pub entry: &'a Entry,
+    pub key: String,
+    pub sum: Sum,
 }
 
-/// What an entry takes that is inflated at once.
-fn whole_bytes(entry: &Entry) -> u64 {
-    entry.size_bytes + entry.method.held_bytes(entry.size_bytes)
+/// Sums up bytes as S3 did.
+enum Summing {
+    Md5(Md5),
+    Crc32(crc32fast::Hasher),
 }
 
-fn is_ours(found: &Inspected, entry: &Entry, headers: &Headers) -> bool {
-    found.size_bytes == entry.size_bytes
-        && found.crc32 == Some(entry.crc32)
-        && found.headers.digest() == headers.digest()
-}
-
-async fn inflated_entry(entry: &Entry, span: Bytes) -> Result<Bytes, Error> {
-    let compressed = span.slice(entry.data_range(&span)?);
-    if entry.size_bytes <= INLINE_BYTES {
-        return Ok(inflate(entry, compressed)?);
+impl Summing {
+    fn like(sum: &Sum) -> Self {
+        match sum {
+            Sum::Md5(_) => Self::Md5(Md5::new()),
+            Sum::Crc32(_) => Self::Crc32(crc32fast::Hasher::new()),
+        }
     }
-    let entry = entry.clone();
-    let name = entry.name.clone();
-    let inflated = tokio::task::spawn_blocking(move || inflate(&entry, compressed)).await;
-    let panicked = |error: JoinError| Error::Aws {
-        what: format!("inflating {name}"),
-        reason: error.to_string(),
-        source: None,
-    };
-    Ok(inflated.map_err(panicked)??)
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Md5(md5) => md5.update(bytes),
+            Self::Crc32(crc32) => crc32.update(bytes),
+        }
+    }
+
+    fn finish(self) -> Sum {
+        match self {
+            Self::Md5(md5) => Sum::Md5(hex::encode(md5.finalize())),
+            Self::Crc32(crc32) => Sum::Crc32(crc32.finalize()),
+        }
+    }
+}
+
+/// What was sent to the bucket.
+struct Sent {
+    wanted: Wanted,
+    size_bytes: u64,
+    /// None when the bytes were not seen.
+    crc32: Option<u32>,
+    has_body: bool,
+}
+
+impl Sent {
+    fn is(&self, found: &Inspected) -> bool {
+        found.size_bytes == self.size_bytes
+            && found.crc32.is_some()
+            && found.crc32 == self.crc32
+            && found.headers.digest() == self.wanted.headers.digest()
+    }
 }
 
 /// Bounds what is in flight, whatever the archive.

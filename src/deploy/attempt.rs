@@ -9,7 +9,7 @@ use super::{Invocation, Site};
 use crate::archive::{ArchiveIndex, Limits};
 use crate::aws::archive::Archive;
 use crate::aws::ledger::Commit;
-use crate::aws::transfer::Transfer;
+use crate::aws::transfer::{Comparison, Transfer};
 use crate::deployment::{
     Decision, DeploymentId, Head, LEASE_GRACE, Record, Request, Status, decide,
 };
@@ -309,36 +309,38 @@ impl<'a> Attempt<'a> {
         tracing::info!(objects = listing.len(), "live bucket listed");
         let questions = plan::questions(index, &listing, &manifest, rules);
         let inspected = stream::iter(&questions)
-            .map(async |(key, _)| Ok::<_, Error>((key.clone(), clients.bucket.inspect(key).await?)))
+            .map(async |(key, ..)| {
+                Ok::<_, Error>((key.clone(), clients.bucket.inspect(key).await?))
+            })
             .buffer_unordered(QUESTIONS_AT_ONCE);
         let mut observed: BTreeMap<String, Observed> = inspected
             .try_filter_map(async |(key, found)| {
                 let found = found.map(|found| Observed {
                     crc32: found.crc32,
-                    same_md5: None,
+                    same_bytes: None,
                     headers: found.headers.digest(),
                 });
                 Ok(found.map(|found| (key, found)))
             })
             .try_collect()
             .await?;
-        // Only what S3 has no CRC-32 of is compared by its MD5, for which the entry has to be read.
-        let unsettled = questions.into_iter().filter_map(|(key, entry)| {
+        // Only what S3 has no CRC-32 of, or one that the archive does not have, is read to be compared.
+        let unsettled = questions.into_iter().filter_map(|(key, entry, form)| {
             let seen = observed.get(&key)?;
-            let md5 = listing.get(&key)?.md5()?.to_owned();
-            rules.needs_md5(seen).then_some((entry, key, md5))
+            let sum = rules.comparison(listing.get(&key)?, seen, form)?;
+            Some(Comparison { entry, key, sum })
         });
         let unsettled: Vec<_> = unsettled.collect();
         if !unsettled.is_empty() {
-            let keys: Vec<String> = unsettled.iter().map(|(_, key, _)| key.clone()).collect();
+            let keys: Vec<String> = unsettled.iter().map(|it| it.key.clone()).collect();
             let is_late = || self.invocation.is_late();
             let transfer = self.transfer(archive, rules, &is_late);
-            let same = transfer.same_md5(unsettled).await?;
+            let same = transfer.same_bytes(unsettled).await?;
             for key in keys {
                 let is_same = same.contains(&key);
                 observed
                     .entry(key)
-                    .and_modify(|seen| seen.same_md5 = Some(is_same));
+                    .and_modify(|seen| seen.same_bytes = Some(is_same));
             }
         }
         Ok(Situation {
@@ -395,6 +397,7 @@ impl<'a> Attempt<'a> {
         Rules {
             live_prefix: &config.live_prefix,
             headers,
+            gzip: config.gzip,
             compare: config.compare,
             prune: config.prune,
             max_delete_percent: config.max_delete_percent,

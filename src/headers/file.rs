@@ -502,7 +502,7 @@ fn is_media_type(value: &str) -> bool {
     essence.split_once('/').is_some_and(|(kind, subtype)| {
         [kind, subtype]
             .iter()
-            .all(|part| matches!(Field::named(part), Ok(_)))
+            .all(|part| Field::named(part).is_ok())
     })
 }
 

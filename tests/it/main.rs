@@ -6,6 +6,7 @@ mod deployments;
 mod edge;
 mod events;
 mod faults;
+mod headers;
 mod interleaving;
 mod ministack;
 mod packers;

@@ -1,0 +1,77 @@
+//! The forms in which an entry's contents leave the archive.
+
+use bytes::Bytes;
+
+use super::gzip::{Rewrapper, gzip_bytes};
+use super::{Corrupt, Entry, Inflater, Method, Progress, inflate};
+
+/// What becomes of an entry's compressed data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// It is inflated.
+    Inflated,
+    /// It becomes a gzip file as it is; only for what [`Form::can_be_gzip`].
+    Gzip,
+}
+
+impl Form {
+    /// Whether the entry is deflated, and by a tenth or more shorter for it.
+    pub fn can_be_gzip(entry: &Entry) -> bool {
+        entry.method == Method::Deflate
+            && u128::from(entry.compressed_bytes) * 10 <= u128::from(entry.size_bytes) * 9
+    }
+
+    /// How many bytes the entry has in this form.
+    pub fn size_bytes(self, entry: &Entry) -> u64 {
+        match self {
+            Self::Inflated => entry.size_bytes,
+            Self::Gzip => gzip_bytes(entry),
+        }
+    }
+}
+
+/// Brings one entry into its form piece by piece.
+pub enum Unpacker {
+    Inflate(Inflater),
+    Rewrap(Rewrapper),
+}
+
+impl Unpacker {
+    pub fn new(entry: &Entry, form: Form) -> Self {
+        match form {
+            Form::Inflated => Self::Inflate(Inflater::new(entry)),
+            Form::Gzip => Self::Rewrap(Rewrapper::new(entry)),
+        }
+    }
+
+    /// As [`Inflater::push`].
+    pub fn push(&mut self, input: &mut &[u8], output: &mut Vec<u8>) -> Result<Progress, Corrupt> {
+        match self {
+            Self::Inflate(inflater) => inflater.push(input, output),
+            Self::Rewrap(rewrapper) => rewrapper.push(input, output),
+        }
+    }
+
+    /// As [`Inflater::finish`].
+    pub fn finish(self) -> Result<(), Corrupt> {
+        match self {
+            Self::Inflate(inflater) => inflater.finish(),
+            Self::Rewrap(rewrapper) => rewrapper.finish(),
+        }
+    }
+}
+
+/// Brings an entry into its form at once, for entries that the memory budget has room for.
+pub fn unpack(entry: &Entry, form: Form, compressed: Bytes) -> Result<Bytes, Corrupt> {
+    match form {
+        Form::Inflated => inflate(entry, compressed),
+        Form::Gzip => {
+            let mut rewrapper = Rewrapper::new(entry);
+            let size = usize::try_from(gzip_bytes(entry)).unwrap_or(usize::MAX);
+            let mut contents = Vec::with_capacity(size);
+            rewrapper.push(&mut &compressed[..], &mut contents)?;
+            rewrapper.finish()?;
+            Ok(contents.into())
+        }
+    }
+}
