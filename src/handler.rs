@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use lambda_runtime::Diagnostic;
 use serde::Serialize;
@@ -12,6 +13,7 @@ use crate::deploy::{Invocation, Site, deploy};
 use crate::deployment::{DeploymentId, Record};
 use crate::error::Error;
 use crate::event::{Event, Options, Rollback, Upload};
+use crate::metrics::{self, Moment};
 use crate::report::{Answer, Invalidated, Report};
 
 /// What came of an event: every deployment's own result, in upload order.
@@ -81,6 +83,21 @@ async fn see_completed(site: &Site, sent: &mut Invalidated, patience: Duration) 
     sent.completed = Some(completed);
 }
 
+/// The age of the oldest invalidation that is owed, 0 when none is; nothing when the ledger does not say.
+pub async fn owed_seconds(site: &Site, now: DateTime<Utc>) -> Option<u64> {
+    match site.clients.ledger.owed().await {
+        Ok(owed) => {
+            let oldest = owed.iter().filter_map(|owed| owed.recorded_at).min();
+            let age = oldest.map(|at| (now - at).num_seconds());
+            Some(age.and_then(|seconds| seconds.try_into().ok()).unwrap_or(0))
+        }
+        Err(error) => {
+            tracing::warn!("the age of what is owed is not known: {error}");
+            None
+        }
+    }
+}
+
 /// The uploads that an event names; none for an event that asks for nothing.
 async fn uploads(
     site: &Site,
@@ -134,23 +151,22 @@ impl Handled {
         &self.results
     }
 
-    /// The structured log lines, one per deployment.
-    pub fn log_lines(&self) -> Vec<String> {
+    /// The structured log lines, one per deployment, with their metrics.
+    pub fn log_lines(&self, moment: Moment) -> Vec<String> {
         let line = |result: &Result<Report, Failure>| match result {
-            Ok(report) => serde_json::to_string(report),
-            Err(failure) => serde_json::to_string(&FailureLine {
-                site: &self.site,
-                outcome: "failed",
-                key: failure.key.as_deref(),
-                error_type: failure.error.kind(),
-                error_message: failure.error.to_string(),
-            }),
+            Ok(report) => metrics::of_report(report, moment),
+            Err(failure) => {
+                let line = FailureLine {
+                    site: &self.site,
+                    outcome: "failed",
+                    key: failure.key.as_deref(),
+                    error_type: failure.error.kind(),
+                    error_message: failure.error.to_string(),
+                };
+                metrics::of_failure(&line, moment)
+            }
         };
-        // Structs of strings and numbers always serialise.
-        self.results
-            .iter()
-            .filter_map(|result| line(result).ok())
-            .collect()
+        self.results.iter().filter_map(line).collect()
     }
 
     /// The invocation's answer; one failure fails the invocation, so that Lambda tries again, and the others'

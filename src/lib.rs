@@ -5,7 +5,8 @@
 //! [`manifest`]), records the [`invalidation`]s that it will owe, writes, invalidates, deletes, and answers
 //! with a [`report`]. These modules are pure; all traffic with AWS is in [`aws`].
 //!
-//! [`handler`] stands in front of it: it reads the [`event`] and deploys what the event names.
+//! [`handler`] stands in front of it: it reads the [`event`] and deploys what the event names. What it logs is
+//! also what CloudWatch makes [`metrics`] of.
 
 pub mod archive;
 pub mod aws;
@@ -19,5 +20,6 @@ pub mod headers;
 pub mod invalidation;
 pub mod key;
 pub mod manifest;
+pub mod metrics;
 pub mod plan;
 pub mod report;

@@ -7,7 +7,8 @@ use dropship::aws::{self, Clients};
 use dropship::config::Config;
 use dropship::deploy::{Invocation, Site};
 use dropship::error::Error;
-use dropship::handler::handle;
+use dropship::handler::{handle, owed_seconds};
+use dropship::metrics::Moment;
 use dropship::report::{Answer, Progress};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -59,7 +60,12 @@ async fn answer(site: &Site, event: LambdaEvent<Value>) -> Result<Answer, Diagno
         pause: Duration::from_secs(1),
     };
     let handled = handle(site, &event.payload, &invocation).await;
-    for line in handled.log_lines() {
+    let now = Utc::now();
+    let moment = Moment {
+        now,
+        owed_seconds: owed_seconds(site, now).await,
+    };
+    for line in handled.log_lines(moment) {
         println!("{line}");
     }
     handled.into_answer()

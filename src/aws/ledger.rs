@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -45,10 +46,13 @@ pub struct Owed {
     pub run: u64,
     /// Set before CloudFront is first asked: from then on it covers no write that is still to come.
     pub offered: bool,
+    /// None in items of an earlier release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_at: Option<DateTime<Utc>>,
 }
 
 impl Owed {
-    pub fn new(batch: Batch, run: &Run) -> Self {
+    pub fn new(batch: Batch, run: &Run, now: DateTime<Utc>) -> Self {
         Self {
             reference: batch.reference,
             distribution: batch.distribution,
@@ -57,6 +61,7 @@ impl Owed {
             deployment: run.deployment.clone(),
             run: run.number,
             offered: false,
+            recorded_at: Some(now),
         }
     }
 

@@ -160,7 +160,9 @@ impl<'a> Running<'a> {
                 &invalidation,
             );
             count += u32::try_from(batches.len()).unwrap_or(u32::MAX);
-            owed.extend(batches.into_iter().map(|batch| Owed::new(batch, &self.run)));
+            let now = self.attempt.invocation.now();
+            let recorded = batches.into_iter();
+            owed.extend(recorded.map(|batch| Owed::new(batch, &self.run, now)));
         }
         for owed in owed.chunks(OWED_PER_COMMIT) {
             // The count goes up with the batches, so that no reference is ever given out twice.

@@ -5,14 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use dropship::deploy::Invocation;
-use dropship::handler::handle;
+use dropship::handler::{handle, owed_seconds};
+use dropship::metrics::Moment;
 use dropship::report::{Outcome, Progress};
 use serde_json::{Value, json};
 
 use crate::stage::{
     DISTRIBUTION, Files, LIVE, STAGING, Stage, TABLE, files, shared, unzipped, zipped,
 };
-use crate::support::{Does, Etags, Fault, Headers, Service};
+use crate::support::{CLIENT, Does, Etags, Fault, Headers, Service};
 
 /// What the live bucket may be asked for without being changed.
 const READS: [&str; 3] = ["GetObject", "HeadObject", "ListObjectsV2"];
@@ -399,6 +400,26 @@ async fn a_rollback_to_an_expired_archive_says_what_to_do_and_changes_nothing() 
 }
 
 #[tokio::test]
+async fn what_is_owed_is_told_with_its_age_until_it_is_sent() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    let owed = async || owed_seconds(&stage.site(CLIENT).await, stage.now()).await;
+    assert_eq!(owed().await, Some(0));
+    stage.cloud.fault(Fault {
+        times: usize::MAX,
+        ..Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied"))
+    });
+    let event = stage.upload("2.zip", &second());
+    let failed = stage.invoke("two", &event).await.into_answer();
+    assert_eq!(failed.unwrap_err().error_type, "InvalidationOwed");
+    stage.pass(TimeDelta::minutes(16));
+    assert_eq!(owed().await, Some(960));
+    stage.cloud.clear_faults();
+    stage.deploy("two", &event).await;
+    assert_eq!(owed().await, Some(0));
+}
+
+#[tokio::test]
 async fn records_expire_after_history_days_and_head_and_owed_batches_never() {
     let stage = Stage::new().await.with("HISTORY_DAYS", "30");
     let early = stage.upload("0.zip", &second());
@@ -642,8 +663,12 @@ async fn several_records_are_deployed_in_upload_order_and_one_failing_hides_none
     let record = |event: &Value| event["Records"][0].clone();
     let event = json!({"Records": [record(&three), record(&broken), record(&one)]});
     let handled = stage.invoke("all", &event).await;
+    let moment = Moment {
+        now: stage.now(),
+        owed_seconds: Some(0),
+    };
     let lines: Vec<Value> = handled
-        .log_lines()
+        .log_lines(moment)
         .iter()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();

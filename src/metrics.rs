@@ -1,0 +1,256 @@
+//! The metrics of an invocation, which CloudWatch reads out of the function's own log lines.
+//!
+//! The embedded metric format (CloudWatch user guide, "Specification: Embedded metric format") is a line of JSON
+//! whose member `_aws` says which of the line's other members are metrics, and which are their dimensions. So the
+//! one line that tells people of a deployment is also what alarms and dashboards count: nothing is sent, nothing
+//! has to be allowed, and a line cannot say one thing and its metric another.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::report::{Outcome, Report};
+
+/// Where the metrics are found in CloudWatch.
+pub const NAMESPACE: &str = "dropship";
+
+/// Every metric by the name that it has in the log line too, with CloudWatch's word for its unit.
+///
+/// Each costs money per site and month, so there are no more than dashboard and alarms look at.
+pub const METRICS: &[(&str, &str)] = &[
+    ("new", "Count"),
+    ("changed", "Count"),
+    ("headers", "Count"),
+    ("deleted", "Count"),
+    ("drift", "Count"),
+    ("bytesRead", "Bytes"),
+    ("bytesWritten", "Bytes"),
+    ("paths", "Count"),
+    ("durationMs", "Milliseconds"),
+];
+
+/// Counts the lines, by what they tell.
+pub const DEPLOYMENTS: (&str, &str) = ("deployments", "Count");
+
+/// The age of the oldest invalidation that CloudFront has not accepted yet, 0 when none is owed.
+pub const OWED: (&str, &str) = ("owedSeconds", "Seconds");
+
+/// What is true of the site, and not of one of its deployments, when the lines are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub now: DateTime<Utc>,
+    /// None when the ledger could not be asked.
+    pub owed_seconds: Option<u64>,
+}
+
+/// A log line: what it tells people, and what it tells CloudWatch.
+#[derive(Serialize)]
+struct Line<'a, T> {
+    #[serde(flatten)]
+    told: &'a T,
+    deployments: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paths: Option<usize>,
+    #[serde(rename = "owedSeconds", skip_serializing_if = "Option::is_none")]
+    owed_seconds: Option<u64>,
+    #[serde(rename = "_aws")]
+    metadata: Metadata,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata {
+    /// Milliseconds since 1970.
+    timestamp: i64,
+    cloud_watch_metrics: Vec<Directive>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive {
+    namespace: &'static str,
+    dimensions: Vec<Vec<&'static str>>,
+    metrics: Vec<Metric>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metric {
+    name: &'static str,
+    unit: &'static str,
+}
+
+/// Writes the line of a deployment that ended well.
+pub fn of_report(report: &Report, moment: Moment) -> Option<String> {
+    // What a dry run would do was not done, and an event that was turned away has done nothing.
+    let is_done = matches!(
+        report.outcome,
+        Outcome::Deployed | Outcome::Unchanged | Outcome::RolledBack
+    );
+    let items = report.invalidations.iter().map(|sent| sent.items);
+    line(report, is_done.then(|| items.sum()), moment)
+}
+
+/// Writes the line of a failure, which has the members `site` and `outcome`.
+pub fn of_failure(failure: &impl Serialize, moment: Moment) -> Option<String> {
+    line(failure, None, moment)
+}
+
+/// `paths` is given where something was done, and the other counts then count.
+fn line(told: &impl Serialize, paths: Option<usize>, moment: Moment) -> Option<String> {
+    let mut of_site = Vec::new();
+    if paths.is_some() {
+        of_site.extend_from_slice(METRICS);
+    }
+    if moment.owed_seconds.is_some() {
+        of_site.push(OWED);
+    }
+    let line = Line {
+        told,
+        deployments: 1,
+        paths,
+        owed_seconds: moment.owed_seconds,
+        metadata: Metadata {
+            timestamp: moment.now.timestamp_millis(),
+            cloud_watch_metrics: vec![
+                directive(&["site"], &of_site),
+                directive(&["site", "outcome"], &[DEPLOYMENTS]),
+            ]
+            .into_iter()
+            .filter(|directive| !directive.metrics.is_empty())
+            .collect(),
+        },
+    };
+    // A struct of strings and numbers always serialises.
+    serde_json::to_string(&line).ok()
+}
+
+fn directive(dimensions: &[&'static str], metrics: &[(&'static str, &'static str)]) -> Directive {
+    Directive {
+        namespace: NAMESPACE,
+        dimensions: vec![dimensions.to_vec()],
+        metrics: metrics
+            .iter()
+            .map(|&(name, unit)| Metric { name, unit })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+    use insta::assert_snapshot;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::report::Invalidated;
+
+    fn moment(owed_seconds: Option<u64>) -> Moment {
+        Moment {
+            now: Utc.with_ymd_and_hms(2026, 11, 22, 10, 15, 0).unwrap(),
+            owed_seconds,
+        }
+    }
+
+    fn report(outcome: Outcome) -> Report {
+        let sent = |items| Invalidated {
+            distribution_id: "E1EXAMPLE".to_owned(),
+            id: None,
+            caller_reference: "r".to_owned(),
+            items,
+            wildcards: 0,
+            completed: None,
+        };
+        Report {
+            outcome,
+            new: 66,
+            changed: 2,
+            drift: 1,
+            bytes_written: 19_600_000,
+            invalidations: vec![sent(3), sent(4)],
+            duration_ms: 2_140,
+            ..Report::ignored("my-site".to_owned())
+        }
+    }
+
+    fn parsed(line: Option<String>) -> Value {
+        serde_json::from_str(&line.unwrap()).unwrap()
+    }
+
+    /// The names of a line's metrics, each with its dimensions.
+    fn metrics(line: &Value) -> Vec<String> {
+        let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
+        let of = |directive: &Value| {
+            let dimensions = directive["Dimensions"][0].to_string();
+            let metrics = directive["Metrics"].as_array().unwrap().clone();
+            let named = metrics.into_iter();
+            named.map(move |metric| format!("{} {dimensions}", metric["Name"].as_str().unwrap()))
+        };
+        directives.iter().flat_map(of).collect()
+    }
+
+    /// What the specification asks of a line, and CloudWatch does not tell anyone when it is missing.
+    fn assert_well_formed(line: &Value) {
+        assert!(line["_aws"]["Timestamp"].is_i64());
+        for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+            for dimension in directive["Dimensions"][0].as_array().unwrap() {
+                let value = &line[dimension.as_str().unwrap()];
+                assert!(value.is_string(), "dimension {dimension}: {value}");
+            }
+            for metric in directive["Metrics"].as_array().unwrap() {
+                let value = &line[metric["Name"].as_str().unwrap()];
+                assert!(value.is_number(), "metric {metric}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_deployment_is_counted_by_what_it_did() {
+        let line = parsed(of_report(&report(Outcome::Deployed), moment(Some(0))));
+        assert_well_formed(&line);
+        assert_eq!(line["paths"], 7);
+        assert_eq!(line["_aws"]["Timestamp"], 1_795_342_500_000_i64);
+        assert_snapshot!(metrics(&line).join("\n"), @r#"
+        new ["site"]
+        changed ["site"]
+        headers ["site"]
+        deleted ["site"]
+        drift ["site"]
+        bytesRead ["site"]
+        bytesWritten ["site"]
+        paths ["site"]
+        durationMs ["site"]
+        owedSeconds ["site"]
+        deployments ["site","outcome"]
+        "#);
+        assert_snapshot!(line["_aws"]["CloudWatchMetrics"][1], @r#"{"Dimensions":[["site","outcome"]],"Metrics":[{"Name":"deployments","Unit":"Count"}],"Namespace":"dropship"}"#);
+    }
+
+    #[test]
+    fn what_was_not_done_is_counted_as_an_event_alone() {
+        for outcome in [
+            Outcome::Planned,
+            Outcome::Superseded,
+            Outcome::Duplicate,
+            Outcome::InProgress,
+            Outcome::Ignored,
+        ] {
+            let line = parsed(of_report(&report(outcome), moment(Some(7))));
+            assert_well_formed(&line);
+            let expected = [
+                r#"owedSeconds ["site"]"#,
+                r#"deployments ["site","outcome"]"#,
+            ];
+            assert_eq!(metrics(&line), expected, "{outcome:?}");
+            assert_eq!(line["owedSeconds"], 7);
+        }
+    }
+
+    #[test]
+    fn a_failure_is_counted_even_where_the_ledger_is_silent() {
+        let failure = json!({"site": "my-site", "outcome": "failed"});
+        let line = parsed(of_failure(&failure, moment(None)));
+        assert_well_formed(&line);
+        assert_eq!(metrics(&line), [r#"deployments ["site","outcome"]"#]);
+        assert!(line.get("owedSeconds").is_none() && line.get("paths").is_none());
+    }
+}
