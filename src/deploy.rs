@@ -6,6 +6,8 @@
 
 mod attempt;
 mod running;
+mod sending;
+mod sweep;
 
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use crate::report::{Outcome, Progress, Report};
 
 use attempt::{Attempt, Build, Claimed};
 use running::Running;
+
+pub use sweep::sweep;
 
 /// No new transfer begins so close to the deadline: what was written has still to be noted.
 const LAST_CALL: TimeDelta = TimeDelta::seconds(20);

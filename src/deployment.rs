@@ -296,7 +296,7 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
 /// `decision`, unless a living lease of another request stands in its way.
 fn when_free(head: &Head, request: &Request, decision: Decision) -> Decision {
     match &head.lease {
-        Some(lease) if lease.holder != request.id && lease.until > request.now => {
+        Some(lease) if head.is_held_by_another(request.id, request.now) => {
             if lease.deployment == *request.deployment {
                 Decision::InProgress
             } else {
@@ -333,6 +333,26 @@ impl Head {
             },
             ..self.clone()
         }
+    }
+
+    /// The head after `request`, which deploys nothing, has taken the lease until `until` to sweep.
+    #[must_use]
+    pub fn swept_by(&self, request: &str, until: DateTime<Utc>) -> Self {
+        Self {
+            lease: Some(Lease {
+                holder: request.to_owned(),
+                deployment: DeploymentId::named("a sweep"),
+                until,
+            }),
+            ..self.touched()
+        }
+    }
+
+    /// Whether another living request holds the lease.
+    pub fn is_held_by_another(&self, request: &str, now: DateTime<Utc>) -> bool {
+        self.lease
+            .as_ref()
+            .is_some_and(|lease| lease.holder != request && lease.until > now)
     }
 
     /// The head as it is, written once more by its holder.

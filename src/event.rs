@@ -1,7 +1,7 @@
 //! What starts the function: its events, read into what they ask for.
 //!
 //! The forms are S3's own notification, the same from EventBridge, a few lines written by hand,
-//! the record that Lambda leaves when an event has failed, S3's test event, and a rollback.
+//! the record that Lambda leaves when an event has failed, S3's test event, a rollback, and a sweep.
 //! Where a field says less than it should, the upload is completed later from the archive
 //! itself; where it says something else than an upload, the event is refused.
 
@@ -25,6 +25,8 @@ pub enum Event {
     },
     /// Bring an earlier deployment live again.
     Rollback { to: Rollback, options: Options },
+    /// Delete what was kept for clients with old pages and is due, and send what is owed.
+    Sweep { options: Options },
     /// S3 has tried out a notification; there is nothing to do.
     Test,
 }
@@ -92,6 +94,11 @@ impl Event {
                         options: Options::from_map(&options)?,
                     });
                 }
+                Form::Sweep => {
+                    return Ok(Event::Sweep {
+                        options: Options::from_map(&options)?,
+                    });
+                }
                 Form::Records(records) => records
                     .iter()
                     .enumerate()
@@ -111,9 +118,9 @@ impl Event {
 #[derive(Debug, Error)]
 pub enum BadEvent {
     #[error(
-        "the event has none of `Records`, `detail`, `requestPayload` and `rollback`; send an S3 \
-         notification, an EventBridge event, a failure record of Lambda, \
-         `{{\"rollback\":\"previous\"}}` or `{{\"rollback\":\"<deployment id>\"}}`"
+        "the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an \
+         S3 notification, an EventBridge event, a failure record of Lambda, \
+         `{{\"rollback\":\"previous\"}}`, `{{\"rollback\":\"<deployment id>\"}}` or `{{\"sweep\":true}}`"
     )]
     UnknownForm,
     #[error("the event has both `{first}` and `{second}`; send two events instead")]
@@ -172,6 +179,7 @@ enum Form<'a> {
     EventBridge(&'a Value),
     Failure(&'a Value),
     Rollback(&'a Value),
+    Sweep,
     Test,
 }
 
@@ -180,7 +188,7 @@ fn form(payload: &Value) -> Result<Form<'_>, BadEvent> {
     if payload["Event"] == "s3:TestEvent" {
         return Ok(Form::Test);
     }
-    let mut present = ["Records", "detail", "requestPayload", "rollback"]
+    let mut present = ["Records", "detail", "requestPayload", "rollback", "sweep"]
         .into_iter()
         .filter(|field| !payload[field].is_null());
     let first = present.next().ok_or(BadEvent::UnknownForm)?;
@@ -191,6 +199,12 @@ fn form(payload: &Value) -> Result<Form<'_>, BadEvent> {
     match first {
         "requestPayload" => Ok(Form::Failure(value)),
         "rollback" => Ok(Form::Rollback(value)),
+        "sweep" if *value == Value::Bool(true) => Ok(Form::Sweep),
+        "sweep" => Err(BadEvent::Field {
+            field: first.to_owned(),
+            value: value.clone(),
+            allowed: "true",
+        }),
         // A failure destination that is an event bus wraps the record once more.
         "detail" => Ok(match &value["requestPayload"] {
             Value::Null => Form::EventBridge(value),
@@ -503,7 +517,9 @@ mod tests {
 
     fn options(payload: &Value) -> Options {
         match parse(payload).unwrap() {
-            Event::Uploads { options, .. } | Event::Rollback { options, .. } => options,
+            Event::Uploads { options, .. }
+            | Event::Rollback { options, .. }
+            | Event::Sweep { options } => options,
             Event::Test => panic!("a test event has no options"),
         }
     }
@@ -770,6 +786,22 @@ mod tests {
     }
 
     #[test]
+    fn a_sweep_is_asked_for_by_true_alone_and_also_inside_a_failure_record() {
+        let event = json!({"sweep": true, "options": {"dryRun": true}});
+        let failed = json!({"requestPayload": event, "options": {"dryRun": false}});
+        for (event, dry_run) in [(event, true), (failed, false)] {
+            let options = Options {
+                dry_run,
+                ..Options::default()
+            };
+            assert_eq!(parse(&event).unwrap(), Event::Sweep { options });
+        }
+        for value in [json!(false), json!("true"), json!({})] {
+            assert!(refusal(&json!({"sweep": value})).contains("it has to be true"));
+        }
+    }
+
+    #[test]
     fn a_test_event_is_one_also_inside_a_failure_record() {
         let event = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "other"});
         assert_eq!(parse(&event).unwrap(), Event::Test);
@@ -804,8 +836,8 @@ mod tests {
         .map(|event| refusal(&event))
         .join("\n");
         assert_snapshot!(refusals, @r#"
-        the event has none of `Records`, `detail`, `requestPayload` and `rollback`; send an S3 notification, an EventBridge event, a failure record of Lambda, `{"rollback":"previous"}` or `{"rollback":"<deployment id>"}`
-        the event has none of `Records`, `detail`, `requestPayload` and `rollback`; send an S3 notification, an EventBridge event, a failure record of Lambda, `{"rollback":"previous"}` or `{"rollback":"<deployment id>"}`
+        the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, an EventBridge event, a failure record of Lambda, `{"rollback":"previous"}`, `{"rollback":"<deployment id>"}` or `{"sweep":true}`
+        the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, an EventBridge event, a failure record of Lambda, `{"rollback":"previous"}`, `{"rollback":"<deployment id>"}` or `{"sweep":true}`
         the event has both `Records` and `rollback`; send two events instead
         `Records` of the event is []; it has to be a list of at least one record
         `Records[0].s3` of the event cannot be read (invalid type: null, expected struct S3Entity); it needs at least a bucket's `name` and an object's `key`, in the form that S3 gives them

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::deploy::{Invocation, Site, deploy};
+use crate::deploy::{Invocation, Site, deploy, sweep};
 use crate::deployment::{DeploymentId, Record};
 use crate::error::Error;
 use crate::event::{Event, Options, Rollback, Upload};
@@ -45,19 +45,24 @@ struct FailureLine<'a> {
 /// Handles one event.
 pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -> Handled {
     let mut results = Vec::new();
-    match uploads(site, payload, invocation).await {
-        Ok(None) => results.push(Ok(Report::ignored(site.config.site.clone()))),
-        Ok(Some((uploads, options))) => {
+    let failure = |key: Option<&String>, error| Failure {
+        key: key.cloned(),
+        error,
+    };
+    match task(site, payload, invocation).await {
+        Ok(Task::Nothing) => results.push(Ok(Report::ignored(site.config.site.clone()))),
+        Ok(Task::Sweep(options)) => {
+            let result = sweep(site, options, invocation).await;
+            results.push(result.map_err(|error| failure(None, error)));
+        }
+        Ok(Task::Deploy(uploads, options)) => {
             for upload in &uploads {
                 tracing::info!(archive = %upload.key, version = upload.version_id, "deploying");
                 let result = deploy(site, upload, options, invocation).await;
-                results.push(result.map_err(|error| Failure {
-                    key: Some(upload.key.clone()),
-                    error,
-                }));
+                results.push(result.map_err(|error| failure(Some(&upload.key), error)));
             }
         }
-        Err(error) => results.push(Err(Failure { key: None, error })),
+        Err(error) => results.push(Err(failure(None, error))),
     }
     if site.config.wait_for_invalidation {
         // Only now, when every upload is live and every lease given back: nobody else is kept waiting.
@@ -98,16 +103,19 @@ pub async fn owed_seconds(site: &Site, now: DateTime<Utc>) -> Option<u64> {
     }
 }
 
-/// The uploads that an event names; none for an event that asks for nothing.
-async fn uploads(
-    site: &Site,
-    payload: &Value,
-    invocation: &Invocation<'_>,
-) -> Result<Option<(Vec<Upload>, Options)>, Error> {
+/// What an event asks for.
+enum Task {
+    Nothing,
+    Sweep(Options),
+    Deploy(Vec<Upload>, Options),
+}
+
+async fn task(site: &Site, payload: &Value, invocation: &Invocation<'_>) -> Result<Task, Error> {
     let staging_bucket = &site.config.staging_bucket;
     match Event::parse(payload, staging_bucket)? {
-        Event::Test => Ok(None),
-        Event::Uploads { uploads, options } => Ok(Some((uploads, options))),
+        Event::Test => Ok(Task::Nothing),
+        Event::Sweep { options } => Ok(Task::Sweep(options)),
+        Event::Uploads { uploads, options } => Ok(Task::Deploy(uploads, options)),
         Event::Rollback { to, options } => {
             let record = match to {
                 Rollback::To(id) => {
@@ -122,13 +130,11 @@ async fn uploads(
                 site: site.config.site.clone(),
             })?;
             let upload = record.upload(staging_bucket)?;
-            Ok(Some((
-                vec![upload],
-                Options {
-                    replay: true,
-                    ..options
-                },
-            )))
+            let options = Options {
+                replay: true,
+                ..options
+            };
+            Ok(Task::Deploy(vec![upload], options))
         }
     }
 }

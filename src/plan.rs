@@ -230,6 +230,11 @@ fn valid_row<'m>(manifest: &'m Manifest, key: &str, object: &Object) -> Option<&
     (row.etag == object.etag && row.size_bytes == object.size_bytes).then_some(row)
 }
 
+/// Whether what left the site at `removed_at` has been kept for long enough; both times in epoch seconds.
+pub fn is_due(removed_at: i64, retain_removed_days: u32, now: i64) -> bool {
+    now >= removed_at.saturating_add(i64::from(retain_removed_days) * 86_400)
+}
+
 impl<'a> Plan<'a> {
     /// Compares archive and bucket.
     ///
@@ -345,10 +350,11 @@ impl<'a> Plan<'a> {
         };
         let is_immutable = row.is_some_and(|row| row.immutable);
         let removed_at = row.and_then(|row| row.removed_at).unwrap_or(rules.now);
-        let kept_until = removed_at.saturating_add(i64::from(rules.retain_removed_days) * 86_400);
         match row {
             _ if !is_ours_to_delete => self.foreign.push(key.to_owned()),
-            Some(row) if is_immutable && rules.now < kept_until => {
+            Some(row)
+                if is_immutable && !is_due(removed_at, rules.retain_removed_days, rules.now) =>
+            {
                 let row = Row {
                     removed_at: Some(removed_at),
                     ..row.clone()

@@ -109,6 +109,8 @@ pub enum Outcome {
     InProgress,
     /// A dry run.
     Planned,
+    /// What was due was deleted, and what was owed was sent; nothing was deployed.
+    Swept,
     /// An event that asks for nothing.
     Ignored,
 }

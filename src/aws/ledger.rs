@@ -147,7 +147,7 @@ impl Ledger {
             .pop())
     }
 
-    /// Moves the site from `before` to `after`, with the record and up to [`OWED_PER_COMMIT`] new owed batches,
+    /// Moves the site from `before` to `after`, with a record and up to [`OWED_PER_COMMIT`] new owed batches,
     /// all or nothing.
     ///
     /// # Errors
@@ -156,7 +156,7 @@ impl Ledger {
         &self,
         before: &Head,
         after: &Head,
-        record: &Record,
+        record: Option<&Record>,
         owed: &[Owed],
     ) -> Result<Commit, Error> {
         let head_put = self.item("head", after)?;
@@ -180,12 +180,14 @@ impl Ledger {
                 );
         }
         let mut writes = vec![put];
-        let record_item = self.item(&record_name(&record.deployment), record)?;
-        writes.push(
-            Put::builder()
-                .table_name(&self.table)
-                .set_item(Some(record_item)),
-        );
+        if let Some(record) = record {
+            let record_item = self.item(&record_name(&record.deployment), record)?;
+            writes.push(
+                Put::builder()
+                    .table_name(&self.table)
+                    .set_item(Some(record_item)),
+            );
+        }
         for batch in owed {
             writes.push(
                 Put::builder()

@@ -155,7 +155,7 @@ impl<'a> Attempt<'a> {
             let next = next.claimed_by(self.invocation.request_id);
             let until = self.invocation.deadline + LEASE_GRACE;
             let claimed = head.claimed(&self.request(), next.run, until);
-            if ledger.commit(&head, &claimed, &next, &[]).await? == Commit::Done
+            if ledger.commit(&head, &claimed, Some(&next), &[]).await? == Commit::Done
                 && let Some(build) = build.take()
             {
                 tracing::info!(run = next.run, rollback = next.rollback, "claimed");

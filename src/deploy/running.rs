@@ -1,10 +1,9 @@
 //! A run under way: what it holds, what it has done, and what is still owed.
 
-mod sending;
-
 use std::time::Duration;
 
 use super::attempt::{Attempt, Situation};
+use super::sending::{Sender, Sending};
 use crate::aws::archive::Archive;
 use crate::aws::bucket::DELETES_PER_CALL;
 use crate::aws::ledger::{Commit, OWED_PER_COMMIT, Owed};
@@ -182,13 +181,6 @@ impl<'a> Running<'a> {
         owed.run == self.run.number && owed.deployment == self.run.deployment
     }
 
-    /// Whether the distribution is one of the site's, as it is configured now.
-    fn is_in_front(&self, distribution: &str) -> bool {
-        self.distributions
-            .iter()
-            .any(|known| known.id == distribution)
-    }
-
     /// Carries out one wave. What someone else has written meanwhile is not overwritten blindly: its
     /// invalidation is recorded first, then it is written again on the condition that it is as it was seen.
     ///
@@ -263,6 +255,50 @@ impl<'a> Running<'a> {
             ..Stale::default()
         };
         self.owe(&stale).await
+    }
+
+    /// Sends all that is owed but for what follows this run's deletes, which are still to come.
+    ///
+    /// # Errors
+    /// `InvalidationOwed`.
+    pub async fn send_what_is_written(&mut self) -> Result<(), Error> {
+        let (later, due): (Vec<_>, Vec<_>) = std::mem::take(&mut self.owed)
+            .into_iter()
+            .partition(|owed| self.is_own(owed) && owed.after_deletes && !owed.offered);
+        let result = self.send(due).await;
+        self.owed.extend(later);
+        result
+    }
+
+    /// Sends all that is owed.
+    ///
+    /// # Errors
+    /// `InvalidationOwed`.
+    pub async fn send_everything(&mut self) -> Result<(), Error> {
+        let due = std::mem::take(&mut self.owed);
+        self.send(due).await
+    }
+
+    async fn send(&mut self, due: Vec<Owed>) -> Result<(), Error> {
+        let sender = Sender {
+            site: self.attempt.site,
+            invocation: self.attempt.invocation,
+            distributions: &self.distributions,
+        };
+        let Sending {
+            sent,
+            remaining,
+            reason,
+        } = sender.send(due).await;
+        self.invalidations.extend(sent);
+        self.owed.extend(remaining);
+        match reason {
+            None => Ok(()),
+            Some(reason) => Err(Error::InvalidationOwed {
+                batches: self.owed.len(),
+                reason,
+            }),
+        }
     }
 
     /// Deletes what left the site, each object only while it is the one that was listed.
@@ -443,7 +479,7 @@ impl<'a> Running<'a> {
             .site
             .clients
             .ledger
-            .commit(&self.head, &head, &record, owed)
+            .commit(&self.head, &head, Some(&record), owed)
             .await?
         {
             Commit::Done => {

@@ -17,5 +17,6 @@ mod stage;
 mod strangers;
 mod support;
 mod support_test;
+mod sweep;
 mod template;
 mod zipped;

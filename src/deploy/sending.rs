@@ -5,40 +5,36 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::Running;
+use super::{Invocation, Site};
 use crate::aws::cdn::Sent;
 use crate::aws::ledger::Owed;
-use crate::error::Error;
+use crate::invalidation::Distribution;
 use crate::report::Invalidated;
 
 /// The longest pause between two offers of a batch while CloudFront's quota is full.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
-impl Running<'_> {
-    /// Sends all that is owed but for what follows this run's deletes, which are still to come.
-    ///
-    /// # Errors
-    /// `InvalidationOwed`.
-    pub async fn send_what_is_written(&mut self) -> Result<(), Error> {
-        let (later, due): (Vec<_>, Vec<_>) = std::mem::take(&mut self.owed)
-            .into_iter()
-            .partition(|owed| self.is_own(owed) && owed.after_deletes && !owed.offered);
-        let result = self.send(due).await;
-        self.owed.extend(later);
-        result
-    }
+/// The means to send.
+pub struct Sender<'a> {
+    pub site: &'a Site,
+    pub invocation: &'a Invocation<'a>,
+    /// The site's distributions, as they are configured now.
+    pub distributions: &'a [Distribution],
+}
 
-    /// Sends all that is owed.
-    ///
-    /// # Errors
-    /// `InvalidationOwed`.
-    pub async fn send_everything(&mut self) -> Result<(), Error> {
-        let due = std::mem::take(&mut self.owed);
-        self.send(due).await
-    }
+/// What has come of it.
+#[derive(Default)]
+pub struct Sending {
+    pub sent: Vec<Invalidated>,
+    /// What is still owed to distributions of the site.
+    pub remaining: Vec<Owed>,
+    /// Why something is.
+    pub reason: Option<String>,
+}
 
+impl Sender<'_> {
     /// Sends batches, the distributions side by side, so that one that fails does not keep the others waiting.
-    async fn send(&mut self, due: Vec<Owed>) -> Result<(), Error> {
+    pub async fn send(&self, due: Vec<Owed>) -> Sending {
         let mut by_distribution = BTreeMap::<String, Vec<Owed>>::new();
         for owed in due {
             by_distribution
@@ -52,27 +48,28 @@ impl Running<'_> {
                 .map(|due| self.send_to_one(due)),
         )
         .await;
-        let mut reason = None;
+        let mut sending = Sending::default();
         for (sent, remaining, error) in results {
-            self.invalidations.extend(sent);
+            sending.sent.extend(sent);
             match (remaining.first(), error) {
                 // The function may no longer have the right to tell it; that must not stop every run to come.
                 (Some(owed), Some(error)) if !self.is_in_front(&owed.distribution) => {
                     tracing::warn!(distribution = %owed.distribution, "an invalidation stays owed to a distribution that is not configured any more: {error}");
                 }
                 (_, error) => {
-                    self.owed.extend(remaining);
-                    reason = reason.or(error);
+                    sending.remaining.extend(remaining);
+                    sending.reason = sending.reason.or(error);
                 }
             }
         }
-        match reason {
-            None => Ok(()),
-            Some(reason) => Err(Error::InvalidationOwed {
-                batches: self.owed.len(),
-                reason,
-            }),
-        }
+        sending
+    }
+
+    /// Whether the distribution is one of the site's.
+    fn is_in_front(&self, distribution: &str) -> bool {
+        self.distributions
+            .iter()
+            .any(|known| known.id == distribution)
     }
 
     /// Sends one distribution's batches in order: what was accepted, what remains, and why.
@@ -93,7 +90,7 @@ impl Running<'_> {
 
     /// Offers one batch until it is accepted or the deadline nears.
     async fn offer(&self, owed: &mut Owed) -> Result<Option<Invalidated>, String> {
-        let clients = &self.attempt.site.clients;
+        let clients = &self.site.clients;
         if !owed.offered {
             clients
                 .ledger
@@ -124,7 +121,7 @@ impl Running<'_> {
                 Sent::NoSuchDistribution => {
                     return Err(format!("distribution {} does not exist", owed.distribution));
                 }
-                Sent::QuotaFull(reason) if self.attempt.invocation.is_late() => {
+                Sent::QuotaFull(reason) if self.invocation.is_late() => {
                     return Err(format!(
                         "{} has too many invalidations in progress: {reason}",
                         owed.distribution

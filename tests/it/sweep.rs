@@ -1,0 +1,227 @@
+//! What is kept of removed files, for how long, and the sweep that ends it.
+
+use chrono::TimeDelta;
+use dropship::report::{Outcome, Report};
+use serde_json::json;
+
+use crate::deployments::writes_to_live;
+use crate::stage::{DISTRIBUTION, Files, LIVE, STAGING, Stage, files};
+use crate::support::{CLIENT, Does, Fault};
+
+/// A build whose assets have this build's number in their names.
+fn build(number: u32) -> Files {
+    files([
+        (
+            "_headers",
+            "/assets/*\n  Cache-Control: public, max-age=31536000, immutable\n",
+        ),
+        (&format!("assets/app.{number}.js"), "app"),
+        (&format!("{number}.txt"), "not immutable"),
+        (
+            "index.html",
+            &format!("<script src=/assets/app.{number}.js></script>"),
+        ),
+    ])
+}
+
+async fn stage() -> Stage {
+    Stage::new().await.with("RETAIN_REMOVED_DAYS", "7")
+}
+
+async fn deploy(stage: &Stage, number: u32) -> Report {
+    let event = stage.upload(&format!("{number}.zip"), &build(number));
+    stage
+        .deploy(&format!("deploy {number} at {}", stage.now()), &event)
+        .await
+}
+
+async fn sweep(stage: &Stage) -> Report {
+    stage.cloud.clear_calls();
+    stage
+        .deploy(
+            &format!("sweep at {}", stage.now()),
+            &json!({"sweep": true}),
+        )
+        .await
+}
+
+fn assets(stage: &Stage) -> Vec<String> {
+    let keys = stage.cloud.objects(LIVE).into_keys();
+    keys.filter(|key| key.starts_with("assets/")).collect()
+}
+
+#[tokio::test]
+async fn a_removed_asset_is_kept_for_its_days_and_then_deleted_by_a_sweep() {
+    let stage = stage().await;
+    deploy(&stage, 1).await;
+    let report = deploy(&stage, 2).await;
+    assert_eq!(
+        (report.retained, report.deleted),
+        (1, 1),
+        "the text is not immutable"
+    );
+    assert_eq!(assets(&stage), ["assets/app.1.js", "assets/app.2.js"]);
+    let invalidations = stage.cloud.invalidations(DISTRIBUTION).len();
+
+    stage.pass(TimeDelta::days(7) - TimeDelta::minutes(1));
+    let report = sweep(&stage).await;
+    assert_eq!(
+        (report.outcome, report.deleted, report.retained),
+        (Outcome::Swept, 0, 1)
+    );
+    assert_eq!(writes_to_live(&stage), [] as [String; 0]);
+    assert_eq!(
+        stage.count("TransactWriteItems"),
+        0,
+        "nothing to do writes nothing"
+    );
+
+    stage.pass(TimeDelta::minutes(1));
+    let event = json!({"sweep": true, "options": {"dryRun": true}});
+    let rehearsed = stage.deploy("rehearsal", &event).await;
+    assert_eq!(rehearsed.outcome, Outcome::Planned);
+    assert_eq!(rehearsed.plan.unwrap().deleted, ["assets/app.1.js"]);
+    assert_eq!(assets(&stage).len(), 2);
+
+    let report = sweep(&stage).await;
+    assert_eq!(
+        (report.outcome, report.deleted, report.retained),
+        (Outcome::Swept, 1, 0)
+    );
+    assert_eq!(assets(&stage), ["assets/app.2.js"]);
+    assert_eq!(
+        stage.cloud.invalidations(DISTRIBUTION).len(),
+        invalidations,
+        "nobody misses it"
+    );
+    let manifests = stage.cloud.objects(STAGING).into_keys();
+    assert_eq!(
+        manifests
+            .filter(|key| key.starts_with(".dropship/"))
+            .count(),
+        1
+    );
+
+    let report = deploy(&stage, 2).await;
+    assert_eq!(
+        (report.outcome, report.drift),
+        (Outcome::Unchanged, 0),
+        "it is no drift"
+    );
+}
+
+#[tokio::test]
+async fn the_next_deployment_deletes_what_is_due() {
+    let stage = stage().await;
+    for number in [1, 2, 3] {
+        deploy(&stage, number).await;
+        stage.pass(TimeDelta::days(4));
+    }
+    assert_eq!(assets(&stage).len(), 3);
+    // The first asset left with the second build, eight days ago; the second four days ago.
+    let report = deploy(&stage, 4).await;
+    assert_eq!((report.retained, report.deleted), (2, 2));
+    assert_eq!(
+        assets(&stage),
+        ["assets/app.2.js", "assets/app.3.js", "assets/app.4.js"]
+    );
+}
+
+#[tokio::test]
+async fn what_comes_back_by_a_rollback_is_not_deleted() {
+    let stage = stage().await;
+    deploy(&stage, 1).await;
+    deploy(&stage, 2).await;
+    stage.pass(TimeDelta::days(6));
+    let report = stage.deploy("back", &json!({"rollback": "previous"})).await;
+    assert_eq!((report.outcome, report.retained), (Outcome::RolledBack, 1));
+    stage.pass(TimeDelta::days(6));
+    let report = sweep(&stage).await;
+    assert_eq!((report.deleted, report.retained), (0, 1));
+    assert_eq!(assets(&stage), ["assets/app.1.js", "assets/app.2.js"]);
+    stage.pass(TimeDelta::days(1));
+    sweep(&stage).await;
+    assert_eq!(
+        assets(&stage),
+        ["assets/app.1.js"],
+        "the removed build's asset goes in its time"
+    );
+}
+
+#[tokio::test]
+async fn what_someone_else_has_written_since_is_left_alone() {
+    let stage = stage().await;
+    deploy(&stage, 1).await;
+    deploy(&stage, 2).await;
+    stage.pass(TimeDelta::days(8));
+    let theirs = crate::support::Headers::of_type("text/javascript");
+    stage
+        .cloud
+        .put_object(LIVE, "assets/app.1.js", "theirs", theirs);
+    let report = sweep(&stage).await;
+    assert_eq!(report.deleted, 0);
+    assert_eq!(assets(&stage).len(), 2);
+}
+
+#[tokio::test]
+async fn a_sweep_leaves_a_site_that_is_being_deployed_to_its_deployment() {
+    let stage = stage().await;
+    deploy(&stage, 1).await;
+    deploy(&stage, 2).await;
+    stage.pass(TimeDelta::days(8));
+    // A third build dies in its midst: its lease lives on, then only its run.
+    let event = stage.upload("3.zip", &build(3));
+    stage.cloud.fault(Fault {
+        key: Some("index.html".to_owned()),
+        ..Fault::on("PutObject", Does::DieBefore)
+    });
+    tokio::select! {
+        _ = stage.invoke("three", &event) => panic!("it lives"),
+        () = stage.cloud.death(CLIENT) => {}
+    }
+    stage.cloud.clear_faults();
+    stage.cloud.revive(CLIENT);
+    let report = sweep(&stage).await;
+    assert_eq!((report.outcome, report.deleted), (Outcome::InProgress, 0));
+    assert_eq!(assets(&stage).len(), 3);
+
+    stage.pass(TimeDelta::minutes(20));
+    let report = sweep(&stage).await;
+    assert_eq!((report.outcome, report.deleted), (Outcome::Swept, 0));
+    assert_eq!(assets(&stage).len(), 3, "the run is still unfinished");
+    let report = stage.deploy("three", &event).await;
+    assert_eq!((report.outcome, report.retained), (Outcome::Deployed, 1));
+    assert_eq!(assets(&stage), ["assets/app.2.js", "assets/app.3.js"]);
+}
+
+#[tokio::test]
+async fn a_sweep_sends_what_is_owed() {
+    let stage = stage().await;
+    deploy(&stage, 1).await;
+    stage.cloud.fault(Fault {
+        times: usize::MAX,
+        ..Fault::on("CreateInvalidation", Does::refuse(400, "AccessDenied"))
+    });
+    let event = stage.upload("2.zip", &build(2));
+    let failure = stage.invoke("two", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "InvalidationOwed");
+    let failure = stage
+        .invoke("sweep", &json!({"sweep": true}))
+        .await
+        .into_answer()
+        .unwrap_err();
+    assert_eq!(
+        failure.error_type, "InvalidationOwed",
+        "it says so when it cannot"
+    );
+    stage.cloud.clear_faults();
+    let report = sweep(&stage).await;
+    assert_eq!(report.outcome, Outcome::Swept);
+    assert_eq!(
+        report.invalidations.len(),
+        2,
+        "of what changed and of what was to go"
+    );
+    assert_eq!(stage.count("CreateInvalidation"), 2);
+    assert_eq!(sweep(&stage).await.invalidations, []);
+}
