@@ -1,6 +1,7 @@
 //! One binary for all integration tests, so that the SDK links once.
 
 mod archive;
+mod clients;
 mod crash;
 mod deployments;
 mod edge;

@@ -157,6 +157,16 @@ impl Stage {
         }
     }
 
+    /// Checks that the live bucket holds these files, and maybe others.
+    #[track_caller]
+    pub fn assert_contains(&self, files: &Files) {
+        let objects = self.cloud.objects(LIVE);
+        for (name, body) in files {
+            let found = objects.get(name).is_some_and(|object| object.body == *body);
+            assert!(found, "{name} is as in the build");
+        }
+    }
+
     /// The calls to one operation, by what they were about.
     pub fn count(&self, operation: &str) -> usize {
         self.cloud

@@ -1,0 +1,295 @@
+//! Browsers that load the site while it is being deployed, one request at a time between the deployment's calls.
+
+use std::collections::BTreeSet;
+
+use fastrand::Rng;
+
+use crate::settled::say;
+use crate::stage::{DISTRIBUTION, Files, LIVE, Stage, shared, unzipped};
+use crate::support::{CLIENT, Call, Edge};
+
+const DEPLOYMENTS: u64 = 10;
+
+/// Browsers in each deployment, each on its own between its calls: together 500 interleavings.
+const BROWSERS: usize = 50;
+
+/// Deployments that show what retention is for.
+const DEPLOYMENTS_WITHOUT: u64 = 3;
+
+/// One page load: the page, then what it names, in some order.
+struct Browser {
+    /// Between which of the deployment's calls it sends its next request, by a draw of so many.
+    pace: usize,
+    /// Whether its edge has nothing cached, so that it meets the bucket itself.
+    is_cold: bool,
+    state: Loading,
+}
+
+enum Loading {
+    Nothing,
+    /// The number of the release whose page it has, and the assets still to load.
+    Assets(usize, Vec<String>),
+}
+
+/// What went wrong with a page load.
+#[derive(Default)]
+struct Failures {
+    missing: usize,
+    mixed: usize,
+}
+
+/// The assets that a page, and the scripts that it loads, name: those of its release.
+fn assets(files: &Files) -> Vec<String> {
+    let page = String::from_utf8_lossy(&files["index.html"]);
+    let named = |text: &str, name: &str| {
+        let file_name = name.rsplit('/').next().unwrap_or_default();
+        text.contains(file_name)
+    };
+    let scripts: Vec<_> = files
+        .iter()
+        .filter(|(name, _)| name.ends_with(".js"))
+        .map(|(_, body)| String::from_utf8_lossy(body))
+        .collect();
+    files
+        .keys()
+        .filter(|name| name.starts_with("static/"))
+        .filter(|name| named(&page, name) || scripts.iter().any(|script| named(script, name)))
+        .cloned()
+        .collect()
+}
+
+impl Browser {
+    fn new(random: &mut Rng) -> Self {
+        Self {
+            pace: random.usize(1..6),
+            is_cold: random.bool(),
+            state: Loading::Nothing,
+        }
+    }
+
+    /// Sends its next request; starts over when it has everything.
+    fn step(
+        &mut self,
+        edge: &Edge,
+        releases: &[(Files, Vec<String>)],
+        random: &mut Rng,
+        failures: &mut Failures,
+    ) {
+        if self.is_cold {
+            edge.clear();
+        }
+        match &mut self.state {
+            Loading::Nothing => {
+                let page = edge.get("/");
+                let release = releases
+                    .iter()
+                    .position(|(files, _)| page.body == files["index.html"]);
+                let release = release.expect("a page is one of the two");
+                let mut assets = releases[release].1.clone();
+                random.shuffle(&mut assets);
+                // A visitor sees some of the site, and all of it would take a whole deployment.
+                assets.truncate(12);
+                self.state = Loading::Assets(release, assets);
+            }
+            Loading::Assets(release, assets) => match assets.pop() {
+                Some(name) => {
+                    let answer = edge.get(&format!("/{name}"));
+                    if answer.status != 200 {
+                        failures.missing += 1;
+                    } else if answer.body != releases[*release].0[&name] {
+                        failures.mixed += 1;
+                    }
+                }
+                None => self.state = Loading::Nothing,
+            },
+        }
+    }
+}
+
+/// Deploys the first release, then the second with browsers between its calls; what failed.
+async fn deployed_under(
+    seed: u64,
+    archives: &[Vec<u8>; 2],
+    releases: &[(Files, Vec<String>)],
+    retain_days: &str,
+) -> Failures {
+    let mut random = Rng::with_seed(seed);
+    let stage = Stage::new()
+        .await
+        .with("RETAIN_REMOVED_DAYS", retain_days)
+        .with(
+            "CACHE_CONTROL_ASSETS",
+            "public, max-age=31536000, immutable",
+        );
+    let event = stage.upload_bytes("1.zip", archives[0].clone());
+    stage.deploy("one", &event).await;
+    let event = stage.upload_bytes("2.zip", archives[1].clone());
+
+    let edge = stage.cloud.edge(DISTRIBUTION);
+    let mut browsers: Vec<Browser> = (0..BROWSERS).map(|_| Browser::new(&mut random)).collect();
+    let mut failures = Failures::default();
+    let gate = stage.cloud.gate();
+    let deployment = stage.deploy("two", &event);
+    tokio::pin!(deployment);
+    loop {
+        let step = async {
+            let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
+            let next = waiting[random.usize(..waiting.len())].ticket;
+            gate.let_through(next).await;
+        };
+        tokio::select! {
+            biased;
+            () = step => {}
+            _ = &mut deployment => break,
+        }
+        for browser in &mut browsers {
+            if random.usize(0..browser.pace) == 0 {
+                browser.step(&edge, releases, &mut random, &mut failures);
+            }
+        }
+    }
+    drop(gate);
+    stage.assert_contains(&releases[1].0);
+    // Those that are not through yet finish.
+    for browser in &mut browsers {
+        while !matches!(browser.state, Loading::Nothing) {
+            browser.step(&edge, releases, &mut random, &mut failures);
+        }
+    }
+    failures
+}
+
+#[tokio::test]
+async fn a_page_that_was_loaded_during_a_deployment_finds_its_assets_where_they_are_retained() {
+    let Some(folder) = shared("sites") else {
+        return;
+    };
+    let archives = ["streamlit-1.48.0.zip", "streamlit-1.48.1.zip"]
+        .map(|name| std::fs::read(folder.join(name)).unwrap());
+    let releases = archives.each_ref().map(|archive| {
+        let files = unzipped(archive);
+        let assets = assets(&files);
+        (files, assets)
+    });
+    let in_both = releases[0]
+        .1
+        .iter()
+        .filter(|name| releases[1].0.contains_key(*name))
+        .count();
+    assert!(
+        releases[0].1.len() > in_both + 20,
+        "many of the old page's assets are gone"
+    );
+    for seed in 0..DEPLOYMENTS {
+        let found = deployed_under(seed, &archives, &releases, "7").await;
+        assert_eq!((found.missing, found.mixed), (0, 0), "seed {seed}");
+    }
+    let mut found = Failures::default();
+    for seed in 0..DEPLOYMENTS_WITHOUT {
+        let more = deployed_under(seed, &archives, &releases, "0").await;
+        found.missing += more.missing;
+        found.mixed += more.mixed;
+    }
+    say(&format!(
+        "RETAIN_REMOVED_DAYS=7: nothing missing in {} browsers; 0: {} assets missing in {}",
+        DEPLOYMENTS * BROWSERS as u64,
+        found.missing,
+        DEPLOYMENTS_WITHOUT * BROWSERS as u64,
+    ));
+    assert_eq!(found.mixed, 0);
+    assert!(
+        found.missing > 0,
+        "the simulation would show what is missing"
+    );
+}
+
+fn is_write(call: &Call, operation: &str) -> bool {
+    call.bucket.as_deref() == Some(LIVE) && call.operation == operation
+}
+
+/// Checks the order of the calls of one deployment, by when they began and ended.
+fn check_order(calls: &[Call], changed: &BTreeSet<&str>, deleted: &BTreeSet<&str>) {
+    let is_page = |call: &&Call| {
+        call.key
+            .as_deref()
+            .is_some_and(|key| key.ends_with(".html"))
+    };
+    let puts = || calls.iter().filter(|call| is_write(call, "PutObject"));
+    let began = |call: &Call| call.sequence;
+    let ended = |call: &Call| call.ended_at.expect("all are over");
+    let last_asset = puts()
+        .filter(|call| !is_page(call))
+        .map(ended)
+        .max()
+        .unwrap_or(0);
+    for page in puts().filter(is_page) {
+        assert!(began(page) > last_asset, "{:?} before an asset", page.key);
+    }
+    let last_put = puts().map(ended).max().unwrap_or(0);
+    let deletes = || calls.iter().filter(|call| is_write(call, "DeleteObjects"));
+    let first_delete = deletes().map(began).min();
+    let last_delete = deletes().map(ended).max();
+    let sent: Vec<&Call> = calls
+        .iter()
+        .filter(|call| call.operation == "CreateInvalidation")
+        .collect();
+    assert_eq!(
+        sent.len(),
+        usize::from(!changed.is_empty()) + usize::from(!deleted.is_empty())
+    );
+    let mut sent = sent.into_iter();
+    if !changed.is_empty() {
+        let batch = sent.next().unwrap();
+        assert!(began(batch) > last_put, "invalidated before it was written");
+        assert_eq!(batch.status, Some(201));
+        assert!(
+            first_delete.is_none_or(|delete| delete > ended(batch)),
+            "deleted before it was invalidated"
+        );
+    }
+    if !deleted.is_empty() {
+        let batch = sent.next().unwrap();
+        assert!(last_delete.is_some_and(|delete| began(batch) > delete));
+    }
+}
+
+/// A random part of the same sixty files, each in one of two versions.
+fn build(random: &mut Rng) -> Files {
+    let mut files = Files::new();
+    for number in 0..60 {
+        if random.u8(..) < 170 {
+            let extension = ["html", "js", "css"][number % 3];
+            files.insert(format!("{number}.{extension}"), vec![random.u8(0..2); 100]);
+        }
+    }
+    files
+}
+
+#[tokio::test]
+async fn pages_follow_their_assets_deletes_the_invalidation_and_the_last_invalidation_the_deletes()
+{
+    let mut random = Rng::with_seed(5);
+    for _ in 0..12 {
+        let stage = Stage::new().await;
+        let (old, new) = (build(&mut random), build(&mut random));
+        stage.deploy("one", &stage.upload("1.zip", &old)).await;
+        let event = stage.upload("2.zip", &new);
+        stage.cloud.clear_calls();
+        stage.deploy("two", &event).await;
+        let changed = new
+            .iter()
+            .filter(|(name, body)| old.get(*name).is_some_and(|it| it != *body));
+        let deleted = old.keys().filter(|name| !new.contains_key(*name));
+        let calls: Vec<Call> = stage
+            .cloud
+            .calls()
+            .into_iter()
+            .filter(|call| call.client == CLIENT)
+            .collect();
+        check_order(
+            &calls,
+            &changed.map(|(name, _)| name.as_str()).collect(),
+            &deleted.map(String::as_str).collect(),
+        );
+    }
+}
