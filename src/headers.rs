@@ -557,6 +557,98 @@ mod tests {
         ");
     }
 
+    /// As a documentation site might have it that moves here from another host.
+    const HEADERS_FILE: &str = "\
+# Security, for everything
+/*
+  X-Frame-Options: SAMEORIGIN
+  X-Content-Type-Options: nosniff
+  Referrer-Policy: strict-origin-when-cross-origin
+
+# Hashed by the bundler: never asked for again
+/assets/*
+  ! Cache-Control
+  Cache-Control: public
+  Cache-Control: max-age=31536000
+  Cache-Control: immutable
+
+# The worker must not linger
+/sw.js
+  Cache-Control: no-cache
+  Service-Worker-Allowed: /
+
+/fonts/*
+  Access-Control-Allow-Origin: *
+  Cache-Control: public, max-age=604800
+
+/download/:version/*
+  Content-Disposition: attachment
+  X-Amz-Meta-Version: :version
+
+/de/*
+  Content-Language: de
+
+/feed
+  Content-Type: application/rss+xml; charset=utf-8
+
+https://:project.pages.dev/*
+  X-Robots-Tag: noindex
+";
+
+    #[test]
+    fn a_real_headers_file_gives_a_real_site_its_headers() {
+        let names = [
+            "404.html",
+            "assets/css/styles.9f2c.css",
+            "assets/js/main.1a2b.js",
+            "de/index.html",
+            "download/2.1/setup.exe",
+            "feed",
+            "fonts/inter.woff2",
+            "index.html",
+            "sitemap.xml",
+            "sw.js",
+        ];
+        let file = HeadersFile::parse(HEADERS_FILE.as_bytes()).unwrap();
+        assert_snapshot!(file.check(&names).unwrap().join("\n"), @r"
+        S3 keeps no such headers with an object, so `_headers` cannot set Access-Control-Allow-Origin (line 20), Referrer-Policy (line 5), Service-Worker-Allowed (line 17), X-Content-Type-Options (line 4), X-Frame-Options (line 3): put them in a response headers policy of the CloudFront distribution
+        rules of `_headers` for one host are left out (line 33), since an object is the same on every host
+        ");
+        let rules = HeaderRules::new(cache_control(), &names, Some(file));
+        let shown = names.map(|name| {
+            let headers = rules.headers(name);
+            let rest = [
+                headers.content_disposition,
+                headers
+                    .content_language
+                    .map(|language| format!("in {language}")),
+                headers
+                    .metadata
+                    .get("version")
+                    .map(|version| format!("version {version}")),
+            ];
+            let rest: String = rest
+                .into_iter()
+                .flatten()
+                .map(|it| format!(" | {it}"))
+                .collect();
+            let cache_control = headers.cache_control.unwrap_or_default();
+            format!("{name} | {} | {cache_control}{rest}", headers.content_type)
+        });
+        assert_snapshot!(shown.join("\n"), @r"
+        404.html | text/html; charset=utf-8 | pages
+        assets/css/styles.9f2c.css | text/css; charset=utf-8 | public, max-age=31536000, immutable
+        assets/js/main.1a2b.js | text/javascript; charset=utf-8 | public, max-age=31536000, immutable
+        de/index.html | text/html; charset=utf-8 | pages | in de
+        download/2.1/setup.exe | application/octet-stream | assets | attachment | version 2.1
+        feed | application/rss+xml; charset=utf-8 | assets
+        fonts/inter.woff2 | font/woff2 | public, max-age=604800
+        index.html | text/html; charset=utf-8 | pages
+        sitemap.xml | text/xml; charset=utf-8 | assets
+        sw.js | text/javascript; charset=utf-8 | no-cache
+        ");
+    }
+
     #[test]
     fn only_svgz_is_taken_for_encoded() {
         assert_eq!(

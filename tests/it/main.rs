@@ -3,6 +3,7 @@
 mod archive;
 mod clients;
 mod crash;
+mod deletes;
 mod deployments;
 mod edge;
 mod events;
