@@ -4,6 +4,11 @@
 //! Lambda Developer Guide. Like Lambda, it gives the function one invocation at a time, kills the
 //! process that outlives its deadline, and reports a process that ends before it has answered.
 
+#![allow(
+    dead_code,
+    reason = "shared by several programs, each of which uses a part of it"
+)]
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ffi::OsStr;
@@ -39,6 +44,7 @@ pub struct Function {
     stop: Arc<Notify>,
     exited: watch::Receiver<Option<ExitStatus>>,
     log: watch::Receiver<Vec<String>>,
+    process_id: Option<u32>,
 }
 
 /// What the function, or Lambda in its place, reports of an invocation that failed.
@@ -90,6 +96,7 @@ impl Function {
             .spawn()
             .expect("bootstrap starts");
 
+        let process_id = process.id();
         let (lines, log) = watch::channel(Vec::new());
         let lines = Arc::new(lines);
         let stdout = process.stdout.take().expect("stdout is piped");
@@ -118,7 +125,18 @@ impl Function {
             stop,
             exited,
             log,
+            process_id,
         }
+    }
+
+    /// The process that was started; none when it had ended at once.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process_id
+    }
+
+    /// Waits until the function has asked for its first event.
+    pub async fn polled(&self) {
+        self.api.polled.notified().await;
     }
 
     /// Sends one event and waits for its answer, at most until the deadline `remaining` from now.
@@ -219,6 +237,8 @@ struct RuntimeApi {
     waiting: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
     unanswered: Mutex<HashMap<String, oneshot::Sender<Result<Value, InvocationError>>>>,
     init_error: Mutex<Option<InvocationError>>,
+    /// Keeps the first question for an event until someone waits for it.
+    polled: Notify,
 }
 
 impl RuntimeApi {
@@ -227,6 +247,7 @@ impl RuntimeApi {
             waiting: tokio::sync::Mutex::new(waiting),
             unanswered: Mutex::default(),
             init_error: Mutex::default(),
+            polled: Notify::new(),
         }
     }
 
@@ -255,6 +276,7 @@ impl RuntimeApi {
 
     /// Holds the function's request until there is an event, as Lambda does.
     async fn next(&self) -> Response<Full<Bytes>> {
+        self.polled.notify_one();
         let Some(invocation) = self.waiting.lock().await.recv().await else {
             return accepted(StatusCode::INTERNAL_SERVER_ERROR);
         };

@@ -1,0 +1,82 @@
+//! The chart of the wall times: a bar for each scenario, on a logarithmic scale.
+
+use std::fmt::Write;
+
+use crate::figures::{Figures, Row};
+
+const WIDTH: f64 = 860.0;
+const LEFT: f64 = 190.0;
+const RIGHT: f64 = 70.0;
+const TOP: f64 = 70.0;
+const LINE: f64 = 20.0;
+
+/// The ends of the scale, in seconds.
+const SCALE: (f64, f64) = (0.02, 1_000.0);
+
+/// Draws the rows that have a minimum, which are those that deploy something.
+pub fn draw(figures: &Figures) -> String {
+    let rows: Vec<&Row> = figures
+        .rows
+        .iter()
+        .filter(|row| row.minimum.is_some())
+        .collect();
+    let bottom = TOP + LINE * rows.len() as f64;
+    let height = bottom + 40.0;
+    let mut svg = format!(
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">
+<rect width="{WIDTH}" height="{height}" fill="#fff"/>
+<text x="16" y="26" font-size="16">Seconds for a deployment, from event to answer</text>
+<text x="16" y="46" fill="#555">Medians; {} ms added to every answer of S3, DynamoDB and CloudFront; {} processors shared by function and stand-ins</text>
+"##,
+        figures.latency_ms, figures.processors
+    );
+    let mut seconds = SCALE.0;
+    for tick in ["0.02", "0.1", "1", "10", "100", "1,000"] {
+        let x = place(seconds);
+        // Writing to a String cannot fail; so for all that follow.
+        let _ = writeln!(
+            svg,
+            r##"<line x1="{x:.1}" y1="{TOP}" x2="{x:.1}" y2="{bottom}" stroke="#ddd"/><text x="{x:.1}" y="{:.1}" text-anchor="middle" fill="#555">{tick}</text>"##,
+            bottom + 18.0
+        );
+        seconds = if seconds < 0.1 { 0.1 } else { seconds * 10.0 };
+    }
+    for (number, row) in rows.iter().enumerate() {
+        let y = TOP + LINE * number as f64;
+        let median = row.wall_seconds().median;
+        let width = (place(median) - LEFT).max(1.0);
+        let color = match row.scenario.as_str() {
+            "cold" => "#355c8c",
+            "no-op" => "#7fb069",
+            "update" => "#e0a030",
+            _ => "#a06cb0",
+        };
+        let text = y + 14.0;
+        let _ = writeln!(
+            svg,
+            r##"<text x="{:.1}" y="{text:.1}" text-anchor="end">{} {}</text><rect x="{LEFT}" y="{:.1}" width="{width:.1}" height="14" fill="{color}"/><text x="{:.1}" y="{text:.1}">{}</text>"##,
+            LEFT - 8.0,
+            row.workload,
+            row.scenario,
+            y + 3.0,
+            LEFT + width + 6.0,
+            shown(median),
+        );
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+fn place(seconds: f64) -> f64 {
+    let (least, most) = SCALE;
+    let share = (seconds.clamp(least, most) / least).ln() / (most / least).ln();
+    LEFT + share * (WIDTH - LEFT - RIGHT)
+}
+
+fn shown(seconds: f64) -> String {
+    if seconds < 10.0 {
+        format!("{seconds:.2}")
+    } else {
+        format!("{seconds:.0}")
+    }
+}

@@ -1,0 +1,240 @@
+//! The figures, as a table and as JSON.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::function::Run;
+use crate::minimum::Minimum;
+use crate::options::Options;
+use crate::services::Traffic;
+
+const MIB: f64 = (1 << 20) as f64;
+
+/// Everything that was measured.
+#[derive(Serialize)]
+pub struct Figures {
+    pub latency_ms: u64,
+    pub processors: usize,
+    pub binary_bytes: u64,
+    /// `NAME=VALUE`, as given on the command line.
+    pub settings: Vec<String>,
+    pub rows: Vec<Row>,
+}
+
+/// One scenario of one workload.
+#[derive(Serialize)]
+pub struct Row {
+    pub workload: String,
+    pub scenario: String,
+    pub about: String,
+    pub archive_bytes: u64,
+    pub samples: Vec<Sample>,
+    /// None for an archive that is to be refused.
+    pub minimum: Option<Minimum>,
+    pub refusal: Option<String>,
+}
+
+/// One measurement.
+#[derive(Serialize)]
+pub struct Sample {
+    pub wall_seconds: f64,
+    pub cpu_seconds: f64,
+    pub peak_mib: f64,
+    pub start_ms: f64,
+    pub idle_mib: f64,
+    pub traffic: Traffic,
+}
+
+impl Sample {
+    pub fn of(run: &Run, traffic: &Traffic) -> Self {
+        Self {
+            wall_seconds: run.wall.as_secs_f64(),
+            cpu_seconds: run.cpu.as_secs_f64(),
+            peak_mib: run.peak_bytes as f64 / MIB,
+            start_ms: run.start.as_secs_f64() * 1e3,
+            idle_mib: run.idle_bytes as f64 / MIB,
+            traffic: traffic.clone(),
+        }
+    }
+}
+
+impl Figures {
+    pub fn new(options: &Options) -> std::io::Result<Self> {
+        Ok(Self {
+            latency_ms: u64::try_from(options.latency.as_millis()).unwrap_or(u64::MAX),
+            processors: std::thread::available_parallelism()?.get(),
+            binary_bytes: std::fs::metadata(env!("CARGO_BIN_EXE_bootstrap"))?.len(),
+            settings: options
+                .settings
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+            rows: Vec::new(),
+        })
+    }
+
+    pub fn heading(&self) -> String {
+        format!(
+            "{} ms added to every answer, {} processors, binary of {:.1} MiB {}\n\
+             medians (least to most); what is exact stands beside the minimum of the protocol and its multiple",
+            self.latency_ms,
+            self.processors,
+            self.binary_bytes as f64 / MIB,
+            self.settings.join(" "),
+        )
+    }
+
+    /// The cold start, over all measurements.
+    pub fn footing(&self) -> String {
+        let samples = || self.rows.iter().flat_map(|row| &row.samples);
+        format!(
+            "\ncold start: {} ms from the process's start to its first question for an event; {} MiB when idle",
+            Spread::of(samples().map(|sample| sample.start_ms)),
+            Spread::of(samples().map(|sample| sample.idle_mib)),
+        )
+    }
+}
+
+impl Row {
+    pub fn new(workload: &str, scenario: &str, about: &str) -> Self {
+        Self {
+            workload: workload.to_owned(),
+            scenario: scenario.to_owned(),
+            about: about.to_owned(),
+            archive_bytes: 0,
+            samples: Vec::new(),
+            minimum: None,
+            refusal: None,
+        }
+    }
+
+    pub fn wall_seconds(&self) -> Spread {
+        Spread::of(self.samples.iter().map(|sample| sample.wall_seconds))
+    }
+
+    fn traffic(&self) -> Option<&Traffic> {
+        self.samples.last().map(|sample| &sample.traffic)
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cpu = Spread::of(self.samples.iter().map(|sample| sample.cpu_seconds));
+        let peak = Spread::of(self.samples.iter().map(|sample| sample.peak_mib));
+        let wall = self.wall_seconds();
+        writeln!(
+            out,
+            "\n{} {} ({}; archive of {:.1} MiB; {} runs)",
+            self.workload,
+            self.scenario,
+            self.about,
+            self.archive_bytes as f64 / MIB,
+            self.samples.len(),
+        )?;
+        writeln!(out, "  wall {wall} s, CPU {cpu} s, peak {peak} MiB")?;
+        if let Some(refusal) = &self.refusal {
+            writeln!(out, "  {refusal}")?;
+        }
+        let (Some(minimum), Some(traffic)) = (&self.minimum, self.traffic()) else {
+            return Ok(());
+        };
+        if minimum.objects > 0 {
+            let objects = minimum.objects as f64;
+            writeln!(
+                out,
+                "  {} objects written, {:.0} a second, {:.3} ms of CPU for each",
+                minimum.objects,
+                objects / wall.median,
+                cpu.median * 1e3 / objects,
+            )?;
+        }
+        let mut requests = Exact::default();
+        let operations: BTreeSet<&String> =
+            minimum.calls.keys().chain(traffic.calls.keys()).collect();
+        let mut each = Vec::new();
+        for operation in operations {
+            let count = |calls: &std::collections::BTreeMap<String, u64>| {
+                calls.get(operation).copied().unwrap_or_default()
+            };
+            let exact = Exact {
+                found: count(&traffic.calls),
+                minimum: count(&minimum.calls),
+            };
+            requests.found += exact.found;
+            requests.minimum += exact.minimum;
+            each.push(if exact.found == exact.minimum {
+                format!("{operation} {}", exact.found)
+            } else {
+                format!("{operation} {}/{}", exact.found, exact.minimum)
+            });
+        }
+        writeln!(out, "  requests {requests}: {}", each.join(", "))?;
+        let read = Exact {
+            found: traffic.bytes_read,
+            minimum: minimum.bytes_read,
+        };
+        let written = Exact {
+            found: traffic.bytes_written,
+            minimum: minimum.bytes_written,
+        };
+        write!(
+            out,
+            "  bytes read of the archive {read}; bytes written {written}"
+        )
+    }
+}
+
+/// A figure that does not vary, and the least that it can be.
+#[derive(Default)]
+struct Exact {
+    found: u64,
+    minimum: u64,
+}
+
+impl fmt::Display for Exact {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} / {}", self.found, self.minimum)?;
+        if self.minimum > 0 {
+            write!(out, " = {:.2}", self.found as f64 / self.minimum as f64)?;
+        }
+        Ok(())
+    }
+}
+
+/// A median and its extremes.
+pub struct Spread {
+    least: f64,
+    pub median: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let at = |place: usize| values.get(place).copied().unwrap_or_default();
+        let middle = values.len() / 2;
+        Self {
+            least: at(0),
+            median: if values.len() % 2 == 0 && middle > 0 {
+                (at(middle - 1) + at(middle)) / 2.0
+            } else {
+                at(middle)
+            },
+            most: at(values.len().saturating_sub(1)),
+        }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = if self.median < 10.0 { 3 } else { 1 };
+        write!(
+            out,
+            "{:.digits$} ({:.digits$} to {:.digits$})",
+            self.median, self.least, self.most
+        )
+    }
+}

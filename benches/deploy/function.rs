@@ -1,0 +1,108 @@
+//! The function as Lambda runs it, measured from outside.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::runtime::Function;
+
+/// Lambda's longest timeout.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// What one invocation of a fresh process came to.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// From the event to the answer.
+    pub wall: Duration,
+    /// Of all its threads, from the event to the answer.
+    pub cpu: Duration,
+    /// From the process's start to the answer.
+    pub peak_bytes: u64,
+    /// From the process's start to its first question for an event.
+    pub start: Duration,
+    /// When it asks its first question.
+    pub idle_bytes: u64,
+    /// The answer, or the error in words.
+    pub answer: Result<Value, String>,
+}
+
+/// Starts the function and sends it one event.
+pub async fn run(
+    environment: &[(String, String)],
+    memory_mib: u64,
+    event: &Value,
+) -> Result<Run, Box<dyn Error>> {
+    let memory = [(
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(),
+        memory_mib.to_string(),
+    )];
+    let environment = environment.iter().cloned().chain(memory);
+    let started = Instant::now();
+    let function = Function::start(environment).await;
+    function.polled().await;
+    let start = started.elapsed();
+    let process = Process::of(function.process_id().ok_or("the function has ended")?);
+    let idle_bytes = process.memory_bytes("VmRSS:")?;
+    let cpu_before = process.cpu()?;
+    let request_id = format!("bench-{}", fastrand::u64(..));
+    let sent = Instant::now();
+    let answer = function.invoke(&request_id, PATIENCE, event).await;
+    let wall = sent.elapsed();
+    let cpu = process.cpu()?.saturating_sub(cpu_before);
+    Ok(Run {
+        wall,
+        cpu,
+        peak_bytes: process.memory_bytes("VmHWM:")?,
+        start,
+        idle_bytes,
+        answer: answer.map_err(|error| error.to_string()),
+    })
+}
+
+/// What Linux tells of a process (proc(5)).
+struct Process {
+    folder: String,
+}
+
+impl Process {
+    fn of(id: u32) -> Self {
+        Self {
+            folder: format!("/proc/{id}"),
+        }
+    }
+
+    fn memory_bytes(&self, line: &str) -> Result<u64, Box<dyn Error>> {
+        let status = std::fs::read_to_string(format!("{}/status", self.folder))?;
+        let rest = status
+            .lines()
+            .find_map(|text| text.strip_prefix(line))
+            .ok_or("the kernel tells no memory")?;
+        let kib: u64 = rest.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib << 10)
+    }
+
+    /// User and system time. Of threads that live it is known to the nanosecond; with those that have
+    /// ended, only in ticks of 10 ms.
+    fn cpu(&self) -> Result<Duration, Box<dyn Error>> {
+        let mut nanoseconds = 0;
+        for task in std::fs::read_dir(format!("{}/task", self.folder))? {
+            // A thread may end meanwhile.
+            let schedule = std::fs::read_to_string(task?.path().join("schedstat"));
+            let running = schedule
+                .ok()
+                .and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+            nanoseconds += running.unwrap_or_default();
+        }
+        let stat = std::fs::read_to_string(format!("{}/stat", self.folder))?;
+        // The name, in parentheses, may hold spaces; utime is the 12th field behind it, stime the 13th.
+        let (_, fields) = stat.rsplit_once(')').ok_or("no stat that is known")?;
+        let ticks: u64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum();
+        Ok(Duration::from_nanos(nanoseconds).max(Duration::from_millis(ticks * 10)))
+    }
+}
