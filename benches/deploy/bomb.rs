@@ -1,6 +1,5 @@
 //! Archives that are made to hurt their reader; each is to be refused at once and for little memory.
 
-use std::error::Error;
 use std::io::Write;
 
 use flate2::Compression;
@@ -87,7 +86,12 @@ impl Said<'_> {
     }
 
     fn local(&self) -> Vec<u8> {
-        [&b"PK\x03\x04\x14\0"[..], &self.common(), self.name.as_bytes()].concat()
+        [
+            &b"PK\x03\x04\x14\0"[..],
+            &self.common(),
+            self.name.as_bytes(),
+        ]
+        .concat()
     }
 
     fn central(&self, offset: u32) -> Vec<u8> {
@@ -207,7 +211,10 @@ fn ratio() -> Result<Vec<u8>, std::io::Error> {
         compressed_bytes,
         size_bytes: 256 << 20,
     };
-    Ok(with_directory([said.local(), data].concat(), &[said.central(0)]))
+    Ok(with_directory(
+        [said.local(), data].concat(),
+        &[said.central(0)],
+    ))
 }
 
 fn expansion() -> Result<Vec<u8>, std::io::Error> {
@@ -235,7 +242,9 @@ fn expansion() -> Result<Vec<u8>, std::io::Error> {
 }
 
 fn count() -> Result<Vec<u8>, std::io::Error> {
-    let names: Vec<String> = (0..1_000_001).map(|number| format!("{number:07}")).collect();
+    let names: Vec<String> = (0..1_000_001)
+        .map(|number| format!("{number:07}"))
+        .collect();
     let mut archive = Vec::new();
     let mut headers = Vec::new();
     for name in &names {
@@ -282,5 +291,8 @@ fn understated() -> Result<Vec<u8>, std::io::Error> {
         compressed_bytes,
         size_bytes: 100,
     };
-    Ok(with_directory([said.local(), data].concat(), &[said.central(0)]))
+    Ok(with_directory(
+        [said.local(), data].concat(),
+        &[said.central(0)],
+    ))
 }

@@ -59,7 +59,10 @@ async fn measure(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
             continue;
         }
         if !workload.is_available() {
-            println!("{}: left out, DROPSHIP_SHARED has no such site", workload.name);
+            println!(
+                "{}: left out, DROPSHIP_SHARED has no such site",
+                workload.name
+            );
             continue;
         }
         for row in measure_workload(workload, &options).await? {

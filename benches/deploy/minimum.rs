@@ -111,9 +111,9 @@ impl Minimum {
     }
 
     fn transfer(&mut self, written: &[&Entry]) {
-        let (copied, sent): (Vec<&Entry>, Vec<&Entry>) = written.iter().partition(|entry| {
-            entry.method == Method::Stored && entry.size_bytes > COPIED_BYTES
-        });
+        let (copied, sent): (Vec<&Entry>, Vec<&Entry>) = written
+            .iter()
+            .partition(|entry| entry.method == Method::Stored && entry.size_bytes > COPIED_BYTES);
         let (large, whole): (Vec<&Entry>, Vec<&Entry>) = sent
             .iter()
             .partition(|entry| entry.size_bytes > WHOLE_BYTES);
@@ -129,10 +129,7 @@ impl Minimum {
                 "GetObject",
                 entry.span_bytes().div_ceil(SPAN_BYTES) as usize,
             );
-            self.add(
-                "UploadPart",
-                entry.size_bytes.div_ceil(PART_BYTES) as usize,
-            );
+            self.add("UploadPart", entry.size_bytes.div_ceil(PART_BYTES) as usize);
         }
         self.add("CreateMultipartUpload", large.len() + copied.len());
         self.add("CompleteMultipartUpload", large.len() + copied.len());

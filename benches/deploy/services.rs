@@ -225,9 +225,9 @@ impl Account {
         for version in self.cloud.versions(STAGING, KEY) {
             self.cloud.expire_version(STAGING, KEY, &version.id);
         }
-        let put =
-            self.cloud
-                .put_object(STAGING, KEY, archive, Headers::of_type("application/zip"));
+        let put = self
+            .cloud
+            .put_object(STAGING, KEY, archive, Headers::of_type("application/zip"));
         self.cloud.clear_calls();
         // Uploads of one second would be ordered by their digest.
         self.uploads += 1;

@@ -34,7 +34,9 @@ struct Changes {
 }
 
 /// What is deployed on top of what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
     /// Into an empty bucket.
@@ -265,7 +267,10 @@ fn docs_site(rng: &mut Rng) -> Vec<File> {
         .map(|number| {
             let (name, kind) = match number % 20 {
                 0..17 => (
-                    format!("docs/chapter-{:03}/topic-{number:04}/index.html", number / 40),
+                    format!(
+                        "docs/chapter-{:03}/topic-{number:04}/index.html",
+                        number / 40
+                    ),
                     Kind::Text,
                 ),
                 17 => (format!("assets/js/{:016x}.js", rng.u64(..)), Kind::Text),
@@ -392,16 +397,17 @@ impl Builds {
         let mut differing = BTreeMap::new();
         for (place, number) in chosen.into_iter().enumerate() {
             let old = archive.by_index_raw(number)?;
-            let (name, size_bytes) = (old.name().to_owned(), old.size());
+            let (name, size_bytes) = (old.name()?.into_owned(), old.size());
             let kind = Kind::of(&name);
-            let new = (place < share(changed))
-                .then(|| file(&mut rng, name.clone(), size_bytes, kind));
+            let new =
+                (place < share(changed)).then(|| file(&mut rng, name.clone(), size_bytes, kind));
             differing.insert(name, new);
         }
         let added = (0..share(added))
             .map(|number| {
                 let model = archive.by_index_raw(rng.usize(..count))?;
-                let extension = model.name().rsplit('.').next().unwrap_or("html").to_owned();
+                let name = model.name()?;
+                let extension = name.rsplit('.').next().unwrap_or("html");
                 let name = format!("added/build-{}-{number:04}.{extension}", self.number);
                 let kind = Kind::of(&name);
                 Ok(file(&mut rng, name, model.size(), kind))
@@ -420,7 +426,7 @@ impl Builds {
         let mut zip = ZipWriter::new(Cursor::new(Vec::with_capacity(self.latest.len())));
         for number in 0..old.len() {
             let entry = old.by_index_raw(number)?;
-            match differing.get(entry.name()) {
+            match differing.get(&*entry.name()?) {
                 None => {
                     zip.raw_copy_file_touch(entry, modified(self.number), None)?;
                 }
@@ -479,13 +485,17 @@ fn fill(piece: &mut Vec<u8>, rng: &mut Rng, size: usize, kind: Kind) {
                 // Few words are used often and many seldom, as in any text.
                 let rank = rng.f64().powi(4);
                 let word = (rank * 4_096.0) as u64;
-                piece.extend_from_slice(format!("{:x} ", word.wrapping_mul(0x9e37_79b9)).as_bytes());
+                piece
+                    .extend_from_slice(format!("{:x} ", word.wrapping_mul(0x9e37_79b9)).as_bytes());
             }
             piece.truncate(size);
         }
         Kind::Log => {
             while piece.len() < size {
-                let line = format!("2026-11-22T10:15:00Z level=info request={:06}\n", rng.u32(..999));
+                let line = format!(
+                    "2026-11-22T10:15:00Z level=info request={:06}\n",
+                    rng.u32(..999)
+                );
                 piece.extend(line.bytes().cycle().take(line.len() * 64));
             }
             piece.truncate(size);
