@@ -20,7 +20,7 @@ use crate::event::{Options, Upload};
 use crate::plan::Plan;
 use crate::report::{Outcome, Progress, Report};
 
-use attempt::{Attempt, Build, Claimed};
+use attempt::{Attempt, Build, Claimed, Live};
 use running::Running;
 
 pub use sweep::sweep;
@@ -84,7 +84,7 @@ pub async fn deploy(
     };
     let archive = &claim.build.archive;
     let mut running = Running::new(&attempt, archive, claim.before, claim.head, claim.record);
-    match bring_live(&attempt, &mut running, &claim.build).await {
+    match bring_live(&attempt, &mut running, &claim.build, claim.live).await {
         Ok(report) => Ok(report),
         Err(error) => {
             running.give_up(&error).await;
@@ -98,9 +98,10 @@ async fn bring_live(
     attempt: &Attempt<'_>,
     running: &mut Running<'_>,
     build: &Build,
+    live: Result<Live, Error>,
 ) -> Result<Report, Error> {
     let rules = attempt.rules(&build.headers);
-    let situation = attempt.look(build, running.manifest_key(), &rules).await?;
+    let situation = attempt.look(build, live?, &rules).await?;
     let plan = attempt.plan(&build.index, &situation, &rules)?;
     let mut report = attempt.report(outcome(&plan, running), running.number());
     report.count(&plan);

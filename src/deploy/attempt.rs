@@ -1,14 +1,16 @@
 //! One invocation's attempt at one upload: who it is, whether it may, and what it finds.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::{self, Either, MaybeDone};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Invocation, Site};
 use crate::archive::{ArchiveIndex, Limits};
 use crate::aws::archive::Archive;
-use crate::aws::ledger::Commit;
+use crate::aws::ledger::{Commit, Owed};
 use crate::aws::transfer::{Comparison, Transfer};
 use crate::deployment::{
     Decision, DeploymentId, Head, LEASE_GRACE, Record, Request, Status, decide,
@@ -57,19 +59,27 @@ pub struct Build {
     pub warnings: Vec<String>,
 }
 
-/// A site claimed for a run, and the build that it will bring live.
+/// A site claimed for a run, the build that it will bring live, and what it found live.
 pub struct Claim {
     pub build: Build,
+    pub live: Result<Live, Error>,
     pub before: Head,
     pub head: Head,
     pub record: Record,
 }
 
-/// Everything a plan is made from, besides the archive.
-pub struct Situation {
+/// What is live and what is known of it.
+pub struct Live {
     pub listing: Listing,
     pub manifest: Manifest,
     pub distributions: Vec<Distribution>,
+    /// The invalidations that are recorded and were not yet accepted.
+    pub owed: Vec<Owed>,
+}
+
+/// Everything a plan is made from, besides the archive.
+pub struct Situation {
+    pub live: Live,
     pub observed: BTreeMap<String, Observed>,
 }
 
@@ -107,16 +117,25 @@ impl<'a> Attempt<'a> {
     /// Decides, waits where another deployment is at work, and takes the lease. The archive's index is judged
     /// first, so that a refused archive never touches the head.
     ///
+    /// What does not depend on each other is asked for at the same time: the index while the ledger is read,
+    /// and what is live while the lease is taken. What was read of the live site before the lease was ours is
+    /// as good as if it were read afterwards: every run writes the head before anything else, and the commit
+    /// takes place only if nobody has since it was read.
+    ///
     /// # Errors
     /// `ArchiveRejected`, which is recorded; `ArchiveGone`; `Busy`; `Aws`.
     pub async fn claim(&self) -> Result<Claimed, Error> {
         let ledger = &self.site.clients.ledger;
-        let mut build = None;
+        let mut judging = pin!(future::maybe_done(self.judge()));
         loop {
             // In this order: a record newer than the head makes the commit fail, and the other way round
             // the commit could act on an outdated record.
-            let head = ledger.head().await?;
-            let record = ledger.record(&self.id).await?;
+            let standing = async {
+                let head = ledger.head().await?;
+                let record = ledger.record(&self.id).await?;
+                Ok::<_, Error>((head, record))
+            };
+            let (head, record) = beside(standing, judging.as_mut()).await?;
             let decision = decide(&head, record.as_ref(), &self.request());
             let last_run = record.as_ref().map_or(0, |record| record.run);
             match decision {
@@ -135,9 +154,11 @@ impl<'a> Attempt<'a> {
                 }
                 Decision::Run { .. } | Decision::Resume | Decision::Wait => {}
             }
-            if build.is_none() {
-                build = Some(self.open(record.as_ref()).await?);
-            }
+            judging.as_mut().await;
+            let build = match judging.as_mut().output_mut() {
+                Some(Ok(build)) => build,
+                _ => return self.refused(judging.as_mut().take_output(), record.as_ref()).await,
+            };
             let next = match decision {
                 Decision::Run { rollback } => Record {
                     status: Status::Running,
@@ -155,12 +176,17 @@ impl<'a> Attempt<'a> {
             let next = next.claimed_by(self.invocation.request_id);
             let until = self.invocation.deadline + LEASE_GRACE;
             let claimed = head.claimed(&self.request(), next.run, until);
-            if ledger.commit(&head, &claimed, Some(&next), &[]).await? == Commit::Done
-                && let Some(build) = build.take()
+            let (committed, live) = tokio::join!(
+                ledger.commit(&head, &claimed, Some(&next), &[]),
+                self.live(&build.index, head.manifest.as_deref()),
+            );
+            if committed? == Commit::Done
+                && let Some(Ok(build)) = judging.as_mut().take_output()
             {
                 tracing::info!(run = next.run, rollback = next.rollback, "claimed");
                 let claim = Claim {
                     build,
+                    live,
                     before: head,
                     head: claimed,
                     record: next,
@@ -170,24 +196,28 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Opens the archive and judges it; a refusal is remembered.
-    async fn open(&self, record: Option<&Record>) -> Result<Build, Error> {
-        match self.judge().await {
-            Err(Error::ArchiveRejected(reason)) if !self.options.dry_run => {
-                let rejection = Some(reason.clone());
-                let rejected = Record {
-                    status: Status::Rejected,
-                    rejection,
-                    ..self.record(record)
-                };
-                // Where another run has changed the record meanwhile, the next event finds the same.
-                let _ = self.site.clients.ledger.note(record, &rejected).await?;
-                Err(Error::ArchiveRejected(reason))
-            }
-            judged => judged,
+    /// Remembers that the archive was refused, and passes on why; so with any other error of judging it.
+    async fn refused(
+        &self,
+        judged: Option<Result<Build, Error>>,
+        record: Option<&Record>,
+    ) -> Result<Claimed, Error> {
+        let Some(Err(error)) = judged else {
+            return Err(Error::ArchiveRejected("it was not read".to_owned()));
+        };
+        if let Error::ArchiveRejected(reason) = &error {
+            let rejected = Record {
+                status: Status::Rejected,
+                rejection: Some(reason.clone()),
+                ..self.record(record)
+            };
+            // Where another run has changed the record meanwhile, the next event finds the same.
+            let _ = self.site.clients.ledger.note(record, &rejected).await?;
         }
+        Err(error)
     }
 
+    /// Opens the archive and judges it by its index.
     async fn judge(&self) -> Result<Build, Error> {
         let archive = self.site.clients.archives.open(&self.upload);
         let config = &self.site.config;
@@ -246,10 +276,11 @@ impl<'a> Attempt<'a> {
     /// # Errors
     /// Those that the run would meet before its first write.
     pub async fn rehearse(&self) -> Result<Report, Error> {
-        let build = self.open(None).await?;
+        let build = self.judge().await?;
         let head = self.site.clients.ledger.head().await?;
         let rules = self.rules(&build.headers);
-        let situation = self.look(&build, head.manifest.as_deref(), &rules).await?;
+        let live = self.live(&build.index, head.manifest.as_deref()).await?;
+        let situation = self.look(&build, live, &rules).await?;
         let plan = self.plan(&build.index, &situation, &rules)?;
         let is_late = || self.invocation.is_late();
         self.transfer(&build.archive, &rules, &is_late)
@@ -260,7 +291,7 @@ impl<'a> Attempt<'a> {
         report.bytes_read = build.archive.bytes_read();
         report.warnings.extend(build.warnings);
         let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
-        let items = self.invalidations(&situation.distributions, &plan.stale());
+        let items = self.invalidations(&situation.live.distributions, &plan.stale());
         let warnings = items
             .iter()
             .filter_map(|(distribution, invalidation)| self.warning(distribution, invalidation));
@@ -290,24 +321,46 @@ impl<'a> Attempt<'a> {
         Ok(report)
     }
 
-    /// Reads what is live, side by side, and asks for the objects that listing and manifest do not settle.
+    /// Reads what is live, side by side.
     ///
     /// # Errors
-    /// `WrongDistribution`, `Aws`, and those of reading the archive.
-    pub async fn look(
+    /// `WrongDistribution`, `Aws`.
+    async fn live(
         &self,
-        Build { archive, index, .. }: &Build,
+        _index: &ArchiveIndex,
         manifest_key: Option<&str>,
-        rules: &Rules<'_>,
-    ) -> Result<Situation, Error> {
+    ) -> Result<Live, Error> {
         let clients = &self.site.clients;
-        let (listing, manifest, distributions) = tokio::try_join!(
+        let (listing, manifest, distributions, owed) = tokio::try_join!(
             clients.bucket.list(),
             clients.manifests.load(manifest_key),
             clients.cdn.discover(),
+            clients.ledger.owed(),
         )?;
+        Ok(Live {
+            listing,
+            manifest,
+            distributions,
+            owed,
+        })
+    }
+
+    /// Asks for the objects that listing and manifest do not settle.
+    ///
+    /// # Errors
+    /// `Aws`, and those of reading the archive.
+    pub async fn look(
+        &self,
+        Build { archive, index, .. }: &Build,
+        live: Live,
+        rules: &Rules<'_>,
+    ) -> Result<Situation, Error> {
+        let clients = &self.site.clients;
+        let Live {
+            listing, manifest, ..
+        } = &live;
         tracing::info!(objects = listing.len(), "live bucket listed");
-        let questions = plan::questions(index, &listing, &manifest, rules);
+        let questions = plan::questions(index, listing, manifest, rules);
         let inspected = stream::iter(&questions)
             .map(async |(key, ..)| {
                 Ok::<_, Error>((key.clone(), clients.bucket.inspect(key).await?))
@@ -343,12 +396,7 @@ impl<'a> Attempt<'a> {
                     .and_modify(|seen| seen.same_bytes = Some(is_same));
             }
         }
-        Ok(Situation {
-            listing,
-            manifest,
-            distributions,
-            observed,
-        })
+        Ok(Situation { live, observed })
     }
 
     /// The means to read and write.
@@ -380,8 +428,8 @@ impl<'a> Attempt<'a> {
     ) -> Result<Plan<'i>, Error> {
         Plan::new(
             index,
-            &found.listing,
-            &found.manifest,
+            &found.live.listing,
+            &found.live.manifest,
             &found.observed,
             rules,
         )
@@ -513,5 +561,16 @@ impl<'a> Attempt<'a> {
                 expires_at: 0,
             })
         }
+    }
+}
+
+/// Waits for `first`, and lets `second` get on meanwhile.
+async fn beside<T, F: Future>(
+    first: impl Future<Output = T>,
+    second: std::pin::Pin<&mut MaybeDone<F>>,
+) -> T {
+    match future::select(pin!(first), second).await {
+        Either::Left((output, _)) => output,
+        Either::Right((_, first)) => first.await,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::attempt::{Attempt, Situation};
+use super::attempt::{Attempt, Live, Situation};
 use super::sending::{Sender, Sending};
 use crate::aws::archive::Archive;
 use crate::aws::bucket::DELETES_PER_CALL;
@@ -83,10 +83,6 @@ impl<'a> Running<'a> {
         self.record.rollback
     }
 
-    pub fn manifest_key(&self) -> Option<&str> {
-        self.head.manifest.as_deref()
-    }
-
     /// Whether some run before this attempt has left the bucket half-way.
     pub fn follows_unfinished(&self) -> bool {
         self.before.unfinished.is_some()
@@ -110,13 +106,19 @@ impl<'a> Running<'a> {
     /// # Errors
     /// `Busy` when the lease was lost, `Aws`.
     pub async fn begin(&mut self, situation: Situation, plan: &Plan<'_>) -> Result<(), Error> {
-        self.owed = self.attempt.site.clients.ledger.owed().await?;
-        self.distributions = situation.distributions;
+        let Live {
+            manifest,
+            distributions,
+            owed,
+            ..
+        } = situation.live;
+        self.owed = owed;
+        self.distributions = distributions;
         self.to_write = plan.puts.len() + plan.copies.len();
         self.owe(&plan.stale()).await?;
         // Not before the batches are recorded: a row that is lost no longer tells that the object is known.
         self.manifest = plan.manifest();
-        self.is_manifest_new = self.manifest != situation.manifest;
+        self.is_manifest_new = self.manifest != manifest;
         if plan.forgets {
             self.save_manifest().await?;
         }
