@@ -5,6 +5,7 @@ pub mod bucket;
 pub mod cdn;
 mod judge;
 pub mod ledger;
+mod listing;
 pub mod manifests;
 mod multipart;
 pub mod transfer;

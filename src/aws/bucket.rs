@@ -2,9 +2,7 @@
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{
-    ChecksumMode, ChecksumType, EncodingType, MetadataDirective, ObjectIdentifier,
-};
+use aws_sdk_s3::types::{ChecksumMode, ChecksumType, MetadataDirective, ObjectIdentifier};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -14,8 +12,6 @@ use super::{failed, status, unquoted};
 use crate::config::Config;
 use crate::error::Error;
 use crate::headers::Headers;
-use crate::key::form_decode;
-use crate::plan::{Listing, Object};
 
 /// Sets all headers on one of the three requests that take them; the SDK has no common trait for these.
 macro_rules! under_headers {
@@ -38,7 +34,7 @@ pub const DELETES_PER_CALL: usize = 1_000;
 pub struct Bucket {
     pub(super) s3: aws_sdk_s3::Client,
     pub(super) name: String,
-    prefix: String,
+    pub(super) prefix: String,
     pub(super) owner: Option<String>,
 }
 
@@ -113,46 +109,6 @@ impl Bucket {
 
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Lists all objects under the prefix.
-    ///
-    /// # Errors
-    /// `Aws`.
-    pub async fn list(&self) -> Result<Listing, Error> {
-        let mut pages = self
-            .s3
-            .list_objects_v2()
-            .bucket(&self.name)
-            .set_prefix((!self.prefix.is_empty()).then(|| self.prefix.clone()))
-            // A key may hold characters that XML cannot (S3 API, ListObjectsV2, EncodingType).
-            .encoding_type(EncodingType::Url)
-            .set_expected_bucket_owner(self.owner.clone())
-            .into_paginator()
-            .send();
-        let mut listing = Listing::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| {
-                failed(format!("listing s3://{}/{}", self.name, self.prefix), error)
-            })?;
-            // The SDK leaves the decoding to its caller.
-            let is_encoded = page.encoding_type() == Some(&EncodingType::Url);
-            let objects = page.contents.unwrap_or_default().into_iter();
-            listing.extend(objects.filter_map(|object| {
-                let size = object.size.and_then(|size| u64::try_from(size).ok());
-                let etag = unquoted(object.e_tag.as_deref().unwrap_or_default());
-                let key = object.key?;
-                let key = if is_encoded { form_decode(&key)? } else { key };
-                Some((
-                    key,
-                    Object {
-                        size_bytes: size.unwrap_or_default(),
-                        etag,
-                    },
-                ))
-            }));
-        }
-        Ok(listing)
     }
 
     /// Asks for one object's checksum and headers; `None` when it does not exist.

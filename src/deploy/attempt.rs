@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::{self, Either, MaybeDone};
+use futures_util::future::{self, Either};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Invocation, Site};
@@ -130,12 +130,12 @@ impl<'a> Attempt<'a> {
         loop {
             // In this order: a record newer than the head makes the commit fail, and the other way round
             // the commit could act on an outdated record.
-            let standing = async {
-                let head = ledger.head().await?;
-                let record = ledger.record(&self.id).await?;
-                Ok::<_, Error>((head, record))
-            };
-            let (head, record) = beside(standing, judging.as_mut()).await?;
+            let head = beside(ledger.head(), judging.as_mut()).await?;
+            let manifests = &self.site.clients.manifests;
+            let manifest_key = head.manifest.clone();
+            let mut loading = pin!(future::maybe_done(manifests.load(manifest_key.as_deref())));
+            let reading = future::join(judging.as_mut(), loading.as_mut());
+            let record = beside(ledger.record(&self.id), reading).await?;
             let decision = decide(&head, record.as_ref(), &self.request());
             let last_run = record.as_ref().map_or(0, |record| record.run);
             match decision {
@@ -154,11 +154,12 @@ impl<'a> Attempt<'a> {
                 }
                 Decision::Run { .. } | Decision::Resume | Decision::Wait => {}
             }
-            judging.as_mut().await;
-            let build = match judging.as_mut().output_mut() {
-                Some(Ok(build)) => build,
-                _ => return self.refused(judging.as_mut().take_output(), record.as_ref()).await,
-            };
+            future::join(judging.as_mut(), loading.as_mut()).await;
+            if !matches!(judging.as_mut().output_mut(), Some(Ok(_))) {
+                return self
+                    .refused(judging.as_mut().take_output(), record.as_ref())
+                    .await;
+            }
             let next = match decision {
                 Decision::Run { rollback } => Record {
                     status: Status::Running,
@@ -178,7 +179,7 @@ impl<'a> Attempt<'a> {
             let claimed = head.claimed(&self.request(), next.run, until);
             let (committed, live) = tokio::join!(
                 ledger.commit(&head, &claimed, Some(&next), &[]),
-                self.live(&build.index, head.manifest.as_deref()),
+                self.live(loading.as_mut().take_output()),
             );
             if committed? == Commit::Done
                 && let Some(Ok(build)) = judging.as_mut().take_output()
@@ -279,7 +280,9 @@ impl<'a> Attempt<'a> {
         let build = self.judge().await?;
         let head = self.site.clients.ledger.head().await?;
         let rules = self.rules(&build.headers);
-        let live = self.live(&build.index, head.manifest.as_deref()).await?;
+        let manifests = &self.site.clients.manifests;
+        let manifest = manifests.load(head.manifest.as_deref()).await;
+        let live = self.live(Some(manifest)).await?;
         let situation = self.look(&build, live, &rules).await?;
         let plan = self.plan(&build.index, &situation, &rules)?;
         let is_late = || self.invocation.is_late();
@@ -321,19 +324,16 @@ impl<'a> Attempt<'a> {
         Ok(report)
     }
 
-    /// Reads what is live, side by side.
+    /// Reads what is live, side by side; the manifest, which was read before, says where to begin listing.
     ///
     /// # Errors
     /// `WrongDistribution`, `Aws`.
-    async fn live(
-        &self,
-        _index: &ArchiveIndex,
-        manifest_key: Option<&str>,
-    ) -> Result<Live, Error> {
+    async fn live(&self, manifest: Option<Result<Manifest, Error>>) -> Result<Live, Error> {
         let clients = &self.site.clients;
-        let (listing, manifest, distributions, owed) = tokio::try_join!(
-            clients.bucket.list(),
-            clients.manifests.load(manifest_key),
+        let manifest = manifest.transpose()?.unwrap_or_default();
+        let known: Vec<&str> = manifest.iter().map(|(key, _)| key).collect();
+        let (listing, distributions, owed) = tokio::try_join!(
+            clients.bucket.list(&known),
             clients.cdn.discover(),
             clients.ledger.owed(),
         )?;
@@ -565,11 +565,8 @@ impl<'a> Attempt<'a> {
 }
 
 /// Waits for `first`, and lets `second` get on meanwhile.
-async fn beside<T, F: Future>(
-    first: impl Future<Output = T>,
-    second: std::pin::Pin<&mut MaybeDone<F>>,
-) -> T {
-    match future::select(pin!(first), second).await {
+async fn beside<T>(first: impl Future<Output = T>, second: impl Future) -> T {
+    match future::select(pin!(first), pin!(second)).await {
         Either::Left((output, _)) => output,
         Either::Right((_, first)) => first.await,
     }
