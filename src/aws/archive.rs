@@ -1,6 +1,6 @@
 //! Reads an archive in the staging bucket over ranged GETs, always of exactly the event's version.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -78,7 +78,7 @@ impl Archives {
             upload: upload.clone(),
             bytes_read: AtomicU64::new(0),
             tail: OnceLock::new(),
-            kept: Mutex::default(),
+            ahead: Mutex::default(),
         }
     }
 }
@@ -91,8 +91,8 @@ pub struct Archive {
     bytes_read: AtomicU64,
     /// The archive's last bytes and their offset: what lies there need not be read again.
     tail: OnceLock<(u64, Bytes)>,
-    /// What was read ahead, until it is read.
-    kept: Mutex<HashMap<Range<u64>, Bytes>>,
+    /// What was read ahead, by its offset. It is there to the end, since several waves may read of it.
+    ahead: Mutex<BTreeMap<u64, Bytes>>,
 }
 
 impl Archive {
@@ -158,14 +158,9 @@ impl Archive {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        if let Some(bytes) = self.kept().remove(&range) {
+        let tail = self.tail.get().and_then(|(start, tail)| part(*start, tail, &range));
+        if let Some(bytes) = tail.or_else(|| self.read_before(&range)) {
             return Ok(bytes);
-        }
-        if let Some((start, tail)) = self.tail.get()
-            && range.start >= *start
-            && range.end <= start + tail.len() as u64
-        {
-            return Ok(tail.slice((range.start - start) as usize..(range.end - start) as usize));
         }
         let header = format!("bytes={}-{}", range.start, range.end - 1);
         match self.get(header).await {
@@ -175,18 +170,24 @@ impl Archive {
         }
     }
 
-    /// Reads `range` and keeps it for the next [`Archive::read`] of just that range.
+    /// Reads `range` and keeps it: no [`Archive::read`] of any part of it asks for it again.
     ///
     /// # Errors
     /// As [`Archive::read`].
     pub async fn read_ahead(&self, range: Range<u64>) -> Result<Bytes, Error> {
         let bytes = self.read(range.clone()).await?;
-        self.kept().insert(range, bytes.clone());
+        self.ahead().insert(range.start, bytes.clone());
         Ok(bytes)
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<Range<u64>, Bytes>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn read_before(&self, range: &Range<u64>) -> Option<Bytes> {
+        let ahead = self.ahead();
+        let (start, bytes) = ahead.range(..=range.start).next_back()?;
+        part(*start, bytes, range)
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, BTreeMap<u64, Bytes>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn short(&self, range: &Range<u64>) -> Error {
@@ -282,6 +283,13 @@ impl Body {
         let to = from + (range.end - range.start) as usize;
         (to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
     }
+}
+
+/// The bytes of `range`, if they lie in `bytes`, which begin at `start`.
+fn part(start: u64, bytes: &Bytes, range: &Range<u64>) -> Option<Bytes> {
+    let from = range.start.checked_sub(start)?;
+    let to = range.end - start;
+    (to <= bytes.len() as u64).then(|| bytes.slice(from as usize..to as usize))
 }
 
 /// Reads `bytes 0-99/1234` as (0, 1234).

@@ -1,7 +1,7 @@
 //! Judges the local headers of all that will be put, before the first write.
 //!
-//! What is read for it is kept for the puts, so that it costs them nothing; what an eighth of the
-//! function's memory cannot hold costs either a second read or a small one for each header.
+//! What is read for it is kept for the puts, so that it costs them nothing; what there is no room for costs
+//! either a second read or a small one for each header.
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
@@ -19,7 +19,7 @@ const HEADERS_AT_ONCE: usize = 64;
 /// What is read to judge the headers.
 #[derive(Default)]
 struct Reads<'a> {
-    /// Kept until they are sent.
+    /// Kept for the waves.
     kept: Vec<Span<'a>>,
     /// Read once more when they are sent.
     twice: Vec<Span<'a>>,
@@ -86,28 +86,24 @@ impl<'a> Transfer<'a> {
 }
 
 impl<'a> Reads<'a> {
-    /// Chooses, for the waves in which the puts are sent: what is kept has to be asked for in the
-    /// same ranges.
+    /// Chooses. All waves share what is kept, so that pages and what lies between them are one span.
     fn of(puts: &[Put<'a>], ahead_bytes: u64, is_large: impl Fn(&Entry) -> bool) -> Self {
-        let mut reads = Self::default();
+        let entries = puts.iter().map(|put| put.entry);
+        let (large, whole): (Vec<_>, Vec<_>) = entries.partition(|entry| is_large(entry));
+        let mut reads = Self {
+            headers: large,
+            ..Self::default()
+        };
         let mut room = ahead_bytes;
-        for is_page in [false, true] {
-            let entries = puts
-                .iter()
-                .filter(|put| put.is_page == is_page)
-                .map(|put| put.entry);
-            let (large, whole): (Vec<_>, Vec<_>) = entries.partition(|entry| is_large(entry));
-            reads.headers.extend(large);
-            for span in whole_spans(whole) {
-                let length = span.range.end - span.range.start;
-                if length <= room {
-                    room -= length;
-                    reads.kept.push(span);
-                } else if length / span.entries.len() as u64 > HEADER_BY_HEADER_BYTES {
-                    reads.headers.extend(span.entries);
-                } else {
-                    reads.twice.push(span);
-                }
+        for span in whole_spans(whole) {
+            let length = span.range.end - span.range.start;
+            if length <= room {
+                room -= length;
+                reads.kept.push(span);
+            } else if length / span.entries.len() as u64 > HEADER_BY_HEADER_BYTES {
+                reads.headers.extend(span.entries);
+            } else {
+                reads.twice.push(span);
             }
         }
         reads

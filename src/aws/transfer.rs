@@ -34,6 +34,12 @@ const INLINE_BYTES: u64 = 128 << 10;
 const PART_BYTES: u64 = 8 << 20;
 const MAX_PARTS: u64 = 10_000;
 
+/// What may be in flight, and what may be read ahead, as parts of the function's memory. The rest is for the
+/// index, the listing, the manifest, for what the SDK and the allocator hold, and for the sites to come: of
+/// 512 MiB, the process stays below 128 for all but the largest.
+const IN_FLIGHT_SHARE: u64 = 12;
+const AHEAD_SHARE: u64 = 16;
+
 pub(super) const SPANS_AT_ONCE: usize = 8;
 const WRITES_AT_ONCE: usize = 64;
 const LARGE_AT_ONCE: usize = 2;
@@ -83,7 +89,7 @@ impl<'a> Transfer<'a> {
             progress,
             is_late,
             memory: Memory::new(memory_mib),
-            ahead_bytes: (memory_mib << 20) / 8,
+            ahead_bytes: (memory_mib << 20) / AHEAD_SHARE,
             writes: Semaphore::new(WRITES_AT_ONCE),
             is_stopped: AtomicBool::new(false),
         }
@@ -512,9 +518,8 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// A quarter of the function's memory: the rest is for the index, the manifest, and what the SDK holds.
     fn new(memory_mib: u64) -> Self {
-        let kib = u32::try_from(memory_mib * 1024 / 4).unwrap_or(u32::MAX >> 4);
+        let kib = u32::try_from(memory_mib * 1024 / IN_FLIGHT_SHARE).unwrap_or(u32::MAX >> 4);
         Self {
             kib,
             free: Semaphore::new(kib as usize),
