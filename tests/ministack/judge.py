@@ -43,7 +43,13 @@ class Wrong(Exception):
 
 
 class Judge:
-    def __init__(self, endpoint):
+    """Looks at one site; without names, at the one that it creates itself."""
+
+    def __init__(self, endpoint, live=LIVE, prefix=PREFIX, table=TABLE, site="judged", foreign=FOREIGN):
+        self.live, self.prefix, self.table, self.site = live, prefix, table, site
+        self.foreign = foreign
+        self.cache_control = CACHE_CONTROL
+
         def client(service):
             return boto3.client(
                 service,
@@ -113,7 +119,7 @@ class Judge:
             "LIVE_PREFIX": PREFIX,
             "TABLE_NAME": TABLE,
             "DISTRIBUTION_IDS": distribution,
-            "SITE": "judged",
+            "SITE": self.site,
         }
 
     def upload(self, archive, key, age_seconds):
@@ -158,34 +164,34 @@ class Judge:
         return self.check_invalidations(distribution, live, stale(old, new), seen)
 
     def check_bucket(self, site):
-        wanted = {PREFIX + name: body for name, body in site.items()} | FOREIGN
+        wanted = {self.prefix + name: body for name, body in site.items()} | self.foreign
         found = {
             item["Key"]
-            for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=LIVE)
+            for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.live)
             for item in page.get("Contents", [])
         }
         agree("keys of the live bucket", found, set(wanted))
         for key, body in wanted.items():
-            answer = self.s3.get_object(Bucket=LIVE, Key=key)
+            answer = self.s3.get_object(Bucket=self.live, Key=key)
             if answer["Body"].read() != body:
                 raise Wrong(f"{key}: the bytes are not the archive's")
-            if key in FOREIGN:
+            if key in self.foreign:
                 continue
             media_type, _, parameters = answer["ContentType"].partition(";")
             if media_type not in MEDIA_TYPES[key.rsplit(".", 1)[-1]]:
                 raise Wrong(f"{key}: its Content-Type is {answer['ContentType']}")
             if media_type.startswith("text/") and parameters.strip() != "charset=utf-8":
                 raise Wrong(f"{key}: a text without its charset: {answer['ContentType']}")
-            agree(f"Cache-Control of {key}", answer.get("CacheControl"), CACHE_CONTROL)
+            agree(f"Cache-Control of {key}", answer.get("CacheControl"), self.cache_control)
 
     def check_table(self, live, deployments):
         items = {
             item["item"]["S"]: item
             for page in self.dynamodb.get_paginator("query").paginate(
-                TableName=TABLE,
+                TableName=self.table,
                 ConsistentRead=True,
                 KeyConditionExpression="site = :site",
-                ExpressionAttributeValues={":site": {"S": "judged"}},
+                ExpressionAttributeValues={":site": {"S": self.site}},
             )
             for item in page["Items"]
         }

@@ -1,0 +1,290 @@
+"""The life of a stack, from its first deployment to `sam delete`, with every step looked at afterwards.
+
+Started by tests/stack.sh, which says where MiniStack is.
+"""
+
+import json
+import os
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import boto3
+import dashboard
+import policy
+import readme
+from judge import entries
+from stack import REPOSITORY, Stack, Wrong, agree, run, wait_for
+
+WORK = Path(sys.argv[1])
+SAMPLES = REPOSITORY / "examples/site"
+ENVIRONMENT = ("--config-env", "local")
+REGION = os.environ["AWS_DEFAULT_REGION"]
+
+
+def main():
+    first, second = sites()
+    refuse_a_misspelt_environment()
+
+    step("The README's lines, on a new site")
+    url = readme.walk(WORK)
+    newcomer = Stack("dropship-dev")
+    agree("what they end with", url, newcomer["SiteUrl"])
+    agree("outcome", newcomer.next_line()["outcome"], "deployed")
+    newcomer.judge.check_bucket(files(SAMPLES / "first"))
+    index_pages(newcomer)
+
+    step("What the role may, and what of it is needed")
+    policy.remove_each_statement(newcomer, WORK)
+    run("sam", "delete", "--config-env", "dev", "--no-prompts", "--region", REGION)
+
+    step("A stack for a real site")
+    run("sam", "deploy", *ENVIRONMENT)
+    stack = Stack("dropship-local")
+    life(stack, first, second)
+
+    step("An archive that is none ends in the failure queue")
+    failing_archive(stack)
+
+    step("The dashboard")
+    dashboard.draw(stack, WORK / "dashboard.png")
+
+    step("The other ways in")
+    for name, parameters in ways_in().items():
+        other_way_in(name, parameters)
+
+    step("The end")
+    run("sam", "delete", *ENVIRONMENT, "--no-prompts")
+    agree("stacks", stacks(stack), [])
+    stack.judge.check_bucket(entries(second))
+    print("The buckets and the ledger are left, as the template says.")
+
+
+def life(stack, first, second):
+    """Two versions and the ways between them."""
+    distribution = stack["DistributionId"]
+
+    step("The first version, through its upload's event")
+    line = stack.upload(first, "site.zip")
+    agree("outcome", line["outcome"], "deployed")
+    ids = [line["id"]]
+    seen = stack.judge.check(None, first, distribution, ids[0], ids, [])
+    see_pages(stack, entries(first))
+
+    step("The second version, under the same name")
+    line = stack.upload(second, "site.zip")
+    agree("outcome", line["outcome"], "deployed")
+    ids.append(line["id"])
+    seen += stack.judge.check(first, second, distribution, ids[1], ids, seen)
+    see_pages(stack, entries(second))
+
+    step("Back to the first, with the event that the ledger has kept")
+    event = saved_event(stack, ids[0])
+    # Unchanged it would do once it is five minutes old.
+    line = replay(stack, {**event, "options": {"replay": True}})
+    agree("outcome", line["outcome"], "rolledBack")
+    seen += stack.judge.check(second, first, distribution, ids[0], ids, seen)
+
+    step("Every other kind of event")
+    dry_run = {**saved_event(stack, ids[1]), "options": {"dryRun": True, "replay": True}}
+    agree("outcome of a dry run", replay(stack, dry_run)["outcome"], "planned")
+    agree("outcome of S3's test event", replay(stack, sample("test-event"))["outcome"], "ignored")
+    agree("outcome of the live event", replay(stack, event)["outcome"], "unchanged")
+    agree("outcome of the other event", replay(stack, saved_event(stack, ids[1]))["outcome"], "duplicate")
+    line = replay(stack, {"rollback": ids[1]})
+    agree("outcome of the way back", line["outcome"], "rolledBack")
+    seen += stack.judge.check(first, second, distribution, ids[1], ids, seen)
+
+
+def step(title):
+    print(f"\n--- {title}", flush=True)
+
+
+def sites():
+    """Two releases of a real site; without them, the two of the sample site."""
+    shared = Path(os.environ.get("DROPSHIP_SHARED", REPOSITORY / "../shared")) / "sites"
+    real = [shared / f"streamlit-1.48.{patch}.zip" for patch in (0, 1)]
+    if all(site.exists() for site in real):
+        return real
+    return [zipped("first"), zipped("second")]
+
+
+def refuse_a_misspelt_environment():
+    step("A misspelt environment is refused before anything is done")
+    refusal = run("sam", "deploy", "--config-env", "prd", fails=True)
+    if "--stack-name" not in refusal:
+        raise Wrong(f"not for its missing name: {refusal}")
+    run("bash", "-c", 'env=prd; grep -q "^\\[$env\\.deploy" samconfig.toml', fails=True)
+
+
+def saved_event(stack, deployment):
+    """The event of a past deployment, as the runbook gets it."""
+    key = {"site": {"S": stack.variables["SITE"]}, "item": {"S": f"deployment#{deployment}"}}
+    return json.loads(
+        run("aws", "dynamodb", "get-item", "--table-name", stack["LedgerName"], "--key", json.dumps(key),
+            "--query", "Item.event.S", "--output", "text")
+    )
+
+
+def sample(name):
+    return json.loads((REPOSITORY / "events" / f"{name}.json").read_text())
+
+
+def replay(stack, event):
+    """Sends an event as the runbook does."""
+    file = WORK / "event.json"
+    file.write_text(json.dumps(event))
+    run("sam", "remote", "invoke", "Function", *ENVIRONMENT, "--event-file", file, "--parameter", "InvocationType=Event")
+    return stack.next_line()
+
+
+def failing_archive(stack):
+    before = objects(stack)
+    broken = WORK / "broken.zip"
+    broken.write_bytes(b"this is no zip")
+    attempts = [stack.upload(broken, "broken.zip"), stack.next_line(), stack.next_line()]
+    for line in attempts:
+        agree("outcome of an attempt", (line["outcome"], line["errorType"]), ("failed", "ArchiveRejected"))
+
+    def look():
+        return stack.sqs.receive_message(QueueUrl=stack["FailedEventsUrl"], VisibilityTimeout=0).get("Messages")
+
+    [message] = wait_for("the event in the failure queue", look)
+    failed = json.loads(message["Body"])
+    # Lambda leaves the event itself there, MiniStack a record around it. The function takes both.
+    event = failed.get("requestPayload", failed)
+    agree("key in the queue", event["Records"][0]["s3"]["object"]["key"], "uploads/broken.zip")
+    agree("error of its redrive", stack.invoke(failed)["errorType"], "ArchiveRejected")
+    agree("live objects", objects(stack), before)
+
+
+def objects(stack):
+    pages = stack.s3.get_paginator("list_objects_v2").paginate(Bucket=stack["LiveBucketName"])
+    return {item["Key"]: item["ETag"] for page in pages for item in page.get("Contents", [])}
+
+
+def files(folder):
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+def view(stack, path):
+    """What a viewer gets through the distribution: status, headers, body."""
+    host = stack["SiteUrl"].removeprefix("https://").rstrip("/")
+    request = urllib.request.Request(os.environ["AWS_ENDPOINT_URL"] + path, headers={"Host": host})
+    tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=os.environ["AWS_CA_BUNDLE"]))
+    try:
+        answer = urllib.request.build_opener(tls, NoRedirects).open(request)
+    except urllib.error.HTTPError as error:
+        answer = error
+    return answer.status, answer.headers, answer.read()
+
+
+def see_pages(stack, site):
+    for name in [name for name in site if name.endswith(".html")]:
+        status, headers, body = view(stack, "/" + urllib.parse.quote(name))
+        agree(f"what viewers get for {name}", (status, body == site[name]), (200, True))
+        agree("a header of the stack's policy", headers["x-content-type-options"], "nosniff")
+
+
+def index_pages(stack):
+    """What the distribution's function makes of addresses without a file's name."""
+    site = files(SAMPLES / "first")
+    agree("/", view(stack, "/")[2] == site["index.html"], True)
+    agree("/docs/", view(stack, "/docs/")[2] == site["docs/index.html"], True)
+    status, headers, _ = view(stack, "/docs?a=1&b=")
+    agree("/docs", (status, headers["location"]), (302, "/docs/?a=1&b"))
+    # The address of another host must not be made of it.
+    agree("//elsewhere/docs", view(stack, "//elsewhere/docs")[1]["location"], "/elsewhere/docs/")
+
+
+def ways_in():
+    """The other combinations of parameters that matter."""
+    s3, cloudfront, acm = boto3.client("s3"), boto3.client("cloudfront"), boto3.client("acm")
+    s3.create_bucket(Bucket="example-live")
+    root = distribution(cloudfront, "example-live", "")
+    folder = distribution(cloudfront, "example-live", "/docs")
+    hidden = distribution(cloudfront, "example-other", "/docs")
+    certificate = acm.request_certificate(DomainName="www.example.com")["CertificateArn"]
+    return {
+        "dropship-bucket": ["LiveBucketName=example-live"],
+        "dropship-two": ["LiveBucketName=example-live", "LivePrefix=docs", f"DistributionIds={root},{folder}"],
+        "dropship-hidden": [
+            "LiveBucketName=example-live", "LivePrefix=docs/v2", f"DistributionIds={hidden}", f"OriginPaths={hidden}=/docs",
+        ],
+        "dropship-folder": [
+            "CreateSite=true", "LivePrefix=docs", "CleanUrls=true", "Alias=www.example.com", f"CertificateArn={certificate}",
+        ],
+    }
+
+
+def distribution(cloudfront, bucket, origin_path):
+    origin = {
+        "Id": "live",
+        "DomainName": f"{bucket}.s3.{REGION}.amazonaws.com",
+        "OriginPath": origin_path,
+        "S3OriginConfig": {"OriginAccessIdentity": ""},
+    }
+    config = {
+        "CallerReference": bucket + origin_path,
+        "Comment": "",
+        "Enabled": True,
+        "DefaultRootObject": "index.html",
+        "Origins": {"Quantity": 1, "Items": [origin]},
+        "DefaultCacheBehavior": {
+            "TargetOriginId": "live",
+            "ViewerProtocolPolicy": "redirect-to-https",
+            "CachePolicyId": "658327ea-f89d-4fab-a63d-7439f9dadd72", # Managed-CachingOptimized
+        },
+    }
+    return cloudfront.create_distribution(DistributionConfig=config)["Distribution"]["Id"]
+
+
+def other_way_in(name, parameters):
+    run("sam", "deploy", "--stack-name", name, "--region", REGION, "--resolve-s3", "--capabilities", "CAPABILITY_IAM",
+        "--parameter-overrides", *parameters)
+    stack = Stack(name)
+    ids = stack.variables["DISTRIBUTION_IDS"]
+    for version in ("first", "second"):
+        archive = zipped(version)
+        line = stack.upload(archive, "site.zip")
+        agree("outcome", line["outcome"], "deployed")
+    if not ids:
+        stack.judge.cache_control = stack.judge.cache_control.replace(" s-maxage=86400,", "")
+    stack.judge.check_bucket(files(SAMPLES / "second"))
+    told = {sent["distributionId"] for sent in line["invalidations"]}
+    agree("distributions that were told", told, {one.split("=")[0] for one in ids.split(",") if one})
+    run("sam", "delete", "--stack-name", name, "--region", REGION, "--no-prompts")
+
+
+def zipped(version):
+    """The archive of a version of the sample site."""
+    archive = WORK / f"{version}.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for name, body in files(SAMPLES / version).items():
+            opened.writestr(name, body)
+    return archive
+
+
+def stacks(stack):
+    """The stacks that are there; the bucket of `sam deploy --resolve-s3` is a stack of SAM's own."""
+    described = stack.cloudformation.describe_stacks()["Stacks"]
+    return [one["StackName"] for one in described if one["StackName"].startswith("dropship")]
+
+
+if __name__ == "__main__":
+    started = time.monotonic()
+    try:
+        main()
+    except Wrong as wrong:
+        sys.exit(f"stack: {wrong}")
+    print(f"\nThe stack does what it promises ({time.monotonic() - started:.0f} s).")
