@@ -144,6 +144,10 @@ def replay(stack, event):
 
 
 def failing_archive(stack):
+    # MiniStack's CloudFormation leaves the function's DeadLetterConfig out; its Lambda knows it.
+    queue = stack.sqs.get_queue_attributes(QueueUrl=stack["FailedEventsUrl"], AttributeNames=["QueueArn"])
+    run("aws", "lambda", "update-function-configuration", "--function-name", stack["FunctionName"],
+        "--dead-letter-config", f"TargetArn={queue['Attributes']['QueueArn']}")
     before = objects(stack)
     broken = WORK / "broken.zip"
     broken.write_bytes(b"this is no zip")
@@ -210,16 +214,17 @@ def index_pages(stack):
 def ways_in():
     """The other combinations of parameters that matter."""
     s3, cloudfront, acm = boto3.client("s3"), boto3.client("cloudfront"), boto3.client("acm")
-    s3.create_bucket(Bucket="example-live")
-    root = distribution(cloudfront, "example-live", "")
-    folder = distribution(cloudfront, "example-live", "/docs")
-    hidden = distribution(cloudfront, "example-other", "/docs")
+    for bucket in ("example-plain", "example-two", "example-hidden"):
+        s3.create_bucket(Bucket=bucket)
+    root = distribution(cloudfront, "example-two", "")
+    folder = distribution(cloudfront, "example-two", "/docs")
+    hidden = distribution(cloudfront, "example-proxy", "/docs")
     certificate = acm.request_certificate(DomainName="www.example.com")["CertificateArn"]
     return {
-        "dropship-bucket": ["LiveBucketName=example-live"],
-        "dropship-two": ["LiveBucketName=example-live", "LivePrefix=docs", f"DistributionIds={root},{folder}"],
+        "dropship-plain": ["LiveBucketName=example-plain"],
+        "dropship-two": ["LiveBucketName=example-two", "LivePrefix=docs", f"DistributionIds={root},{folder}"],
         "dropship-hidden": [
-            "LiveBucketName=example-live", "LivePrefix=docs/v2", f"DistributionIds={hidden}", f"OriginPaths={hidden}=/docs",
+            "LiveBucketName=example-hidden", "LivePrefix=docs/v2", f"DistributionIds={hidden}", f"OriginPaths={hidden}=/docs",
         ],
         "dropship-folder": [
             "CreateSite=true", "LivePrefix=docs", "CleanUrls=true", "Alias=www.example.com", f"CertificateArn={certificate}",
