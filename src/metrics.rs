@@ -10,13 +10,16 @@ use serde::Serialize;
 
 use crate::report::{Outcome, Report};
 
-/// Where the metrics are found in CloudWatch.
-pub const NAMESPACE: &str = "dropship";
+/// A metric's name, and CloudWatch's word for its unit.
+type Named = (&'static str, &'static str);
 
-/// Every metric by the name that it has in the log line too, with CloudWatch's word for its unit.
+/// Where the metrics are found in CloudWatch.
+const NAMESPACE: &str = "dropship";
+
+/// The metrics of a deployment, by the names that they have in the log line too.
 ///
 /// Each costs money per site and month, so there are no more than dashboard and alarms look at.
-pub const METRICS: &[(&str, &str)] = &[
+const METRICS: &[Named] = &[
     ("new", "Count"),
     ("changed", "Count"),
     ("headers", "Count"),
@@ -28,11 +31,14 @@ pub const METRICS: &[(&str, &str)] = &[
     ("durationMs", "Milliseconds"),
 ];
 
+/// Those that a sweep has too.
+const OF_SWEEP: &[Named] = &[("deleted", "Count"), ("paths", "Count")];
+
 /// Counts the lines, by what they tell.
-pub const DEPLOYMENTS: (&str, &str) = ("deployments", "Count");
+const DEPLOYMENTS: Named = ("deployments", "Count");
 
 /// The age of the oldest invalidation that CloudFront has not accepted yet, 0 when none is owed.
-pub const OWED: (&str, &str) = ("owedSeconds", "Seconds");
+const OWED: Named = ("owedSeconds", "Seconds");
 
 /// What is true of the site, and not of one of its deployments, when the lines are written.
 #[derive(Clone, Copy, Debug)]
@@ -81,26 +87,33 @@ struct Metric {
 
 /// Writes the line of a deployment that ended well.
 pub fn of_report(report: &Report, moment: Moment) -> Option<String> {
-    // What a dry run would do was not done, and an event that was turned away has done nothing.
-    let is_done = matches!(
-        report.outcome,
-        Outcome::Deployed | Outcome::Unchanged | Outcome::RolledBack
-    );
     let items = report.invalidations.iter().map(|sent| sent.items);
-    line(report, is_done.then(|| items.sum()), moment)
+    let counts = match report.outcome {
+        Outcome::Deployed | Outcome::Unchanged | Outcome::RolledBack => METRICS,
+        // Its duration says nothing of a deployment's.
+        Outcome::Swept => OF_SWEEP,
+        // What a dry run would do was not done, and an event that was turned away has done nothing.
+        Outcome::Superseded
+        | Outcome::Duplicate
+        | Outcome::InProgress
+        | Outcome::Planned
+        | Outcome::Ignored => &[],
+    };
+    line(report, counts, Some(items.sum()), moment)
 }
 
 /// Writes the line of a failure, which has the members `site` and `outcome`.
 pub fn of_failure(failure: &impl Serialize, moment: Moment) -> Option<String> {
-    line(failure, None, moment)
+    line(failure, &[], None, moment)
 }
 
-/// `paths` is given where something was done, and the other counts then count.
-fn line(told: &impl Serialize, paths: Option<usize>, moment: Moment) -> Option<String> {
-    let mut of_site = Vec::new();
-    if paths.is_some() {
-        of_site.extend_from_slice(METRICS);
-    }
+fn line(
+    told: &impl Serialize,
+    counts: &[Named],
+    paths: Option<usize>,
+    moment: Moment,
+) -> Option<String> {
+    let mut of_site = counts.to_vec();
     if moment.owed_seconds.is_some() {
         of_site.push(OWED);
     }
@@ -124,7 +137,7 @@ fn line(told: &impl Serialize, paths: Option<usize>, moment: Moment) -> Option<S
     serde_json::to_string(&line).ok()
 }
 
-fn directive(dimensions: &[&'static str], metrics: &[(&'static str, &'static str)]) -> Directive {
+fn directive(dimensions: &[&'static str], metrics: &[Named]) -> Directive {
     Directive {
         namespace: NAMESPACE,
         dimensions: vec![dimensions.to_vec()],
@@ -243,6 +256,18 @@ mod tests {
             assert_eq!(metrics(&line), expected, "{outcome:?}");
             assert_eq!(line["owedSeconds"], 7);
         }
+    }
+
+    #[test]
+    fn a_sweep_is_counted_by_what_it_deleted_and_sent() {
+        let line = parsed(of_report(&report(Outcome::Swept), moment(Some(0))));
+        assert_well_formed(&line);
+        assert_snapshot!(metrics(&line).join("\n"), @r#"
+        deleted ["site"]
+        paths ["site"]
+        owedSeconds ["site"]
+        deployments ["site","outcome"]
+        "#);
     }
 
     #[test]

@@ -153,3 +153,9 @@ fn every_sample_is_read_by_a_test() {
         );
     }
 }
+
+#[test]
+fn sweep_asks_for_no_deployment() {
+    let options = Options::default();
+    assert_eq!(parse(sample!("sweep.json")), Event::Sweep { options });
+}

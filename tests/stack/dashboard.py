@@ -85,6 +85,8 @@ def draw_graph(stack, graph, axis, published):
         elif not values and shape(dimensions) == ("site",):
             raise Wrong(f"{graph['title']}: nothing publishes {name} of {dimensions}")
         series[options.get("id", "/".join(names))] = ({"label": rest[-1] if len(rest) > 2 else name, **options}, values)
+    # Without red, which is for failures.
+    axis.set_prop_cycle(color=[color for color in matplotlib.color_sequences["tab10"] if color != "#d62728"])
     bottom = defaultdict(float)
     for options, values in series.values():
         if not options.get("visible", True):
@@ -101,7 +103,7 @@ def draw_graph(stack, graph, axis, published):
             for time, height in zip(times, heights):
                 bottom[time] += height
         else:
-            axis.plot(times, heights, "o-", label=label, color=options.get("color"), markersize=3)
+            axis.plot(times, heights, "o:", label=label, color=options.get("color"), markersize=5, linewidth=0.8)
     for line in graph.get("annotations", {}).get("horizontal", []):
         axis.axhline(line["value"], linestyle="--", linewidth=1, color="gray")
         axis.annotate(line["label"], (0, line["value"]), xycoords=("axes fraction", "data"), color="gray", fontsize=8)

@@ -94,6 +94,7 @@ def life(stack, first, second):
     dry_run = {**saved_event(stack, ids[1]), "options": {"dryRun": True, "replay": True}}
     agree("outcome of a dry run", replay(stack, dry_run)["outcome"], "planned")
     agree("outcome of S3's test event", replay(stack, sample("test-event"))["outcome"], "ignored")
+    agree("outcome of a sweep", replay(stack, sample("sweep"))["outcome"], "swept")
     agree("outcome of the live event", replay(stack, event)["outcome"], "unchanged")
     agree("outcome of the other event", replay(stack, saved_event(stack, ids[1]))["outcome"], "duplicate")
     line = replay(stack, {"rollback": ids[1]})
