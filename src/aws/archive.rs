@@ -158,7 +158,10 @@ impl Archive {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let tail = self.tail.get().and_then(|(start, tail)| part(*start, tail, &range));
+        let tail = self
+            .tail
+            .get()
+            .and_then(|(start, tail)| part(*start, tail, &range));
         if let Some(bytes) = tail.or_else(|| self.read_before(&range)) {
             return Ok(bytes);
         }

@@ -151,6 +151,49 @@ func main() {
     assert_same(&archive, &site, "Go");
 }
 
+/// .NET's own `System.IO.Compression`, as Mono has it. PowerShell's Compress-Archive packs with it too,
+/// and once let Windows choose the separator.
+#[test]
+fn what_dot_net_writes_is_read_equally() {
+    const PROGRAM: &str = r#"
+using System.IO; using System.IO.Compression;
+static class Pack {
+    static void Main(string[] given) {
+        string folder = given[0], mode = given[1], target = given[2];
+        if (mode == "directory") { ZipFile.CreateFromDirectory(folder, target); return; }
+        var separator = mode == "backslash" ? "\\" : "/";
+        using (var stream = File.Create(target))
+        using (var zip = new ZipArchive(stream, ZipArchiveMode.Create))
+            foreach (var file in Directory.GetFiles(folder, "*", SearchOption.AllDirectories)) {
+                var name = file.Substring(folder.Length + 1).Replace("/", separator);
+                var level = mode == "store" ? CompressionLevel.NoCompression : CompressionLevel.Optimal;
+                zip.CreateEntryFromFile(file, name, level);
+            }
+    }
+}
+"#;
+    if !starts("mono", &["--version"]) || !starts("mcs", &["--version"]) {
+        eprintln!("skipped: Mono and its compiler are not installed");
+        return;
+    }
+    let (folder, site) = packable();
+    let program = tempfile::tempdir().unwrap();
+    let source = program.path().join("pack.cs");
+    fs::write(&source, PROGRAM).unwrap();
+    let libraries = "-r:System.IO.Compression.dll,System.IO.Compression.FileSystem.dll";
+    run(Command::new("mcs").arg(libraries).arg(&source));
+    let pack = |mode: &str| {
+        let mut command = Command::new("mono");
+        command.env("LC_ALL", "C.UTF-8");
+        command.arg(program.path().join("pack.exe"));
+        packed(folder.path(), command.arg(folder.path()).arg(mode), &[])
+    };
+    for mode in ["directory", "optimal", "store"] {
+        assert_same(&pack(mode), &site, mode);
+    }
+    assert_refused(&pack("backslash"), "backslash");
+}
+
 #[test]
 fn what_nodes_packages_write_is_read_equally() {
     const ARCHIVER: &str = "
