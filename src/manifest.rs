@@ -18,10 +18,22 @@ use crate::headers::HeadersDigest;
 
 const HEADER: &str = "dropship manifest 2";
 
+/// S3's own clocks are not exactly one.
+const CLOCKS_APART_SECONDS: i64 = 2;
+
 /// The rows by key.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Manifest {
     rows: BTreeMap<String, Row>,
+    /// When it was saved by S3's clock, in epoch seconds, if it was.
+    saved_at: Option<i64>,
+}
+
+/// Equal are those with equal rows, whenever they were saved.
+impl PartialEq for Manifest {
+    fn eq(&self, other: &Self) -> bool {
+        self.rows == other.rows
+    }
 }
 
 /// One object as we wrote it.
@@ -62,6 +74,22 @@ impl Manifest {
 
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// When it was saved, if it was.
+    pub fn as_of(&self) -> Option<i64> {
+        self.saved_at
+    }
+
+    /// The same manifest, saved at that time.
+    pub fn saved_at(self, saved_at: Option<i64>) -> Self {
+        Self { saved_at, ..self }
+    }
+
+    /// Whether what was written at a time, in epoch seconds, can be what the rows speak of.
+    pub fn covers(&self, modified_at: Option<i64>) -> bool {
+        let latest = self.saved_at.map(|at| at + CLOCKS_APART_SECONDS);
+        latest.is_none_or(|latest| modified_at.is_some_and(|modified_at| modified_at <= latest))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Row)> {
@@ -131,6 +159,7 @@ impl Manifest {
         }
         Ok(Self {
             rows: BTreeMap::from_iter(rows),
+            saved_at: None,
         })
     }
 }
@@ -167,6 +196,7 @@ impl FromIterator<(String, Row)> for Manifest {
     fn from_iter<I: IntoIterator<Item = (String, Row)>>(rows: I) -> Self {
         Self {
             rows: rows.into_iter().collect(),
+            saved_at: None,
         }
     }
 }
@@ -203,15 +233,23 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded(rows in prop::collection::btree_map("[a-é /.]{1,8}", row(), 0..20)) {
-            let manifest = Manifest { rows };
+            let manifest = Manifest { rows, saved_at: None };
             prop_assert_eq!(Manifest::decode(&manifest.encode()).unwrap(), manifest);
         }
 
         #[test]
         fn a_cut_manifest_is_refused(rows in prop::collection::btree_map("[a-z]{1,8}", row(), 1..20), cut in 1..40usize) {
-            let bytes = Manifest { rows }.encode();
+            let bytes = Manifest { rows, saved_at: None }.encode();
             prop_assert!(Manifest::decode(&bytes[..bytes.len() - cut.min(bytes.len())]).is_err());
         }
+    }
+
+    #[test]
+    fn a_manifest_speaks_of_nothing_that_was_written_after_it() {
+        let manifest = Manifest::default().saved_at(Some(100));
+        assert!(manifest.covers(Some(100)) && manifest.covers(Some(102)));
+        assert!(!manifest.covers(Some(103)) && !manifest.covers(None));
+        assert!(Manifest::default().covers(Some(103)) && Manifest::default().covers(None));
     }
 
     #[test]

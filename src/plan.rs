@@ -26,6 +26,8 @@ pub struct Object {
     pub size_bytes: u64,
     /// Without quotes.
     pub etag: String,
+    /// When it was last written, or copied onto itself, in epoch seconds.
+    pub modified_at: Option<i64>,
 }
 
 impl Object {
@@ -224,10 +226,12 @@ pub fn questions<'a>(
         .collect()
 }
 
-/// The row of `key`, if the listing still shows what it recorded.
+/// The row of `key`, if the listing still shows what it recorded. What was written after the manifest
+/// was saved is someone else's, even if it has the same bytes: its headers may be others.
 fn valid_row<'m>(manifest: &'m Manifest, key: &str, object: &Object) -> Option<&'m Row> {
     let row = manifest.get(key)?;
-    (row.etag == object.etag && row.size_bytes == object.size_bytes).then_some(row)
+    let is_ours = row.etag == object.etag && row.size_bytes == object.size_bytes;
+    (is_ours && manifest.covers(object.modified_at)).then_some(row)
 }
 
 /// Whether what left the site at `removed_at` has been kept for long enough; both times in epoch seconds.
@@ -536,6 +540,7 @@ mod tests {
             let object = |body: &str| Object {
                 size_bytes: body.len() as u64,
                 etag: Self::etag(body),
+                modified_at: None,
             };
             self.0
                 .iter()
@@ -691,6 +696,7 @@ mod tests {
                     Object {
                         size_bytes: 1,
                         etag: "e".to_owned(),
+                        modified_at: None,
                     },
                 )
             })

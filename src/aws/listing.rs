@@ -79,7 +79,13 @@ impl Page {
             let key = object.key?;
             let key = if is_encoded { form_decode(&key)? } else { key };
             let size_bytes = size.unwrap_or_default();
-            Some((key, Object { size_bytes, etag }))
+            let modified_at = object.last_modified.map(|at| at.secs());
+            let object = Object {
+                size_bytes,
+                etag,
+                modified_at,
+            };
+            Some((key, object))
         });
         Self {
             objects: objects.collect(),
@@ -164,6 +170,7 @@ mod tests {
                         Object {
                             size_bytes: 0,
                             etag: String::new(),
+                            modified_at: None,
                         },
                     )
                 })

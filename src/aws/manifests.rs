@@ -1,10 +1,15 @@
 //! The manifest, an object in the staging bucket under `.dropship/<site>/`.
 
+use aws_sdk_s3::primitives::DateTime;
+
 use super::{failed, status};
 use crate::config::Config;
 use crate::error::Error;
 use crate::key::OWN_FOLDER;
 use crate::manifest::Manifest;
+
+/// User metadata: when the rows were true, in epoch seconds, where that is before the object was written.
+const AS_OF: &str = "as-of";
 
 /// The manifests in the staging bucket, under `.dropship/<site>/`.
 pub struct Manifests {
@@ -45,17 +50,22 @@ impl Manifests {
             }
             Err(error) => return Err(failed(format!("reading the manifest {key}"), error)),
         };
+        let as_of =
+            (answer.metadata.as_ref()).and_then(|metadata| metadata.get(AS_OF)?.parse().ok());
+        let saved_at = as_of.or_else(|| answer.last_modified.as_ref().map(DateTime::secs));
         let body = answer.body.collect().await.map_err(|error| Error::Aws {
             what: format!("reading the manifest {key}"),
             reason: error.to_string(),
             source: None,
         })?;
-        Ok(
-            Manifest::decode(&body.into_bytes()).unwrap_or_else(|error| {
+        let decoded = Manifest::decode(&body.into_bytes());
+        Ok(decoded.map_or_else(
+            |error| {
                 tracing::warn!(%key, "{error}");
                 Manifest::default()
-            }),
-        )
+            },
+            |manifest| manifest.saved_at(saved_at),
+        ))
     }
 
     /// Writes a manifest under a key that no other write of the site's ledger uses; gives the key.
@@ -69,6 +79,12 @@ impl Manifests {
             .put_object()
             .bucket(&self.bucket)
             .key(&key)
+            // One that was loaded, and that no listing was compared with since, keeps its date.
+            .set_metadata(
+                manifest
+                    .as_of()
+                    .map(|at| [(AS_OF.to_owned(), at.to_string())].into()),
+            )
             .body(manifest.encode().into());
         let answer = request
             .content_type("application/gzip")

@@ -118,7 +118,8 @@ impl<'a> Running<'a> {
         self.owe(&plan.stale()).await?;
         // Not before the batches are recorded: a row that is lost no longer tells that the object is known.
         self.manifest = plan.manifest();
-        self.is_manifest_new = self.manifest != manifest;
+        // What had to be asked for need not be asked for again once a manifest is younger than it.
+        self.is_manifest_new = self.manifest != manifest || !situation.observed.is_empty();
         if plan.forgets {
             self.save_manifest().await?;
         }
