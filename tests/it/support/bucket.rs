@@ -317,6 +317,16 @@ impl Bucket {
         state.keys.iter().filter_map(live).collect()
     }
 
+    pub(super) fn backdate(&self, by: Duration) {
+        let mut state = lock(&self.state);
+        for version in state.keys.values_mut().flatten() {
+            version.modified -= by;
+            if let Some(object) = &mut version.object {
+                object.modified -= by;
+            }
+        }
+    }
+
     pub(super) fn object(&self, key: &str) -> Option<Object> {
         lock(&self.state).current(key).cloned()
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
 use s3s::Body;
@@ -36,6 +37,10 @@ pub struct Distribution {
     pub clean_urls: bool,
     /// The header that carries cache tags, such as `x-amz-meta-cache-tag`.
     pub cache_tag_header: Option<String>,
+    /// Whether the configuration has reached every edge location.
+    pub is_deployed: bool,
+    /// When the configuration was last changed.
+    pub modified_at: DateTime<Utc>,
 }
 
 /// A bucket behind a distribution.
@@ -103,7 +108,15 @@ impl Distribution {
             index_documents: true,
             clean_urls: false,
             cache_tag_header: None,
+            is_deployed: true,
+            modified_at: DateTime::UNIX_EPOCH,
         }
+    }
+
+    /// The same with cache tags in a header.
+    pub fn with_cache_tags(mut self, header: &str) -> Self {
+        self.cache_tag_header = Some(header.to_owned());
+        self
     }
 
     /// The same with an OriginPath, "" or `/folder`.
@@ -164,6 +177,8 @@ pub(super) struct CloudFront {
 
 pub(super) struct State {
     pub(super) config: Distribution,
+    /// Of the configuration; goes up with each change.
+    version: usize,
     pub(super) cache: Cache,
     invalidations: Vec<Invalidation>,
     held: bool,
@@ -201,6 +216,7 @@ impl CloudFront {
         let id = config.id.clone();
         let state = State {
             config,
+            version: 1,
             cache: Cache::default(),
             invalidations: Vec::new(),
             held: false,
@@ -209,6 +225,15 @@ impl CloudFront {
             conflict: ReferenceConflict::default(),
         };
         distributions.insert(id, state);
+    }
+
+    /// Changes what is configured; what is cached stays.
+    pub(super) fn change(&self, config: Distribution) {
+        let id = config.id.clone();
+        self.open(&id, |state| {
+            state.config = config;
+            state.version += 1;
+        });
     }
 
     pub(super) fn invalidations(&self, id: &str) -> Vec<Invalidation> {
@@ -402,7 +427,10 @@ impl State {
             .count();
         let body = distribution_xml(&self.config, in_progress);
         let mut response = server::respond(200, "text/xml", body);
-        let etag = hyper::header::HeaderValue::from_static("E2QWRUHAPOMQZL");
+        let etag = format!("E{:013}", self.version);
+        let etag = etag
+            .parse()
+            .expect("letters and digits make a header value");
         response.headers_mut().insert("etag", etag);
         response
     }
@@ -491,7 +519,14 @@ fn distribution_xml(config: &Distribution, in_progress: usize) -> String {
             )
         });
     format!(
-        "<?xml version=\"1.0\"?>\n<Distribution xmlns=\"{XMLNS}\"><Id>{id}</Id><ARN>arn:aws:cloudfront::123456789012:distribution/{id}</ARN><Status>Deployed</Status><LastModifiedTime>2026-01-01T00:00:00.000Z</LastModifiedTime><InProgressInvalidationBatches>{in_progress}</InProgressInvalidationBatches><DomainName>{}.cloudfront.net</DomainName><ActiveTrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></ActiveTrustedSigners><DistributionConfig><CallerReference>{id}</CallerReference><Aliases><Quantity>0</Quantity></Aliases><DefaultRootObject>{}</DefaultRootObject><Origins><Quantity>{}</Quantity><Items>{origins}</Items></Origins><DefaultCacheBehavior>{}</DefaultCacheBehavior><CacheBehaviors><Quantity>{}</Quantity><Items>{}</Items></CacheBehaviors><CustomErrorResponses><Quantity>{}</Quantity><Items>{errors}</Items></CustomErrorResponses><Comment></Comment><PriceClass>PriceClass_All</PriceClass><Enabled>true</Enabled>{tags}</DistributionConfig></Distribution>",
+        "<?xml version=\"1.0\"?>\n<Distribution xmlns=\"{XMLNS}\"><Id>{id}</Id><ARN>arn:aws:cloudfront::123456789012:distribution/{id}</ARN><Status>{}</Status><LastModifiedTime>{}</LastModifiedTime><InProgressInvalidationBatches>{in_progress}</InProgressInvalidationBatches><DomainName>{}.cloudfront.net</DomainName><ActiveTrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></ActiveTrustedSigners><DistributionConfig><CallerReference>{id}</CallerReference><Aliases><Quantity>0</Quantity></Aliases><DefaultRootObject>{}</DefaultRootObject><Origins><Quantity>{}</Quantity><Items>{origins}</Items></Origins><DefaultCacheBehavior>{}</DefaultCacheBehavior><CacheBehaviors><Quantity>{}</Quantity><Items>{}</Items></CacheBehaviors><CustomErrorResponses><Quantity>{}</Quantity><Items>{errors}</Items></CustomErrorResponses><Comment></Comment><PriceClass>PriceClass_All</PriceClass><Enabled>true</Enabled>{tags}</DistributionConfig></Distribution>",
+        match config.is_deployed {
+            true => "Deployed",
+            false => "InProgress",
+        },
+        config
+            .modified_at
+            .to_rfc3339_opts(SecondsFormat::Millis, true),
         id.to_lowercase(),
         escaped(&config.default_root_object),
         config.origins.len(),

@@ -10,6 +10,8 @@
 //! - An item matches the whole key, case sensitive; a trailing `*` matches any rest.
 //!   An item with a raw unsafe character, or with `%7E`, is accepted and matches nothing.
 //! - `/`, `/index.html`, `/docs/`, `/docs` and `/docs/index.html` are five entries.
+//! - A tag is one that the answer had in the configured header when it was cached; later
+//!   changes of object or configuration add none. What is no object's own answer has none.
 //! - Errors are cached only where a custom error response keeps that code for more than
 //!   10 s (the default), and then, like all else, until invalidated. So are error pages,
 //!   whatever the status that they are served with.
@@ -46,6 +48,9 @@ const UNSAFE: AsciiSet = CONTROLS
 /// The error caching minimum TTL that a distribution has without configuration.
 const DEFAULT_ERROR_TTL_SECONDS: u64 = 10;
 
+/// "CloudFront processes up to 50 tags per cached object" (invalidation-specifying-tags).
+const MAX_TAGS: usize = 50;
+
 /// The edge of one distribution.
 #[derive(Clone)]
 pub struct Edge {
@@ -79,14 +84,22 @@ impl Edge {
         // One lock over look-up, fetch and storing: an invalidation falls before or after.
         inner.cloudfront.open(&self.distribution, |state| {
             let key = cache_key(&state.config, path_and_query);
-            if let Some(answer) = state.cache.entries.get(&key) {
-                let mut answer = answer.clone();
+            if let Some(entry) = state.cache.entries.get(&key) {
+                let mut answer = entry.answer.clone();
                 answer.from_cache = true;
                 return answer;
             }
             let (answer, is_found) = fetch(&state.config, &inner.buckets, path_and_query);
             if is_cacheable(&state.config, &answer, is_found) {
-                state.cache.entries.insert(key, answer.clone());
+                let tags = match is_found {
+                    true => Tags::read(&state.config, &answer),
+                    false => Tags::default(),
+                };
+                let entry = Entry {
+                    answer: answer.clone(),
+                    tags,
+                };
+                state.cache.entries.insert(key, entry);
             }
             answer
         })
@@ -102,7 +115,12 @@ impl Edge {
     /// Returns what is cached, by cache key (the path as CloudFront sees it).
     pub fn cached(&self) -> BTreeMap<String, EdgeAnswer> {
         let cloudfront = &self.cloud.inner.cloudfront;
-        cloudfront.open(&self.distribution, |state| state.cache.entries.clone())
+        cloudfront.open(&self.distribution, |state| {
+            let entries = state.cache.entries.iter();
+            entries
+                .map(|(key, entry)| (key.clone(), entry.answer.clone()))
+                .collect()
+        })
     }
 
     /// Returns the cached paths that a cold cache would now answer otherwise.
@@ -111,7 +129,9 @@ impl Edge {
         inner.cloudfront.open(&self.distribution, |state| {
             let entries = state.cache.entries.iter();
             entries
-                .filter(|(path, cached)| fetch(&state.config, &inner.buckets, path).0 != **cached)
+                .filter(|(path, cached)| {
+                    fetch(&state.config, &inner.buckets, path).0 != cached.answer
+                })
                 .map(|(path, _)| path.clone())
                 .collect()
         })
@@ -161,27 +181,55 @@ impl EdgeAnswer {
 /// What one distribution has cached.
 #[derive(Default)]
 pub(super) struct Cache {
-    entries: BTreeMap<String, EdgeAnswer>,
+    entries: BTreeMap<String, Entry>,
+}
+
+struct Entry {
+    answer: EdgeAnswer,
+    tags: Tags,
+}
+
+/// The tags that an answer had when it was cached, by the configuration of then.
+#[derive(Default)]
+struct Tags {
+    /// The header that they were read from, in lower case; none where no tags were read.
+    header: Option<String>,
+    names: Vec<String>,
+}
+
+impl Tags {
+    fn read(config: &Distribution, answer: &EdgeAnswer) -> Self {
+        let header = config.cache_tag_header.as_ref().map(|it| it.to_lowercase());
+        let names = header.as_ref().and_then(|name| answer.headers.get(name));
+        let names = names.into_iter().flat_map(|names| names.split(','));
+        Self {
+            names: names
+                .take(MAX_TAGS)
+                .map(|name| name.trim().to_ascii_lowercase())
+                .collect(),
+            header,
+        }
+    }
+
+    /// Whether an item means these: another header since then has made them unknown.
+    fn have(&self, config: &Distribution, wanted: &str) -> bool {
+        let header = config.cache_tag_header.as_ref().map(|it| it.to_lowercase());
+        header.is_some()
+            && header == self.header
+            && self.names.contains(&wanted.to_ascii_lowercase())
+    }
 }
 
 impl Cache {
     /// Drops every entry that an item matches.
     pub(super) fn invalidate(&mut self, config: &Distribution, items: &[String]) {
-        let tag_header = config.cache_tag_header.as_ref();
-        self.entries.retain(|key, answer| {
+        self.entries.retain(|key, entry| {
             !items.iter().any(|item| match item.strip_prefix('#') {
-                Some(tag) => tag_header
-                    .and_then(|name| answer.headers.get(&name.to_lowercase()))
-                    .is_some_and(|tags| has_tag(tags, tag)),
+                Some(tag) => entry.tags.have(config, tag),
                 None => item_matches(item, key),
             })
         });
     }
-}
-
-fn has_tag(tags: &str, wanted: &str) -> bool {
-    tags.split(',')
-        .any(|tag| tag.trim().eq_ignore_ascii_case(wanted))
 }
 
 /// Tells whether an invalidation item names a cache key.

@@ -218,6 +218,16 @@ impl Cloud {
         self.inner.calls.latest_sequence()
     }
 
+    /// Changes a distribution's configuration; what is cached stays.
+    pub fn change_distribution(&self, distribution: Distribution) {
+        self.inner.cloudfront.change(distribution);
+    }
+
+    /// Makes every object of a bucket so much older.
+    pub fn backdate(&self, bucket: &str, by: Duration) {
+        self.inner.buckets.open(bucket).backdate(by);
+    }
+
     /// Returns the accepted invalidations of a distribution, the oldest first.
     pub fn invalidations(&self, distribution: &str) -> Vec<Invalidation> {
         self.inner.cloudfront.invalidations(distribution)
