@@ -330,6 +330,7 @@ fn print_items(
         default_root_object: Some("index.html".to_owned()),
         caches_errors: false,
         fallbacks: Vec::new(),
+        tags: None,
     };
     for item in items.iter().take(ITEMS_SHOWN) {
         let is_reason = |key: &&String| {

@@ -100,8 +100,10 @@ async fn bring_live(
     build: &Build,
     live: Result<Live, Error>,
 ) -> Result<Report, Error> {
-    let rules = attempt.rules(&build.headers);
-    let situation = attempt.look(build, live?, &rules).await?;
+    let live = live?;
+    let tags = attempt.tags(&live);
+    let rules = attempt.rules(&build.headers, &tags);
+    let situation = attempt.look(build, live, &rules).await?;
     let plan = attempt.plan(&build.index, &situation, &rules)?;
     let mut report = attempt.report(outcome(&plan, running), running.number());
     report.count(&plan);
@@ -125,7 +127,7 @@ async fn bring_live(
     let is_late = || attempt.invocation.is_late();
     let transfer = running.transfer(&rules, &is_late);
     transfer.judge(&plan.puts).await?;
-    running.begin(situation, &plan).await?;
+    running.begin(situation, &plan, &rules).await?;
     let (waves, deletes) = plan.into_waves();
     for wave in waves {
         running.write(&transfer, wave).await?;

@@ -2,22 +2,22 @@
 //!
 //! A *key* becomes the *paths* under which viewers ask for it ([`paths`]), a path becomes one or
 //! more *items* in CloudFront's own spelling, and the items are kept within a budget by the
-//! wildcards that evict the fewest unchanged objects. [`batches`] then gives them the names under
-//! which they are recorded and sent.
+//! wildcards that evict the fewest unchanged objects, or by cache [`tags`](Tags) where these evict
+//! fewer still. [`batches`] then gives them the names under which they are recorded and sent.
 
 mod batch;
 mod budget;
 mod item;
 mod path;
-
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod survey;
+mod tag;
 
 pub use self::batch::{Batch, batches, reference};
-pub use self::item::{InvalidItem, matches, validate};
+pub use self::item::{InvalidItem, is_tag, matches, validate};
 pub use self::path::paths;
+pub use self::tag::Tags;
 
-use self::budget::{Limits, Need, Spot};
-use self::item::Spelling;
+use self::survey::Survey;
 
 /// What CloudFront does in front of the live bucket, as far as paths are concerned.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -35,6 +35,20 @@ pub struct Distribution {
     /// key that is missing, and are remembered there for over 10 seconds: a single-page
     /// application's `/index.html`.
     pub fallbacks: Vec<String>,
+    /// Where it takes cache tags.
+    pub tags: Option<Tagging>,
+}
+
+/// How a distribution learns the cache tags of what it caches.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tagging {
+    /// The user metadata that it reads them from: in lower case, without `x-amz-meta-`.
+    pub metadata: String,
+    /// From when on it has cached nothing without its tags, in epoch seconds; none while its
+    /// configuration is still on its way to the edge.
+    pub since: Option<i64>,
+    /// The version of the configuration that says so.
+    pub version: String,
 }
 
 /// What the operator chose.
@@ -66,11 +80,11 @@ pub struct Stale<'a> {
 /// The items of one phase.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Items {
-    /// Sorted, unique, encoded, and each of them [`valid`](validate).
+    /// Sorted, unique, encoded, and each of them [`valid`](validate): paths, wildcards and tags.
     pub paths: Vec<String>,
     /// How many of them end in `*`.
     pub wildcards: usize,
-    /// Unchanged live objects that the wildcards evict. An object counts by its own path: a
+    /// Unchanged live objects that wildcards and tags evict. An object counts by its own path: a
     /// wildcard that matches any of its aliases matches that path too, for it is the longest.
     pub collateral: usize,
 }
@@ -112,140 +126,25 @@ pub fn invalidation(
     stale: &Stale<'_>,
     options: &Options,
 ) -> Invalidation {
-    let stale_paths = stale_paths(distribution, stale, options);
-    let live = Live::new(distribution, stale.kept, &stale_paths);
-    let fallbacks = stale_paths.each_ref().map(|paths| {
-        let mut fallbacks = distribution.fallbacks.iter();
-        fallbacks.find(|fallback| paths.contains(*fallback))
-    });
-    let spots = spots(&stale_paths, fallbacks, options.query_strings);
-    let limits = Limits {
-        items: options.max_items,
-        wildcards: options.max_wildcards,
-    };
-    let chosen = budget::wildcards(&spots, &live.paths, limits);
-
-    let items = |phase: Phase| {
-        let prefixes = &chosen[phase as usize];
-        let mut paths: BTreeSet<String> = (prefixes.iter())
-            .map(|prefix| item::wildcard(prefix))
-            .collect();
-        for path in &stale_paths[phase as usize] {
-            if !prefixes.iter().any(|prefix| path.starts_with(prefix)) {
-                paths.extend(Spelling::of(path, options.query_strings).items);
-            }
-        }
-        Items {
-            wildcards: paths.iter().filter(|item| item.ends_with('*')).count(),
-            collateral: live.under(prefixes).len(),
-            paths: paths.into_iter().collect(),
-        }
-    };
-    Invalidation {
-        changed: items(Phase::Changed),
-        deleted: items(Phase::Deleted),
-        collateral: live.under(chosen.iter().flatten()).len(),
-        fallback: fallbacks.into_iter().flatten().next().cloned(),
-    }
+    let survey = Survey::new(distribution, stale, options);
+    survey.cover(&survey.untagged())
 }
 
-/// The viewer paths that go stale, by phase.
-fn stale_paths(
-    distribution: &Distribution,
-    stale: &Stale<'_>,
+/// The same, with tags among the items where they evict fewer unchanged objects than wildcards
+/// alone; `tags` is only asked for where these evict any.
+pub fn tagged_invalidation<'a>(
+    distribution: &'a Distribution,
+    stale: &Stale<'a>,
     options: &Options,
-) -> [BTreeSet<String>; 2] {
-    let paths_of = |key: &&str| paths(key, distribution, options.clean_urls);
-    let mut changed: BTreeSet<String> = stale.changed.iter().flat_map(paths_of).collect();
-    let deleted = stale.deleted.iter().flat_map(paths_of).collect();
-    let new: HashSet<String> = stale.new.iter().flat_map(paths_of).collect();
-    if distribution.caches_errors || options.invalidate_new {
-        changed.extend(new);
-    } else if !new.is_empty() {
-        // Nobody holds an answer of a key that did not exist, but for an alias that another
-        // object answered until now: a new `about.html` beside `about/index.html`.
-        let taken_over = (stale.kept.iter().flat_map(paths_of)).filter(|path| new.contains(path));
-        changed.extend(taken_over);
+    tags: impl FnOnce() -> Tags<'a>,
+) -> Invalidation {
+    let survey = Survey::new(distribution, stale, options);
+    let plain = survey.cover(&survey.untagged());
+    // A fallback takes everything with it, tagged or not.
+    if plain.collateral == 0 || plain.fallback.is_some() {
+        return plain;
     }
-    [changed, deleted]
-}
-
-/// The places in the trie of paths where something has to be covered, sorted and unique.
-fn spots<'a>(
-    stale_paths: &'a [BTreeSet<String>; 2],
-    fallbacks: [Option<&String>; 2],
-    query_strings: bool,
-) -> Vec<Spot<'a>> {
-    let mut spots: BTreeMap<&str, Spot<'_>> = BTreeMap::new();
-    for phase in Phase::ALL {
-        if fallbacks[phase as usize].is_some() {
-            // Which paths it was served under nobody knows: only the root's wildcard has them all.
-            let root = spots.entry("/").or_insert(Spot {
-                at: "/",
-                wildcard_bytes: 1,
-                needs: [Need::Nothing; 2],
-            });
-            root.needs[phase as usize] = Need::Wildcard;
-        }
-        for path in &stale_paths[phase as usize] {
-            let spelling = Spelling::of(path, query_strings);
-            let (at, need) = if spelling.items.is_empty() {
-                (&path[..spelling.wildcard_bytes], Need::Wildcard)
-            } else {
-                let wildcards = spelling
-                    .items
-                    .iter()
-                    .filter(|item| item.ends_with('*'))
-                    .count();
-                let items = spelling.items.len();
-                (path.as_str(), Need::Alone { items, wildcards })
-            };
-            let spot = spots.entry(at).or_insert(Spot {
-                at,
-                wildcard_bytes: spelling.wildcard_bytes.min(at.len()),
-                needs: [Need::Nothing; 2],
-            });
-            let needed = &mut spot.needs[phase as usize];
-            *needed = needed.and(need);
-        }
-    }
-    spots.into_values().collect()
-}
-
-/// The unchanged live objects as the edge sees them, without those whose path is stale through
-/// another key: these cannot be spared.
-struct Live<'a> {
-    /// Sorted.
-    paths: Vec<String>,
-    /// The key of the path at the same index.
-    keys: Vec<&'a str>,
-}
-
-impl<'a> Live<'a> {
-    fn new(
-        distribution: &Distribution,
-        kept: &[&'a str],
-        stale_paths: &[BTreeSet<String>; 2],
-    ) -> Self {
-        let is_stale = |path: &String| stale_paths.iter().any(|paths| paths.contains(path));
-        let mut live: Vec<(String, &str)> = kept
-            .iter()
-            .flat_map(|key| path::own_paths(key, distribution).map(move |path| (path, *key)))
-            .filter(|(path, _)| !is_stale(path))
-            .collect();
-        live.sort_unstable();
-        live.dedup();
-        let (paths, keys) = live.into_iter().unzip();
-        Self { paths, keys }
-    }
-
-    /// The keys whose own path starts with one of `prefixes`.
-    fn under<'p>(&self, prefixes: impl IntoIterator<Item = &'p &'p str>) -> HashSet<&'a str> {
-        (prefixes.into_iter())
-            .flat_map(|prefix| &self.keys[budget::range(&self.paths, prefix)])
-            .copied()
-            .collect()
-    }
+    tag::improve(plain, &survey, &tags())
 }
 
 #[cfg(test)]

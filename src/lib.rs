@@ -10,6 +10,7 @@
 
 pub mod archive;
 pub mod aws;
+pub mod cache_tag;
 pub mod config;
 pub mod deploy;
 pub mod deployment;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::archive::{ArchiveIndex, Entry, Form};
+use crate::cache_tag::CacheTags;
 use crate::config::{Compare, Prune};
 use crate::headers::{HeaderRules, Headers, HeadersDigest};
 use crate::key::live_key;
@@ -61,6 +62,7 @@ pub enum Sum {
 pub struct Rules<'a> {
     pub live_prefix: &'a str,
     pub headers: &'a HeaderRules,
+    pub tags: &'a CacheTags,
     /// Whether compressible text is stored as gzip.
     pub gzip: bool,
     pub compare: Compare,
@@ -75,7 +77,7 @@ pub struct Rules<'a> {
 impl Rules<'_> {
     /// How an entry is stored.
     pub fn wanted(&self, entry: &Entry) -> Wanted {
-        let mut headers = self.headers.headers(&entry.name);
+        let mut headers = self.headers_of(&entry.name);
         let is_gzip = self.gzip
             && headers.content_encoding.is_none()
             && headers.is_text()
@@ -87,6 +89,12 @@ impl Rules<'_> {
             Form::Inflated
         };
         Wanted { headers, form }
+    }
+
+    /// The headers that a file of this name gets, whether or not the archive has it, as long as it is not
+    /// compressed.
+    pub fn headers_of(&self, name: &str) -> Headers {
+        self.tags.mark(name, self.headers.headers(name))
     }
 
     /// By what an object that was asked for is to be compared with the bytes of its entry, which have to be
@@ -228,7 +236,7 @@ pub fn questions<'a>(
 
 /// The row of `key`, if the listing still shows what it recorded. What was written after the manifest
 /// was saved is someone else's, even if it has the same bytes: its headers may be others.
-fn valid_row<'m>(manifest: &'m Manifest, key: &str, object: &Object) -> Option<&'m Row> {
+pub fn valid_row<'m>(manifest: &'m Manifest, key: &str, object: &Object) -> Option<&'m Row> {
     let row = manifest.get(key)?;
     let is_ours = row.etag == object.etag && row.size_bytes == object.size_bytes;
     (is_ours && manifest.covers(object.modified_at)).then_some(row)
@@ -479,6 +487,8 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::collection::btree_map;
     use proptest::prelude::*;
 
@@ -488,6 +498,8 @@ mod tests {
 
     const NOW: i64 = 1_795_341_300;
     const DAY: i64 = 86_400;
+
+    static NO_TAGS: LazyLock<CacheTags> = LazyLock::new(CacheTags::default);
 
     fn header_rules(assets: &str) -> HeaderRules {
         let cache_control = CacheControl {
@@ -502,6 +514,7 @@ mod tests {
             live_prefix: "",
             headers,
             gzip: false,
+            tags: &NO_TAGS,
             compare: Compare::Crc32,
             prune: Prune::All,
             max_delete_percent: 90,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_cloudfront::error::ProvideErrorMetadata;
 use aws_sdk_cloudfront::types::{
-    CustomErrorResponse, DistributionConfig, InvalidationBatch, Paths,
+    self, CustomErrorResponse, DistributionConfig, InvalidationBatch, Paths,
 };
 use percent_encoding::percent_decode_str;
 use tokio::sync::Mutex;
@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::failed;
 use crate::config::{self, Config};
 use crate::error::Error;
-use crate::invalidation::{Batch, Distribution};
+use crate::invalidation::{Batch, Distribution, Tagging};
 
 /// CloudFront's own default (Developer Guide, "Controlling how long CloudFront caches errors").
 const DEFAULT_ERROR_CACHING_SECONDS: i64 = 10;
@@ -22,13 +22,20 @@ const DEFAULT_ERROR_CACHING_SECONDS: i64 = 10;
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
+/// S3 gives user metadata back in headers of this prefix (S3 user guide, "User-defined object metadata").
+const USER_METADATA: &str = "x-amz-meta-";
+
+/// Longer than a changed configuration is on its way to all edge locations; minutes are usual.
+const DEPLOYMENT_SECONDS: i64 = 3_600;
+
 /// The distributions in front of the live bucket.
 pub struct Cdn {
     client: aws_sdk_cloudfront::Client,
     configured: Vec<config::DistributionConfig>,
     bucket: String,
     live_prefix: String,
-    /// What was discovered lives as long as the function instance.
+    /// What was discovered lives as long as the function instance, but for cache tags: what relies on
+    /// them has to know of each change.
     discovered: Mutex<HashMap<String, Distribution>>,
 }
 
@@ -56,7 +63,7 @@ impl Cdn {
         }
     }
 
-    /// The site's distributions, each read once per function instance.
+    /// The site's distributions, each read once per function instance, and each time if it takes cache tags.
     ///
     /// # Errors
     /// `WrongDistribution` when one has no origin that serves the live prefix, since invalidating a wrong
@@ -64,7 +71,8 @@ impl Cdn {
     pub async fn discover(&self) -> Result<Vec<Distribution>, Error> {
         let mut discovered = self.discovered.lock().await;
         for distribution in &self.configured {
-            if !discovered.contains_key(&distribution.id) {
+            let known = discovered.get(&distribution.id);
+            if known.is_none_or(|known| known.tags.is_some()) {
                 discovered.insert(distribution.id.clone(), self.read(distribution).await?);
             }
         }
@@ -84,20 +92,38 @@ impl Cdn {
                 default_root_object: None,
                 caches_errors: false,
                 fallbacks: Vec::new(),
+                tags: None,
             });
         }
         let answer = self.client.get_distribution().id(id).send().await;
         let answer = answer.map_err(|error| failed(format!("reading distribution {id}"), error))?;
-        let config = answer
-            .distribution
-            .and_then(|distribution| distribution.distribution_config);
-        config
-            .and_then(|config| describe(id, &config, &self.bucket, &self.live_prefix))
-            .ok_or_else(|| Error::WrongDistribution {
-                id: id.clone(),
-                bucket: self.bucket.clone(),
-                prefix: self.live_prefix.clone(),
+        let version = answer.e_tag.unwrap_or_default();
+        let distribution = answer.distribution;
+        let described = distribution.as_ref().and_then(|distribution| {
+            let config = distribution.distribution_config.as_ref()?;
+            let described = describe(id, config, &self.bucket, &self.live_prefix)?;
+            Some(Distribution {
+                tags: tagging(distribution, version),
+                ..described
             })
+        });
+        described.ok_or_else(|| Error::WrongDistribution {
+            id: id.clone(),
+            bucket: self.bucket.clone(),
+            prefix: self.live_prefix.clone(),
+        })
+    }
+
+    /// The version of a distribution's configuration; none when there is no such distribution.
+    ///
+    /// # Errors
+    /// `Aws`, after the SDK's retries.
+    pub async fn version(&self, id: &str) -> Result<Option<String>, Error> {
+        match self.client.get_distribution().id(id).send().await {
+            Ok(answer) => Ok(answer.e_tag),
+            Err(error) if error.code() == Some("NoSuchDistribution") => Ok(None),
+            Err(error) => Err(failed(format!("reading distribution {id}"), error)),
+        }
     }
 
     /// Offers a batch to CloudFront.
@@ -226,6 +252,26 @@ fn describe(
             .filter(|object| !object.is_empty()),
         caches_errors: errors.iter().any(|error| is_kept(&error)),
         fallbacks: errors.iter().filter(is_kept).filter_map(fallback).collect(),
+        tags: None,
+    })
+}
+
+/// How it learns cache tags, if it does, and from a header that S3 can give.
+fn tagging(distribution: &types::Distribution, version: String) -> Option<Tagging> {
+    let config = distribution.distribution_config.as_ref()?;
+    let header = config.cache_tag_config()?.header_name();
+    let metadata = header.to_ascii_lowercase();
+    let metadata = metadata.strip_prefix(USER_METADATA)?;
+    if metadata.is_empty() {
+        return None;
+    }
+    // It does not say when it was deployed, only when it was changed, and whether it is deployed.
+    let is_deployed = distribution.status() == "Deployed";
+    let since = distribution.last_modified_time().secs() + DEPLOYMENT_SECONDS;
+    Some(Tagging {
+        metadata: metadata.to_owned(),
+        since: is_deployed.then_some(since),
+        version,
     })
 }
 

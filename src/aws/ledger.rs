@@ -49,6 +49,9 @@ pub struct Owed {
     /// None in items of an earlier release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded_at: Option<DateTime<Utc>>,
+    /// The version of the distribution's configuration that the tags among the items rely on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relies_on: Option<String>,
 }
 
 impl Owed {
@@ -62,6 +65,7 @@ impl Owed {
             run: run.number,
             offered: false,
             recorded_at: Some(now),
+            relies_on: batch.relies_on,
         }
     }
 
@@ -71,6 +75,7 @@ impl Owed {
             distribution: self.distribution.clone(),
             items: self.items.clone(),
             after_deletes: self.after_deletes,
+            relies_on: self.relies_on.clone(),
         }
     }
 }

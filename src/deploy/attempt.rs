@@ -12,13 +12,14 @@ use crate::archive::{ArchiveIndex, Limits};
 use crate::aws::archive::Archive;
 use crate::aws::ledger::{Commit, Owed};
 use crate::aws::transfer::{Comparison, Transfer};
+use crate::cache_tag::{CacheTags, Evidence};
 use crate::deployment::{
     Decision, DeploymentId, Head, LEASE_GRACE, Record, Request, Status, decide,
 };
 use crate::error::Error;
 use crate::event::{Options, Upload};
 use crate::headers::{HeaderRules, HeadersFile};
-use crate::invalidation::{self, Distribution, Invalidation, Stale};
+use crate::invalidation::{self, Distribution, Invalidation, Stale, is_tag};
 use crate::manifest::Manifest;
 use crate::plan::{self, Listing, Observed, Plan, Rules};
 use crate::report::{ArchiveName, Outcome, Planned, PlannedItems, Progress, Report};
@@ -279,10 +280,11 @@ impl<'a> Attempt<'a> {
     pub async fn rehearse(&self) -> Result<Report, Error> {
         let build = self.judge().await?;
         let head = self.site.clients.ledger.head().await?;
-        let rules = self.rules(&build.headers);
         let manifests = &self.site.clients.manifests;
         let manifest = manifests.load(head.manifest.as_deref()).await;
         let live = self.live(Some(manifest)).await?;
+        let tags = self.tags(&live);
+        let rules = self.rules(&build.headers, &tags);
         let situation = self.look(&build, live, &rules).await?;
         let plan = self.plan(&build.index, &situation, &rules)?;
         let is_late = || self.invocation.is_late();
@@ -294,7 +296,13 @@ impl<'a> Attempt<'a> {
         report.bytes_read = build.archive.bytes_read();
         report.warnings.extend(build.warnings);
         let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
-        let items = self.invalidations(&situation.live.distributions, &plan.stale());
+        let evidence = Evidence {
+            listing: &situation.live.listing,
+            manifest: &situation.live.manifest,
+            rules: &rules,
+        };
+        let stale = plan.stale();
+        let items = self.invalidations(&situation.live.distributions, &stale, Some(&evidence));
         let warnings = items
             .iter()
             .filter_map(|(distribution, invalidation)| self.warning(distribution, invalidation));
@@ -440,12 +448,18 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    pub fn rules<'r>(&'r self, headers: &'r HeaderRules) -> Rules<'r> {
+    /// The cache tags that the distributions want.
+    pub fn tags(&self, live: &Live) -> CacheTags {
+        CacheTags::new(&self.site.config.site, &live.distributions)
+    }
+
+    pub fn rules<'r>(&'r self, headers: &'r HeaderRules, tags: &'r CacheTags) -> Rules<'r> {
         let config = &self.site.config;
         Rules {
             live_prefix: &config.live_prefix,
             headers,
             gzip: config.gzip,
+            tags,
             compare: config.compare,
             prune: config.prune,
             max_delete_percent: config.max_delete_percent,
@@ -455,11 +469,12 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// What goes stale on each distribution.
+    /// What goes stale on each distribution; without evidence, no tag is relied on.
     pub fn invalidations<'d>(
         &self,
         distributions: &'d [Distribution],
         stale: &plan::Stale,
+        evidence: Option<&Evidence>,
     ) -> Vec<(&'d Distribution, Invalidation)> {
         let config = &self.site.config;
         let options = invalidation::Options {
@@ -469,20 +484,25 @@ impl<'a> Attempt<'a> {
             invalidate_new: config.invalidate_new,
             query_strings: config.invalidate_query_strings,
         };
-        let stale = Stale {
+        let keys = Stale {
             changed: &stale.changed,
             new: &stale.new,
             deleted: &stale.deleted,
             kept: &stale.kept,
         };
+        let plan = |distribution: &Distribution| {
+            let tagging = distribution.tags.as_ref();
+            match evidence.zip(tagging.and_then(|tagging| tagging.since)) {
+                None => invalidation::invalidation(distribution, &keys, &options),
+                Some((evidence, since)) => {
+                    let tags = || evidence.tags(stale, since);
+                    invalidation::tagged_invalidation(distribution, &keys, &options, tags)
+                }
+            }
+        };
         distributions
             .iter()
-            .map(|distribution| {
-                (
-                    distribution,
-                    invalidation::invalidation(distribution, &stale, &options),
-                )
-            })
+            .map(|distribution| (distribution, plan(distribution)))
             .collect()
     }
 
@@ -499,9 +519,17 @@ impl<'a> Attempt<'a> {
                  evicted ({evicted} unchanged objects); an error caching minimum TTL of 10 avoids that"
             ));
         }
+        let is_tagged = [&invalidation.changed, &invalidation.deleted]
+            .iter()
+            .any(|items| items.paths.iter().any(|item| is_tag(item)));
+        let what = if is_tagged {
+            "wildcards and cache tags"
+        } else {
+            "wildcards"
+        };
         (evicted > 0).then(|| {
             format!(
-                "wildcards evict {evicted} unchanged objects from {id}: more than MAX_INVALIDATION_PATHS ({}) \
+                "{what} evict {evicted} unchanged objects from {id}: more than MAX_INVALIDATION_PATHS ({}) \
                  items would be needed without them, or a stale path has characters that CloudFront cannot name",
                 self.site.config.max_invalidation_paths
             )

@@ -8,6 +8,7 @@ use crate::aws::archive::Archive;
 use crate::aws::bucket::DELETES_PER_CALL;
 use crate::aws::ledger::{Commit, OWED_PER_COMMIT, Owed};
 use crate::aws::transfer::Transfer;
+use crate::cache_tag::Evidence;
 use crate::deployment::{Head, Record, Run, Status};
 use crate::error::Error;
 use crate::invalidation::{Distribution, batches, matches};
@@ -105,17 +106,27 @@ impl<'a> Running<'a> {
     ///
     /// # Errors
     /// `Busy` when the lease was lost, `Aws`.
-    pub async fn begin(&mut self, situation: Situation, plan: &Plan<'_>) -> Result<(), Error> {
+    pub async fn begin(
+        &mut self,
+        situation: Situation,
+        plan: &Plan<'_>,
+        rules: &Rules<'_>,
+    ) -> Result<(), Error> {
         let Live {
+            listing,
             manifest,
             distributions,
             owed,
-            ..
         } = situation.live;
         self.owed = owed;
         self.distributions = distributions;
         self.to_write = plan.puts.len() + plan.copies.len();
-        self.owe(&plan.stale()).await?;
+        let evidence = Evidence {
+            listing: &listing,
+            manifest: &manifest,
+            rules,
+        };
+        self.owe(&plan.stale(), Some(&evidence)).await?;
         // Not before the batches are recorded: a row that is lost no longer tells that the object is known.
         self.manifest = plan.manifest();
         // What had to be asked for need not be asked for again once a manifest is younger than it.
@@ -129,11 +140,16 @@ impl<'a> Running<'a> {
 
     /// Records batches for what is going stale, except where one of this run's that was never offered
     /// covers it already. A batch that was offered covers no write that is still to come.
-    async fn owe(&mut self, stale: &Stale<'_>) -> Result<(), Error> {
+    async fn owe(
+        &mut self,
+        stale: &Stale<'_>,
+        evidence: Option<&Evidence<'_>>,
+    ) -> Result<(), Error> {
         let mut owed = Vec::new();
         let mut count = self.record.batches;
         for (distribution, mut invalidation) in
-            self.attempt.invalidations(&self.distributions, stale)
+            self.attempt
+                .invalidations(&self.distributions, stale, evidence)
         {
             let warning = self.attempt.warning(distribution, &invalidation);
             self.warnings.extend(warning);
@@ -158,7 +174,7 @@ impl<'a> Running<'a> {
                 self.run.deployment.as_str(),
                 self.run.number,
                 count,
-                &distribution.id,
+                distribution,
                 &invalidation,
             );
             count += u32::try_from(batches.len()).unwrap_or(u32::MAX);
@@ -257,7 +273,7 @@ impl<'a> Running<'a> {
             kept: kept.iter().map(String::as_str).collect(),
             ..Stale::default()
         };
-        self.owe(&stale).await
+        self.owe(&stale, None).await
     }
 
     /// Sends all that is owed but for what follows this run's deletes, which are still to come.
@@ -382,11 +398,11 @@ impl<'a> Running<'a> {
         if !delete.is_stale {
             // Immutable was the object that is gone; caches may hold what has taken its place.
             let deleted = [delete.key.as_str()];
-            self.owe(&Stale {
+            let stale = Stale {
                 deleted: deleted.to_vec(),
                 ..Stale::default()
-            })
-            .await?;
+            };
+            self.owe(&stale, None).await?;
         }
         Ok(Some(Delete {
             etag: found.etag,

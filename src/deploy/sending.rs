@@ -100,10 +100,18 @@ impl Sender<'_> {
             owed.offered = true;
         }
         let mut pause = Duration::from_millis(500);
+        let mut batch = owed.batch();
         let id = loop {
+            if let Some(version) = &batch.relies_on {
+                let now = clients.cdn.version(&batch.distribution).await;
+                if now.map_err(|error| error.to_string())?.as_ref() != Some(version) {
+                    tracing::warn!(distribution = %owed.distribution, "the distribution was configured anew since cache tags were to be invalidated; everything is evicted instead");
+                    batch = batch.without_tags();
+                }
+            }
             match clients
                 .cdn
-                .send(&owed.batch())
+                .send(&batch)
                 .await
                 .map_err(|error| error.to_string())?
             {
@@ -139,13 +147,14 @@ impl Sender<'_> {
             .settle(owed)
             .await
             .map_err(|error| error.to_string())?;
-        let wildcards = owed.items.iter().filter(|item| item.ends_with('*')).count();
-        tracing::info!(distribution = %owed.distribution, items = owed.items.len(), "invalidated");
+        let items = &batch.items;
+        let wildcards = items.iter().filter(|item| item.ends_with('*')).count();
+        tracing::info!(distribution = %batch.distribution, items = items.len(), "invalidated");
         Ok(Some(Invalidated {
-            distribution_id: owed.distribution.clone(),
+            distribution_id: batch.distribution.clone(),
             id,
-            caller_reference: owed.reference.clone(),
-            items: owed.items.len(),
+            items: items.len(),
+            caller_reference: batch.reference,
             wildcards,
             completed: None,
         }))

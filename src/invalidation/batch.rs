@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
-use super::{Invalidation, Items, validate};
+use super::{Distribution, Invalidation, Items, is_tag, validate};
 
 /// "3,000 individual files" may be in progress at a time (CloudFront Developer Guide, "Limits on
 /// invalidations"), so no request with more is ever accepted.
@@ -12,6 +12,8 @@ const MAX_ITEMS: usize = 3_000;
 
 /// A DynamoDB item holds 400 KB. This leaves room for the attributes' own weight.
 const MAX_TEXT_BYTES: usize = 256 * 1024;
+
+static EVERYTHING: LazyLock<[String; 1]> = LazyLock::new(|| ["/*".to_owned()]);
 
 /// 128 bits of SHA-256: two batches of one run never share them by chance.
 const DIGEST_BYTES: usize = 16;
@@ -27,6 +29,25 @@ pub struct Batch {
     pub items: Vec<String>,
     /// Whether the batch covers deletes, and so may only be sent after them.
     pub after_deletes: bool,
+    /// The version of the distribution's configuration that the tags among the items rely on; under
+    /// another one they may mean nothing.
+    pub relies_on: Option<String>,
+}
+
+impl Batch {
+    /// The batch to send in its place when what it relies on has changed: it evicts everything.
+    pub fn without_tags(&self) -> Self {
+        let items = EVERYTHING.to_vec();
+        let digest = digest(&self.distribution, &items);
+        let number = self.reference.rsplit_once('-');
+        let number = number.map_or(self.reference.as_str(), |(number, _)| number);
+        Self {
+            reference: format!("{number}-{digest}"),
+            items,
+            relies_on: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// Splits `invalidation` into batches and names them, counting on from `first`.
@@ -37,7 +58,7 @@ pub fn batches(
     deployment: &str,
     run: u64,
     first: u32,
-    distribution: &str,
+    distribution: &Distribution,
     invalidation: &Invalidation,
 ) -> Vec<Batch> {
     let phases = [
@@ -52,10 +73,13 @@ pub fn batches(
         })
         .zip(first..)
         .map(|((items, after_deletes), n)| Batch {
-            reference: reference(deployment, run, n, distribution, items),
-            distribution: distribution.to_owned(),
+            reference: reference(deployment, run, n, &distribution.id, items),
+            distribution: distribution.id.clone(),
             items: items.to_vec(),
             after_deletes,
+            relies_on: (distribution.tags.as_ref())
+                .filter(|_| items.iter().any(|item| is_tag(item)))
+                .map(|tagging| tagging.version.clone()),
         })
         .collect()
 }
@@ -73,6 +97,10 @@ pub fn reference(
     distribution: &str,
     items: &[String],
 ) -> String {
+    format!("{deployment}.{run}.{n}-{}", digest(distribution, items))
+}
+
+fn digest(distribution: &str, items: &[String]) -> String {
     let mut sorted: Vec<&str> = items.iter().map(String::as_str).collect();
     sorted.sort_unstable();
     let mut digest = Sha256::new();
@@ -81,14 +109,12 @@ pub fn reference(
         digest.update((text.len() as u64).to_be_bytes());
         digest.update(text);
     }
-    let digest = hex::encode(&digest.finalize()[..DIGEST_BYTES]);
-    format!("{deployment}.{run}.{n}-{digest}")
+    hex::encode(&digest.finalize()[..DIGEST_BYTES])
 }
 
 /// Everything, where an item is not [valid](validate): one such item fails its whole batch, again and
 /// again, or is accepted and ignored, and a batch that is once recorded must go through.
 fn sendable(items: &Items) -> &[String] {
-    static EVERYTHING: LazyLock<[String; 1]> = LazyLock::new(|| ["/*".to_owned()]);
     match items.paths.iter().find_map(|item| validate(item).err()) {
         None => &items.paths,
         Some(invalid) => {
@@ -117,8 +143,20 @@ fn portions(mut items: &[String]) -> Vec<&[String]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invalidation::Tagging;
 
     const DEPLOYMENT: &str = "20261122T101500Z-0123456789ab";
+
+    fn distribution(tags: Option<Tagging>) -> Distribution {
+        Distribution {
+            id: "E1".to_owned(),
+            origin_paths: vec![String::new()],
+            default_root_object: None,
+            caches_errors: false,
+            fallbacks: Vec::new(),
+            tags,
+        }
+    }
 
     fn items(paths: Vec<String>) -> Items {
         Items {
@@ -163,7 +201,7 @@ mod tests {
             deleted: items(owned(&["/c"])),
             ..Invalidation::default()
         };
-        let batches = batches(DEPLOYMENT, 1, 0, "E1", &invalidation);
+        let batches = batches(DEPLOYMENT, 1, 0, &distribution(None), &invalidation);
         assert_eq!(batches[0].items, ["/*"]);
         assert_eq!(batches[1].items, ["/c"]);
     }
@@ -177,7 +215,7 @@ mod tests {
             deleted: items(long.clone()),
             ..Invalidation::default()
         };
-        let batches = batches(DEPLOYMENT, 1, 5, "E1", &invalidation);
+        let batches = batches(DEPLOYMENT, 1, 5, &distribution(None), &invalidation);
         let sizes: Vec<_> = batches
             .iter()
             .map(|batch| (batch.after_deletes, batch.items.len()))
@@ -210,7 +248,13 @@ mod tests {
     #[test]
     fn nothing_stale_makes_no_batch() {
         assert_eq!(
-            batches(DEPLOYMENT, 1, 0, "E1", &Invalidation::default()),
+            batches(
+                DEPLOYMENT,
+                1,
+                0,
+                &distribution(None),
+                &Invalidation::default()
+            ),
             []
         );
     }

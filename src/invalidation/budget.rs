@@ -51,6 +51,23 @@ pub(super) struct Spot<'a> {
 }
 
 impl<'a> Spot<'a> {
+    pub(super) fn of(phase: Phase, at: &'a str, wildcard_bytes: usize, need: Need) -> Self {
+        let mut needs = [Need::Nothing; 2];
+        needs[phase as usize] = need;
+        Self {
+            at,
+            wildcard_bytes,
+            needs,
+        }
+    }
+
+    /// Takes in what else is wanted at the same place.
+    pub(super) fn add(&mut self, other: &Self) {
+        for (need, other) in self.needs.iter_mut().zip(other.needs) {
+            *need = need.and(other);
+        }
+    }
+
     /// The longest prefix for a wildcard that repeats at most `depth` bytes of the path.
     fn prefix(&self, depth: usize) -> &'a str {
         &self.at[..self.at.floor_char_boundary(depth.min(self.wildcard_bytes))]
@@ -63,11 +80,71 @@ pub(super) struct Limits {
     pub(super) wildcards: usize,
 }
 
-/// The prefixes of the wildcards to send, by [`Phase`]; what does not start with one of them is
-/// to be named alone. `spots` and `live` are sorted and unique.
+/// What a wildcard costs: the live paths, and how many of them are to be spared.
+pub(super) struct Field<'a> {
+    /// Sorted.
+    paths: &'a [String],
+    /// For each path, how many of those before it count; one more at the end.
+    before: Vec<usize>,
+}
+
+impl<'a> Field<'a> {
+    /// `counts` says of each path whether its eviction costs anything.
+    pub(super) fn new(paths: &'a [String], counts: impl Iterator<Item = bool>) -> Self {
+        let mut total = 0;
+        let sums = counts.map(|counts| {
+            total += usize::from(counts);
+            total
+        });
+        let before = std::iter::once(0).chain(sums).collect();
+        Self { paths, before }
+    }
+
+    /// Where each of the spots, which are sorted, would stand among the paths.
+    fn places(&self, spots: &[Spot<'_>]) -> Vec<usize> {
+        let mut place = 0;
+        let place_of = |spot: &Spot<'_>| {
+            let before = self.paths[place..]
+                .iter()
+                .take_while(|path| path.as_str() < spot.at);
+            place += before.count();
+            place
+        };
+        spots.iter().map(place_of).collect()
+    }
+
+    /// How many of the paths under `prefix` count; something that starts with it stands at `place`.
+    ///
+    /// Most prefixes have few paths, so that looking outwards from the place is a third of the work of
+    /// searching all paths for each.
+    fn collateral(&self, prefix: &str, place: usize) -> usize {
+        let is_under = |path: &String| path.starts_with(prefix);
+        let reach = |is_under: &dyn Fn(usize) -> bool, most: usize| {
+            let mut reach = 1;
+            while reach <= most && is_under(reach) {
+                reach *= 2;
+            }
+            (reach / 2, reach.min(most + 1))
+        };
+        let (least, most) = reach(&|back| is_under(&self.paths[place - back]), place);
+        let first = place + 1 - most;
+        let start =
+            first + self.paths[first..place - least].partition_point(|path| !is_under(path));
+        let (least, most) = reach(
+            &|onward| is_under(&self.paths[place + onward - 1]),
+            self.paths.len() - place,
+        );
+        let (first, last) = (place + least, place + most - 1);
+        let end = first + self.paths[first..last].partition_point(is_under);
+        self.before[end] - self.before[start]
+    }
+}
+
+/// The prefixes of the wildcards to send, by [`Phase`] and sorted; what does not start with one of
+/// them is to be named alone. `spots` is sorted and unique.
 pub(super) fn wildcards<'a>(
     spots: &[Spot<'a>],
-    live: &[String],
+    live: &Field<'_>,
     limits: Limits,
 ) -> [Vec<&'a str>; 2] {
     let wants = |phase: Phase| {
@@ -97,10 +174,12 @@ pub(super) fn wildcards<'a>(
         .unwrap_or_default();
     fill(&mut covers, spots, limits.wildcards);
     Phase::ALL.map(|phase| {
-        covers
+        let mut prefixes: Vec<&str> = covers
             .iter()
             .filter_map(|cover| cover[phase as usize])
-            .collect()
+            .collect();
+        prefixes.sort_unstable();
+        prefixes
     })
 }
 
@@ -190,6 +269,8 @@ struct Node<'a> {
     depth: usize,
     /// The wildcard that repeats as much of them as it may.
     prefix: &'a str,
+    /// Where the first spot below stands among the live paths.
+    place: usize,
     below: [Below<'a>; 2],
     /// The covers of everything below, without this node's own wildcards.
     frontier: Frontier,
@@ -197,10 +278,11 @@ struct Node<'a> {
 
 impl<'a> Node<'a> {
     /// Where `spot` branches off from the spots before it, `depth` bytes from the root.
-    fn fork(spot: &Spot<'a>, depth: usize) -> Self {
+    fn fork(spot: &Spot<'a>, depth: usize, place: usize) -> Self {
         Self {
             depth,
             prefix: spot.prefix(depth),
+            place,
             below: [Below::of(Need::Nothing, ""); 2],
             frontier: Frontier::of_nothing(),
         }
@@ -209,7 +291,7 @@ impl<'a> Node<'a> {
 
 struct Planner<'a, 's> {
     spots: &'s [Spot<'a>],
-    live: &'s [String],
+    live: &'s Field<'s>,
     bounds: Limits,
     choices: Choices<'a>,
 }
@@ -221,6 +303,7 @@ impl<'a> Planner<'a, '_> {
     /// close in the order of a walk, told by the prefix that two neighbours share.
     fn root(&mut self) -> Option<Frontier> {
         let spots = self.spots;
+        let places = self.live.places(spots);
         let mut open: Vec<Node<'a>> = Vec::new();
         for (index, spot) in spots.iter().enumerate() {
             // Not 0 but for the first spot: all paths start with a slash.
@@ -230,11 +313,11 @@ impl<'a> Planner<'a, '_> {
             };
             while let Some(node) = open.pop_if(|node| node.depth > shared) {
                 if open.last().is_none_or(|parent| parent.depth < shared) {
-                    open.push(Node::fork(spot, shared));
+                    open.push(Node::fork(spot, shared, node.place));
                 }
                 self.close(node, &mut open);
             }
-            open.push(self.leaf(spot));
+            open.push(self.leaf(spot, places[index]));
         }
         let mut root = loop {
             let node = open.pop()?;
@@ -260,7 +343,7 @@ impl<'a> Planner<'a, '_> {
         parent.frontier = here.merge(node.frontier, self.bounds, &mut self.choices);
     }
 
-    fn leaf(&self, spot: &Spot<'a>) -> Node<'a> {
+    fn leaf(&self, spot: &Spot<'a>, place: usize) -> Node<'a> {
         let prefix = spot.prefix(spot.at.len());
         let mut frontier = Frontier::of_nothing();
         for need in spot.needs {
@@ -273,6 +356,7 @@ impl<'a> Planner<'a, '_> {
         Node {
             depth: spot.at.len(),
             prefix,
+            place,
             below: spot.needs.map(|need| Below::of(need, prefix)),
             frontier,
         }
@@ -287,17 +371,28 @@ impl<'a> Planner<'a, '_> {
             let Some(prefix) = this.prefix.filter(|prefix| edge.contains(&prefix.len())) else {
                 continue;
             };
-            let collateral = range(self.live, prefix).len();
+            let mut covers = Vec::with_capacity(2);
             if let Some(items) = other.items {
                 let mut cover: Cover<'a> = [None; 2];
                 cover[phase as usize] = Some(prefix);
-                self.offer(node, cover, 1 + items, collateral);
+                covers.push((cover, 1 + items));
             }
             // The shorter prefix evicts all that the longer one does.
             if let Some(inner) = other.prefix.filter(|inner| inner.len() >= prefix.len()) {
                 let mut cover = [Some(inner); 2];
                 cover[phase as usize] = Some(prefix);
-                self.offer(node, cover, 2, collateral);
+                covers.push((cover, 2));
+            }
+            // At most nodes, one path's, a wildcard is no help even if it evicts nothing.
+            covers.retain(|(cover, items)| {
+                let wildcards = cover.iter().flatten().count();
+                node.frontier.lacks(wildcards, *items, 0)
+            });
+            if !covers.is_empty() {
+                let collateral = self.live.collateral(prefix, node.place);
+                for (cover, items) in covers {
+                    self.offer(node, cover, items, collateral);
+                }
             }
         }
     }

@@ -73,6 +73,7 @@ mod tests {
             default_root_object: default_root_object.map(str::to_owned),
             caches_errors: false,
             fallbacks: Vec::new(),
+            tags: None,
         }
     }
 

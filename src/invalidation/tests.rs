@@ -11,6 +11,7 @@ fn distribution() -> Distribution {
         default_root_object: None,
         caches_errors: false,
         fallbacks: Vec::new(),
+        tags: None,
     }
 }
 
@@ -299,6 +300,137 @@ fn a_budget_below_one_item_for_each_phase_is_overdrawn_rather_than_a_path_left_o
     assert_eq!(invalidation.deleted.paths, ["/c"]);
 }
 
+/// Tags as the site gives them, in plain words.
+fn tags_of(key: &str) -> [String; 2] {
+    let class = if key.ends_with(".html") {
+        "page"
+    } else {
+        "asset"
+    };
+    let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let folder: String = folder.bytes().map(|byte| format!("{byte:02x}")).collect();
+    [class.to_owned(), format!("in-{folder}")]
+}
+
+fn tagged<'a>(stale: &Stale<'a>, max_items: usize, unmarked: &[&str]) -> Invalidation {
+    let tight = Options {
+        max_items,
+        ..options()
+    };
+    tagged_invalidation(&distribution(), stale, &tight, || {
+        let mut tags = Tags::default();
+        let keys = [stale.changed, stale.deleted, stale.kept].concat();
+        for key in keys.into_iter().filter(|key| !unmarked.contains(key)) {
+            tags.insert(key, tags_of(key));
+        }
+        tags
+    })
+}
+
+#[test]
+fn a_tag_takes_the_place_of_a_wildcard_that_evicts_more() {
+    // Every page is built anew, and stands beside what it shows.
+    let keys = |extension: &str| -> Vec<String> {
+        (0..30)
+            .map(|n| format!("{}/{n:02}.{extension}", n % 3))
+            .collect()
+    };
+    let (pages, images) = (keys("html"), keys("png"));
+    let pages: Vec<&str> = pages.iter().map(String::as_str).collect();
+    let images: Vec<&str> = images.iter().map(String::as_str).collect();
+    let mut stale = Stale {
+        changed: &pages,
+        kept: &images,
+        ..Stale::default()
+    };
+    let plain = |max_items| {
+        let tight = Options {
+            max_items,
+            ..options()
+        };
+        invalidation(&distribution(), &stale, &tight)
+    };
+    assert_eq!(plain(30).collateral, 0);
+    assert!(plain(20).collateral > 0);
+    assert_eq!(
+        tagged(&stale, 30, &[]),
+        plain(30),
+        "what can be named is named"
+    );
+    let cover = tagged(&stale, 20, &[]);
+    assert_eq!(
+        (cover.changed.paths, cover.collateral),
+        (vec!["#page".to_owned()], 0)
+    );
+
+    // A page of which older copies may be about is named beside the tag.
+    let cover = tagged(&stale, 20, &["1/07.html"]);
+    assert_eq!(cover.changed.paths, ["#page", "/1/07.html"]);
+    assert_eq!(cover.collateral, 0);
+
+    // A tag's unchanged objects are counted as a wildcard's are.
+    let changed: Vec<&str> = pages
+        .iter()
+        .copied()
+        .filter(|key| *key != "2/02.html")
+        .collect();
+    let kept = [&images[..], &["2/02.html"]].concat();
+    stale.changed = &changed;
+    stale.kept = &kept;
+    let cover = tagged(&stale, 4, &[]);
+    assert_eq!(cover.changed.paths, ["#page"]);
+    assert_eq!((cover.collateral, cover.changed.collateral), (1, 1));
+}
+
+#[test]
+fn a_folders_tag_spares_the_folders_below() {
+    let changed: Vec<String> = (0..9).map(|n| format!("docs/{n}")).collect();
+    let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
+    let stale = Stale {
+        changed: &changed,
+        deleted: &["docs/old/index.html"],
+        kept: &["docs/0/a", "docs/5/a", "docs/new/a.html", "other"],
+        ..Stale::default()
+    };
+    let cover = tagged(&stale, 4, &[]);
+    assert_eq!(cover.changed.paths, ["#in-646f6373"]);
+    // One tag names a folder's index under all of its aliases.
+    assert_eq!(cover.deleted.paths, ["#in-646f63732f6f6c64"]);
+    assert_eq!(cover.collateral, 0);
+    assert_eq!(tagged(&stale, 2, &[]), cover);
+    assert!(
+        wildcards(&tagged(&stale, 12, &[])) == 0,
+        "what can be named is named"
+    );
+}
+
+#[test]
+fn no_tag_covers_what_another_object_may_have_answered() {
+    let names: Vec<String> = (0..9).map(|n| format!("x/{n}.html")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let stale = Stale {
+        changed: &names,
+        new: &["about.html"],
+        kept: &["about/index.html", "x/y", "x/z"],
+        ..Stale::default()
+    };
+    let clean = Options {
+        max_items: 3,
+        clean_urls: true,
+        ..options()
+    };
+    let all = |key: &'static str| (key, tags_of(key));
+    let cover = tagged_invalidation(&distribution(), &stale, &clean, || {
+        let mut tags = Tags::default();
+        names.iter().for_each(|key| tags.insert(key, tags_of(key)));
+        for (key, of) in ["about/index.html", "x/y", "x/z"].map(all) {
+            tags.insert(key, of);
+        }
+        tags
+    });
+    assert_eq!(cover.changed.paths, ["#page", "/about"]);
+}
+
 #[test]
 fn a_hundred_thousand_keys_are_planned_in_no_time() {
     let key = |n: usize| format!("section-{:02}/page-{:03}/{n:06}.html", n % 40, n % 1_000);
@@ -438,6 +570,7 @@ fn distributions() -> impl Strategy<Value = Distribution> {
             default_root_object,
             caches_errors,
             fallbacks: Vec::new(),
+            tags: None,
         },
     )
 }
@@ -564,6 +697,138 @@ proptest! {
         let plan = site.plan(&distribution(), &tight);
         let found = (plan.collateral, wildcards(&plan), items(&plan));
         prop_assert_eq!(Some(found), brute_force(&site, &tight), "{:?}", plan);
+    }
+}
+
+/// A site, and for each key whether all of its cached copies carry its tags.
+#[derive(Clone, Debug)]
+struct TaggedSite {
+    site: Site,
+    marked: BTreeSet<String>,
+}
+
+impl TaggedSite {
+    fn plan(&self, distribution: &Distribution, options: &Options) -> Invalidation {
+        let [changed, new, deleted, kept] = [0, 1, 2, 3].map(|verdict| self.site.keys(verdict));
+        let stale = Stale {
+            changed: &changed,
+            new: &new,
+            deleted: &deleted,
+            kept: &kept,
+        };
+        tagged_invalidation(distribution, &stale, options, || {
+            let mut tags = Tags::default();
+            for (key, verdict) in &self.site.keys {
+                // New keys are nobody's to mark; they must not be asked for.
+                if *verdict == 3 || (*verdict != 1 && self.marked.contains(key)) {
+                    tags.insert(key, tags_of(key));
+                }
+            }
+            tags
+        })
+    }
+
+    /// Whether a copy of `key` under `url` is evicted.
+    fn is_evicted(&self, items: &[String], key: &str, url: &str) -> bool {
+        let has_tags = self.marked.contains(key);
+        let tags = tags_of(key).map(|tag| format!("#{tag}"));
+        evicted(items, url) || (has_tags && items.iter().any(|item| tags.contains(item)))
+    }
+}
+
+fn tagged_sites() -> impl Strategy<Value = TaggedSite> {
+    let key = prop_oneof![
+        3 => "([ab]/){0,2}[ab]{1,2}(\\.html)?",
+        1 => "([ab]/){0,2}index\\.html",
+        1 => AWKWARD,
+    ];
+    let verdicts = prop_oneof![4 => Just(0_u8), 1 => Just(1), 2 => Just(2), 3 => Just(3)];
+    let keys = proptest::collection::btree_map(key, (verdicts, prop::bool::weighted(0.8)), 0..24);
+    keys.prop_map(|keys| TaggedSite {
+        marked: (keys.iter().filter(|(_, (_, marked))| *marked))
+            .map(|(key, _)| key.clone())
+            .collect(),
+        site: Site {
+            keys: keys
+                .into_iter()
+                .map(|(key, (verdict, _))| (key, verdict))
+                .collect(),
+        },
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn with_tags_every_stale_copy_is_evicted_by_its_phase(
+        tagged in tagged_sites(), distribution in distributions(), options in any_options(),
+    ) {
+        let plan = tagged.plan(&distribution, &options);
+        let new_is_stale = distribution.caches_errors || options.invalidate_new;
+        let of = |key: &str| paths(key, &distribution, options.clean_urls);
+        let new: BTreeSet<String> = tagged.site.keys(1).into_iter().flat_map(of).collect();
+        for (key, verdict) in &tagged.site.keys {
+            for path in of(key) {
+                for url in urls(&path) {
+                    let is_evicted = match verdict {
+                        0 => tagged.is_evicted(&plan.changed.paths, key, &url),
+                        // An error has no tags.
+                        1 => !new_is_stale || evicted(&plan.changed.paths, &url),
+                        2 => tagged.is_evicted(&plan.deleted.paths, key, &url),
+                        // What was kept was cached whenever that was: nobody knows its tags.
+                        _ => new_is_stale || !new.contains(&path) || evicted(&plan.changed.paths, &url),
+                    };
+                    prop_assert!(is_evicted, "{key}: {url} by {plan:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn with_tags_no_more_is_evicted_and_the_limits_hold(
+        tagged in tagged_sites(), distribution in distributions(), options in any_options(),
+    ) {
+        let plan = tagged.plan(&distribution, &options);
+        let plain = tagged.site.plan(&distribution, &options);
+        let has_tags = [&plan.changed, &plan.deleted].iter().any(|items| items.paths.iter().any(|it| is_tag(it)));
+        prop_assert!(plan == plain || plan.collateral < plain.collateral && has_tags, "{plan:?} {plain:?}");
+        prop_assert!(items(&plan) <= options.max_items.max(items(&plain)));
+        prop_assert!(wildcards(&plan) <= options.max_wildcards.max(wildcards(&plain)));
+        for phase in [&plan.changed, &plan.deleted] {
+            prop_assert!(phase.paths.is_sorted_by(|one, other| one < other));
+            for item in &phase.paths {
+                prop_assert_eq!(validate(item), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn with_tags_what_is_evicted_in_vain_is_counted(tagged in tagged_sites(), options in any_options()) {
+        let site = distribution();
+        let plan = tagged.plan(&site, &options);
+        let stale: BTreeSet<String> = (tagged.site.keys.iter())
+            .filter(|(_, verdict)| *verdict != 3)
+            .flat_map(|(key, _)| paths(key, &site, options.clean_urls))
+            .collect();
+        let lost = tagged.site.keys(3).into_iter().filter(|key| {
+            let path = format!("/{key}");
+            let by_tag = tags_of(key).map(|tag| format!("#{tag}"));
+            let items = [&plan.changed.paths[..], &plan.deleted.paths].concat();
+            let is_hit = urls(&path).iter().any(|url| evicted(&items, url));
+            items.iter().any(|item| by_tag.contains(item)) || (is_hit && !stale.contains(&path))
+        });
+        prop_assert_eq!(plan.collateral, lost.count(), "{:?}", plan);
+    }
+
+    #[test]
+    fn with_tags_the_order_of_the_keys_makes_no_difference(tagged in tagged_sites(), options in any_options()) {
+        let mut keys = tagged.site.keys.clone();
+        keys.reverse();
+        keys.extend(tagged.site.keys.iter().take(3).cloned());
+        let shuffled = TaggedSite { site: Site { keys }, ..tagged.clone() };
+        let site = distribution();
+        prop_assert_eq!(tagged.plan(&site, &options), shuffled.plan(&site, &options));
     }
 }
 
