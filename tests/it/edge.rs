@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use dropship::handler::handle;
 use dropship::report::{Invalidated, Outcome, Progress, Report};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -134,10 +134,27 @@ enum Errors {
     ShortSinglePage,
 }
 
+/// Since when the distribution has read cache tags.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Tags {
+    Never,
+    Always,
+    /// For a while it did not, so that some of what is cached has none.
+    NotAllTheTime,
+}
+
+/// The contents of a key in each version, 0 for none.
+#[derive(Clone, Copy, Debug)]
+struct Contents {
+    early: u8,
+    old: u8,
+    new: u8,
+}
+
 #[derive(Clone, Debug)]
 struct Case {
-    /// By key: the contents in the old and the new version, 0 for none.
-    keys: BTreeMap<String, (u8, u8)>,
+    keys: BTreeMap<String, Contents>,
+    tags: Tags,
     clean_urls: bool,
     query_strings: bool,
     max_items: usize,
@@ -164,13 +181,20 @@ fn cases() -> impl Strategy<Value = Case> {
     let contents = prop_oneof![
         3 => Just((1_u8, 1_u8)), 2 => Just((1, 2)), 2 => Just((0, 1)), 2 => Just((1, 0)),
     ];
+    let contents = (0..3_u8, contents).prop_map(|(early, (old, new))| Contents { early, old, new });
+    let tags = prop_oneof![
+        Just(Tags::Never),
+        Just(Tags::Always),
+        Just(Tags::NotAllTheTime)
+    ];
     let errors = prop_oneof![
         3 => Just(Errors::Plain), 1 => Just(Errors::Page),
         1 => Just(Errors::SinglePage), 1 => Just(Errors::ShortSinglePage),
     ];
-    let budget = prop_oneof![2 => Just(200_usize), 1 => 1..6_usize];
+    let budget = prop_oneof![1 => Just(200_usize), 1 => 1..9_usize];
     (
-        prop::collection::btree_map(key, contents, 1..16),
+        prop::collection::btree_map(key, contents, 1..20),
+        tags,
         any::<bool>(),
         prop::bool::weighted(0.3),
         budget,
@@ -178,8 +202,9 @@ fn cases() -> impl Strategy<Value = Case> {
         prop::bool::weighted(0.3),
     )
         .prop_map(
-            |(keys, clean_urls, query_strings, max_items, errors, is_busy)| Case {
+            |(keys, tags, clean_urls, query_strings, max_items, errors, is_busy)| Case {
                 keys,
+                tags,
                 clean_urls,
                 query_strings,
                 max_items,
@@ -190,7 +215,7 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 impl Case {
-    fn version(&self, pick: impl Fn(&(u8, u8)) -> u8) -> Files {
+    fn version(&self, pick: impl Fn(&Contents) -> u8) -> Files {
         let mut files: Files = (self.keys.iter())
             .filter(|(_, contents)| pick(contents) > 0)
             .map(|(key, contents)| {
@@ -212,6 +237,7 @@ impl Case {
     }
 
     fn distribution(&self) -> Distribution {
+        let header = (self.tags != Tags::Never).then(|| "X-Amz-Meta-Cache-Tag".to_owned());
         let error = |page: &str, status, min_ttl_seconds| CustomError {
             code: 404,
             page: Some((page.to_owned(), status)),
@@ -219,6 +245,7 @@ impl Case {
         };
         Distribution {
             clean_urls: self.clean_urls,
+            cache_tag_header: header,
             cache_query_strings: self.query_strings,
             custom_errors: match self.errors {
                 Errors::Plain => Vec::new(),
@@ -258,6 +285,7 @@ struct Totals {
     urls: usize,
     evicted: usize,
     items: usize,
+    tags: usize,
     /// Objects evicted in vain, in cases where every stale path could be named within the budget.
     vain_within_budget: usize,
     vain_over_budget: usize,
@@ -272,14 +300,29 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
         .with("INVALIDATE_QUERY_STRINGS", &case.query_strings.to_string())
         .with("MAX_INVALIDATION_PATHS", &case.max_items.to_string());
     stage.cloud.create_distribution(case.distribution());
-    let (old, new) = (case.version(|it| it.0), case.version(|it| it.1));
-    stage.deploy("old", &stage.upload("site.zip", &old)).await;
-
+    let (old, new) = (case.version(|it| it.old), case.version(|it| it.new));
     let mut asked = case.asked(old.keys().chain(new.keys()));
     if matches!(case.errors, Errors::SinglePage | Errors::ShortSinglePage) {
         asked.insert("/users/42".to_owned());
     }
     let edge = stage.cloud.edge(DISTRIBUTION);
+    if case.tags == Tags::NotAllTheTime {
+        let early = case.version(|it| it.early);
+        stage
+            .deploy("early", &stage.upload("site.zip", &early))
+            .await;
+        stage.cloud.backdate(LIVE, Duration::from_secs(3 * 3_600));
+        stage.cloud.change_distribution(Distribution {
+            cache_tag_header: None,
+            ..case.distribution()
+        });
+        edge.warm_all(&asked);
+        stage.cloud.change_distribution(Distribution {
+            modified_at: Utc::now() - TimeDelta::hours(2),
+            ..case.distribution()
+        });
+    }
+    stage.deploy("old", &stage.upload("site.zip", &old)).await;
     edge.warm_all(&asked);
     let before = edge.cached();
     let event = stage.upload("site.zip", &new);
@@ -307,6 +350,10 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
         .iter()
         .map(|sent| sent.items)
         .sum::<usize>();
+    totals.tags += items(&report.invalidations, &stage, DISTRIBUTION)
+        .iter()
+        .filter(|item| item.starts_with('#'))
+        .count();
     if !case.is_busy {
         let (gone, same) = evicted(&edge, &before);
         totals.evicted += gone.len();
@@ -339,21 +386,42 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
     assert_fresh(&stage, case.distribution(), &asked);
 }
 
-#[test]
-fn every_url_answers_as_the_new_site_does() {
+fn simulate_all(number: u32, cases: impl Strategy<Value = Case>) -> Totals {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let totals = RefCell::new(Totals::default());
     let config = Config {
-        cases: 60,
+        cases: number,
         failure_persistence: None,
         ..Config::default()
     };
-    let run = TestRunner::new(config).run(&cases(), |case| {
+    let run = TestRunner::new(config).run(&cases, |case| {
         runtime.block_on(simulate(&case, &totals));
         Ok(())
     });
     eprintln!("edge simulation: {:?}", totals.borrow());
     run.unwrap();
+    totals.into_inner()
+}
+
+#[test]
+fn every_url_answers_as_the_new_site_does() {
+    simulate_all(60, cases());
+}
+
+#[test]
+fn every_url_answers_as_the_new_site_does_where_tags_are_used() {
+    // Over the budget, for only there is a tag of use.
+    let tags = prop_oneof![Just(Tags::Always), Just(Tags::NotAllTheTime)];
+    let errors = prop_oneof![4 => Just(Errors::Plain), 1 => Just(Errors::Page)];
+    let tight =
+        (cases(), tags, errors, 2..7_usize).prop_map(|(case, tags, errors, max_items)| Case {
+            tags,
+            errors,
+            max_items,
+            ..case
+        });
+    let totals = simulate_all(60, tight);
+    assert!(totals.tags > 0, "no tag was ever used");
 }
 
 // ---- A real site ----------------------------------------------------------------------------------------

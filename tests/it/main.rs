@@ -20,5 +20,6 @@ mod strangers;
 mod support;
 mod support_test;
 mod sweep;
+mod tags;
 mod template;
 mod zipped;
