@@ -1,0 +1,119 @@
+//! How long the invalidations of 100,000 keys take to plan, in the shapes that sites have.
+//!
+//! `CARGO_PROFILE_BENCH_LTO=off cargo bench --bench planner` builds it sooner; a number behind `--`
+//! stands for other than 100,000 keys.
+
+use std::time::Instant;
+
+use dropship::cache_tag::CacheTags;
+use dropship::invalidation::{
+    Distribution, Invalidation, Options, Stale, Tags, invalidation, is_tag, tagged_invalidation,
+};
+
+/// A key by its number.
+type Shape = (&'static str, fn(u64) -> String);
+
+const SHAPES: [Shape; 4] = [
+    ("pages in folders", |n| {
+        format!("section-{:02}/page-{:03}/{n:06}.html", n % 40, n % 1_000)
+    }),
+    ("index documents", |n| {
+        format!("docs/{:03}/{n:06}/index.html", n % 700)
+    }),
+    ("hashed assets", |n| format!("assets/{:016x}.js", mixed(n))),
+    ("deep folders", |n| {
+        let hash = mixed(n);
+        let folders = "a-very-long-directory-name/".repeat(5);
+        let extension = if n.is_multiple_of(3) { "html" } else { "png" };
+        format!(
+            "{folders}{:02x}/{:02x}/{hash:016x}.{extension}",
+            hash >> 56,
+            hash >> 48 & 255
+        )
+    }),
+];
+
+/// The share of stale keys, in a thousand.
+const SHARES: [(&str, u64); 4] = [("few", 1), ("5 %", 50), ("half", 500), ("all", 1_000)];
+
+fn main() {
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
+    let keys: u64 = numbers.next().unwrap_or(100_000);
+    let distribution = Distribution {
+        id: "E1EXAMPLE".to_owned(),
+        origin_paths: vec![String::new()],
+        default_root_object: Some("index.html".to_owned()),
+        caches_errors: false,
+        fallbacks: Vec::new(),
+        tags: None,
+    };
+    let options = Options {
+        max_items: 200,
+        max_wildcards: 10,
+        clean_urls: false,
+        invalidate_new: false,
+        query_strings: false,
+    };
+    println!("{keys} keys, 200 items");
+    for (shape, key) in SHAPES {
+        let keys: Vec<String> = (0..keys).map(key).collect();
+        for (share, stale_in_thousand) in SHARES {
+            let (mut changed, mut deleted, mut kept) = (vec![], vec![], vec![]);
+            for (n, key) in (0..).zip(&keys) {
+                let verdict = mixed(n + 7) % 1_000;
+                match verdict {
+                    _ if verdict >= stale_in_thousand => kept.push(key.as_str()),
+                    _ if verdict.is_multiple_of(2) => changed.push(key.as_str()),
+                    _ => deleted.push(key.as_str()),
+                }
+            }
+            let stale = Stale {
+                changed: &changed,
+                deleted: &deleted,
+                kept: &kept,
+                new: &[],
+            };
+            let name = format!("{shape}, {share} stale");
+            measure(&name, || invalidation(&distribution, &stale, &options));
+            let tags = || tags(keys.iter().map(String::as_str));
+            measure(&format!("{name}, tags"), || {
+                tagged_invalidation(&distribution, &stale, &options, tags)
+            });
+        }
+    }
+}
+
+fn measure(name: &str, plan: impl Fn() -> Invalidation) {
+    let began = Instant::now();
+    let plan = plan();
+    let took = began.elapsed();
+    let items: Vec<&String> = [&plan.changed, &plan.deleted]
+        .into_iter()
+        .flat_map(|items| &items.paths)
+        .collect();
+    println!(
+        "{name:34} {:5} ms: {:3} items, {:2} wildcards, {:3} tags, {:6} evicted in vain",
+        took.as_millis(),
+        items.len(),
+        plan.changed.wildcards + plan.deleted.wildcards,
+        items.iter().filter(|item| is_tag(item)).count(),
+        plan.collateral,
+    );
+}
+
+fn tags<'a>(keys: impl Iterator<Item = &'a str>) -> Tags<'a> {
+    let cache_tags = CacheTags::new("bench", &[]);
+    let mut tags = Tags::default();
+    for key in keys {
+        tags.insert(key, cache_tags.of(key, key.ends_with(".html")));
+    }
+    tags
+}
+
+/// A number without a pattern, the same in each run (splitmix64).
+fn mixed(n: u64) -> u64 {
+    let n = n.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let n = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let n = (n ^ (n >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    n ^ (n >> 31)
+}
