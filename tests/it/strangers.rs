@@ -12,6 +12,7 @@ use zip::{CompressionMethod, ZipWriter};
 
 use crate::archive::{Verdict, corpus, iffy_verdict};
 use crate::deployments::writes_to_live;
+use crate::quine::{self, quine};
 use crate::stage::{DISTRIBUTION, Files, LIVE, STAGING, Stage, files, unzipped, zipped};
 use crate::support::{Does, Fault, Headers};
 
@@ -405,6 +406,18 @@ async fn a_wrapper_folder_is_warned_of_and_never_replaces_a_large_site() {
     let failure = large.invoke("one", &event).await.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "LargeDelete");
     assert_eq!(writes_to_live(&large), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_quine_goes_live_as_one_file_and_is_not_unpacked_again() {
+    let stage = Stage::new().await;
+    let archive = quine();
+    let size = archive.len() as u64;
+    let event = stage.upload_bytes("site.zip", archive.clone());
+    let report = stage.deploy("one", &event).await;
+    assert_eq!((report.new, report.bytes_written), (1, size));
+    assert_eq!(archive_ranges(&stage).len(), 1, "it is read once");
+    stage.assert_live(&[(quine::NAME.to_owned(), archive)].into());
 }
 
 #[tokio::test]
