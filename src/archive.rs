@@ -57,6 +57,17 @@ pub enum Parsed {
 }
 
 impl ArchiveIndex {
+    /// Refuses an archive that one of its files is, given the archive's size and CRC-32.
+    pub fn check_quine(&self, archive_bytes: u64, crc32: u32) -> Result<(), Rejection> {
+        let is_itself = |entry: &&Entry| entry.size_bytes == archive_bytes && entry.crc32 == crc32;
+        match self.entries.iter().find(is_itself) {
+            None => Ok(()),
+            Some(entry) => Err(Rejection::Quine {
+                entry: entry.shown_name(),
+            }),
+        }
+    }
+
     /// Reads the index from `tail`, the archive's last bytes.
     ///
     /// `root` is the folder to deploy, `""` or with a trailing slash; names are relative to it.

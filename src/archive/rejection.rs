@@ -117,6 +117,11 @@ pub enum Rejection {
     #[error("entry `{entry}`: its local header was not read as a whole; retry the deployment")]
     LocalHeaderCut { entry: String },
 
+    #[error(
+        "entry `{entry}` is the archive itself, so that whoever unpacks what is unpacked never ends; leave it out"
+    )]
+    Quine { entry: String },
+
     #[error("the archive has no file to deploy; pack the build's output")]
     Empty,
     #[error("the archive has no file under ARCHIVE_ROOT `{root}`; correct one of them")]

@@ -158,7 +158,7 @@ async fn a_wrong_line_refuses_the_archive_before_anything_is_written() {
         message,
         "it is recorded"
     );
-    assert_eq!(stage.count("GetObject"), 0);
+    assert!(stage.count("GetObject") <= 2, "no more than its tail");
 }
 
 #[tokio::test]

@@ -409,15 +409,33 @@ async fn a_wrapper_folder_is_warned_of_and_never_replaces_a_large_site() {
 }
 
 #[tokio::test]
-async fn a_quine_goes_live_as_one_file_and_is_not_unpacked_again() {
+async fn a_quine_is_refused_and_another_file_of_the_archives_size_is_not() {
     let stage = Stage::new().await;
-    let archive = quine();
-    let size = archive.len() as u64;
-    let event = stage.upload_bytes("site.zip", archive.clone());
-    let report = stage.deploy("one", &event).await;
-    assert_eq!((report.new, report.bytes_written), (1, size));
+    let event = stage.upload_bytes("site.zip", quine());
+    let message = refusal(&stage, "one", &event).await;
+    assert!(
+        message.contains(quine::NAME) && message.contains("itself"),
+        "{message}"
+    );
     assert_eq!(archive_ranges(&stage).len(), 1, "it is read once");
-    stage.assert_live(&[(quine::NAME.to_owned(), archive)].into());
+    assert_eq!(writes_to_live(&stage), [] as [String; 0]);
+
+    // Text that deflates well beside noise: the text is made as long as the archive.
+    let archive_of = |size: usize| {
+        let text = vec![b'x'; size];
+        zipped(
+            &[
+                ("noise.bin".to_owned(), noise(3_000, 3)),
+                ("x.txt".to_owned(), text),
+            ]
+            .into(),
+        )
+    };
+    let size = (3_000..4_000)
+        .find(|size| archive_of(*size).len() == *size)
+        .expect("the archive's size hardly depends on the text's");
+    let event = stage.upload_bytes("site.zip", archive_of(size));
+    assert_eq!(stage.deploy("two", &event).await.new, 2);
 }
 
 #[tokio::test]
