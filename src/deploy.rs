@@ -78,13 +78,13 @@ pub async fn deploy(
     if options.dry_run {
         return attempt.rehearse().await;
     }
-    let claim = match attempt.claim().await? {
+    let claim = match Box::pin(attempt.claim()).await? {
         Claimed::Yes(claim) => claim,
         Claimed::No(outcome, run) => return Ok(attempt.report(outcome, run)),
     };
     let archive = &claim.build.archive;
     let mut running = Running::new(&attempt, archive, claim.before, claim.head, claim.record);
-    match bring_live(&attempt, &mut running, &claim.build, claim.live).await {
+    match Box::pin(bring_live(&attempt, &mut running, &claim.build, claim.live)).await {
         Ok(report) => Ok(report),
         Err(error) => {
             running.give_up(&error).await;

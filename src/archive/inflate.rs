@@ -40,6 +40,15 @@ pub enum Corrupt {
     Crc32 { entry: String },
 }
 
+impl Corrupt {
+    /// The entry's bytes do not have its CRC-32.
+    pub fn crc32(entry: &Entry) -> Self {
+        Self::Crc32 {
+            entry: entry.shown_name(),
+        }
+    }
+}
+
 /// What [`Inflater::push`] stopped at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -173,9 +182,7 @@ impl Inflater {
             return Err(self.compressed_length());
         }
         if self.crc32.finalize() != self.entry.crc32 {
-            return Err(Corrupt::Crc32 {
-                entry: self.entry.shown_name(),
-            });
+            return Err(Corrupt::crc32(&self.entry));
         }
         Ok(())
     }
@@ -204,9 +211,7 @@ pub fn inflate(entry: &Entry, compressed: Bytes) -> Result<Bytes, Corrupt> {
             });
         }
         if crc32fast::hash(&compressed) != entry.crc32 {
-            return Err(Corrupt::Crc32 {
-                entry: entry.shown_name(),
-            });
+            return Err(Corrupt::crc32(entry));
         }
         return Ok(compressed);
     }

@@ -7,9 +7,12 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::upload_part_copy::builders::UploadPartCopyFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::CopyPartResult;
 use bytes::{Buf, Bytes, BytesMut};
 use chrono::DateTime;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{failed, status, unquoted};
 use crate::archive::{ArchiveIndex, Entry, Form, Limits, Parsed, Progress, Unpacker, inflate};
@@ -199,6 +202,43 @@ impl Archive {
 
     fn ahead(&self) -> MutexGuard<'_, BTreeMap<u64, Bytes>> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies a stored entry's bytes into a part of an upload, without reading them.
+    ///
+    /// # Errors
+    /// `ArchiveGone` when the version no longer exists, `Aws` for everything else.
+    pub(super) async fn copy(
+        &self,
+        range: &Range<u64>,
+        part: UploadPartCopyFluentBuilder,
+    ) -> Result<Option<CopyPartResult>, Error> {
+        let Upload {
+            bucket,
+            key,
+            version_id,
+            etag,
+            ..
+        } = &self.upload;
+        let mut source = format!("{bucket}/{}", utf8_percent_encode(key, NON_ALPHANUMERIC));
+        let mut part = part.copy_source_range(format!("bytes={}-{}", range.start, range.end - 1));
+        match version_id {
+            Some(version) => {
+                let version = utf8_percent_encode(version, NON_ALPHANUMERIC);
+                source.push_str(&format!("?versionId={version}"));
+            }
+            None => {
+                let etag = etag.as_ref().map(|etag| format!("\"{etag}\""));
+                part = part.set_copy_source_if_match(etag);
+            }
+        }
+        let answer = part
+            .copy_source(source)
+            .set_expected_source_bucket_owner(self.owner.clone())
+            .send()
+            .await
+            .map_err(|error| gone_or_failed(&self.upload, error))?;
+        Ok(answer.copy_part_result)
     }
 
     fn short(&self, range: &Range<u64>) -> Error {

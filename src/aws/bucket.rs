@@ -53,6 +53,8 @@ pub enum Written {
     Done(String),
     /// The object is not what the condition said: someone else has written, or a lost answer was ours.
     Conflict,
+    /// The bytes do not have the CRC-32 that was given for them, and were not written.
+    Corrupt,
 }
 
 /// What a write demands of the object that it replaces.

@@ -73,7 +73,13 @@ impl<'a> Transfer<'a> {
         self.check_deadline()?;
         let start = entry.header_offset;
         let header = start..start + entry.header_bytes_max();
-        entry.data_range(&self.archive.read(header).await?)?;
+        // What is copied is read no more than this.
+        let header = if self.is_copied(entry) {
+            self.archive.read_ahead(header).await?
+        } else {
+            self.archive.read(header).await?
+        };
+        entry.data_range(&header)?;
         Ok(())
     }
 

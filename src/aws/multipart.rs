@@ -1,9 +1,13 @@
 //! Uploads of large objects in parts, of which S3 checks the CRC-32 of the whole.
 
+use std::ops::Range;
+
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 
+use super::archive::Archive;
 use super::bucket::{Bucket, Condition, Written, encode_crc32, under_headers, written};
 use super::{failed, status};
 use crate::error::Error;
@@ -77,6 +81,33 @@ impl MultipartUpload<'_> {
         Ok(())
     }
 
+    /// Copies the next part from a stored entry of the archive: 5 MiB or more, but for the last, and 5 GiB at most.
+    ///
+    /// # Errors
+    /// `ArchiveGone`, `Aws`.
+    pub async fn copy(&mut self, archive: &Archive, range: &Range<u64>) -> Result<(), Error> {
+        let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
+        let bucket = self.bucket;
+        let request = bucket
+            .s3
+            .upload_part_copy()
+            .bucket(&bucket.name)
+            .key(&self.key)
+            .upload_id(&self.id)
+            .part_number(number)
+            .set_expected_bucket_owner(bucket.owner.clone());
+        let copied = archive.copy(range, request).await?;
+        let (crc32, etag) = copied
+            .map(|part| (part.checksum_crc32, part.e_tag))
+            .unwrap_or_default();
+        let part = CompletedPart::builder()
+            .part_number(number)
+            .set_checksum_crc32(crc32)
+            .set_e_tag(etag);
+        self.parts.push(part.build());
+        Ok(())
+    }
+
     /// Makes the object of its parts.
     ///
     /// # Errors
@@ -101,6 +132,13 @@ impl MultipartUpload<'_> {
             .set_expected_bucket_owner(bucket.owner.clone())
             .send()
             .await;
+        let is_corrupt = answer
+            .as_ref()
+            .is_err_and(|error| error.code() == Some("BadDigest"));
+        if is_corrupt {
+            self.abort().await;
+            return Ok(Written::Corrupt);
+        }
         let result = written(answer.map(|output| output.e_tag), || {
             format!("completing the upload of {}", self.key)
         });

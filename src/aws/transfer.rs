@@ -12,7 +12,7 @@ use tokio::task::JoinError;
 
 use super::archive::{Archive, EntryReader};
 use super::bucket::{Bucket, Condition, Inspected, Written};
-use crate::archive::{Entry, Form, Method, Span, spans, unpack};
+use crate::archive::{Corrupt, Entry, Form, Method, Span, spans, unpack};
 use crate::error::Error;
 use crate::manifest::Row;
 use crate::plan::{Copy, Put, Rules, Sum, Wanted};
@@ -43,6 +43,13 @@ const AHEAD_SHARE: u64 = 16;
 pub(super) const SPANS_AT_ONCE: usize = 8;
 const WRITES_AT_ONCE: usize = 64;
 const LARGE_AT_ONCE: usize = 2;
+
+/// A stored entry over this is copied by S3 from the archive: three requests, and no byte of it passes through here.
+const COPIED_BYTES: u64 = 8 << 20;
+
+/// A part copied takes S3 as long as it is large, up to 5 GiB (S3 API, UploadPartCopy).
+const COPIED_PART_BYTES: u64 = 1 << 30;
+const COPIES_AT_ONCE: usize = 16;
 
 /// The means of one run's transfers.
 pub struct Transfer<'a> {
@@ -122,22 +129,35 @@ impl<'a> Transfer<'a> {
                 self.note(put, sent, answer, &wave).await
             },
         );
+        let (copied, large): (Vec<_>, Vec<_>) =
+            large.into_iter().partition(|put| self.is_copied(put.entry));
+        let put = async |put: Put<'a>| {
+            if self.must_stop() {
+                lock(&wave).not_begun += 1;
+                return Ok(());
+            }
+            let (sent, answer) = if self.is_copied(put.entry) {
+                self.put_copied(&put).await?
+            } else {
+                self.put_large(&put).await?
+            };
+            self.note(put, sent, answer, &wave).await
+        };
         let larges = stream::iter(large)
-            .map(async |put| {
-                if self.must_stop() {
-                    lock(&wave).not_begun += 1;
-                    return Ok(());
-                }
-                let (sent, answer) = self.put_large(&put).await?;
-                self.note(put, sent, answer, &wave).await
-            })
-            .buffer_unordered(LARGE_AT_ONCE)
+            .map(&put)
+            .buffer_unordered(LARGE_AT_ONCE);
+        let copies = stream::iter(copied)
+            .map(&put)
+            .buffer_unordered(COPIES_AT_ONCE);
+        let multiparts = stream::select(larges, copies)
             .map(|result| self.heed(result))
             .collect::<Vec<_>>();
-        let (wholes, larges) = tokio::join!(wholes, larges);
+        let (wholes, multiparts) = tokio::join!(wholes, multiparts);
         let mut wave = wave.into_inner().unwrap_or_else(PoisonError::into_inner);
         wave.not_begun += wholes.not_begun;
-        wave.error = wholes.error.or(larges.into_iter().find_map(Result::err));
+        wave.error = wholes
+            .error
+            .or(multiparts.into_iter().find_map(Result::err));
         wave
     }
 
@@ -366,6 +386,37 @@ impl<'a> Transfer<'a> {
         Ok((sent, answer))
     }
 
+    /// Puts a stored entry as a copy of its part of the archive; S3 compares the whole with the CRC-32.
+    async fn put_copied(&self, put: &Put<'a>) -> Result<(Sent, Written), Error> {
+        let entry = put.entry;
+        let wanted = self.rules.wanted(entry);
+        let start = entry.header_offset;
+        let header = self.archive.read(start..start + entry.header_bytes_max());
+        let data = entry.data_range(&header.await?)?;
+        let data = start + data.start as u64..start + data.end as u64;
+        let descriptor = self.archive.read(data.end..entry.end_offset);
+        entry.check_descriptor(&descriptor.await?)?;
+        let mut upload = self.bucket.begin(&put.key, &wanted.headers).await?;
+        let mut from = data.start;
+        while from < data.end {
+            let range = from..data.end.min(from + COPIED_PART_BYTES);
+            from = range.end;
+            if let Err(error) = upload.copy(self.archive, &range).await {
+                upload.abort().await;
+                return Err(error);
+            }
+        }
+        let condition = Condition::replacing(put.replaces.as_deref());
+        let answer = upload.complete(entry.crc32, condition).await?;
+        let sent = Sent {
+            wanted,
+            size_bytes: entry.size_bytes,
+            crc32: Some(entry.crc32),
+            has_body: false,
+        };
+        Ok((sent, answer))
+    }
+
     /// Books a write. On a conflict the object is looked at: it may be our own, from an attempt whose
     /// answer was lost; if it is not, the write is to be tried again on top of what is there now.
     async fn note(
@@ -377,6 +428,7 @@ impl<'a> Transfer<'a> {
     ) -> Result<(), Error> {
         let etag = match answer {
             Written::Done(etag) => etag,
+            Written::Corrupt => return Err(Corrupt::crc32(put.entry).into()),
             Written::Conflict => match self.bucket.inspect(&put.key).await? {
                 Some(found) if sent.is(&found) => found.etag,
                 found => {
@@ -396,8 +448,18 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// Whether an entry goes through in parts.
+    /// Whether an entry need not be read at all.
+    pub(super) fn is_copied(&self, entry: &Entry) -> bool {
+        entry.method == Method::Stored
+            && entry.size_bytes > COPIED_BYTES
+            && self.rules.wanted(entry).form == Form::Inflated
+    }
+
+    /// Whether an entry is written in parts.
     pub(super) fn is_large(&self, entry: &Entry) -> bool {
+        if self.is_copied(entry) {
+            return true;
+        }
         let is_large = |bytes| bytes > WHOLE_BYTES;
         // What is small inflated is smaller as gzip.
         is_large(entry.size_bytes) && is_large(self.rules.wanted(entry).form.size_bytes(entry))

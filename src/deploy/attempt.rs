@@ -127,14 +127,16 @@ impl<'a> Attempt<'a> {
     /// `ArchiveRejected`, which is recorded; `ArchiveGone`; `Busy`; `Aws`.
     pub async fn claim(&self) -> Result<Claimed, Error> {
         let ledger = &self.site.clients.ledger;
-        let mut judging = pin!(future::maybe_done(self.judge()));
+        // Boxed, as are the others that run beside something: they are large, and stacks are not.
+        let mut judging = Box::pin(future::maybe_done(self.judge()));
         loop {
             // In this order: a record newer than the head makes the commit fail, and the other way round
             // the commit could act on an outdated record.
             let head = beside(ledger.head(), judging.as_mut()).await?;
             let manifests = &self.site.clients.manifests;
             let manifest_key = head.manifest.clone();
-            let mut loading = pin!(future::maybe_done(manifests.load(manifest_key.as_deref())));
+            let loading = manifests.load(manifest_key.as_deref());
+            let mut loading = Box::pin(future::maybe_done(loading));
             let reading = future::join(judging.as_mut(), loading.as_mut());
             let record = beside(ledger.record(&self.id), reading).await?;
             let decision = decide(&head, record.as_ref(), &self.request());
@@ -180,7 +182,7 @@ impl<'a> Attempt<'a> {
             let claimed = head.claimed(&self.request(), next.run, until);
             let (committed, live) = tokio::join!(
                 ledger.commit(&head, &claimed, Some(&next), &[]),
-                self.live(loading.as_mut().take_output()),
+                Box::pin(self.live(loading.as_mut().take_output())),
             );
             if committed? == Commit::Done
                 && let Some(Ok(build)) = judging.as_mut().take_output()
