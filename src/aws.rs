@@ -8,11 +8,13 @@ pub mod ledger;
 mod listing;
 pub mod manifests;
 mod multipart;
+mod pace;
 pub mod transfer;
 
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -54,15 +56,23 @@ impl Clients {
             .into_builder()
             .retry_config(retries)
             .timeout_config(timeouts)
+            // An upload that stalls runs into the timeout above; a look at every body of some KiB is for nothing.
+            .stalled_stream_protection(
+                StalledStreamProtectionConfig::enabled()
+                    .upload_enabled(false)
+                    .build(),
+            )
             .build();
+        let pace = pace::Pace::new(config.max_writes_per_second);
         let s3 = aws_sdk_s3::Client::from_conf(
             aws_sdk_s3::config::Builder::from(&sdk)
                 .force_path_style(config.s3_force_path_style)
+                .interceptor(pace.clone())
                 .build(),
         );
         Self {
             archives: archive::Archives::new(s3.clone(), config),
-            bucket: bucket::Bucket::new(s3.clone(), config),
+            bucket: bucket::Bucket::new(s3.clone(), pace, config),
             manifests: manifests::Manifests::new(s3, config),
             ledger: ledger::Ledger::new(aws_sdk_dynamodb::Client::new(&sdk), config),
             cdn: cdn::Cdn::new(aws_sdk_cloudfront::Client::new(&sdk), config),

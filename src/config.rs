@@ -50,6 +50,8 @@ pub struct Config {
     /// Whether compressible text is stored as gzip.
     pub gzip: bool,
     pub s3_force_path_style: bool,
+    /// Objects put or copied; S3's own measure for a prefix, unless the endpoint is another.
+    pub max_writes_per_second: u32,
     /// What Lambda gives this function.
     pub memory_mib: u64,
 }
@@ -112,6 +114,7 @@ pub const VARIABLES: &[&str] = &[
     "MAX_ENTRIES",
     "MAX_INVALIDATION_PATHS",
     "MAX_RATIO",
+    "MAX_WRITES_PER_SECOND",
     "PRUNE",
     "RETAIN_REMOVED_DAYS",
     "S3_FORCE_PATH_STYLE",
@@ -174,6 +177,9 @@ impl Config {
             cache_control: variables.cache_control(!distributions.is_empty()),
             gzip: variables.flag("GZIP"),
             s3_force_path_style: variables.flag("S3_FORCE_PATH_STYLE"),
+            // "At least 3,500 PUT/COPY/POST/DELETE requests per second per partitioned prefix"
+            // (S3 user guide, "Optimizing Amazon S3 performance").
+            max_writes_per_second: variables.number("MAX_WRITES_PER_SECOND", 1..=1_000_000, 3_500),
             memory_mib: variables.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128..=32_768, 512),
             staging_bucket,
             live_bucket,
@@ -572,6 +578,7 @@ mod tests {
             },
             gzip: false,
             s3_force_path_style: false,
+            max_writes_per_second: 3500,
             memory_mib: 512,
         }
         "#);
@@ -603,6 +610,7 @@ mod tests {
             ("MAX_ENTRIES", "20"),
             ("MAX_INVALIDATION_PATHS", "30"),
             ("MAX_RATIO", "40"),
+            ("MAX_WRITES_PER_SECOND", "100"),
             ("PRUNE", "Owned"),
             ("RETAIN_REMOVED_DAYS", "7"),
             ("S3_FORCE_PATH_STYLE", "true"),
@@ -658,6 +666,7 @@ mod tests {
             },
             gzip: true,
             s3_force_path_style: true,
+            max_writes_per_second: 100,
             memory_mib: 1769,
         }
         "#);

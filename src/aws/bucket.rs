@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::pace::Pace;
 use super::{failed, status, unquoted};
 use crate::config::Config;
 use crate::error::Error;
@@ -36,6 +37,7 @@ pub struct Bucket {
     pub(super) name: String,
     pub(super) prefix: String,
     pub(super) owner: Option<String>,
+    pub(super) pace: Pace,
 }
 
 /// An object as S3 describes it when asked for it alone.
@@ -100,12 +102,13 @@ impl NotDeleted {
 }
 
 impl Bucket {
-    pub fn new(s3: aws_sdk_s3::Client, config: &Config) -> Self {
+    pub fn new(s3: aws_sdk_s3::Client, pace: Pace, config: &Config) -> Self {
         Self {
             s3,
             name: config.live_bucket.clone(),
             prefix: config.live_prefix.clone(),
             owner: config.account_id.clone(),
+            pace,
         }
     }
 
@@ -170,6 +173,7 @@ impl Bucket {
         headers: &Headers,
         condition: Condition<'_>,
     ) -> Result<Written, Error> {
+        self.pace.turn().await;
         let request = self.s3.put_object().bucket(&self.name).key(key);
         let answer = under_headers!(request, headers)
             .body(ByteStream::from(body))
@@ -195,6 +199,7 @@ impl Bucket {
         etag: &str,
         headers: &Headers,
     ) -> Result<Written, Error> {
+        self.pace.turn().await;
         let request = self.s3.copy_object().bucket(&self.name).key(key);
         let encoded_key = utf8_percent_encode(key, NON_ALPHANUMERIC);
         let answer = under_headers!(request, headers)

@@ -1,6 +1,7 @@
 //! Moves entries from the archive to the live bucket: ranged GETs, inflate and PUTs overlap within a memory budget.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -41,7 +42,11 @@ const IN_FLIGHT_SHARE: u64 = 12;
 const AHEAD_SHARE: u64 = 16;
 
 pub(super) const SPANS_AT_ONCE: usize = 8;
-const WRITES_AT_ONCE: usize = 64;
+/// How many writes are under way at once: one for so many MiB of the function's memory, which its share of a
+/// processor goes up with, within bounds. S3 answers a small PUT after 15 to 40 ms, so that 64 keep up with what it
+/// takes of a prefix in a second.
+const MIB_PER_WRITE: u64 = 8;
+const WRITES_AT_ONCE: RangeInclusive<u64> = 16..=128;
 const LARGE_AT_ONCE: usize = 2;
 
 /// A stored entry over this is copied by S3 from the archive: three requests, and no byte of it passes through here.
@@ -62,6 +67,7 @@ pub struct Transfer<'a> {
     pub(super) memory: Memory,
     /// How much may be read ahead of the first write and kept for it.
     pub(super) ahead_bytes: u64,
+    writes_at_once: usize,
     writes: Semaphore,
     /// Set by the first failure: nothing new is begun, what is under way is finished and counted.
     is_stopped: AtomicBool,
@@ -89,6 +95,9 @@ impl<'a> Transfer<'a> {
         is_late: &'a (dyn Fn() -> bool + Sync),
         memory_mib: u64,
     ) -> Self {
+        let writes_at_once = memory_mib / MIB_PER_WRITE;
+        let writes_at_once =
+            writes_at_once.clamp(*WRITES_AT_ONCE.start(), *WRITES_AT_ONCE.end()) as usize;
         Self {
             archive,
             bucket,
@@ -97,7 +106,8 @@ impl<'a> Transfer<'a> {
             is_late,
             memory: Memory::new(memory_mib),
             ahead_bytes: (memory_mib << 20) / AHEAD_SHARE,
-            writes: Semaphore::new(WRITES_AT_ONCE),
+            writes_at_once,
+            writes: Semaphore::new(writes_at_once),
             is_stopped: AtomicBool::new(false),
         }
     }
@@ -196,7 +206,7 @@ impl<'a> Transfer<'a> {
                 };
                 self.note(put, sent, answer, &wave).await
             })
-            .buffer_unordered(WRITES_AT_ONCE)
+            .buffer_unordered(self.writes_at_once)
             .map(|result| self.heed(result))
             .collect::<Vec<_>>()
             .await;
@@ -310,7 +320,7 @@ impl<'a> Transfer<'a> {
                         let body = self.body(entry, wanted.form, bytes.slice(at..end)).await?;
                         use_body(item, wanted, body).await
                     })
-                    .buffer_unordered(WRITES_AT_ONCE)
+                    .buffer_unordered(self.writes_at_once)
                     .map(|result| self.heed(result))
                     .collect::<Vec<_>>()
                     .await;
