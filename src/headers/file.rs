@@ -271,7 +271,7 @@ impl Reader {
             let _ = self.header();
             return Err(Problem::TooLong);
         }
-        if line.starts_with('/') || line.contains("://") && !line.contains(char::is_whitespace) {
+        if line.starts_with('/') || is_url(line) {
             self.close();
             self.open = Open::LeftOut;
             return self.path(number, line);
@@ -495,6 +495,13 @@ fn paths(name: &str) -> Vec<String> {
         None => vec![stem.to_owned()],
     };
     [vec![path.clone()], aliases].concat()
+}
+
+/// Whether a line is a URL, and no header whose value is one.
+fn is_url(line: &str) -> bool {
+    line.split_once("://")
+        .is_some_and(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        && !line.contains(char::is_whitespace)
 }
 
 fn is_media_type(value: &str) -> bool {
@@ -849,6 +856,13 @@ http://example.com/*
         let value = fields.values().flatten().next().unwrap();
         assert!((MAX_METADATA_BYTES..3 * MAX_METADATA_BYTES).contains(&value.len()));
         assert!(file.check(&[&name]).is_err());
+    }
+
+    #[test]
+    fn a_header_whose_value_is_a_url_is_a_header() {
+        let file = "/*\nX-Amz-Meta-From:https://example.com:8080/a:b\nAccess-Control-Allow-Origin:https://a.b\n";
+        assert_snapshot!(applied(file, "a"), @"a: [meta from https://example.com:8080/a:b]");
+        assert!(warnings(file, &["a"]).contains("Access-Control-Allow-Origin (line 3)"));
     }
 
     #[test]
