@@ -19,7 +19,7 @@ pub enum Error {
         reason: String,
     },
     #[error(
-        "the deployment would delete {deletes} of the {objects} live objects and nothing was changed: \
+        "the deployment would take {deletes} of the {objects} live objects off the site and nothing was changed: \
          check that this is the right archive (ARCHIVE_ROOT, LIVE_PREFIX), then send the event again with \
          \"options\":{{\"allowLargeDelete\":true}}, or raise MAX_DELETE_PERCENT (now {percent})"
     )]

@@ -200,9 +200,9 @@ pub struct Stale<'k> {
     pub kept: Vec<&'k str>,
 }
 
-/// The plan would delete more than the guard allows.
+/// The plan would take more off the site than the guard allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{deletes} of {objects} objects would be deleted")]
+#[error("{deletes} of {objects} objects would be taken off the site")]
 pub struct LargeDelete {
     pub deletes: usize,
     pub objects: usize,
@@ -251,7 +251,7 @@ impl<'a> Plan<'a> {
     /// Compares archive and bucket.
     ///
     /// # Errors
-    /// When it would delete over 100 objects and over `max_delete_percent` of the site.
+    /// When it would take over 100 objects and over `max_delete_percent` of the site away.
     pub fn new(
         index: &'a ArchiveIndex,
         listing: &Listing,
@@ -279,16 +279,38 @@ impl<'a> Plan<'a> {
                 plan.remove(key, object, manifest, rules);
             }
         }
-        let deletes = plan.deletes.len();
-        let is_large = deletes > DELETES_ALWAYS_ALLOWED
-            && deletes * 100 > listing.len() * usize::from(rules.max_delete_percent);
+        plan.guard(listing, manifest, rules).map(|()| plan)
+    }
+
+    /// Holds back what would take most of the site away, whether its objects go at once or are retained first.
+    /// What an earlier deployment has removed is no part of the site any more.
+    fn guard(
+        &self,
+        listing: &Listing,
+        manifest: &Manifest,
+        rules: &Rules,
+    ) -> Result<(), LargeDelete> {
+        let was_removed = |key: &str| {
+            let object = listing.get(key);
+            let row = object.and_then(|object| valid_row(manifest, key, object));
+            row.is_some_and(|row| row.removed_at.is_some())
+        };
+        let deleted = self.deletes.iter().map(|delete| delete.key.as_str());
+        let retained = self.retained.iter().map(|(key, _)| key.as_str());
+        let removes = deleted
+            .chain(retained)
+            .filter(|key| !was_removed(key))
+            .count();
+        let objects = listing.keys().filter(|key| !was_removed(key)).count();
+        let is_large = removes > DELETES_ALWAYS_ALLOWED
+            && removes * 100 > objects * usize::from(rules.max_delete_percent);
         if is_large && !rules.allow_large_delete {
             return Err(LargeDelete {
-                deletes,
-                objects: listing.len(),
+                deletes: removes,
+                objects,
             });
         }
-        Ok(plan)
+        Ok(())
     }
 
     /// Finds the verdict on one entry.
@@ -764,6 +786,47 @@ mod tests {
             ),
             Ok(101)
         );
+    }
+
+    #[test]
+    fn what_would_be_retained_is_guarded_once_as_it_leaves_the_site() {
+        let headers = header_rules("max-age=31536000, immutable");
+        let rules = |days: i64| Rules {
+            retain_removed_days: 7,
+            now: NOW + days * DAY,
+            ..rules(&headers)
+        };
+        let old: BTreeMap<String, String> = (0..200)
+            .map(|n| (format!("{n}.js"), "asset".to_owned()))
+            .collect();
+        let (old_index, new) = (index(&old), one_page());
+        let new_index = index(&new);
+        let mut bucket = Bucket::default();
+        let first = plan(&old_index, &bucket, &Manifest::default(), &rules(0));
+        let manifest = bucket.apply(&first, &old, &rules(0));
+        let planned = |bucket: &Bucket, manifest: &Manifest, rules: &Rules| {
+            let plan = Plan::new(
+                &new_index,
+                &bucket.listing(),
+                manifest,
+                &BTreeMap::new(),
+                rules,
+            );
+            plan.map(|plan| (plan.retained.len(), plan.deletes.len()))
+        };
+        let refused = LargeDelete {
+            deletes: 200,
+            objects: 200,
+        };
+        assert_eq!(planned(&bucket, &manifest, &rules(1)), Err(refused));
+        let allowed = Rules {
+            allow_large_delete: true,
+            ..rules(1)
+        };
+        let removal = plan(&new_index, &bucket, &manifest, &allowed);
+        let manifest = bucket.apply(&removal, &new, &allowed);
+        assert_eq!(planned(&bucket, &manifest, &rules(2)), Ok((200, 0)));
+        assert_eq!(planned(&bucket, &manifest, &rules(9)), Ok((0, 200)));
     }
 
     #[test]

@@ -103,6 +103,25 @@ async fn the_wrong_archive_leaves_a_live_site_alone_and_is_told_what_to_do() {
 }
 
 #[tokio::test]
+async fn the_wrong_archive_is_refused_where_what_it_removes_would_be_retained() {
+    let stage = Stage::new()
+        .await
+        .with("RETAIN_REMOVED_DAYS", "7")
+        .with("CACHE_CONTROL_ASSETS", "max-age=31536000, immutable");
+    let mut site: Files = (0..499)
+        .map(|n| (format!("assets/{n}.js"), b"asset".to_vec()))
+        .collect();
+    site.insert("index.html".to_owned(), b"home".to_vec());
+    stage.deploy("site", &stage.upload("site.zip", &site)).await;
+    stage.cloud.clear_calls();
+    let other = files([("index.html", "another project")]);
+    let event = stage.upload("other.zip", &other);
+    let (kind, message) = refused(&stage, "other", &event).await;
+    assert_eq!(kind, "LargeDelete");
+    assert!(message.contains("499 of the 500"), "{message}");
+}
+
+#[tokio::test]
 async fn prune_says_whose_objects_may_be_deleted() {
     let old = files([
         ("index.html", "1"),
