@@ -75,3 +75,24 @@ pub fn unpack(entry: &Entry, form: Form, compressed: Bytes) -> Result<Bytes, Cor
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{File, zip};
+    use super::*;
+
+    #[test]
+    fn gzip_is_for_what_deflate_shrinks_by_a_tenth_or_more() {
+        let index = zip([File::deflated("a.txt", b"aaaaaaaaaaaaaaaaaaaa")]).parse();
+        let entry = |size_bytes, compressed_bytes, method| Entry {
+            size_bytes,
+            compressed_bytes,
+            method,
+            ..index.as_ref().unwrap().entries[0].clone()
+        };
+        assert!(Form::can_be_gzip(&entry(100, 90, Method::Deflate)));
+        assert!(!Form::can_be_gzip(&entry(100, 91, Method::Deflate)));
+        assert!(!Form::can_be_gzip(&entry(0, 2, Method::Deflate)));
+        assert!(!Form::can_be_gzip(&entry(100, 50, Method::Zstd)));
+    }
+}

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::deployments::writes_to_live;
 use crate::stage::{DISTRIBUTION, Files, LIVE, STAGING, Stage, files, report, shared, unzipped};
-use crate::support::{CLIENT, Etags};
+use crate::support::{CLIENT, Does, Etags, Fault};
 
 const FILE: &str = "
 # what the pages load never changes
@@ -314,6 +314,70 @@ async fn text_is_stored_as_gzip_without_being_inflated() {
     assert_eq!(
         items(&plain),
         ["/", "/app.js", "/index.html"].map(str::to_owned).into()
+    );
+}
+
+#[tokio::test]
+async fn a_copy_sends_every_header_again_and_leaves_gzip_as_it_is() {
+    let text = compressible(2_000);
+    let rules = |language: &str| {
+        format!(
+            "/*\n  Content-Language: {language}\n  Content-Disposition: inline\n  X-Amz-Meta-Build: 1\n"
+        )
+    };
+    let build = |language: &str| files([("_headers", &*rules(language)), ("a.txt", &text)]);
+    let stage = Stage::new().await.with("GZIP", "true");
+    stage
+        .deploy("one", &stage.upload("1.zip", &build("de")))
+        .await;
+    let before = stage.cloud.objects(LIVE)["a.txt"].clone();
+    let event = stage.upload("2.zip", &build("en"));
+    let inflated = deploy_counting(&stage, "two", &event).await;
+    assert_eq!(inflated, 0);
+    assert_eq!(stage.count("CopyObject"), 1);
+    let after = stage.cloud.objects(LIVE)["a.txt"].clone();
+    assert_eq!(after.body, before.body);
+    assert_eq!(after.headers.content_language.as_deref(), Some("en"));
+    let mut expected = before.headers;
+    expected.content_language = after.headers.content_language.clone();
+    assert_eq!(expected.content_encoding.as_deref(), Some("gzip"));
+    assert_eq!(expected.content_disposition.as_deref(), Some("inline"));
+    assert_eq!(expected.metadata["build"], "1");
+    assert_eq!(after.headers, expected);
+    let again = stage
+        .deploy("three", &stage.upload("3.zip", &build("en")))
+        .await;
+    assert_eq!(again.outcome, Outcome::Unchanged);
+}
+
+#[tokio::test]
+async fn comparing_contents_finds_gzip_objects_as_they_are() {
+    let build = files([("a.txt", &compressible(2_000)), ("index.html", "page")]);
+    let stage = Stage::new()
+        .await
+        .with("GZIP", "true")
+        .with("COMPARE", "content");
+    stage.deploy("one", &stage.upload("1.zip", &build)).await;
+    let again = stage.deploy("two", &stage.upload("2.zip", &build)).await;
+    assert_eq!((again.outcome, again.kept), (Outcome::Unchanged, 2));
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_gzip_put_is_no_foreign_write() {
+    let build = files([("a.txt", &compressible(2_000))]);
+    let stage = Stage::new().await.with("GZIP", "true");
+    let event = stage.upload("1.zip", &build);
+    stage.cloud.fault(Fault {
+        key: Some("a.txt".to_owned()),
+        ..Fault::on("PutObject", Does::DropAfter)
+    });
+    stage.cloud.clear_calls();
+    let report = stage.deploy("one", &event).await;
+    assert_eq!((report.new, report.drift), (1, 0));
+    assert_eq!(
+        writes_to_live(&stage),
+        ["PutObject a.txt", "PutObject a.txt"],
+        "the client's own retry, which finds it written"
     );
 }
 

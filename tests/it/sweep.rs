@@ -195,6 +195,63 @@ async fn a_sweep_leaves_a_site_that_is_being_deployed_to_its_deployment() {
 }
 
 #[tokio::test]
+async fn a_sweep_that_died_between_its_deletes_and_the_manifest_is_made_good_by_the_next() {
+    let stage = stage().await;
+    deploy(&stage, 1).await;
+    deploy(&stage, 2).await;
+    stage.pass(TimeDelta::days(8));
+    stage.cloud.fault(Fault {
+        key: Some(".dropship/*".to_owned()),
+        ..Fault::on("PutObject", Does::DieBefore)
+    });
+    let event = json!({"sweep": true});
+    tokio::select! {
+        _ = stage.invoke("dies", &event) => panic!("it lives"),
+        () = stage.cloud.death(CLIENT) => {}
+    }
+    stage.cloud.clear_faults();
+    stage.cloud.revive(CLIENT);
+    assert_eq!(assets(&stage), ["assets/app.2.js"]);
+    stage.pass(TimeDelta::minutes(20));
+    let report = sweep(&stage).await;
+    assert_eq!((report.outcome, report.deleted), (Outcome::Swept, 1));
+    let report = deploy(&stage, 2).await;
+    assert_eq!((report.outcome, report.drift), (Outcome::Unchanged, 0));
+}
+
+#[tokio::test]
+async fn a_sweep_deletes_nothing_where_nothing_is_pruned() {
+    let stage = stage().await;
+    deploy(&stage, 1).await;
+    deploy(&stage, 2).await;
+    stage.pass(TimeDelta::days(8));
+    let stage = stage.with("PRUNE", "off");
+    assert_eq!(sweep(&stage).await.deleted, 0);
+    assert_eq!(assets(&stage).len(), 2);
+}
+
+#[tokio::test]
+async fn a_sweep_that_may_not_delete_says_so_and_gives_the_lease_back() {
+    let stage = stage().await;
+    deploy(&stage, 1).await;
+    deploy(&stage, 2).await;
+    stage.pass(TimeDelta::days(8));
+    stage.cloud.fault(Fault::on(
+        "DeleteObjects",
+        Does::refuse(403, "AccessDenied"),
+    ));
+    let event = json!({"sweep": true});
+    let failure = stage
+        .invoke("refused", &event)
+        .await
+        .into_answer()
+        .unwrap_err();
+    assert_eq!(failure.error_type, "Aws");
+    assert_eq!(assets(&stage).len(), 2);
+    assert_eq!(sweep(&stage).await.deleted, 1);
+}
+
+#[tokio::test]
 async fn a_sweep_sends_what_is_owed() {
     let stage = stage().await;
     deploy(&stage, 1).await;
