@@ -12,6 +12,7 @@ mod headers;
 mod interleaving;
 mod ministack;
 mod packers;
+mod policy;
 mod quine;
 mod runtime;
 mod runtime_api;

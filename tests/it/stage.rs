@@ -14,6 +14,7 @@ use dropship::handler::{Handled, handle};
 use dropship::report::{Progress, Report};
 use serde_json::{Value, json};
 
+use crate::policy;
 use crate::support::{CLIENT, Cloud, Distribution, Etags, Headers, Versioning};
 
 pub const STAGING: &str = "staging";
@@ -68,6 +69,10 @@ impl Stage {
         self
     }
 
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
+    }
+
     pub fn now(&self) -> DateTime<Utc> {
         *self.now.lock().unwrap()
     }
@@ -107,6 +112,8 @@ impl Stage {
     /// A cold function instance whose calls are labelled `client`.
     pub async fn site(&self, client: &str) -> Site {
         let config = Config::from_variables(|name| self.variables.get(name).cloned()).unwrap();
+        self.cloud
+            .authorize(client, policy::authorizer(&self.variables));
         Site {
             clients: Clients::new(&self.cloud.sdk_config_for(client).await, &config),
             config,

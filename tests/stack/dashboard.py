@@ -86,7 +86,7 @@ def draw_graph(stack, graph, axis, published):
             raise Wrong(f"{graph['title']}: nothing publishes {name} of {dimensions}")
         series[options.get("id", "/".join(names))] = ({"label": rest[-1] if len(rest) > 2 else name, **options}, values)
     # Without red, which is for failures.
-    axis.set_prop_cycle(color=[color for color in matplotlib.color_sequences["tab10"] if color != "#d62728"])
+    axis.set_prop_cycle(color=[color for index, color in enumerate(matplotlib.color_sequences["tab10"]) if index != 3])
     bottom = defaultdict(float)
     for options, values in series.values():
         if not options.get("visible", True):

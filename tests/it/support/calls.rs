@@ -33,6 +33,12 @@ pub struct Call {
     pub range: Option<String>,
     pub distribution: Option<String>,
     pub table: Option<String>,
+    /// Whether the request is conditional on an object's ETag.
+    pub is_etag_required: bool,
+    /// The `x-amz-copy-source`, decoded: bucket, slash, key.
+    pub copy_source: Option<String>,
+    /// What a `TransactWriteItems` is made of: operation and table of each item.
+    pub items: Vec<(String, String)>,
     /// None while under way, and when no answer was given.
     pub status: Option<u16>,
     /// Bytes of the request's body, aws-chunked framing not counted.
@@ -59,6 +65,9 @@ impl Call {
             range: None,
             distribution: None,
             table: None,
+            is_etag_required: false,
+            copy_source: None,
+            items: Vec::new(),
             status: None,
             bytes_in: bytes_in(parts, body),
             bytes_out: 0,
@@ -82,6 +91,17 @@ impl Call {
         };
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         self.table = text(&request["TableName"]);
+        for item in request["TransactItems"].as_array().into_iter().flatten() {
+            let parts = item.as_object().into_iter().flatten();
+            let named = parts.map(|(part, of)| {
+                let operation = match part.as_str() {
+                    "ConditionCheck" => "ConditionCheckItem".to_owned(),
+                    other => format!("{other}Item"),
+                };
+                (operation, text(&of["TableName"]).unwrap_or_default())
+            });
+            self.items.extend(named);
+        }
         self.key = text(&request["Key"]["item"]["S"]).or(text(&request["Item"]["item"]["S"]));
     }
 
@@ -106,7 +126,9 @@ impl Call {
         self.bucket = (!bucket.is_empty()).then(|| bucket.to_owned());
         self.key = (!key.is_empty()).then(|| percent_decoded(key));
         self.version_id = query(parts, "versionId");
-        let copies = header(parts, "x-amz-copy-source").is_some();
+        self.copy_source = header(parts, "x-amz-copy-source").map(percent_decoded);
+        let copies = self.copy_source.is_some();
+        self.is_etag_required = header(parts, "if-match").is_some();
         self.range = header(parts, "range")
             .or(header(parts, "x-amz-copy-source-range"))
             .map(str::to_owned);
@@ -140,7 +162,9 @@ impl Call {
         }
         .to_owned();
         if self.operation == "DeleteObjects" {
-            self.keys = super::cloudfront::texts(&String::from_utf8_lossy(body), "Key");
+            let body = String::from_utf8_lossy(body);
+            self.keys = super::cloudfront::texts(&body, "Key");
+            self.is_etag_required = body.contains("<ETag>");
         }
     }
 }

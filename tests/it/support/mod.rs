@@ -22,8 +22,8 @@ mod gate;
 mod s3;
 mod server;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -61,7 +61,11 @@ struct Inner {
     calls: calls::CallLog,
     faults: faults::Faults,
     gate: Arc<gate::Queue>,
+    authorizers: Mutex<HashMap<String, Authorizer>>,
 }
+
+/// Says whether a call is allowed, and of an answer whether its status may be told.
+pub type Authorizer = Arc<dyn Fn(&Call, Option<u16>) -> bool + Send + Sync>;
 
 impl Cloud {
     /// Starts an empty account on a free port of the loopback interface.
@@ -78,6 +82,7 @@ impl Cloud {
                 calls: calls::CallLog::default(),
                 faults: faults::Faults::default(),
                 gate: Arc::default(),
+                authorizers: Mutex::default(),
             }),
         };
         server::listen(socket, &cloud);
@@ -301,6 +306,17 @@ impl Cloud {
     /// Delays every answer of a service, as a network and a busy service would.
     pub fn set_latency(&self, service: Service, latency: Duration) {
         self.inner.faults.set_latency(service, latency);
+    }
+
+    /// Lets a client do only what an authorizer allows. A 404 of S3 that may not be told is a 403.
+    pub fn authorize(&self, client: &str, authorizer: Authorizer) {
+        let mut authorizers = self.inner.authorizers.lock().expect("no holder panics");
+        authorizers.insert(client.to_owned(), authorizer);
+    }
+
+    fn authorizer(&self, client: &str) -> Option<Authorizer> {
+        let authorizers = self.inner.authorizers.lock().expect("no holder panics");
+        authorizers.get(client).cloned()
     }
 
     /// Makes every call wait until the test lets it through, while the gate lives.

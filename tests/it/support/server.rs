@@ -91,6 +91,13 @@ async fn answer(
     let inner = account.upgrade().ok_or(Dropped)?;
     let cloud = Cloud { inner };
     let call = Call::of(&parts, &body);
+    let asked = call.clone();
+    let authorizer = cloud.authorizer(&call.client);
+    let is_allowed = |status| {
+        authorizer
+            .as_ref()
+            .is_none_or(|authorizer| authorizer(&asked, status))
+    };
     let client = call.client.clone();
     let service = call.service;
 
@@ -126,8 +133,12 @@ async fn answer(
 
     let mut response = match refused {
         Some(response) => response,
+        None if !is_allowed(None) => denied(service),
         None => dispatch(&cloud, service, parts, body, sequence, &faults).await?,
     };
+    if service == Service::S3 && response.status() == 404 && !is_allowed(Some(404)) {
+        response = denied(service);
+    }
 
     for fault in &faults {
         match &fault.does {
@@ -155,6 +166,23 @@ async fn answer(
         .calls
         .end(sequence, status, size_bytes(&response));
     Ok(response)
+}
+
+fn denied(service: Service) -> Response<Body> {
+    match service {
+        Service::S3 | Service::CloudFront => error(
+            service,
+            403,
+            "AccessDenied",
+            "the template's policy does not allow it",
+        ),
+        Service::DynamoDb => error(
+            service,
+            400,
+            "AccessDeniedException",
+            "the template's policy does not allow it",
+        ),
+    }
 }
 
 /// Never answers. The connection ends when the client goes away.
