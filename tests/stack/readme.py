@@ -1,4 +1,4 @@
-"""The newcomer's path: the README's own lines, run one after the other as they stand there."""
+"""The documents' own lines of shell, run as they stand there."""
 
 import os
 import shutil
@@ -20,33 +20,38 @@ with zipfile.ZipFile(sys.stdout.buffer, "w", zipfile.ZIP_DEFLATED) as archive:
 """
 
 
-def lines():
-    """The first block of shell in the README's section."""
-    section = (REPOSITORY / "README.md").read_text().partition(SECTION)[2]
-    block, fence, _ = section.partition("```sh\n")[2].partition("```")
+def block(document, heading):
+    """The first block of shell under a heading."""
+    section = (REPOSITORY / document).read_text().partition(heading)[2]
+    lines, fence, _ = section.partition("```sh\n")[2].partition("```")
     if not fence:
-        raise Wrong(f"the README has no block of shell under {SECTION!r}")
-    return block
+        raise Wrong(f"{document} has no block of shell under {heading!r}")
+    return lines
+
+
+def bash(lines, **variables):
+    """Runs lines as they stand in a document; gives what they print."""
+    print(lines, flush=True)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", lines],
+        cwd=REPOSITORY,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise Wrong(f"these lines end with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done.stdout
 
 
 def walk(work):
-    """Runs the block; gives the last line that it printed."""
+    """Runs the README's block; gives the last line that it prints."""
     tools = work / "bin"
     tools.mkdir(exist_ok=True)
     if shutil.which("zip") is None:
         print("zip is not installed; a few lines of Python stand in for it")
         (tools / "zip").write_text(ZIP)
         (tools / "zip").chmod(stat.S_IRWXU)
-    block = lines()
-    print(block, flush=True)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block],
-        cwd=REPOSITORY,
-        env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise Wrong(f"the README's lines end with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    return done.stdout.strip().splitlines()[-1]
+    printed = bash(block("README.md", SECTION), PATH=f"{tools}:{os.environ['PATH']}")
+    return printed.strip().splitlines()[-1]

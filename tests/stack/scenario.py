@@ -101,6 +101,15 @@ def life(stack, first, second):
     agree("outcome of the way back", line["outcome"], "rolledBack")
     seen += stack.judge.check(first, second, distribution, ids[1], ids, seen)
 
+    step("What the documents say of past deployments, and of who holds the site")
+    names = {"table": stack["LedgerName"], "site": stack.variables["SITE"]}
+    listed = readme.bash(readme.block("events/README.md", "## The event of a past deployment"), **names)
+    for deployment in ids:
+        agree(f"whether {deployment} is listed", deployment in listed, True)
+    output = readme.block("docs/runbook.md", "# Runbook")
+    holder = readme.block("docs/runbook.md", "## A stuck deployment")
+    agree("holder of the site", readme.bash(output + holder, env="local").strip(), "None")
+
 
 def step(title):
     print(f"\n--- {title}", flush=True)
@@ -164,7 +173,13 @@ def failing_archive(stack):
     # Lambda leaves the event itself there, MiniStack a record around it. The function takes both.
     event = failed.get("requestPayload", failed)
     agree("key in the queue", event["Records"][0]["s3"]["object"]["key"], "uploads/broken.zip")
-    agree("error of its redrive", stack.invoke(failed)["errorType"], "ArchiveRejected")
+    redrive = readme.block("docs/runbook.md", "# Runbook") + readme.block("docs/runbook.md", "## Redrive")
+    readme.bash(redrive, env="local")
+    for left in ("message.json", "event.json"):
+        (REPOSITORY / left).unlink()
+    for _ in range(3):
+        agree("error of its redrive", stack.next_line()["errorType"], "ArchiveRejected")
+    wait_for("the event in the failure queue again", look)
     agree("live objects", objects(stack), before)
 
 
