@@ -2,7 +2,7 @@
 # The whole stack without an account: MiniStack stands in for AWS, everything else is what a user has.
 #   tests/stack.sh          builds, deploys, uploads, rolls back, breaks and deletes the stack, and checks each step
 #   tests/stack.sh serve    starts MiniStack and says how to point `sam` and `aws` at it, until you press Ctrl-C
-# It needs Rust, Python 3 and openssl; .ci/install brings the rest into target/venv.
+# It needs Rust and Python 3; .ci/install brings the rest into target/venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,8 +12,9 @@ rm -rf "$work"
 mkdir -p "$work/tmp"
 port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
 
-# Over TLS, since the stack's buckets refuse anything else. MiniStack makes itself a certificate there.
-certificate="$work/tmp/ministack-tls/server.crt"
+# Over TLS, since the stack's buckets refuse anything else.
+certificate="$work/certificate.pem"
+target/venv/sam/bin/python tests/stack/certificate.py "$certificate" "$work/key.pem"
 export AWS_ENDPOINT_URL="https://127.0.0.1:$port"
 export AWS_CA_BUNDLE="$certificate" REQUESTS_CA_BUNDLE="$certificate"
 export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1
@@ -23,7 +24,8 @@ export PATH
 
 # AUTH: it lets the function do what its role allows, and nothing else. The functions that it starts inherit
 # SSL_CERT_FILE, by which they trust it. Its two background services would listen on ports of their own.
-TMPDIR="$work/tmp" SSL_CERT_FILE="$certificate" AUTH=true USE_SSL=1 BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" \
+TMPDIR="$work/tmp" SSL_CERT_FILE="$certificate" AUTH=true USE_SSL=1 MINISTACK_SSL_CERT="$certificate" \
+    MINISTACK_SSL_KEY="$work/key.pem" BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" \
     IOT_MTLS_ENABLED=0 SFTP_ENABLED=0 LOG_LEVEL=INFO \
     target/venv/ministack/bin/python tests/stack/serve.py >"$work/ministack.log" 2>&1 &
 ministack=$!
@@ -47,5 +49,7 @@ sam build && sam deploy --config-env local
 EOF
     wait "$ministack"
 else
+    # The README's lines build once more, and find everything built.
+    sam build
     target/venv/stack/bin/python tests/stack/scenario.py "$work"
 fi

@@ -35,6 +35,11 @@ def draw(stack, picture):
     for widget in alarms:
         if unknown := set(widget["properties"]["alarms"]) - known:
             raise Wrong(f"the dashboard shows alarms that are not there: {unknown}")
+    for alarm in states:
+        dimensions = tuple((one["Name"], one["Value"]) for one in alarm["Dimensions"])
+        metric = alarm["Namespace"], alarm["MetricName"], dimensions
+        if alarm["MetricName"] not in OF_AWS.get(alarm["Namespace"], ()) and metric not in published:
+            raise Wrong(f"{alarm['AlarmName']} watches {metric}, which nothing publishes")
     figure.suptitle(f"Dashboard of {stack.name}, after a local run of one minute; one bar or point for each event")
     figure.savefig(picture, dpi=75)
     print(f"{len(graphs)} graphs of {len(published)} published metrics: {picture}")

@@ -25,6 +25,9 @@ WORK = Path(sys.argv[1])
 SAMPLES = REPOSITORY / "examples/site"
 ENVIRONMENT = ("--config-env", "local")
 REGION = os.environ["AWS_DEFAULT_REGION"]
+NOT_SEEN = """
+Deployed, and not seen at work, because MiniStack does not do it: results as EventBridge events, the daily schedule,
+alarms that fire, traces, the staging bucket's lifecycle, and CloudFront's cache."""
 
 
 def main():
@@ -42,6 +45,8 @@ def main():
     step("What the role may, and what of it is needed")
     policy.remove_each_statement(newcomer, WORK)
     run("sam", "delete", "--config-env", "dev", "--no-prompts", "--region", REGION)
+
+    refuse_two_ways_in()
 
     step("A stack for a real site")
     run("sam", "deploy", *ENVIRONMENT)
@@ -63,6 +68,7 @@ def main():
     agree("stacks", stacks(stack), [])
     stack.judge.check_bucket(entries(second))
     print("The buckets and the ledger are left, as the template says.")
+    print(NOT_SEEN)
 
 
 def life(stack, first, second):
@@ -130,6 +136,15 @@ def refuse_a_misspelt_environment():
     if "--stack-name" not in refusal:
         raise Wrong(f"not for its missing name: {refusal}")
     run("bash", "-c", 'env=prd; grep -q "^\\[$env\\.deploy" samconfig.toml', fails=True)
+
+
+def refuse_two_ways_in():
+    step("Parameters that contradict each other are refused")
+    deploy = ("sam", "deploy", "--stack-name", "dropship-wrong", "--region", REGION, "--resolve-s3",
+              "--capabilities", "CAPABILITY_IAM", "--parameter-overrides")
+    for parameters in (["CreateSite=true", "LiveBucketName=example-live"], ["Site=docs"]):
+        refusal = run(*deploy, *parameters, fails=True)
+        agree("whether the template's rule says what to do", "LiveBucketName" in refusal, True)
 
 
 def saved_event(stack, deployment):
