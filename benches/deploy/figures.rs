@@ -218,7 +218,7 @@ impl Spread {
         let middle = values.len() / 2;
         Self {
             least: at(0),
-            median: if values.len() % 2 == 0 && middle > 0 {
+            median: if values.len().is_multiple_of(2) && middle > 0 {
                 (at(middle - 1) + at(middle)) / 2.0
             } else {
                 at(middle)

@@ -335,6 +335,9 @@ pub struct Builds {
     number: u64,
 }
 
+/// Names, and their new contents or nothing.
+type Differing = BTreeMap<String, Option<File>>;
+
 impl Builds {
     /// Makes the first build.
     ///
@@ -379,7 +382,7 @@ impl Builds {
     }
 
     /// What an update does: names to their new contents or to nothing, and files that are new.
-    fn differences(&self) -> Result<(BTreeMap<String, Option<File>>, Vec<File>), Box<dyn Error>> {
+    fn differences(&self) -> Result<(Differing, Vec<File>), Box<dyn Error>> {
         let mut rng = Rng::with_seed(self.number);
         let mut archive = ZipArchive::new(Cursor::new(&self.latest))?;
         let count = archive.len();

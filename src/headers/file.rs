@@ -18,8 +18,9 @@ use super::pattern::{expression, placeholder_bytes};
 const MAX_RULES: usize = 100;
 const MAX_LINE_CHARACTERS: usize = 2_000;
 
-/// S3 user guide, "Working with object metadata": 2 KB of user-defined metadata, and 2 KB of system-defined.
-const MAX_METADATA_BYTES: usize = 2_048;
+/// S3 user guide, "Working with object metadata": 2 KB of user-defined metadata, and 2 KB of system-defined. A
+/// part of both is left for what a file has by itself, and for its cache tags.
+const MAX_METADATA_BYTES: usize = 2_048 - 256;
 
 /// What a URL's path does not hold as it is (URL Standard, "path percent-encode set"), and `%` itself, since
 /// names are not encoded.
@@ -77,7 +78,7 @@ pub enum BadHeadersFile {
     #[error("`_headers`: {}", shown(.0))]
     Lines(Vec<BadLine>),
     #[error(
-        "`_headers` gives `{name}` more than the {MAX_METADATA_BYTES} bytes of {what} that S3 keeps: shorten the \
+        "`_headers` gives `{name}` more than the {MAX_METADATA_BYTES} bytes of {what} that S3 has room for: shorten the \
          values"
     )]
     TooLong { name: String, what: &'static str },
