@@ -256,8 +256,10 @@ fn used(stage: &Stage, policy: &Policy) -> BTreeSet<(String, String)> {
     let mut used = BTreeSet::new();
     for call in stage.cloud.calls() {
         let missed = call.status.filter(|status| *status == 404);
-        let is_missed = missed.is_some() && call.service == Service::S3;
-        let of_miss = is_missed.then(|| needs(&call, missed)).unwrap_or_default();
+        let of_miss = match (call.service, missed) {
+            (Service::S3, Some(_)) => needs(&call, missed),
+            _ => Vec::new(),
+        };
         for (action, resource) in needs(&call, None).into_iter().chain(of_miss) {
             let sid = policy.allows(&action, &resource);
             let sid = sid.unwrap_or_else(|| panic!("{action} on {resource} is not allowed"));

@@ -266,8 +266,8 @@ fn the_dashboard_shows_every_outcome() {
     let body: Value = serde_json::from_str(body).expect("the dashboard is JSON");
     let graph = &body["widgets"][0]["properties"]["metrics"];
     let shown = array(graph).iter().map(|row| {
-        let names = array(row).iter().filter_map(Value::as_str);
-        names.last().unwrap().to_owned()
+        let mut names = array(row).iter().filter_map(Value::as_str);
+        names.next_back().unwrap().to_owned()
     });
     assert_eq!(shown.collect::<BTreeSet<_>>(), expected);
 }

@@ -114,7 +114,7 @@ def life(stack, first, second):
         agree(f"whether {deployment} is listed", deployment in listed, True)
     output = readme.block("docs/runbook.md", "# Runbook")
     holder = readme.block("docs/runbook.md", "## A stuck deployment")
-    agree("holder of the site", readme.bash(output + holder, env="local").strip(), "None")
+    agree("holder of the site", readme.bash(output + holder, env="local").strip(), "null")
 
 
 def step(title):
