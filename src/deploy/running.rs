@@ -33,6 +33,8 @@ pub struct Running<'a> {
     manifest: Manifest,
     /// Whether the manifest differs from the one that the head points at.
     is_manifest_new: bool,
+    /// Manifests that nothing points at once the head is committed.
+    outdated: Vec<String>,
     /// Whether the live bucket may have been written to.
     has_begun: bool,
     owed: Vec<Owed>,
@@ -65,6 +67,7 @@ impl<'a> Running<'a> {
             distributions: Vec::new(),
             manifest: Manifest::default(),
             is_manifest_new: false,
+            outdated: Vec::new(),
             has_begun: false,
             owed: Vec::new(),
             drift: 0,
@@ -289,26 +292,38 @@ impl<'a> Running<'a> {
         result
     }
 
-    /// Sends all that is owed.
+    /// Sends all that is owed. Nothing is written from here on, so that the manifest is saved meanwhile.
     ///
     /// # Errors
-    /// `InvalidationOwed`.
+    /// `InvalidationOwed`, `Aws`.
     pub async fn send_everything(&mut self) -> Result<(), Error> {
         let due = std::mem::take(&mut self.owed);
-        self.send(due).await
+        let sender = self.sender();
+        let (sending, saved) = tokio::join!(sender.send(due), self.saved_manifest());
+        let saved = saved.map(|key| self.point_at(key));
+        self.heed(sending)?;
+        saved
     }
 
     async fn send(&mut self, due: Vec<Owed>) -> Result<(), Error> {
-        let sender = Sender {
+        let sending = self.sender().send(due).await;
+        self.heed(sending)
+    }
+
+    fn sender(&self) -> Sender<'_> {
+        Sender {
             site: self.attempt.site,
             invocation: self.attempt.invocation,
             distributions: &self.distributions,
-        };
+        }
+    }
+
+    fn heed(&mut self, sending: Sending) -> Result<(), Error> {
         let Sending {
             sent,
             remaining,
             reason,
-        } = sender.send(due).await;
+        } = sending;
         self.invalidations.extend(sent);
         self.owed.extend(remaining);
         match reason {
@@ -422,7 +437,7 @@ impl<'a> Running<'a> {
         report.invalidations = std::mem::take(&mut self.invalidations);
         report.warnings.append(&mut self.warnings);
         report.duration_ms = self.attempt.duration_ms();
-        let outdated = self.write_manifest().await?;
+        self.write_manifest().await?;
         let record = Record {
             status: Status::Finished,
             answer: serde_json::to_string(&report).ok(),
@@ -430,7 +445,7 @@ impl<'a> Running<'a> {
         };
         let head = self.head.finished(&self.run);
         self.commit(head, record, &[]).await?;
-        self.remove_manifest(outdated).await;
+        self.remove_outdated().await;
         Ok(report)
     }
 
@@ -449,14 +464,14 @@ impl<'a> Running<'a> {
             _ => self.record.clone(),
         };
         let result = async {
-            let outdated = self.write_manifest().await?;
+            self.write_manifest().await?;
             let head = if self.has_begun {
                 self.head.released()
             } else {
                 self.head.refused(&self.run, &self.before)
             };
             self.commit(head, record, &[]).await?;
-            self.remove_manifest(outdated).await;
+            self.remove_outdated().await;
             Ok::<_, Error>(())
         };
         if let Err(error) = result.await {
@@ -465,29 +480,41 @@ impl<'a> Running<'a> {
     }
 
     async fn save_manifest(&mut self) -> Result<(), Error> {
-        let outdated = self.write_manifest().await?;
+        self.write_manifest().await?;
         self.commit(self.head.touched(), self.record.clone(), &[])
             .await?;
-        self.remove_manifest(outdated).await;
+        self.remove_outdated().await;
         Ok(())
     }
 
-    /// Writes the manifest where it is new, and puts its key into the head that is committed next; gives the
-    /// key that nothing points at from then on.
-    async fn write_manifest(&mut self) -> Result<Option<String>, Error> {
+    /// Writes the manifest where it is new, and puts its key into the head that is committed next.
+    async fn write_manifest(&mut self) -> Result<(), Error> {
+        let saved = self.saved_manifest().await?;
+        self.point_at(saved);
+        Ok(())
+    }
+
+    /// Writes the manifest where it is new; gives its key.
+    async fn saved_manifest(&self) -> Result<Option<String>, Error> {
         if !self.is_manifest_new {
             return Ok(None);
         }
         let manifests = &self.attempt.site.clients.manifests;
-        let key = manifests
-            .save(&self.manifest, self.head.version + 1)
-            .await?;
-        self.is_manifest_new = false;
-        Ok(self.head.manifest.replace(key))
+        let key = manifests.save(&self.manifest, self.head.version + 1);
+        key.await.map(Some)
     }
 
-    async fn remove_manifest(&self, key: Option<String>) {
-        if let Some(key) = key {
+    fn point_at(&mut self, manifest_key: Option<String>) {
+        if manifest_key.is_some() {
+            self.is_manifest_new = false;
+            self.outdated
+                .extend(std::mem::replace(&mut self.head.manifest, manifest_key));
+        }
+    }
+
+    /// Removes the manifests that the head no longer points at.
+    async fn remove_outdated(&mut self) {
+        for key in self.outdated.drain(..) {
             self.attempt.site.clients.manifests.remove(&key).await;
         }
     }
