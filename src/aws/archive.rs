@@ -15,7 +15,9 @@ use chrono::DateTime;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{failed, status, unquoted};
-use crate::archive::{ArchiveIndex, Entry, Form, Limits, Parsed, Progress, Unpacker, inflate};
+use crate::archive::{
+    ArchiveIndex, Entry, Form, Limits, Parsed, Progress, Span, Unpacker, inflate,
+};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::Upload;
@@ -192,6 +194,25 @@ impl Archive {
         let bytes = self.read(range.clone()).await?;
         self.ahead().insert(range.start, bytes.clone());
         Ok(bytes)
+    }
+
+    /// Cuts a span where what was read ahead ends or begins, so that each part is either all there or not at all.
+    pub(super) fn in_pieces<'s>(&self, span: &Span<'s>) -> Vec<Span<'s>> {
+        let ahead = self.ahead();
+        let piece = |entry: &Entry| {
+            let (start, bytes) = ahead.range(..=entry.header_offset).next_back()?;
+            (entry.end_offset <= start + bytes.len() as u64).then_some(*start)
+        };
+        let parts = span
+            .entries
+            .chunk_by(|before, after| piece(before) == piece(after));
+        parts
+            .filter_map(|entries| {
+                let range = entries.first()?.header_offset..entries.last()?.end_offset;
+                let entries = entries.to_vec();
+                Some(Span { range, entries })
+            })
+            .collect()
     }
 
     fn read_before(&self, range: &Range<u64>) -> Option<Bytes> {

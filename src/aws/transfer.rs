@@ -289,9 +289,10 @@ impl<'a> Transfer<'a> {
         items.sort_by_key(|item| entry(item).header_offset);
         let entries: Vec<&Entry> = items.iter().map(&entry).collect();
         let spans = whole_spans(entries);
+        let spans = spans.iter().flat_map(|span| self.archive.in_pieces(span));
         let mut items = items.into_iter();
         // Spans come in the order of their offsets, and so do the items.
-        let jobs = spans.into_iter().map(|span| {
+        let jobs = spans.map(|span| {
             let items: Vec<T> = items.by_ref().take(span.entries.len()).collect();
             (span, items)
         });

@@ -176,6 +176,24 @@ async fn judging_costs_no_request_of_its_own() {
 }
 
 #[tokio::test]
+async fn pages_and_what_lies_between_them_are_read_once_in_the_same_spans() {
+    let stage = Stage::new().await;
+    let build: Files = (0..240)
+        .map(|n| {
+            let extension = if n % 3 == 0 { "bin" } else { "html" };
+            (format!("{n:03}.{extension}"), noise(40 << 10, n))
+        })
+        .collect();
+    stage
+        .deploy("one", &stage.upload_bytes("site.zip", stored(&build)))
+        .await;
+    stage.assert_live(&build);
+    // The end, and 9.4 MiB in spans of 4.
+    let ranges = archive_ranges(&stage);
+    assert_eq!(ranges.len(), 1 + 3, "{ranges:?}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_kept_is_judged_by_its_header_or_read_twice() {
     // Of 128 MiB an eighth is kept.
     let stage = Stage::new()
