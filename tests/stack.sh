@@ -44,6 +44,7 @@ MiniStack is up. In another shell, in this directory:
 
 export AWS_ENDPOINT_URL=$AWS_ENDPOINT_URL AWS_CA_BUNDLE=$certificate REQUESTS_CA_BUNDLE=$certificate
 export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0
+export AWS_EC2_METADATA_DISABLED=true
 export PATH="$PWD/target/venv/cargo-lambda/bin:$PWD/target/venv/sam/bin:$PWD/target/venv/stack/bin:\$PATH"
 sam build && sam deploy --config-env local
 EOF

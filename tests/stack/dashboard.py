@@ -24,7 +24,7 @@ OF_AWS = {
 
 def draw(stack, picture):
     widgets = json.loads(stack.cloudwatch.get_dashboard(DashboardName=stack.name)["DashboardBody"])["widgets"]
-    published = embedded_metrics(stack.lines())
+    published = embedded_metrics(stack.all_lines())
     graphs = [widget["properties"] for widget in widgets if widget["type"] == "metric"]
     figure, axes = plt.subplots((len(graphs) + 1) // 2, 2, figsize=(15, 2.9 * len(graphs) / 2), layout="constrained")
     for graph, axis in zip(graphs, axes.flat):

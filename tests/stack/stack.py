@@ -13,6 +13,7 @@ from judge import Judge, Wrong, agree
 
 REPOSITORY = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 120
+TEST_EVENT = json.loads((REPOSITORY / "events/test-event.json").read_text())
 
 
 def run(*command, fails=False):
@@ -67,16 +68,28 @@ class Stack:
     def __getitem__(self, output):
         return self.outputs[output]
 
-    def lines(self):
-        """Every line of JSON in the function's log, which is one for each deployment."""
+    def all_lines(self):
+        """Every line of JSON in the function's log, which is one for each event."""
         pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=self["LogGroupName"])
         messages = [event["message"] for page in pages for event in page["events"]]
         return [json.loads(message) for message in messages if message.startswith("{")]
 
+    def lines(self):
+        """The lines but for those of events that ask for nothing, in the order of their times."""
+        lines = [line for line in self.all_lines() if line["outcome"] != "ignored"]
+        return sorted(lines, key=lambda line: line["_aws"]["Timestamp"])
+
     def next_line(self):
         """What the function tells of the next deployment."""
 
+        nudged = time.monotonic()
+
         def look():
+            nonlocal nudged
+            # MiniStack sometimes keeps an invocation's last line until the function is invoked again.
+            if time.monotonic() - nudged > 5:
+                self.send(TEST_EVENT)
+                nudged = time.monotonic()
             lines = self.lines()
             return lines[self.lines_read] if len(lines) > self.lines_read else None
 
@@ -91,8 +104,12 @@ class Stack:
 
     def invoke(self, event):
         """Invokes the function and waits; gives the answer, or the error with its `errorType`."""
-        answer = self.function.invoke(FunctionName=self["FunctionName"], Payload=json.dumps(event))
+        answer = self.send(event)
         self.next_line()
+        return answer
+
+    def send(self, event):
+        answer = self.function.invoke(FunctionName=self["FunctionName"], Payload=json.dumps(event))
         return json.load(answer["Payload"])
 
     def policy(self):
