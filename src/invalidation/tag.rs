@@ -19,9 +19,10 @@ const WILDCARD_WEIGHT: usize = 10;
 /// Tags are only lined up from so many candidates in each of the two orders.
 const MAX_CANDIDATES: usize = 1_000;
 
-/// Once it was given so many stale paths over all its trials, the planner is asked no more: one
-/// trial with 100,000 takes some tenths of a second, and one with a few thousand next to nothing.
-const MAX_EFFORT: usize = 100_000;
+/// The planner is given at most so many stale paths over all its trials: one trial with 100,000 takes
+/// some tenths of a second, and one with a few thousand next to nothing. Where tags leave more to
+/// be covered than that, they hardly help.
+const MAX_EFFORT: usize = 20_000;
 
 /// The cache tags of objects, by key.
 ///
@@ -136,7 +137,7 @@ impl Trials<'_, '_, '_> {
     /// Asks the planner what the first tags of a line leave to do.
     fn run(&mut self, line: &mut Line, length: usize) {
         let length = length.min(line.tags.len());
-        if length == 0 || line.tried.contains(&length) || self.effort > MAX_EFFORT {
+        if length == 0 || line.tried.contains(&length) || self.effort >= MAX_EFFORT {
             return;
         }
         line.tried.push(length);
@@ -145,7 +146,11 @@ impl Trials<'_, '_, '_> {
             // Tags that evict so much by themselves leave nothing to gain.
             return;
         }
-        self.effort += tagged.left();
+        let effort = self.effort + tagged.left();
+        if effort > MAX_EFFORT {
+            return;
+        }
+        self.effort = effort;
         let cover = self.search.survey.cover(&tagged);
         if cover.collateral < self.best.collateral
             && wildcards(&cover) <= self.most_wildcards

@@ -149,6 +149,23 @@ fn needs(call: &Call, status: Option<u16>) -> Vec<(String, String)> {
                 need("s3:PutObject", object(key)),
             ]
         }
+        // S3 API, UploadPartCopy, "Permissions": to read the source, in its version, and to write.
+        (Service::S3, "UploadPartCopy") => {
+            let source = call.copy_source.as_deref().unwrap_or_default();
+            let (from, source) = source.trim_start_matches('/').split_once('/').unwrap();
+            let (source, action) = match source.split_once("?versionId=") {
+                Some((source, _)) => (source, "s3:GetObjectVersion"),
+                None => (source, "s3:GetObject"),
+            };
+            let source = real_key(from, source);
+            vec![
+                need(
+                    action,
+                    format!("arn:aws:s3:::{}/{source}", real_bucket(from)),
+                ),
+                need("s3:PutObject", object(key)),
+            ]
+        }
         (Service::S3, "AbortMultipartUpload") => vec![need("s3:AbortMultipartUpload", object(key))],
         (Service::S3, "DeleteObject") => vec![need("s3:DeleteObject", object(key))],
         (Service::S3, "DeleteObjects") => {
