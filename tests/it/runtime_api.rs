@@ -92,10 +92,10 @@ async fn a_duplicate_after_a_newer_deployment_changes_nothing_and_a_replay_resto
     let answer = deployment(&function, "first-again", &first).await;
     assert_eq!(answer["outcome"], "duplicate", "{answer}");
     let operations: BTreeSet<String> = cloud.calls().into_iter().map(|it| it.operation).collect();
-    assert_eq!(
-        operations,
-        BTreeSet::from(["GetItem".to_owned()]),
-        "it only looks"
+    let looks = ["GetItem", "GetObject", "Query"].map(str::to_owned);
+    assert!(
+        operations.is_subset(&looks.into()),
+        "it only looks: {operations:?}"
     );
     assert_live(&cloud, SECOND);
 
@@ -288,8 +288,8 @@ async fn the_event_that_s3_tries_a_notification_with_does_nothing() {
         .invoke("request-1", REMAINING, &event)
         .await
         .expect("a test event succeeds");
-    let calls = cloud.calls();
-    assert!(calls.is_empty(), "{calls:?}");
+    let operations: Vec<String> = cloud.calls().into_iter().map(|it| it.operation).collect();
+    assert_eq!(operations, ["Query"], "for the metric of what is owed");
 }
 
 /// Lets the calls through one by one, until the `nth` of an operation waits; an S3 operation counts on
