@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod bucket;
 pub mod cdn;
+mod direct;
 mod judge;
 pub mod ledger;
 mod listing;
@@ -15,9 +16,14 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnectorSettings, SharedHttpConnector, http_client_fn,
+};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -46,16 +52,16 @@ impl Clients {
             .cloned()
             .unwrap_or_else(RetryConfig::standard);
         let retries = retries.with_max_attempts(MAX_ATTEMPTS);
-        // The SDK sets no limit on an answer that never comes.
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(3))
-            .read_timeout(Duration::from_secs(30))
-            .build();
+        let connector = connector();
+        let http_client = {
+            let connector = connector.clone();
+            http_client_fn(move |_, _| connector.clone())
+        };
         let sdk = sdk
             .clone()
             .into_builder()
             .retry_config(retries)
-            .timeout_config(timeouts)
+            .http_client(http_client)
             // An upload that stalls runs into the timeout above; a look at every body of some KiB is for nothing.
             .stalled_stream_protection(
                 StalledStreamProtectionConfig::enabled()
@@ -70,14 +76,31 @@ impl Clients {
                 .interceptor(pace.clone())
                 .build(),
         );
+        let direct = direct::Direct::new(s3.clone(), connector, sdk.credentials_provider());
         Self {
-            archives: archive::Archives::new(s3.clone(), config),
-            bucket: bucket::Bucket::new(s3.clone(), pace, config),
+            archives: archive::Archives::new(s3.clone(), direct.clone(), config),
+            bucket: bucket::Bucket::new(s3.clone(), direct, pace, config),
             manifests: manifests::Manifests::new(s3, config),
             ledger: ledger::Ledger::new(aws_sdk_dynamodb::Client::new(&sdk), config),
             cdn: cdn::Cdn::new(aws_sdk_cloudfront::Client::new(&sdk), config),
         }
     }
+}
+
+/// One pool of connections for all clients: certificates are loaded once, and a bucket's connections are the same
+/// whichever client asks.
+fn connector() -> SharedHttpConnector {
+    // The SDK sets no limit on an answer that never comes.
+    let limits = HttpConnectorSettings::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .read_timeout(Duration::from_secs(30))
+        .build();
+    let connector = aws_smithy_http_client::Connector::builder()
+        .connector_settings(limits)
+        .proxy_config(ProxyConfig::from_env())
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .build();
+    SharedHttpConnector::new(connector)
 }
 
 /// Says what was tried and what came back; the SDK has already retried what is worth it.

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::upload_part_copy::builders::UploadPartCopyFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::CopyPartResult;
@@ -14,6 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use chrono::DateTime;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::direct::{Direct, HttpHeaders};
 use super::{failed, status, unquoted};
 use crate::archive::{
     ArchiveIndex, Entry, Form, Limits, Parsed, Progress, Span, Unpacker, inflate,
@@ -36,13 +36,15 @@ const BODY_ATTEMPTS: usize = 4;
 #[derive(Clone)]
 pub struct Archives {
     s3: aws_sdk_s3::Client,
+    direct: Direct,
     owner: Option<String>,
 }
 
 impl Archives {
-    pub fn new(s3: aws_sdk_s3::Client, config: &Config) -> Self {
+    pub fn new(s3: aws_sdk_s3::Client, direct: Direct, config: &Config) -> Self {
         Self {
             s3,
+            direct,
             owner: config.account_id.clone(),
         }
     }
@@ -83,6 +85,7 @@ impl Archives {
     pub fn open(&self, upload: &Upload) -> Archive {
         Archive {
             s3: self.s3.clone(),
+            direct: self.direct.clone(),
             owner: self.owner.clone(),
             upload: upload.clone(),
             bytes_read: AtomicU64::new(0),
@@ -95,6 +98,7 @@ impl Archives {
 /// One archive, open for reading.
 pub struct Archive {
     s3: aws_sdk_s3::Client,
+    direct: Direct,
     owner: Option<String>,
     upload: Upload,
     bytes_read: AtomicU64,
@@ -234,27 +238,12 @@ impl Archive {
         range: &Range<u64>,
         part: UploadPartCopyFluentBuilder,
     ) -> Result<Option<CopyPartResult>, Error> {
-        let Upload {
-            bucket,
-            key,
-            version_id,
-            etag,
-            ..
-        } = &self.upload;
-        let mut source = format!("{bucket}/{}", utf8_percent_encode(key, NON_ALPHANUMERIC));
-        let mut part = part.copy_source_range(format!("bytes={}-{}", range.start, range.end - 1));
-        match version_id {
-            Some(version) => {
-                let version = utf8_percent_encode(version, NON_ALPHANUMERIC);
-                source.push_str(&format!("?versionId={version}"));
-            }
-            None => {
-                let etag = etag.as_ref().map(|etag| format!("\"{etag}\""));
-                part = part.set_copy_source_if_match(etag);
-            }
-        }
+        let Upload { bucket, key, .. } = &self.upload;
+        let encoded_key = utf8_percent_encode(key, NON_ALPHANUMERIC);
         let answer = part
-            .copy_source(source)
+            .copy_source_range(format!("bytes={}-{}", range.start, range.end - 1))
+            .copy_source(format!("{bucket}/{encoded_key}{}", self.version_query()))
+            .set_copy_source_if_match(self.if_match())
             .set_expected_source_bucket_owner(self.owner.clone())
             .send()
             .await
@@ -277,9 +266,9 @@ impl Archive {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let answer = self.request(&range).await?;
-            let place = answer.content_range().and_then(parse_content_range);
-            match collect(answer.body, &self.bytes_read).await {
+            let (content_range, body) = self.request(&range).await?;
+            let place = content_range.as_deref().and_then(parse_content_range);
+            match collect(body, &self.bytes_read).await {
                 Ok(bytes) => {
                     return Ok(Body {
                         start: place.map(|(start, _)| start),
@@ -302,28 +291,66 @@ impl Archive {
         }
     }
 
-    async fn request(&self, range: &str) -> Result<GetObjectOutput, Failure> {
-        let Upload {
-            bucket,
-            key,
-            version_id,
-            etag,
-            ..
-        } = &self.upload;
+    async fn request(&self, range: &str) -> Result<(Option<String>, ByteStream), Failure> {
+        if let Some(answer) = self.request_directly(range).await {
+            return Ok(answer);
+        }
+        let Upload { bucket, key, .. } = &self.upload;
         let request = self.s3.get_object().bucket(bucket).key(key).range(range);
-        let request = match version_id {
-            Some(version) => request.version_id(version),
-            // Without versions, the ETag is what tells this upload from the next one under its key.
-            None => request.set_if_match(etag.as_ref().map(|etag| format!("\"{etag}\""))),
-        };
         let answer = request
+            .set_version_id(self.upload.version_id.clone())
+            .set_if_match(self.if_match())
             .set_expected_bucket_owner(self.owner.clone())
             .send()
             .await;
-        answer.map_err(|error| match status(&error) {
+        let answer = answer.map_err(|error| match status(&error) {
             Some(416) => Failure::Unsatisfiable,
             _ => Failure::Error(gone_or_failed(&self.upload, error)),
+        })?;
+        Ok((answer.content_range, answer.body))
+    }
+
+    async fn request_directly(&self, range: &str) -> Option<(Option<String>, ByteStream)> {
+        let Upload { bucket, key, .. } = &self.upload;
+        let fields = [
+            ("range", Some(range.into())),
+            ("if-match", self.if_match().map(Into::into)),
+            (
+                "x-amz-expected-bucket-owner",
+                self.owner.as_deref().map(Into::into),
+            ),
+        ];
+        let headers: HttpHeaders = fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.into(), value?)))
+            .collect();
+        let query = self.version_query();
+        let object = (bucket.as_str(), key.as_str(), query.as_str());
+        let answer = self.direct.send("GET", object, headers, Bytes::new());
+        let answer = answer.await?;
+        if !answer.status().is_success() {
+            return None;
+        }
+        let content_range = answer.headers().get("content-range").map(str::to_owned);
+        Some((content_range, ByteStream::new(answer.into_body())))
+    }
+
+    /// The version as S3 wants it in a query string; nothing where the bucket keeps none.
+    fn version_query(&self) -> String {
+        let version = self.upload.version_id.as_deref();
+        version.map_or_else(String::new, |version| {
+            format!(
+                "?versionId={}",
+                utf8_percent_encode(version, NON_ALPHANUMERIC)
+            )
         })
+    }
+
+    /// Without versions, the ETag is what tells this upload from the next one under its key.
+    fn if_match(&self) -> Option<String> {
+        let etag = self.upload.etag.as_ref();
+        let etag = etag.filter(|_| self.upload.version_id.is_none());
+        etag.map(|etag| format!("\"{etag}\""))
     }
 }
 
@@ -371,7 +398,7 @@ fn parse_content_range(header: &str) -> Option<(u64, u64)> {
 }
 
 async fn collect(mut body: ByteStream, counter: &AtomicU64) -> Result<Bytes, String> {
-    let mut bytes = BytesMut::new();
+    let mut bytes = BytesMut::with_capacity(body.size_hint().0 as usize);
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| error.to_string())?;
         counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);

@@ -57,6 +57,11 @@ impl Pace {
         }
     }
 
+    /// Begins fewer writes from now on.
+    pub fn slow_down(&self) {
+        self.state().slow_down(Instant::now());
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,7 +122,7 @@ impl Intercept for Pace {
     ) -> Result<(), BoxError> {
         let status = context.response().map(|answer| answer.status().as_u16());
         if status == Some(503) {
-            self.state().slow_down(Instant::now());
+            self.slow_down();
         }
         Ok(())
     }
