@@ -103,6 +103,8 @@ pub struct Part {
     pub body: Bytes,
     /// With its quotes.
     pub etag: String,
+    /// Where it was needed already.
+    pub crc32: Option<u32>,
 }
 
 /// The keys that a `DeleteObjects` is to refuse, by the fault rules that struck it.
@@ -172,6 +174,12 @@ pub(super) fn etag_matches(wanted: &str, etag: &str) -> bool {
 /// Returns the CRC-32 as S3 writes it: the big-endian bytes in base64.
 pub(super) fn crc32_base64(crc32: u32) -> String {
     STANDARD.encode(crc32.to_be_bytes())
+}
+
+/// Reads what [`crc32_base64`] writes.
+pub(super) fn crc32_of(text: &str) -> Option<u32> {
+    let bytes = STANDARD.decode(text).ok()?;
+    bytes.try_into().ok().map(u32::from_be_bytes)
 }
 
 /// All buckets of the account.
@@ -256,23 +264,22 @@ fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// A body on its way into a bucket, hashed before the bucket is locked.
+/// A body on its way into a bucket.
 pub(super) struct Draft {
     pub(super) body: Bytes,
     pub(super) headers: Headers,
     pub(super) checksum: Checksum,
-    /// Without quotes: what the ETag is in a bucket with MD5 ETags.
-    pub(super) md5: String,
+    /// Without quotes, for what was uploaded in parts: the ETag in a bucket with MD5 ETags.
+    pub(super) etag_of_parts: Option<String>,
 }
 
 impl Draft {
     pub(super) fn new(body: Bytes, headers: Headers, checksum: Checksum) -> Self {
-        let md5 = md5_hex(&body);
         Self {
             body,
             headers,
             checksum,
-            md5,
+            etag_of_parts: None,
         }
     }
 }
@@ -345,14 +352,15 @@ impl Bucket {
         lock(&self.state).keys.get(key).cloned().unwrap_or_default()
     }
 
-    /// Returns up to `limit` current objects of a prefix, from behind `after`,
-    /// in the byte order of their keys, and whether there are more.
-    pub(super) fn page(
+    /// Looks at up to `limit` current objects of a prefix, from behind `after`,
+    /// in the byte order of their keys; tells, too, whether there are more.
+    pub(super) fn page<T>(
         &self,
         prefix: &str,
         after: &str,
         limit: usize,
-    ) -> (Vec<(String, Object)>, bool) {
+        look: impl Fn(&str, &Object) -> T,
+    ) -> (Vec<T>, bool) {
         let state = lock(&self.state);
         let start = if after < prefix {
             Bound::Included(prefix)
@@ -367,7 +375,7 @@ impl Bucket {
         let page = live
             .by_ref()
             .take(limit)
-            .map(|(key, object)| (key.clone(), object.clone()))
+            .map(|(key, object)| look(key, object))
             .collect();
         (page, live.next().is_some())
     }
@@ -392,12 +400,14 @@ impl Bucket {
         draft: Draft,
         conditions: &Conditions,
     ) -> Result<Object, Unmet> {
+        // Hashed before the bucket is locked, and only where the hash is asked for.
+        let md5 = (self.etags == Etags::Md5).then(|| {
+            let of_parts = draft.etag_of_parts;
+            of_parts.unwrap_or_else(|| md5_hex(&draft.body))
+        });
         let mut state = lock(&self.state);
         conditions.check(state.current(key))?;
-        let etag = match self.etags {
-            Etags::Md5 => draft.md5,
-            Etags::Opaque => state.number(&self.name, "etag"),
-        };
+        let etag = md5.unwrap_or_else(|| state.number(&self.name, "etag"));
         let version_id = match state.versioning {
             Versioning::On => Some(state.number(&self.name, "version")),
             Versioning::Off => None,
@@ -498,14 +508,23 @@ impl Bucket {
     }
 
     /// Stores a part and returns its ETag, None when there is no such upload.
-    pub(super) fn put_part(&self, upload_id: &str, number: i32, body: Bytes) -> Option<String> {
-        let etag = format!("\"{}\"", md5_hex(&body));
+    pub(super) fn put_part(
+        &self,
+        upload_id: &str,
+        number: i32,
+        body: Bytes,
+        crc32: Option<u32>,
+    ) -> Option<String> {
+        let md5 = (self.etags == Etags::Md5).then(|| md5_hex(&body));
         let mut state = lock(&self.state);
-        let upload = state.uploads.get_mut(upload_id)?;
+        let etag = md5.unwrap_or_else(|| state.number(&self.name, "part"));
         let part = Part {
             body,
-            etag: etag.clone(),
+            etag: format!("\"{etag}\""),
+            crc32,
         };
+        let etag = part.etag.clone();
+        let upload = state.uploads.get_mut(upload_id)?;
         upload.parts.insert(number, part);
         Some(etag)
     }
@@ -522,12 +541,14 @@ pub(super) fn joined(parts: &[&Part], headers: Headers, upload: &Upload) -> Draf
     let mut crc32s = Vec::new();
     let mut whole = crc32fast::Hasher::new();
     for part in parts {
-        // A part's ETag is its MD5.
+        // A part's ETag is its MD5 where it counts.
         md5s.extend(hex::decode(part.etag.trim_matches('"')).unwrap_or_default());
-        let mut crc32 = crc32fast::Hasher::new();
-        crc32.update(&part.body);
-        crc32s.extend_from_slice(&crc32.clone().finalize().to_be_bytes());
-        whole.combine(&crc32);
+        if upload.algorithm.as_deref() == Some("CRC32") {
+            let crc32 = part.crc32.unwrap_or_else(|| crc32fast::hash(&part.body));
+            let size_bytes = part.body.len() as u64;
+            crc32s.extend_from_slice(&crc32.to_be_bytes());
+            whole.combine(&crc32fast::Hasher::new_with_initial_len(crc32, size_bytes));
+        }
     }
     let body = match parts {
         [part] => part.body.clone(),
@@ -557,6 +578,6 @@ pub(super) fn joined(parts: &[&Part], headers: Headers, upload: &Upload) -> Draf
             algorithm: algorithm.unwrap_or_else(|| "CRC64NVME".to_owned()),
             crc32,
         },
-        md5: format!("{}-{}", md5_hex(&md5s), parts.len()),
+        etag_of_parts: Some(format!("{}-{}", md5_hex(&md5s), parts.len())),
     }
 }

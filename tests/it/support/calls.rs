@@ -1,6 +1,6 @@
 //! What the clients asked for, call by call.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use hyper::Method;
 use hyper::http::request::Parts;
@@ -210,8 +210,13 @@ pub(super) struct CallLog {
 #[derive(Default)]
 struct Log {
     latest_sequence: usize,
+    /// In the order of their numbers.
     calls: Vec<Call>,
+    observer: Option<Observer>,
 }
+
+/// Sees each call when it is answered.
+pub type Observer = Arc<dyn Fn(&Call) + Send + Sync>;
 
 impl CallLog {
     fn lock(&self) -> MutexGuard<'_, Log> {
@@ -230,28 +235,36 @@ impl CallLog {
         self.lock().latest_sequence
     }
 
+    /// Hands every answered call over from now on, and writes none down.
+    pub(super) fn hand_over(&self, observer: Observer) {
+        self.lock().observer = Some(observer);
+    }
+
     /// Numbers a call and writes it down.
-    pub(super) fn begin(&self, mut call: Call) -> usize {
+    pub(super) fn begin(&self, call: &mut Call) {
         let mut log = self.lock();
         log.latest_sequence += 1;
         call.sequence = log.latest_sequence;
-        log.calls.push(call);
-        log.latest_sequence
+        if log.observer.is_none() {
+            log.calls.push(call.clone());
+        }
     }
 
-    pub(super) fn end(&self, sequence: usize, status: u16, bytes_out: u64) {
+    pub(super) fn end(&self, mut call: Call, status: u16, bytes_out: u64) {
         let mut log = self.lock();
-        let latest_sequence = log.latest_sequence;
-        // Not found when the log was cleared in between.
-        if let Some(call) = log
+        call.status = Some(status);
+        call.bytes_out = bytes_out;
+        call.ended_at = Some(log.latest_sequence);
+        if let Some(observer) = log.observer.clone() {
+            drop(log);
+            return observer(&call);
+        }
+        let place = log
             .calls
-            .iter_mut()
-            .rev()
-            .find(|call| call.sequence == sequence)
-        {
-            call.status = Some(status);
-            call.bytes_out = bytes_out;
-            call.ended_at = Some(latest_sequence);
+            .binary_search_by_key(&call.sequence, |call| call.sequence);
+        // Not found when the log was cleared in between.
+        if let Ok(place) = place {
+            log.calls[place] = call;
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::latency::DelayLine;
 use super::{Call, Service};
 
 /// What happens to a call.
@@ -142,7 +143,7 @@ struct State {
     rules: Vec<Rule>,
     struck: usize,
     dead: HashSet<String>,
-    latencies: HashMap<Service, Duration>,
+    latencies: HashMap<Service, DelayLine>,
 }
 
 struct Rule {
@@ -210,10 +211,15 @@ impl Faults {
     }
 
     pub(super) fn set_latency(&self, service: Service, latency: Duration) {
-        self.lock().latencies.insert(service, latency);
+        let line = DelayLine::of(latency);
+        self.lock().latencies.insert(service, line);
     }
 
-    pub(super) fn latency(&self, service: Service) -> Option<Duration> {
-        self.lock().latencies.get(&service).copied()
+    /// Waits for as long as a service's answers are delayed.
+    pub(super) async fn delay(&self, service: Service) {
+        let exit = self.lock().latencies.get(&service).map(DelayLine::enter);
+        if let Some(exit) = exit {
+            exit.await;
+        }
     }
 }

@@ -11,13 +11,14 @@ use s3s::auth::{S3Auth, SecretKey};
 use s3s::checksum::ChecksumHasher;
 use s3s::dto::*;
 use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::stream::ByteStream as _;
 use s3s::{
     Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders, s3_error,
 };
 
 use super::bucket::{
     self, Bucket, Buckets, Conditions, Draft, Etags, Headers, RefusedKeys, Unmet, Versioning,
-    crc32_base64, etag_matches, joined,
+    crc32_base64, crc32_of, etag_matches, joined,
 };
 use super::{REGION, SECRET};
 
@@ -105,20 +106,24 @@ async fn whole(body: Option<StreamingBlob>) -> S3Result<Bytes> {
     };
     let mut first = Bytes::new();
     let mut more: Option<BytesMut> = None;
-    while let Some(chunk) = body.next().await {
+    loop {
+        let remaining_bytes = body.remaining_length().exact().unwrap_or_default();
+        let Some(chunk) = body.next().await else {
+            return Ok(more.map_or(first, BytesMut::freeze));
+        };
         let chunk =
             chunk.map_err(|source| S3Error::with_source(S3ErrorCode::IncompleteBody, source))?;
         match &mut more {
             Some(more) => more.extend_from_slice(&chunk),
             None if first.is_empty() => first = chunk,
             None => {
-                let mut joined = BytesMut::from(&first[..]);
+                let mut joined = BytesMut::with_capacity(first.len() + remaining_bytes);
+                joined.extend_from_slice(&first);
                 joined.extend_from_slice(&chunk);
                 more = Some(joined);
             }
         }
     }
-    Ok(more.map_or(first, BytesMut::freeze))
 }
 
 /// Checksums that came with a body, in headers or trailers.
@@ -289,19 +294,27 @@ fn length(body: &Bytes) -> i64 {
 }
 
 /// A page of objects, its folders, and the key to go on after.
-type Page = (
-    Vec<(String, super::bucket::Object)>,
-    Vec<String>,
-    Option<String>,
-);
+type Page = (Vec<(String, Object)>, Vec<String>, Option<String>);
+
+/// What a listing tells of an object, with its key beside it.
+fn listed(key: &str, object: &bucket::Object) -> (String, Object) {
+    let algorithm = object.checksum.algorithm.clone();
+    let told = Object {
+        e_tag: Some(strong(&object.etag)),
+        size: Some(length(&object.body)),
+        last_modified: Some(object.modified.into()),
+        checksum_type: Some(checksum_type(&object.checksum)),
+        checksum_algorithm: Some(vec![ChecksumAlgorithm::from(algorithm)]),
+        storage_class: Some(ObjectStorageClass::from_static(
+            ObjectStorageClass::STANDARD,
+        )),
+        ..Default::default()
+    };
+    (key.to_owned(), told)
+}
 
 /// Rolls keys up to the first `delimiter` behind the prefix; a folder counts as one key.
-fn grouped(
-    all: Vec<(String, super::bucket::Object)>,
-    prefix: &str,
-    delimiter: &str,
-    limit: usize,
-) -> Page {
+fn grouped(all: Vec<(String, Object)>, prefix: &str, delimiter: &str, limit: usize) -> Page {
     let (mut objects, mut folders, mut last) = (Vec::new(), Vec::<String>::new(), None);
     for (key, object) in all {
         let folder = key[prefix.len()..]
@@ -540,11 +553,11 @@ impl S3 for Api {
         let limit = usize::try_from(max_keys).unwrap_or_default();
         let (page, folders, next) = match input.delimiter.as_deref().filter(|it| !it.is_empty()) {
             Some(delimiter) => {
-                let (all, _) = bucket.page(&prefix, &after, usize::MAX);
+                let (all, _) = bucket.page(&prefix, &after, usize::MAX, listed);
                 grouped(all, &prefix, delimiter, limit)
             }
             None => {
-                let (page, is_truncated) = bucket.page(&prefix, &after, limit);
+                let (page, is_truncated) = bucket.page(&prefix, &after, limit, listed);
                 let next = page
                     .last()
                     .filter(|_| is_truncated)
@@ -555,15 +568,7 @@ impl S3 for Api {
         let encoding = input.encoding_type;
         let contents = page.into_iter().map(|(key, object)| Object {
             key: Some(url_encoded(key, encoding.as_ref())),
-            e_tag: Some(strong(&object.etag)),
-            size: Some(length(&object.body)),
-            last_modified: Some(object.modified.into()),
-            checksum_type: Some(checksum_type(&object.checksum)),
-            checksum_algorithm: Some(vec![ChecksumAlgorithm::from(object.checksum.algorithm)]),
-            storage_class: Some(ObjectStorageClass::from_static(
-                ObjectStorageClass::STANDARD,
-            )),
-            ..Default::default()
+            ..object
         });
         let contents: Vec<Object> = contents.collect();
         let encoded = |text: String| url_encoded(text, encoding.as_ref());
@@ -830,8 +835,9 @@ impl S3 for Api {
         };
         sent.read_trailers(req.trailing_headers);
         let checksum = sent.verify(&body)?;
+        let crc32 = checksum.crc32.as_deref().and_then(crc32_of);
         let etag = bucket
-            .put_part(&input.upload_id, input.part_number, body)
+            .put_part(&input.upload_id, input.part_number, body, crc32)
             .ok_or_else(no_such_upload)?;
         Ok(S3Response::new(UploadPartOutput {
             e_tag: Some(strong(&etag)),
@@ -872,16 +878,15 @@ impl S3 for Api {
             }
         };
         let upload = bucket.upload(&input.upload_id).ok_or_else(no_such_upload)?;
-        let crc32 = (upload.algorithm.as_deref() == Some("CRC32"))
-            .then(|| crc32_base64(crc32fast::hash(&body)));
+        let crc32 = (upload.algorithm.as_deref() == Some("CRC32")).then(|| crc32fast::hash(&body));
         let etag = bucket
-            .put_part(&input.upload_id, input.part_number, body)
+            .put_part(&input.upload_id, input.part_number, body, crc32)
             .ok_or_else(no_such_upload)?;
         Ok(S3Response::new(UploadPartCopyOutput {
             copy_part_result: Some(CopyPartResult {
                 e_tag: Some(strong(&etag)),
                 last_modified: Some(object.modified.into()),
-                checksum_crc32: crc32,
+                checksum_crc32: crc32.map(crc32_base64),
                 ..Default::default()
             }),
             copy_source_version_id: object.version_id,

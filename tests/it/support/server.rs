@@ -19,6 +19,9 @@ use tokio::task::AbortHandle;
 use super::bucket::RefusedKeys;
 use super::{Call, Cloud, Does, Fault, Inner, Service};
 
+/// A smaller body is kept in room of its own, since what hyper hands out holds a whole read buffer.
+const SMALL_BYTES: usize = 64 * 1024;
+
 /// Where the account listens. Dropping it frees the port.
 pub(super) struct Listener {
     pub(super) address: SocketAddr,
@@ -87,27 +90,28 @@ async fn answer(
 ) -> Result<Response<Body>, Dropped> {
     let (parts, body) = request.into_parts();
     // The whole body first: what waits, fails or dies afterwards was sent in full.
-    let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
+    let mut body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
+    if body.len() < SMALL_BYTES {
+        body = Bytes::copy_from_slice(&body);
+    }
     let inner = account.upgrade().ok_or(Dropped)?;
     let cloud = Cloud { inner };
-    let call = Call::of(&parts, &body);
-    let asked = call.clone();
-    let authorizer = cloud.authorizer(&call.client);
-    let is_allowed = |status| {
-        authorizer
-            .as_ref()
-            .is_none_or(|authorizer| authorizer(&asked, status))
-    };
-    let client = call.client.clone();
+    let mut call = Call::of(&parts, &body);
     let service = call.service;
 
     let pass = cloud.inner.gate.pass(&call).await;
-    if cloud.inner.faults.is_dead(&client) {
+    if cloud.inner.faults.is_dead(&call.client) {
         drop(pass);
         return hang().await;
     }
     let faults = cloud.inner.faults.strike(&call);
-    let sequence = cloud.inner.calls.begin(call);
+    cloud.inner.calls.begin(&mut call);
+    let authorizer = cloud.authorizer(&call.client);
+    let is_allowed = |status| {
+        authorizer
+            .as_ref()
+            .is_none_or(|authorizer| authorizer(&call, status))
+    };
 
     let mut refused = None;
     for fault in &faults {
@@ -120,13 +124,13 @@ async fn answer(
             } => refused = Some(error(service, *status, code, message)),
             Does::DropBefore => return Err(Dropped),
             Does::DieBefore => {
-                cloud.inner.faults.die(&client);
+                cloud.inner.faults.die(&call.client);
             }
             _ => {}
         }
     }
     // Others of this client may have died meanwhile.
-    if cloud.inner.faults.is_dead(&client) {
+    if cloud.inner.faults.is_dead(&call.client) {
         drop(pass);
         return hang().await;
     }
@@ -134,7 +138,7 @@ async fn answer(
     let mut response = match refused {
         Some(response) => response,
         None if !is_allowed(None) => denied(service),
-        None => dispatch(&cloud, service, parts, body, sequence, &faults).await?,
+        None => dispatch(&cloud, service, parts, body, call.sequence, &faults).await?,
     };
     if service == Service::S3 && response.status() == 404 && !is_allowed(Some(404)) {
         response = denied(service);
@@ -150,21 +154,16 @@ async fn answer(
             Does::Truncate(size_bytes) => response = truncated(response, *size_bytes),
             Does::DropAfter => return Err(Dropped),
             Does::DieAfter => {
-                cloud.inner.faults.die(&client);
+                cloud.inner.faults.die(&call.client);
                 drop(pass);
                 return hang().await;
             }
             _ => {}
         }
     }
-    if let Some(latency) = cloud.inner.faults.latency(service) {
-        tokio::time::sleep(latency).await;
-    }
+    cloud.inner.faults.delay(service).await;
     let status = response.status().as_u16();
-    cloud
-        .inner
-        .calls
-        .end(sequence, status, size_bytes(&response));
+    cloud.inner.calls.end(call, status, size_bytes(&response));
     Ok(response)
 }
 
