@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -41,6 +42,8 @@ pub struct Row {
 pub struct Sample {
     pub wall_seconds: f64,
     pub cpu_seconds: f64,
+    /// Of the stand-ins, which share the processors.
+    pub services_cpu_seconds: f64,
     pub peak_mib: f64,
     pub start_ms: f64,
     pub idle_mib: f64,
@@ -48,10 +51,11 @@ pub struct Sample {
 }
 
 impl Sample {
-    pub fn of(run: &Run, traffic: &Traffic) -> Self {
+    pub fn of(run: &Run, services_cpu: Duration, traffic: &Traffic) -> Self {
         Self {
             wall_seconds: run.wall.as_secs_f64(),
             cpu_seconds: run.cpu.as_secs_f64(),
+            services_cpu_seconds: services_cpu.as_secs_f64(),
             peak_mib: run.peak_bytes as f64 / MIB,
             start_ms: run.start.as_secs_f64() * 1e3,
             idle_mib: run.idle_bytes as f64 / MIB,
@@ -123,6 +127,11 @@ impl fmt::Display for Row {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cpu = Spread::of(self.samples.iter().map(|sample| sample.cpu_seconds));
         let peak = Spread::of(self.samples.iter().map(|sample| sample.peak_mib));
+        let services = Spread::of(
+            self.samples
+                .iter()
+                .map(|sample| sample.services_cpu_seconds),
+        );
         let wall = self.wall_seconds();
         writeln!(
             out,
@@ -133,7 +142,10 @@ impl fmt::Display for Row {
             self.archive_bytes as f64 / MIB,
             self.samples.len(),
         )?;
-        writeln!(out, "  wall {wall} s, CPU {cpu} s, peak {peak} MiB")?;
+        writeln!(
+            out,
+            "  wall {wall} s, CPU {cpu} s, peak {peak} MiB; the stand-ins' CPU {services} s"
+        )?;
         if let Some(refusal) = &self.refusal {
             writeln!(out, "  {refusal}")?;
         }

@@ -11,6 +11,7 @@ mod figures;
 mod function;
 mod minimum;
 mod options;
+mod process;
 #[path = "../../tests/it/runtime.rs"]
 mod runtime;
 mod services;
@@ -110,14 +111,16 @@ async fn measure_workload(
             }
         }
         let memory_mib = options.memory_mib.unwrap_or(workload.memory_mib);
+        let services_cpu = services.cpu()?;
         let run = function::run(&environment, memory_mib, &task.event).await?;
+        let services_cpu = services.cpu()?.saturating_sub(services_cpu);
         let traffic = services.observe()?;
         if let Err(error) = &run.answer {
             return Err(format!("{} {}: {error}", workload.name, scenario.name()).into());
         }
         let row = rows.iter_mut().find(|row| row.scenario == scenario.name());
         let row = row.ok_or("each scenario has a row")?;
-        row.samples.push(Sample::of(&run, &traffic));
+        row.samples.push(Sample::of(&run, services_cpu, &traffic));
         row.minimum = Some(task.minimum);
         row.archive_bytes = task.archive_bytes;
     }
@@ -133,7 +136,9 @@ async fn measure_bombs(options: &Options) -> Result<Vec<Row>, Box<dyn Error>> {
             let environment = services.reset(options.latency)?;
             let task = services.upload_bomb(bomb.name)?;
             let memory_mib = options.memory_mib.unwrap_or(512);
+            let services_cpu = services.cpu()?;
             let run = function::run(&environment, memory_mib, &task.event).await?;
+            let services_cpu = services.cpu()?.saturating_sub(services_cpu);
             let traffic = services.observe()?;
             match &run.answer {
                 Ok(answer) => return Err(format!("{} was deployed: {answer}", bomb.name).into()),
@@ -142,7 +147,7 @@ async fn measure_bombs(options: &Options) -> Result<Vec<Row>, Box<dyn Error>> {
                 }
                 Err(error) => return Err(format!("{}: {error}", bomb.name).into()),
             }
-            row.samples.push(Sample::of(&run, &traffic));
+            row.samples.push(Sample::of(&run, services_cpu, &traffic));
             row.archive_bytes = task.archive_bytes;
         }
         rows.push(row);
