@@ -138,16 +138,12 @@ mod tests {
 
     fn distribution(metadata: &str) -> Distribution {
         Distribution {
-            id: "E1".to_owned(),
-            origin_paths: vec![String::new()],
-            default_root_object: None,
-            caches_errors: false,
-            fallbacks: Vec::new(),
             tags: Some(Tagging {
                 metadata: metadata.to_owned(),
                 since: Some(0),
                 version: String::new(),
             }),
+            ..Distribution::plain()
         }
     }
 

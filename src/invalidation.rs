@@ -39,6 +39,21 @@ pub struct Distribution {
     pub tags: Option<Tagging>,
 }
 
+#[cfg(test)]
+impl Distribution {
+    /// One that shows a whole bucket as it is.
+    pub fn plain() -> Self {
+        Self {
+            id: "E1".to_owned(),
+            origin_paths: vec![String::new()],
+            default_root_object: None,
+            caches_errors: false,
+            fallbacks: Vec::new(),
+            tags: None,
+        }
+    }
+}
+
 /// How a distribution learns the cache tags of what it caches.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tagging {

@@ -41,6 +41,7 @@ const IN_FLIGHT_SHARE: u64 = 20;
 const AHEAD_SHARE: u64 = 8;
 
 pub(super) const SPANS_AT_ONCE: usize = 8;
+
 /// How many writes are under way at once: one for so many MiB of the function's memory, which its share of a
 /// processor goes up with, within bounds. S3 answers a small PUT after 15 to 40 ms, so that 64 keep up with what it
 /// takes of a prefix in a second.
@@ -125,16 +126,22 @@ impl<'a> Transfer<'a> {
                     lock(&wave).not_begun += 1;
                     return Ok(());
                 }
+                let crc32 = match wanted.form {
+                    Form::Inflated => put.entry.crc32,
+                    Form::Gzip => crc32fast::hash(&body),
+                };
+                let size_bytes = body.len() as u64;
+                let condition = Condition::replacing(put.replaces.as_deref());
+                let answer = self
+                    .bucket
+                    .put(&put.key, body, crc32, &wanted.headers, condition)
+                    .await?;
                 let sent = Sent {
-                    crc32: Some(match wanted.form {
-                        Form::Inflated => put.entry.crc32,
-                        Form::Gzip => crc32fast::hash(&body),
-                    }),
-                    size_bytes: body.len() as u64,
+                    crc32: Some(crc32),
+                    size_bytes,
                     has_body: true,
                     wanted,
                 };
-                let answer = self.put_whole(&put, body, &sent).await?;
                 self.note(put, sent, answer, &wave).await
             },
         );
@@ -334,15 +341,6 @@ impl<'a> Transfer<'a> {
             not_begun: not_begun.into_inner(),
             error: results.into_iter().find_map(Result::err),
         }
-    }
-
-    async fn put_whole(&self, put: &Put<'a>, body: Bytes, sent: &Sent) -> Result<Written, Error> {
-        let condition = Condition::replacing(put.replaces.as_deref());
-        // It is known of every whole body.
-        let crc32 = sent.crc32.unwrap_or_default();
-        self.bucket
-            .put(&put.key, body, crc32, &sent.wanted.headers, condition)
-            .await
     }
 
     /// Puts an entry that is not held whole, as a multipart upload.

@@ -149,12 +149,8 @@ mod tests {
 
     fn distribution(tags: Option<Tagging>) -> Distribution {
         Distribution {
-            id: "E1".to_owned(),
-            origin_paths: vec![String::new()],
-            default_root_object: None,
-            caches_errors: false,
-            fallbacks: Vec::new(),
             tags,
+            ..Distribution::plain()
         }
     }
 

@@ -68,12 +68,9 @@ mod tests {
 
     fn distribution(origin_paths: &[&str], default_root_object: Option<&str>) -> Distribution {
         Distribution {
-            id: "E1".to_owned(),
             origin_paths: origin_paths.iter().map(|&path| path.to_owned()).collect(),
             default_root_object: default_root_object.map(str::to_owned),
-            caches_errors: false,
-            fallbacks: Vec::new(),
-            tags: None,
+            ..Distribution::plain()
         }
     }
 

@@ -4,17 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn distribution() -> Distribution {
-    Distribution {
-        id: "E1".to_owned(),
-        origin_paths: vec![String::new()],
-        default_root_object: None,
-        caches_errors: false,
-        fallbacks: Vec::new(),
-        tags: None,
-    }
-}
-
 fn options() -> Options {
     Options {
         max_items: 200,
@@ -30,7 +19,7 @@ fn changed(key: &str) -> Vec<String> {
         changed: &[key],
         ..Stale::default()
     };
-    invalidation(&distribution(), &stale, &options())
+    invalidation(&Distribution::plain(), &stale, &options())
         .changed
         .paths
 }
@@ -74,7 +63,7 @@ fn only_what_is_stale_is_named_and_each_phase_by_itself() {
         deleted: &["old/index.html"],
         kept: &["c.css"],
     };
-    let plain = invalidation(&distribution(), &stale, &options());
+    let plain = invalidation(&Distribution::plain(), &stale, &options());
     assert_eq!(plain.changed.paths, ["/", "/a.css", "/index.html"]);
     assert_eq!(plain.deleted.paths, ["/old", "/old/", "/old/index.html"]);
     assert_eq!((plain.changed.wildcards, plain.collateral), (0, 0));
@@ -82,7 +71,7 @@ fn only_what_is_stale_is_named_and_each_phase_by_itself() {
     let with_new = ["/", "/a.css", "/b.css", "/index.html"];
     let caching = Distribution {
         caches_errors: true,
-        ..distribution()
+        ..Distribution::plain()
     };
     assert_eq!(
         invalidation(&caching, &stale, &options()).changed.paths,
@@ -93,7 +82,9 @@ fn only_what_is_stale_is_named_and_each_phase_by_itself() {
         ..options()
     };
     assert_eq!(
-        invalidation(&distribution(), &stale, &asked).changed.paths,
+        invalidation(&Distribution::plain(), &stale, &asked)
+            .changed
+            .paths,
         with_new
     );
 }
@@ -109,7 +100,7 @@ fn a_new_key_takes_over_the_path_that_another_object_answered() {
         clean_urls: true,
         ..options()
     };
-    let invalidation = invalidation(&distribution(), &stale, &clean);
+    let invalidation = invalidation(&Distribution::plain(), &stale, &clean);
     assert_eq!(invalidation.changed.paths, ["/about"]);
 }
 
@@ -123,7 +114,7 @@ fn each_origin_path_has_its_own_items() {
         let origin_paths = origin_paths.iter().map(|&path| path.to_owned()).collect();
         let distribution = Distribution {
             origin_paths,
-            ..distribution()
+            ..Distribution::plain()
         };
         invalidation(&distribution, &stale, &options())
             .changed
@@ -150,7 +141,7 @@ fn an_object_that_both_phases_evict_counts_once() {
         max_items: 2,
         ..options()
     };
-    let invalidation = invalidation(&distribution(), &stale, &tight);
+    let invalidation = invalidation(&Distribution::plain(), &stale, &tight);
     assert_eq!(invalidation.changed.paths, ["/a/*"]);
     assert_eq!(invalidation.deleted.paths, ["/a/*"]);
     assert_eq!(
@@ -175,14 +166,14 @@ fn what_the_other_phase_evicts_anyway_is_not_named_one_by_one() {
         max_items: 4,
         ..options()
     };
-    let plan = invalidation(&distribution(), &stale, &tight);
+    let plan = invalidation(&Distribution::plain(), &stale, &tight);
     assert_eq!(plan.changed.paths, ["/*"]);
     assert_eq!(plan.deleted.paths, ["/*"]);
     let one = Options {
         max_wildcards: 1,
         ..tight
     };
-    let plan = invalidation(&distribution(), &stale, &one);
+    let plan = invalidation(&Distribution::plain(), &stale, &one);
     assert_eq!(plan.changed.paths, ["/*"]);
     assert_eq!(plan.deleted.paths, ["/b/x", "/b/y", "/c/z"]);
 }
@@ -202,7 +193,7 @@ fn over_the_budget_the_cheapest_folders_are_merged() {
             max_items,
             ..options()
         };
-        let invalidation = invalidation(&distribution(), &stale, &tight);
+        let invalidation = invalidation(&Distribution::plain(), &stale, &tight);
         (
             invalidation.changed.paths,
             invalidation.deleted.paths.len(),
@@ -234,7 +225,7 @@ fn with_query_strings_every_item_covers_all_variants() {
         kept: &["b.html"],
         ..Stale::default()
     };
-    let invalidation = invalidation(&distribution(), &stale, &with_queries);
+    let invalidation = invalidation(&Distribution::plain(), &stale, &with_queries);
     assert_eq!(
         invalidation.changed.paths,
         ["/", "/?*", "/a.html*", "/index.html*"]
@@ -247,7 +238,7 @@ fn a_fallback_that_goes_stale_takes_every_path_with_it() {
     let single_page = Distribution {
         caches_errors: true,
         fallbacks: vec!["/index.html".to_owned()],
-        ..distribution()
+        ..Distribution::plain()
     };
     let kept = &["app.js", "logo.svg"];
     let plan = |stale: Stale<'_>| invalidation(&single_page, &stale, &options());
@@ -295,7 +286,7 @@ fn a_budget_below_one_item_for_each_phase_is_overdrawn_rather_than_a_path_left_o
         max_wildcards: 0,
         ..options()
     };
-    let invalidation = invalidation(&distribution(), &stale, &none);
+    let invalidation = invalidation(&Distribution::plain(), &stale, &none);
     assert_eq!(invalidation.changed.paths, ["/*"]);
     assert_eq!(invalidation.deleted.paths, ["/c"]);
 }
@@ -317,7 +308,7 @@ fn tagged<'a>(stale: &Stale<'a>, max_items: usize, unmarked: &[&str]) -> Invalid
         max_items,
         ..options()
     };
-    tagged_invalidation(&distribution(), stale, &tight, || {
+    tagged_invalidation(&Distribution::plain(), stale, &tight, || {
         let mut tags = Tags::default();
         let keys = [stale.changed, stale.deleted, stale.kept].concat();
         for key in keys.into_iter().filter(|key| !unmarked.contains(key)) {
@@ -348,7 +339,7 @@ fn a_tag_takes_the_place_of_a_wildcard_that_evicts_more() {
             max_items,
             ..options()
         };
-        invalidation(&distribution(), &stale, &tight)
+        invalidation(&Distribution::plain(), &stale, &tight)
     };
     assert_eq!(plain(30).collateral, 0);
     assert!(plain(20).collateral > 0);
@@ -420,7 +411,7 @@ fn no_tag_covers_what_another_object_may_have_answered() {
         ..options()
     };
     let all = |key: &'static str| (key, tags_of(key));
-    let cover = tagged_invalidation(&distribution(), &stale, &clean, || {
+    let cover = tagged_invalidation(&Distribution::plain(), &stale, &clean, || {
         let mut tags = Tags::default();
         names.iter().for_each(|key| tags.insert(key, tags_of(key)));
         for (key, of) in ["about/index.html", "x/y", "x/z"].map(all) {
@@ -448,7 +439,7 @@ fn a_hundred_thousand_keys_are_planned_in_no_time() {
         kept: &verdict(&[5, 6, 7, 8, 9]),
     };
     let begun = std::time::Instant::now();
-    let plan = invalidation(&distribution(), &stale, &options());
+    let plan = invalidation(&Distribution::plain(), &stale, &options());
     let took = begun.elapsed();
     eprintln!(
         "100,000 keys: {took:?}, {} items, {} evicted in vain",
@@ -565,12 +556,10 @@ fn distributions() -> impl Strategy<Value = Distribution> {
     let root = proptest::option::of(Just("a.html".to_owned()));
     (origin_paths, root, any::<bool>()).prop_map(
         |(origin_paths, default_root_object, caches_errors)| Distribution {
-            id: "E1".to_owned(),
             origin_paths: origin_paths.into_iter().map(str::to_owned).collect(),
             default_root_object,
             caches_errors,
-            fallbacks: Vec::new(),
-            tags: None,
+            ..Distribution::plain()
         },
     )
 }
@@ -678,7 +667,7 @@ proptest! {
         // New keys are another test's: these are changed.
         site.keys.iter_mut().filter(|key| key.1 == 1).for_each(|key| key.1 = 0);
         let tight = Options { max_items, max_wildcards, query_strings: queries, ..options() };
-        let plan = site.plan(&distribution(), &tight);
+        let plan = site.plan(&Distribution::plain(), &tight);
         let best = brute_force(&site, &tight).expect("the root's wildcards always do");
         prop_assert_eq!(plan.collateral, best.0, "{:?}", plan);
         // Wildcards beyond the fewest are there to spare items.
@@ -694,7 +683,7 @@ proptest! {
         let keys = verdicts.into_iter().enumerate().map(|(n, verdict)| (key(n), verdict));
         let site = Site { keys: keys.collect() };
         let tight = Options { max_items, max_wildcards: 3, ..options() };
-        let plan = site.plan(&distribution(), &tight);
+        let plan = site.plan(&Distribution::plain(), &tight);
         let found = (plan.collateral, wildcards(&plan), items(&plan));
         prop_assert_eq!(Some(found), brute_force(&site, &tight), "{:?}", plan);
     }
@@ -805,7 +794,7 @@ proptest! {
 
     #[test]
     fn with_tags_what_is_evicted_in_vain_is_counted(tagged in tagged_sites(), options in any_options()) {
-        let site = distribution();
+        let site = Distribution::plain();
         let plan = tagged.plan(&site, &options);
         let stale: BTreeSet<String> = (tagged.site.keys.iter())
             .filter(|(_, verdict)| *verdict != 3)
@@ -827,7 +816,7 @@ proptest! {
         keys.reverse();
         keys.extend(tagged.site.keys.iter().take(3).cloned());
         let shuffled = TaggedSite { site: Site { keys }, ..tagged.clone() };
-        let site = distribution();
+        let site = Distribution::plain();
         prop_assert_eq!(tagged.plan(&site, &options), shuffled.plan(&site, &options));
     }
 }
@@ -844,7 +833,7 @@ fn items(plan: &Invalidation) -> usize {
 fn brute_force(site: &Site, options: &Options) -> Option<(usize, usize, usize)> {
     let stale = [0, 2].map(|verdict| -> BTreeSet<String> {
         (site.keys(verdict).iter())
-            .flat_map(|key| paths(key, &distribution(), false))
+            .flat_map(|key| paths(key, &Distribution::plain(), false))
             .collect()
     });
     let kept: Vec<String> = (site.keys(3).iter())

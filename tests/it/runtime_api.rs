@@ -10,7 +10,7 @@ use dropship::config::Config;
 use serde_json::{Value, json};
 
 use crate::runtime::{Function, InvocationError};
-use crate::support::{CLIENT, Cloud, Distribution, Etags, Gate, Headers, Versioning};
+use crate::support::{CLIENT, Cloud, Distribution, Does, Etags, Fault, Gate, Headers, Versioning};
 use crate::zipped::zipped;
 
 const STAGING: &str = "staging-bucket";
@@ -232,6 +232,25 @@ async fn kill_and_redeliver(operation: &str, nth: usize, keeps_its_id: bool) {
     let answer = deployment(&function, request_id, &event).await;
     assert_eq!(answer["run"], 2, "the same run: {answer}");
     assert_settled(&cloud, SECOND).await;
+}
+
+#[tokio::test]
+async fn a_bucket_that_asks_to_slow_down_is_written_all_the_same() {
+    let cloud = cloud().await;
+    let names: Vec<String> = (0..40).map(|number| format!("{number}.txt")).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "text")).collect();
+    cloud.fault(Fault {
+        times: 30,
+        ..Fault::on("PutObject", Does::refuse(503, "SlowDown"))
+    });
+    let event = upload(&cloud, &files, "site.zip", "2026-11-22T10:15:00.000Z");
+    let function = Function::start(environment(&cloud)).await;
+    let answer = deployment(&function, "request-1", &event).await;
+    assert_eq!(answer["new"], 40, "{answer}");
+    assert_live(&cloud, &files);
+    let log = function.log();
+    let said = log.iter().filter(|line| line.contains("asks to slow down"));
+    assert!(said.count() >= 1, "{log:#?}");
 }
 
 #[tokio::test]
