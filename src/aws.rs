@@ -6,7 +6,7 @@ pub mod cdn;
 mod direct;
 mod judge;
 pub mod ledger;
-mod listing;
+pub mod listing;
 pub mod manifests;
 mod multipart;
 mod pace;

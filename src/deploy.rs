@@ -129,9 +129,7 @@ async fn bring_live(
     transfer.judge(&plan.puts).await?;
     running.begin(situation, &plan, &rules).await?;
     let (waves, deletes) = plan.into_waves();
-    for wave in waves {
-        running.write(&transfer, wave).await?;
-    }
+    running.write(&transfer, waves).await?;
     running.send_what_is_written().await?;
     running.delete(deletes).await?;
     running.send_everything().await?;

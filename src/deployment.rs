@@ -91,6 +91,13 @@ pub struct Head {
     /// The key of the manifest in the staging bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
+    /// Some of the manifest's keys, in order: where a listing of the live bucket is best split. None of them
+    /// for a small site.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub list_at: Vec<String>,
+    /// Keys of earlier manifests that may still be in the staging bucket; nothing points at them any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outdated: Vec<String>,
 }
 
 /// An upload's place in time.

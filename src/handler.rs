@@ -14,7 +14,7 @@ use crate::deployment::{DeploymentId, Record};
 use crate::error::Error;
 use crate::event::{Event, Options, Rollback, Upload};
 use crate::metrics::{self, Moment};
-use crate::report::{Answer, Invalidated, Report};
+use crate::report::{Answer, Invalidated, Progress, Report};
 
 /// What came of an event: every deployment's own result, in upload order.
 #[derive(Debug)]
@@ -88,19 +88,21 @@ async fn see_completed(site: &Site, sent: &mut Invalidated, patience: Duration) 
     sent.completed = Some(completed);
 }
 
-/// The age of the oldest invalidation that is owed, 0 when none is; nothing when the ledger does not say.
-pub async fn owed_seconds(site: &Site, now: DateTime<Utc>) -> Option<u64> {
-    match site.clients.ledger.owed().await {
-        Ok(owed) => {
-            let oldest = owed.iter().filter_map(|owed| owed.recorded_at).min();
-            let age = oldest.map(|at| (now - at).num_seconds());
-            Some(age.and_then(|seconds| seconds.try_into().ok()).unwrap_or(0))
-        }
-        Err(error) => {
-            tracing::warn!("the age of what is owed is not known: {error}");
-            None
-        }
-    }
+/// The age of the oldest invalidation that is owed, 0 when none is; nothing when the ledger does not say. It is
+/// asked only where no run of the invocation knows.
+pub async fn owed_seconds(site: &Site, progress: &Progress, now: DateTime<Utc>) -> Option<u64> {
+    let oldest = match progress.oldest_owed() {
+        Some(oldest) => oldest,
+        None => match site.clients.ledger.owed().await {
+            Ok(owed) => owed.iter().filter_map(|owed| owed.recorded_at).min(),
+            Err(error) => {
+                tracing::warn!("the age of what is owed is not known: {error}");
+                return None;
+            }
+        },
+    };
+    let age = oldest.map(|at| (now - at).num_seconds());
+    Some(age.and_then(|seconds| seconds.try_into().ok()).unwrap_or(0))
 }
 
 /// What an event asks for.

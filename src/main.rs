@@ -63,7 +63,7 @@ async fn answer(site: &Site, event: LambdaEvent<Value>) -> Result<Answer, Diagno
     let now = Utc::now();
     let moment = Moment {
         now,
-        owed_seconds: owed_seconds(site, now).await,
+        owed_seconds: owed_seconds(site, invocation.progress, now).await,
     };
     for line in handled.log_lines(moment) {
         println!("{line}");

@@ -190,6 +190,12 @@ pub struct Writes<'a> {
     pub copies: Vec<Copy<'a>>,
 }
 
+impl Writes<'_> {
+    pub fn is_empty(&self) -> bool {
+        self.puts.is_empty() && self.copies.is_empty()
+    }
+}
+
 /// The keys of a plan by what happens to what viewers' caches hold of them.
 #[derive(Debug, Default)]
 pub struct Stale<'k> {

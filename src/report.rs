@@ -1,7 +1,9 @@
 //! What came of a deployment: the answer, which is also the one structured log line.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::deployment::DeploymentId;
@@ -157,14 +159,18 @@ pub struct PlannedItems {
     pub items: Vec<String>,
 }
 
-/// How far a deployment has come; read by whoever waits for it.
+/// How far an invocation has come; read by whoever waits for it.
 #[derive(Debug, Default)]
 pub struct Progress {
     total: AtomicU64,
     objects: AtomicU64,
     bytes: AtomicU64,
     inflated: AtomicU64,
+    oldest_owed: Mutex<Option<OldestOwed>>,
 }
+
+/// When the oldest of the invalidations that are owed was recorded; none when nothing is.
+pub type OldestOwed = Option<DateTime<Utc>>;
 
 impl Progress {
     pub fn expect(&self, objects: usize) {
@@ -183,6 +189,19 @@ impl Progress {
     /// How many entries were inflated so far.
     pub fn entries_inflated(&self) -> u64 {
         self.inflated.load(Ordering::Relaxed)
+    }
+
+    /// Notes what is owed now, which a run knows at its end.
+    pub fn note_owed(&self, oldest: OldestOwed) {
+        // Nobody panics with the lock in hand; if someone did, the ledger would be asked.
+        if let Ok(mut noted) = self.oldest_owed.lock() {
+            *noted = Some(oldest);
+        }
+    }
+
+    /// What the last run knew of what is owed; nothing when there was none that got so far.
+    pub fn oldest_owed(&self) -> Option<OldestOwed> {
+        self.oldest_owed.lock().ok().and_then(|noted| *noted)
     }
 
     /// Objects to write in all, as far as that is known.

@@ -7,8 +7,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, Get, Put, TransactGetItem, TransactWriteItem,
+};
 use chrono::{DateTime, Utc};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +24,10 @@ use crate::invalidation::Batch;
 type Item = HashMap<String, AttributeValue>;
 
 /// A transaction takes at most 100 items (DynamoDB, TransactWriteItems) and 4 MB; a batch is up to 256 KiB.
-pub const OWED_PER_COMMIT: usize = 12;
+pub const BATCHES_PER_COMMIT: usize = 12;
+
+/// How many owed batches are marked or settled at once.
+const WRITES_AT_ONCE: usize = 16;
 
 /// How often a transaction is tried again that collided with another one on the same items.
 const COLLISIONS: u32 = 8;
@@ -46,6 +52,9 @@ pub struct Owed {
     pub run: u64,
     /// Set before CloudFront is first asked: from then on it covers no write that is still to come.
     pub offered: bool,
+    /// The ledger has it as offered, and in this process it is known not to have been yet.
+    #[serde(skip)]
+    pub is_marked: bool,
     /// None in items of an earlier release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded_at: Option<DateTime<Utc>>,
@@ -64,6 +73,7 @@ impl Owed {
             deployment: run.deployment.clone(),
             run: run.number,
             offered: false,
+            is_marked: false,
             recorded_at: Some(now),
             relies_on: batch.relies_on,
         }
@@ -104,6 +114,39 @@ impl Ledger {
     /// `Aws`.
     pub async fn head(&self) -> Result<Head, Error> {
         Ok(self.get("head").await?.unwrap_or_default())
+    }
+
+    /// Reads the head and a deployment's record as they are at one moment.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn read(&self, id: &DeploymentId) -> Result<(Head, Option<Record>), Error> {
+        let gets = ["head", &record_name(id)].map(|name| {
+            let get = Get::builder().table_name(&self.table);
+            let get = get.set_key(Some(self.key(name))).build();
+            get.map(|get| TransactGetItem::builder().get(get).build())
+        });
+        let gets: Result<Vec<_>, _> = gets.into_iter().collect();
+        let gets = gets.map_err(|error| malformed(&error))?;
+        let mut collisions = 0;
+        let answer = loop {
+            let request = self.client.transact_get_items();
+            match request.set_transact_items(Some(gets.clone())).send().await {
+                Ok(answer) => break answer,
+                // Somebody is writing one of the two (DynamoDB, TransactGetItems, "Errors").
+                Err(error) if is_cancelled(&error) && collisions < COLLISIONS => {
+                    collisions += 1;
+                    pause_after(collisions).await;
+                }
+                Err(error) => return Err(failed("reading the ledger", error)),
+            }
+        };
+        // One answer for each item, in the order that they were asked for in.
+        let mut items = answer.responses.unwrap_or_default().into_iter();
+        let mut next = || items.next().and_then(|answer| answer.item);
+        let (head, record) = (next(), next());
+        let head = head.map(from_item).transpose()?.unwrap_or_default();
+        Ok((head, record.map(from_item).transpose()?))
     }
 
     /// Reads a deployment's record.
@@ -152,8 +195,9 @@ impl Ledger {
             .pop())
     }
 
-    /// Moves the site from `before` to `after`, with a record and up to [`OWED_PER_COMMIT`] new owed batches,
-    /// all or nothing.
+    /// Moves the site from `before` to `after`, with a record and up to [`BATCHES_PER_COMMIT`] new owed batches,
+    /// all or nothing, and forgets the batches in `settled`, which CloudFront has accepted. Those of them for
+    /// which the transaction has no room are forgotten before.
     ///
     /// # Errors
     /// `Aws`.
@@ -163,7 +207,11 @@ impl Ledger {
         after: &Head,
         record: Option<&Record>,
         owed: &[Owed],
+        settled: &[Owed],
     ) -> Result<Commit, Error> {
+        let room = BATCHES_PER_COMMIT.saturating_sub(owed.len());
+        let (settled, surplus) = settled.split_at(room.min(settled.len()));
+        self.settle(surplus).await?;
         let head_put = self.item("head", after)?;
         let condition = if before.version == 0 {
             "attribute_not_exists(#item)"
@@ -200,9 +248,16 @@ impl Ledger {
                     .set_item(Some(self.owed_item(batch)?)),
             );
         }
-        let writes = writes
+        let puts = writes
             .into_iter()
-            .map(|put| Ok(TransactWriteItem::builder().put(put.build()?).build()))
+            .map(|put| Ok(TransactWriteItem::builder().put(put.build()?).build()));
+        let deletes = settled.iter().map(|batch| {
+            let delete = Delete::builder().table_name(&self.table);
+            let delete = delete.set_key(Some(self.key(&owed_name(&batch.reference))));
+            Ok(TransactWriteItem::builder().delete(delete.build()?).build())
+        });
+        let writes = puts
+            .chain(deletes)
             .collect::<Result<Vec<_>, aws_sdk_dynamodb::error::BuildError>>()
             .map_err(|error| malformed(&error))?;
         let mut collisions = 0;
@@ -214,7 +269,7 @@ impl Ledger {
             let Err(error) = request.send().await else {
                 return Ok(Commit::Done);
             };
-            if error.code() != Some("TransactionCanceledException") {
+            if !is_cancelled(&error) {
                 return Err(failed("writing to the ledger", error));
             }
             // The answer to a first attempt may have been lost, so that the second met its own write.
@@ -230,10 +285,7 @@ impl Ledger {
             if collisions > COLLISIONS {
                 return Err(failed("writing to the ledger", error));
             }
-            tokio::time::sleep(Duration::from_millis(
-                fastrand::u64(10..50) << collisions.min(5),
-            ))
-            .await;
+            pause_after(collisions).await;
         }
     }
 
@@ -272,45 +324,51 @@ impl Ledger {
         }
     }
 
-    /// Marks a batch before it is first offered to CloudFront.
+    /// Marks batches before they are first offered to CloudFront.
     ///
     /// # Errors
-    /// `Aws`.
-    pub async fn mark_offered(&self, owed: &Owed) -> Result<(), Error> {
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(self.key(&owed_name(&owed.reference))))
-            .update_expression("SET #offered = :offered")
-            // A batch that is gone was accepted; it must not come back as a stump.
-            .condition_expression("attribute_exists(#item)")
-            .expression_attribute_names("#offered", "offered")
-            .expression_attribute_names("#item", "item")
-            .expression_attribute_values(":offered", AttributeValue::Bool(true));
-        match update.send().await {
-            Err(error) if error.code() != Some("ConditionalCheckFailedException") => {
-                Err(failed("marking an owed invalidation", error))
-            }
-            _ => Ok(()),
-        }
+    /// `Aws`; some of them may be marked then.
+    pub async fn mark_offered(&self, references: &[&str]) -> Result<(), Error> {
+        stream::iter(references)
+            .map(async |reference| {
+                let update = self
+                    .client
+                    .update_item()
+                    .table_name(&self.table)
+                    .set_key(Some(self.key(&owed_name(reference))))
+                    .update_expression("SET #offered = :offered")
+                    // A batch that is gone was accepted; it must not come back as a stump.
+                    .condition_expression("attribute_exists(#item)")
+                    .expression_attribute_names("#offered", "offered")
+                    .expression_attribute_names("#item", "item")
+                    .expression_attribute_values(":offered", AttributeValue::Bool(true));
+                match update.send().await {
+                    Err(error) if error.code() != Some("ConditionalCheckFailedException") => {
+                        Err(failed("marking an owed invalidation", error))
+                    }
+                    _ => Ok(()),
+                }
+            })
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_collect()
+            .await
     }
 
-    /// Forgets a batch that CloudFront has accepted.
-    ///
-    /// # Errors
-    /// `Aws`.
-    pub async fn settle(&self, owed: &Owed) -> Result<(), Error> {
-        let delete = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(self.key(&owed_name(&owed.reference))));
-        delete
-            .send()
+    /// Forgets batches that CloudFront has accepted.
+    async fn settle(&self, batches: &[Owed]) -> Result<(), Error> {
+        stream::iter(batches)
+            .map(async |batch| {
+                let delete = self
+                    .client
+                    .delete_item()
+                    .table_name(&self.table)
+                    .set_key(Some(self.key(&owed_name(&batch.reference))));
+                let deleted = delete.send().await.map(|_| ());
+                deleted.map_err(|error| failed("settling an owed invalidation", error))
+            })
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_collect()
             .await
-            .map(|_| ())
-            .map_err(|error| failed("settling an owed invalidation", error))
     }
 
     async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
@@ -375,6 +433,16 @@ impl Ledger {
             ("item".to_owned(), AttributeValue::S(name.to_owned())),
         ])
     }
+}
+
+/// Whether a transaction has had no effect: a condition does not hold, or it collided with another one.
+fn is_cancelled(error: &impl ProvideErrorMetadata) -> bool {
+    error.code() == Some("TransactionCanceledException")
+}
+
+async fn pause_after(collisions: u32) {
+    let jitter = fastrand::u64(10..50);
+    tokio::time::sleep(Duration::from_millis(jitter << collisions.min(5))).await;
 }
 
 fn record_name(id: &DeploymentId) -> String {

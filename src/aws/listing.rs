@@ -1,8 +1,9 @@
 //! Lists the live bucket in ranges of keys that are read side by side.
 //!
 //! A page names where the next one begins, so that a plain listing reads one page after the other. But which
-//! keys there are is known well enough from the last manifest to begin in many places at once. What others
-//! have added or removed makes a range take a page more or less; no key is missed, and none is seen twice.
+//! keys there are is known well enough from the last manifest to begin in many places at once. The head keeps
+//! where, so that the manifest need not be read before. What others have added or removed makes a range take a
+//! page more or less; no key is missed, and none is seen twice.
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::EncodingType;
@@ -12,6 +13,7 @@ use super::bucket::Bucket;
 use super::{failed, unquoted};
 use crate::error::Error;
 use crate::key::form_decode;
+use crate::manifest::Manifest;
 use crate::plan::{Listing, Object};
 
 /// ListObjectsV2 gives at most so many keys in a page (S3 API).
@@ -35,12 +37,12 @@ struct Page {
 }
 
 impl Bucket {
-    /// Lists all objects under the prefix. `known` are the keys that are probably there, in order.
+    /// Lists all objects under the prefix, split behind the keys `ends`, which are in order.
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn list(&self, known: &[&str]) -> Result<Listing, Error> {
-        stream::iter(ranges(known, PAGE_KEYS))
+    pub async fn list(&self, ends: &[String]) -> Result<Listing, Error> {
+        stream::iter(ranges(ends))
             .map(async |range| read(range, async |token| self.page(range.after, token).await).await)
             .buffer_unordered(RANGES_AT_ONCE)
             .try_fold(Listing::new(), async |mut listing, objects| {
@@ -115,13 +117,28 @@ async fn read(
     }
 }
 
-/// Splits all keys there can be into ranges of as many pages each, if the keys are those that are known.
-fn ranges<'k>(known: &[&'k str], page_keys: usize) -> Vec<Range<'k>> {
-    let pages = known.len().div_ceil(page_keys);
+/// The keys to split the next listing behind, in order: it then takes no more pages than one after the other
+/// would, if its keys are the manifest's.
+pub fn ends(manifest: &Manifest) -> Vec<String> {
+    let count = manifest.iter().count();
+    ends_of_pages(count, manifest.iter().map(|(key, _)| key), PAGE_KEYS)
+}
+
+fn ends_of_pages<'k>(
+    count: usize,
+    keys: impl Iterator<Item = &'k str>,
+    page_keys: usize,
+) -> Vec<String> {
+    let pages = count.div_ceil(page_keys);
     let step = pages.div_ceil(RANGES_AT_ONCE).max(1) * page_keys;
     // A range ends with a known key, and so that nothing but an unknown key is left for another page.
-    let ends = known.iter().copied().skip(step - 1).step_by(step);
-    let ends = ends.filter(|end| known.last() != Some(end));
+    let but_the_last = keys.take(count.saturating_sub(1));
+    let ends = but_the_last.skip(step - 1).step_by(step);
+    ends.map(str::to_owned).collect()
+}
+
+/// Splits all keys there can be into ranges that end with these keys, and a last one without an end.
+fn ranges(ends: &[String]) -> Vec<Range<'_>> {
     let mut ranges = Vec::new();
     let mut range = Range::default();
     for end in ends {
@@ -152,7 +169,7 @@ mod tests {
         known: &BTreeSet<String>,
         page_keys: usize,
     ) -> (Vec<String>, usize) {
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let ends = ends_of_pages(known.len(), known.iter().map(String::as_str), page_keys);
         let pages = AtomicUsize::new(0);
         let fetch = |after: Option<&str>, token: Option<String>| {
             pages.fetch_add(1, Ordering::Relaxed);
@@ -179,7 +196,7 @@ mod tests {
             Ok(Page { objects, next })
         };
         let mut seen = Vec::new();
-        for range in ranges(&known, page_keys) {
+        for range in ranges(&ends) {
             let objects = futures_util::FutureExt::now_or_never(read(range, async |token| {
                 fetch(range.after, token)
             }));
@@ -209,6 +226,6 @@ mod tests {
 
     #[test]
     fn nothing_known_is_one_range_of_all_keys() {
-        assert_eq!(ranges(&[], PAGE_KEYS), [Range::default()]);
+        assert_eq!(ranges(&ends(&Manifest::default())), [Range::default()]);
     }
 }

@@ -130,15 +130,9 @@ impl<'a> Attempt<'a> {
         // Boxed, as are the others that run beside something: they are large, and stacks are not.
         let mut judging = Box::pin(future::maybe_done(self.judge()));
         loop {
-            // In this order: a record newer than the head makes the commit fail, and the other way round
-            // the commit could act on an outdated record.
-            let head = beside(ledger.head(), judging.as_mut()).await?;
-            let manifests = &self.site.clients.manifests;
-            let manifest_key = head.manifest.clone();
-            let loading = manifests.load(manifest_key.as_deref());
-            let mut loading = Box::pin(future::maybe_done(loading));
-            let reading = future::join(judging.as_mut(), loading.as_mut());
-            let record = beside(ledger.record(&self.id), reading).await?;
+            // Both as of one moment: with a head that is newer than the record, the commit could go through on
+            // what an outdated record says.
+            let (head, record) = beside(ledger.read(&self.id), judging.as_mut()).await?;
             let decision = decide(&head, record.as_ref(), &self.request());
             let last_run = record.as_ref().map_or(0, |record| record.run);
             match decision {
@@ -157,7 +151,7 @@ impl<'a> Attempt<'a> {
                 }
                 Decision::Run { .. } | Decision::Resume | Decision::Wait => {}
             }
-            future::join(judging.as_mut(), loading.as_mut()).await;
+            judging.as_mut().await;
             if !matches!(judging.as_mut().output_mut(), Some(Ok(_))) {
                 return self
                     .refused(judging.as_mut().take_output(), record.as_ref())
@@ -181,8 +175,8 @@ impl<'a> Attempt<'a> {
             let until = self.invocation.deadline + LEASE_GRACE;
             let claimed = head.claimed(&self.request(), next.run, until);
             let (committed, live) = tokio::join!(
-                ledger.commit(&head, &claimed, Some(&next), &[]),
-                Box::pin(self.live(loading.as_mut().take_output())),
+                ledger.commit(&head, &claimed, Some(&next), &[], &[]),
+                Box::pin(self.live(&head)),
             );
             if committed? == Commit::Done
                 && let Some(Ok(build)) = judging.as_mut().take_output()
@@ -282,9 +276,7 @@ impl<'a> Attempt<'a> {
     pub async fn rehearse(&self) -> Result<Report, Error> {
         let build = self.judge().await?;
         let head = self.site.clients.ledger.head().await?;
-        let manifests = &self.site.clients.manifests;
-        let manifest = manifests.load(head.manifest.as_deref()).await;
-        let live = self.live(Some(manifest)).await?;
+        let live = self.live(&head).await?;
         let tags = self.tags(&live);
         let rules = self.rules(&build.headers, &tags);
         let situation = self.look(&build, live, &rules).await?;
@@ -334,16 +326,15 @@ impl<'a> Attempt<'a> {
         Ok(report)
     }
 
-    /// Reads what is live, side by side; the manifest, which was read before, says where to begin listing.
+    /// Reads what is live, side by side; the head says where to begin listing.
     ///
     /// # Errors
     /// `WrongDistribution`, `Aws`.
-    async fn live(&self, manifest: Option<Result<Manifest, Error>>) -> Result<Live, Error> {
+    async fn live(&self, head: &Head) -> Result<Live, Error> {
         let clients = &self.site.clients;
-        let manifest = manifest.transpose()?.unwrap_or_default();
-        let known: Vec<&str> = manifest.iter().map(|(key, _)| key).collect();
-        let (listing, distributions, owed) = tokio::try_join!(
-            clients.bucket.list(&known),
+        let (listing, manifest, distributions, owed) = tokio::try_join!(
+            clients.bucket.list(&head.list_at),
+            clients.manifests.load(head.manifest.as_deref()),
             clients.cdn.discover(),
             clients.ledger.owed(),
         )?;

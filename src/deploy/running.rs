@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::attempt::{Attempt, Live, Situation};
 use super::sending::{Sender, Sending};
 use crate::aws::archive::Archive;
 use crate::aws::bucket::DELETES_PER_CALL;
-use crate::aws::ledger::{Commit, OWED_PER_COMMIT, Owed};
+use crate::aws::ledger::{BATCHES_PER_COMMIT, Commit, Owed};
+use crate::aws::listing;
 use crate::aws::transfer::Transfer;
 use crate::cache_tag::Evidence;
 use crate::deployment::{Head, Record, Run, Status};
@@ -33,11 +36,17 @@ pub struct Running<'a> {
     manifest: Manifest,
     /// Whether the manifest differs from the one that the head points at.
     is_manifest_new: bool,
-    /// Manifests that nothing points at once the head is committed.
+    /// Manifests that the head which was claimed does not point at, nor will any to come.
     outdated: Vec<String>,
     /// Whether the live bucket may have been written to.
     has_begun: bool,
+    /// Whether it is known what is owed.
+    knows_owed: bool,
     owed: Vec<Owed>,
+    /// What CloudFront has accepted; the next commit forgets it.
+    settled: Vec<Owed>,
+    /// What is owed to distributions that are not configured any more.
+    elsewhere: Vec<Owed>,
     drift: usize,
     written: usize,
     bytes_written: u64,
@@ -58,6 +67,7 @@ impl<'a> Running<'a> {
             attempt,
             archive,
             before,
+            outdated: head.outdated.clone(),
             head,
             run: Run {
                 deployment: record.deployment.clone(),
@@ -67,9 +77,11 @@ impl<'a> Running<'a> {
             distributions: Vec::new(),
             manifest: Manifest::default(),
             is_manifest_new: false,
-            outdated: Vec::new(),
             has_begun: false,
+            knows_owed: false,
             owed: Vec::new(),
+            settled: Vec::new(),
+            elsewhere: Vec::new(),
             drift: 0,
             written: 0,
             bytes_written: 0,
@@ -122,6 +134,7 @@ impl<'a> Running<'a> {
             owed,
         } = situation.live;
         self.owed = owed;
+        self.knows_owed = true;
         self.distributions = distributions;
         self.to_write = plan.puts.len() + plan.copies.len();
         let evidence = Evidence {
@@ -185,7 +198,7 @@ impl<'a> Running<'a> {
             let recorded = batches.into_iter();
             owed.extend(recorded.map(|batch| Owed::new(batch, &self.run, now)));
         }
-        for owed in owed.chunks(OWED_PER_COMMIT) {
+        for owed in owed.chunks(BATCHES_PER_COMMIT) {
             // The count goes up with the batches, so that no reference is ever given out twice.
             let record = Record {
                 batches: self.record.batches + u32::try_from(owed.len()).unwrap_or(u32::MAX),
@@ -203,12 +216,34 @@ impl<'a> Running<'a> {
         owed.run == self.run.number && owed.deployment == self.run.deployment
     }
 
-    /// Carries out one wave. What someone else has written meanwhile is not overwritten blindly: its
-    /// invalidation is recorded first, then it is written again on the condition that it is as it was seen.
+    /// Carries out the waves, one after the other.
+    ///
+    /// What is offered next is marked beside the last wave. Earlier would be as safe, but whoever dies before
+    /// that wave would leave batches that cover nothing of what its retry has to write.
     ///
     /// # Errors
-    /// `Unfinished` at the deadline; those of reading the archive; `Aws`.
+    /// `Unfinished` at the deadline; those of reading the archive; `InvalidationOwed`; `Aws`.
     pub async fn write<'p>(
+        &mut self,
+        transfer: &Transfer<'p>,
+        [assets, pages]: [Writes<'p>; 2],
+    ) -> Result<(), Error> {
+        let last = if pages.is_empty() {
+            assets
+        } else {
+            self.write_wave(transfer, assets).await?;
+            pages
+        };
+        let due = self.to_mark(|owed| !self.follows_deletes(owed));
+        let marking = mark(self.attempt, &due);
+        let (written, marked) = tokio::join!(self.write_wave(transfer, last), marking);
+        written?;
+        self.heed_marks(due, marked)
+    }
+
+    /// Carries out one wave. What someone else has written meanwhile is not overwritten blindly: its
+    /// invalidation is recorded first, then it is written again on the condition that it is as it was seen.
+    async fn write_wave<'p>(
         &mut self,
         transfer: &Transfer<'p>,
         writes: Writes<'p>,
@@ -279,6 +314,35 @@ impl<'a> Running<'a> {
         self.owe(&stale, None).await
     }
 
+    /// Whether a batch is to be offered after this run's deletes.
+    fn follows_deletes(&self, owed: &Owed) -> bool {
+        self.is_own(owed) && owed.after_deletes && !owed.offered
+    }
+
+    /// The references of those of the owed batches that are still to be marked as offered. Near the deadline
+    /// there are none: what is to come before the offer may be left to the retry.
+    fn to_mark(&self, is_next: impl Fn(&Owed) -> bool) -> Vec<String> {
+        if self.attempt.invocation.is_late() {
+            return Vec::new();
+        }
+        let unmarked = self.owed.iter().filter(|owed| !owed.offered);
+        let next = unmarked.filter(|owed| is_next(owed));
+        next.map(|owed| owed.reference.clone()).collect()
+    }
+
+    fn heed_marks(&mut self, due: Vec<String>, marked: Result<(), Error>) -> Result<(), Error> {
+        if let Err(error) = marked {
+            return Err(Error::InvalidationOwed {
+                batches: self.owed.len(),
+                reason: error.to_string(),
+            });
+        }
+        for owed in &mut self.owed {
+            owed.is_marked |= due.contains(&owed.reference);
+        }
+        Ok(())
+    }
+
     /// Sends all that is owed but for what follows this run's deletes, which are still to come.
     ///
     /// # Errors
@@ -286,7 +350,7 @@ impl<'a> Running<'a> {
     pub async fn send_what_is_written(&mut self) -> Result<(), Error> {
         let (later, due): (Vec<_>, Vec<_>) = std::mem::take(&mut self.owed)
             .into_iter()
-            .partition(|owed| self.is_own(owed) && owed.after_deletes && !owed.offered);
+            .partition(|owed| self.follows_deletes(owed));
         let result = self.send(due).await;
         self.owed.extend(later);
         result
@@ -321,11 +385,15 @@ impl<'a> Running<'a> {
     fn heed(&mut self, sending: Sending) -> Result<(), Error> {
         let Sending {
             sent,
+            settled,
             remaining,
             reason,
+            elsewhere,
         } = sending;
         self.invalidations.extend(sent);
+        self.settled.extend(settled);
         self.owed.extend(remaining);
+        self.elsewhere.extend(elsewhere);
         match reason {
             None => Ok(()),
             Some(reason) => Err(Error::InvalidationOwed {
@@ -335,11 +403,20 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Deletes what left the site, each object only while it is the one that was listed.
+    /// Deletes what left the site, each object only while it is the one that was listed. What is offered next
+    /// is marked meanwhile.
     ///
     /// # Errors
-    /// `Unfinished` at the deadline; `Aws`, also for a single key that cannot be deleted.
+    /// `Unfinished` at the deadline; `InvalidationOwed`; `Aws`, also for a single key that cannot be deleted.
     pub async fn delete(&mut self, deletes: Vec<Delete>) -> Result<(), Error> {
+        let due = self.to_mark(|_| true);
+        let marking = mark(self.attempt, &due);
+        let (deleted, marked) = tokio::join!(self.delete_all(deletes), marking);
+        deleted?;
+        self.heed_marks(due, marked)
+    }
+
+    async fn delete_all(&mut self, deletes: Vec<Delete>) -> Result<(), Error> {
         let total = deletes.len();
         let mut deletes = deletes;
         let mut refused = Vec::new();
@@ -445,7 +522,7 @@ impl<'a> Running<'a> {
         };
         let head = self.head.finished(&self.run);
         self.commit(head, record, &[]).await?;
-        self.remove_outdated().await;
+        self.tell_owed();
         Ok(report)
     }
 
@@ -470,21 +547,29 @@ impl<'a> Running<'a> {
             } else {
                 self.head.refused(&self.run, &self.before)
             };
-            self.commit(head, record, &[]).await?;
-            self.remove_outdated().await;
-            Ok::<_, Error>(())
+            self.commit(head, record, &[]).await
         };
         if let Err(error) = result.await {
             tracing::warn!("the lease could not be given back; it lapses by itself: {error}");
+        }
+        self.tell_owed();
+    }
+
+    /// Tells the invocation since when something is owed.
+    fn tell_owed(&self) {
+        if self.knows_owed {
+            let owed = [&self.owed, &self.settled, &self.elsewhere];
+            let recorded_at = owed.into_iter().flatten().map(|owed| owed.recorded_at);
+            self.attempt
+                .progress()
+                .note_owed(recorded_at.flatten().min());
         }
     }
 
     async fn save_manifest(&mut self) -> Result<(), Error> {
         self.write_manifest().await?;
         self.commit(self.head.touched(), self.record.clone(), &[])
-            .await?;
-        self.remove_outdated().await;
-        Ok(())
+            .await
     }
 
     /// Writes the manifest where it is new, and puts its key into the head that is committed next.
@@ -494,28 +579,28 @@ impl<'a> Running<'a> {
         Ok(())
     }
 
-    /// Writes the manifest where it is new; gives its key.
+    /// Writes the manifest where it is new; gives its key. Earlier ones are removed meanwhile: not the one
+    /// that the head points at, which the next run to get here removes.
     async fn saved_manifest(&self) -> Result<Option<String>, Error> {
         if !self.is_manifest_new {
             return Ok(None);
         }
         let manifests = &self.attempt.site.clients.manifests;
         let key = manifests.save(&self.manifest, self.head.version + 1);
-        key.await.map(Some)
+        let removing = join_all(self.outdated.iter().map(|key| manifests.remove(key)));
+        let (key, _) = tokio::join!(key, removing);
+        key.map(Some)
     }
 
     fn point_at(&mut self, manifest_key: Option<String>) {
         if manifest_key.is_some() {
             self.is_manifest_new = false;
-            self.outdated
-                .extend(std::mem::replace(&mut self.head.manifest, manifest_key));
-        }
-    }
-
-    /// Removes the manifests that the head no longer points at.
-    async fn remove_outdated(&mut self) {
-        for key in self.outdated.drain(..) {
-            self.attempt.site.clients.manifests.remove(&key).await;
+            let removed = std::mem::take(&mut self.outdated);
+            let head = &mut self.head;
+            head.outdated.retain(|key| !removed.contains(key));
+            head.outdated
+                .extend(std::mem::replace(&mut head.manifest, manifest_key));
+            head.list_at = listing::ends(&self.manifest);
         }
     }
 
@@ -525,10 +610,11 @@ impl<'a> Running<'a> {
             .site
             .clients
             .ledger
-            .commit(&self.head, &head, Some(&record), owed)
+            .commit(&self.head, &head, Some(&record), owed, &self.settled)
             .await?
         {
             Commit::Done => {
+                self.settled.clear();
                 (self.head, self.record) = (head, record);
                 Ok(())
             }
@@ -538,4 +624,11 @@ impl<'a> Running<'a> {
             }),
         }
     }
+}
+
+/// Marks batches that are about to be offered.
+async fn mark(attempt: &Attempt<'_>, references: &[String]) -> Result<(), Error> {
+    let references: Vec<&str> = references.iter().map(String::as_str).collect();
+    let ledger = &attempt.site.clients.ledger;
+    ledger.mark_offered(&references).await
 }

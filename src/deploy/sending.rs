@@ -26,10 +26,15 @@ pub struct Sender<'a> {
 #[derive(Default)]
 pub struct Sending {
     pub sent: Vec<Invalidated>,
+    /// What is owed no more; the ledger is still to forget it. Until it does, it is offered again, under the
+    /// reference by which CloudFront knows it.
+    pub settled: Vec<Owed>,
     /// What is still owed to distributions of the site.
     pub remaining: Vec<Owed>,
     /// Why something is.
     pub reason: Option<String>,
+    /// What is still owed to distributions that are not configured any more.
+    pub elsewhere: Vec<Owed>,
 }
 
 impl Sender<'_> {
@@ -49,18 +54,12 @@ impl Sender<'_> {
         )
         .await;
         let mut sending = Sending::default();
-        for (sent, remaining, error) in results {
-            sending.sent.extend(sent);
-            match (remaining.first(), error) {
-                // The function may no longer have the right to tell it; that must not stop every run to come.
-                (Some(owed), Some(error)) if !self.is_in_front(&owed.distribution) => {
-                    tracing::warn!(distribution = %owed.distribution, "an invalidation stays owed to a distribution that is not configured any more: {error}");
-                }
-                (_, error) => {
-                    sending.remaining.extend(remaining);
-                    sending.reason = sending.reason.or(error);
-                }
-            }
+        for one in results {
+            sending.sent.extend(one.sent);
+            sending.settled.extend(one.settled);
+            sending.remaining.extend(one.remaining);
+            sending.reason = sending.reason.or(one.reason);
+            sending.elsewhere.extend(one.elsewhere);
         }
         sending
     }
@@ -72,33 +71,43 @@ impl Sender<'_> {
             .any(|known| known.id == distribution)
     }
 
-    /// Sends one distribution's batches in order: what was accepted, what remains, and why.
-    async fn send_to_one(&self, due: Vec<Owed>) -> (Vec<Invalidated>, Vec<Owed>, Option<String>) {
-        let mut sent = Vec::new();
+    /// Sends one distribution's batches in order, up to the first that is not accepted.
+    async fn send_to_one(&self, due: Vec<Owed>) -> Sending {
+        let mut sending = Sending::default();
         let mut due = due.into_iter();
         while let Some(mut owed) = due.next() {
-            match self.offer(&mut owed).await {
-                Ok(invalidated) => sent.extend(invalidated),
-                Err(error) => {
-                    let remaining = std::iter::once(owed).chain(due).collect();
-                    return (sent, remaining, Some(error));
+            let error = match self.offer(&mut owed).await {
+                Ok(invalidated) => {
+                    sending.sent.extend(invalidated);
+                    sending.settled.push(owed);
+                    continue;
                 }
+                Err(error) => error,
+            };
+            let distribution = owed.distribution.clone();
+            let remaining = std::iter::once(owed).chain(due).collect();
+            if self.is_in_front(&distribution) {
+                sending.remaining = remaining;
+                sending.reason = Some(error);
+            } else {
+                // The function may no longer have the right to tell it; that must not stop every run to come.
+                tracing::warn!(%distribution, "an invalidation stays owed to a distribution that is not configured any more: {error}");
+                sending.elsewhere = remaining;
             }
+            break;
         }
-        (sent, Vec::new(), None)
+        sending
     }
 
-    /// Offers one batch until it is accepted or the deadline nears.
+    /// Offers one batch until it is accepted or the deadline nears; nothing comes of one that was owed to a
+    /// distribution that is gone.
     async fn offer(&self, owed: &mut Owed) -> Result<Option<Invalidated>, String> {
         let clients = &self.site.clients;
-        if !owed.offered {
-            clients
-                .ledger
-                .mark_offered(owed)
-                .await
-                .map_err(|error| error.to_string())?;
-            owed.offered = true;
+        if !owed.offered && !owed.is_marked {
+            let marked = clients.ledger.mark_offered(&[&owed.reference]).await;
+            marked.map_err(|error| error.to_string())?;
         }
+        (owed.offered, owed.is_marked) = (true, false);
         let mut pause = Duration::from_millis(500);
         let mut batch = owed.batch();
         let id = loop {
@@ -119,11 +128,6 @@ impl Sender<'_> {
                 Sent::AcceptedBefore => break None,
                 Sent::NoSuchDistribution if !self.is_in_front(&owed.distribution) => {
                     tracing::warn!(distribution = %owed.distribution, "an invalidation was owed to a distribution that is gone");
-                    clients
-                        .ledger
-                        .settle(owed)
-                        .await
-                        .map_err(|error| error.to_string())?;
                     return Ok(None);
                 }
                 Sent::NoSuchDistribution => {
@@ -142,11 +146,6 @@ impl Sender<'_> {
                 }
             }
         };
-        clients
-            .ledger
-            .settle(owed)
-            .await
-            .map_err(|error| error.to_string())?;
         let items = &batch.items;
         let wildcards = items.iter().filter(|item| item.ends_with('*')).count();
         tracing::info!(distribution = %batch.distribution, items = items.len(), "invalidated");

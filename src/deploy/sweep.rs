@@ -3,10 +3,13 @@
 //! Objects that were kept for clients with old pages are deleted when they are due, and invalidations that are
 //! still owed are sent. A deployment does both by itself, so that a sweep never waits for one.
 
+use futures_util::future::join_all;
+
 use super::sending::{Sender, Sending};
 use super::{Invocation, Site};
 use crate::aws::bucket::DELETES_PER_CALL;
-use crate::aws::ledger::Commit;
+use crate::aws::ledger::{Commit, Owed};
+use crate::aws::listing;
 use crate::config::Prune;
 use crate::deployment::{Head, LEASE_GRACE};
 use crate::error::Error;
@@ -44,6 +47,11 @@ async fn sweep_into(
         site.clients.manifests.load(head.manifest.as_deref()),
         ledger.owed()
     )?;
+    let tell_owed = |owed: &mut dyn Iterator<Item = &Owed>| {
+        let recorded_at = owed.filter_map(|owed| owed.recorded_at);
+        invocation.progress.note_owed(recorded_at.min());
+    };
+    tell_owed(&mut owed.iter());
     let due = due(site, &head, &manifest, invocation.now().timestamp());
     report.retained = manifest
         .iter()
@@ -66,7 +74,7 @@ async fn sweep_into(
     }
     let until = invocation.deadline + LEASE_GRACE;
     let held = head.swept_by(invocation.request_id, until);
-    if ledger.commit(&head, &held, None, &[]).await? == Commit::Lost {
+    if ledger.commit(&head, &held, None, &[], &[]).await? == Commit::Lost {
         return Ok(Outcome::InProgress);
     }
     let mut manifest = manifest;
@@ -85,7 +93,10 @@ async fn sweep_into(
     };
     report.invalidations = sending.sent;
     let changed = (report.deleted > 0).then_some(&manifest);
-    release(site, held, changed).await?;
+    release(site, held, changed, &sending.settled).await?;
+    if distributions.is_ok() {
+        tell_owed(&mut sending.remaining.iter().chain(&sending.elsewhere));
+    }
     result?;
     distributions?;
     match sending.reason {
@@ -143,23 +154,30 @@ async fn delete(
     Ok(())
 }
 
-/// Gives the lease back, with the manifest where it has changed.
-async fn release(site: &Site, held: Head, manifest: Option<&Manifest>) -> Result<(), Error> {
+/// Gives the lease back, with the manifest where it has changed, and forgets what is owed no more.
+async fn release(
+    site: &Site,
+    held: Head,
+    manifest: Option<&Manifest>,
+    settled: &[Owed],
+) -> Result<(), Error> {
     let mut released = held.released();
-    let mut outdated = None;
+    let mut outdated = Vec::new();
     if let Some(manifest) = manifest {
         let key = site
             .clients
             .manifests
             .save(manifest, released.version)
             .await?;
-        outdated = released.manifest.replace(key);
+        released.list_at = listing::ends(manifest);
+        outdated = std::mem::take(&mut released.outdated);
+        outdated.extend(released.manifest.replace(key));
     }
     let ledger = &site.clients.ledger;
-    if ledger.commit(&held, &released, None, &[]).await? == Commit::Done
-        && let Some(key) = outdated
-    {
-        site.clients.manifests.remove(&key).await;
+    let committed = ledger.commit(&held, &released, None, &[], settled);
+    if committed.await? == Commit::Done {
+        let manifests = &site.clients.manifests;
+        join_all(outdated.iter().map(|key| manifests.remove(key))).await;
     }
     Ok(())
 }

@@ -507,7 +507,7 @@ async fn batches_of_more_than_one_transaction_are_never_recorded_under_a_used_re
         .calls()
         .into_iter()
         .take_while(|call| call.bucket.as_deref() != Some(LIVE) || call.operation != "PutObject")
-        .filter(|call| call.service == Service::DynamoDb && call.operation != "GetItem")
+        .filter(|call| call.service == Service::DynamoDb && call.operation != "TransactGetItems")
         .map(|call| call.operation)
         .collect();
     let transaction = "TransactWriteItems";

@@ -304,8 +304,8 @@ async fn a_rejected_archive_changes_nothing_and_is_refused_again_without_being_r
         assert_eq!(writes_to_live(&stage), [] as [String; 0]);
     }
     assert!(
-        stage.count("GetObject") <= 2,
-        "the second time nothing is waited for but the ledger: index and manifest are begun beside it at most"
+        stage.count("GetObject") <= 1,
+        "the second time nothing is waited for but the ledger: the index is begun beside it at most"
     );
     stage.assert_live(&first());
 }
@@ -352,7 +352,7 @@ async fn a_replay_of_a_rejected_archive_reads_nothing_and_changes_nothing() {
         assert_eq!(again.unwrap_err().error_message, failure.error_message);
     }
     let calls = stage.cloud.calls();
-    // Index and manifest are read beside the ledger, whatever it then says.
+    // The index is read beside the ledger, whatever it then says.
     let is_reading = |call: &Call| {
         call.service == Service::DynamoDb
             || call.operation == "GetObject" && call.bucket.as_deref() == Some(STAGING)
@@ -404,7 +404,8 @@ async fn a_rollback_to_an_expired_archive_says_what_to_do_and_changes_nothing() 
 async fn what_is_owed_is_told_with_its_age_until_it_is_sent() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
-    let owed = async || owed_seconds(&stage.site(CLIENT).await, stage.now()).await;
+    let owed =
+        async || owed_seconds(&stage.site(CLIENT).await, &Progress::default(), stage.now()).await;
     assert_eq!(owed().await, Some(0));
     stage.cloud.fault(Fault {
         times: usize::MAX,

@@ -130,6 +130,7 @@ fn rows(times: Times) -> Vec<Row> {
         rows.push(row(Some(Service::DynamoDb), None, Does::refuse(400, code)));
     }
     let refused = [
+        ("TransactGetItems", 400, "TransactionCanceledException"),
         ("TransactWriteItems", 400, "TransactionCanceledException"),
         ("CreateInvalidation", 400, "TooManyInvalidationsInProgress"),
         ("CreateInvalidation", 400, "Throttling"),

@@ -179,7 +179,7 @@ fn needs(call: &Call, status: Option<u16>) -> Vec<(String, String)> {
             let arn = format!("arn:aws:cloudfront::{ACCOUNT}:distribution/{id}");
             vec![need(&format!("cloudfront:{}", call.operation), arn)]
         }
-        (Service::DynamoDb, "TransactWriteItems") => call
+        (Service::DynamoDb, "TransactGetItems" | "TransactWriteItems") => call
             .items
             .iter()
             .map(|(operation, name)| need(&format!("dynamodb:{operation}"), table(name)))

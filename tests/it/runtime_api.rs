@@ -92,7 +92,7 @@ async fn a_duplicate_after_a_newer_deployment_changes_nothing_and_a_replay_resto
     let answer = deployment(&function, "first-again", &first).await;
     assert_eq!(answer["outcome"], "duplicate", "{answer}");
     let operations: BTreeSet<String> = cloud.calls().into_iter().map(|it| it.operation).collect();
-    let looks = ["GetItem", "GetObject", "Query"].map(str::to_owned);
+    let looks = ["TransactGetItems", "GetObject", "Query"].map(str::to_owned);
     assert!(
         operations.is_subset(&looks.into()),
         "it only looks: {operations:?}"

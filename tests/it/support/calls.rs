@@ -37,7 +37,7 @@ pub struct Call {
     pub is_etag_required: bool,
     /// The `x-amz-copy-source`, decoded: bucket, slash, key.
     pub copy_source: Option<String>,
-    /// What a `TransactWriteItems` is made of: operation and table of each item.
+    /// What a transaction is made of: operation and table of each item.
     pub items: Vec<(String, String)>,
     /// None while under way, and when no answer was given.
     pub status: Option<u16>,
