@@ -91,20 +91,18 @@ impl Minimum {
         minimum.add("CopyObject", copies);
         minimum.add("DeleteObjects", deletes.div_ceil(1_000));
         minimum.transfer(&written);
-        // The manifest: read where there is one, written and its predecessor removed where anything changes.
+        // The manifest: read where there is one, written where anything changes.
         let had_one = usize::from(!live.entries.is_empty());
         let has_news = usize::from(minimum.objects > 0 || deletes > 0);
         minimum.add("GetObject", had_one);
         minimum.add("PutObject", has_news);
-        minimum.add("DeleteObject", had_one * has_news);
-        // Head and record are read, the claim and the end are transactions, what is owed is asked for; each
-        // batch is recorded, marked, sent and settled.
+        // Head and record are read at once, the claim and the end are transactions, what is owed is asked for;
+        // batches are recorded together, each is marked and sent, and the end forgets them.
         let batches = usize::from(changed + copies > 0) + usize::from(deletes > 0);
-        minimum.add("GetItem", 2);
+        minimum.add("TransactGetItems", 1);
         minimum.add("Query", 1);
         minimum.add("TransactWriteItems", 2 + usize::from(batches > 0));
         minimum.add("UpdateItem", batches);
-        minimum.add("DeleteItem", batches);
         minimum.add("GetDistribution", 1);
         minimum.add("CreateInvalidation", batches);
         minimum

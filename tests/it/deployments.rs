@@ -421,6 +421,177 @@ async fn what_is_owed_is_told_with_its_age_until_it_is_sent() {
     assert_eq!(owed().await, Some(0));
 }
 
+/// Invokes a cold function that says what it has come to know.
+async fn told(stage: &Stage, request_id: &str, event: &Value) -> Progress {
+    let progress = Progress::default();
+    let invocation = Invocation {
+        request_id,
+        deadline: stage.now() + TimeDelta::minutes(15),
+        clock: &|| stage.now(),
+        progress: &progress,
+        pause: std::time::Duration::from_millis(5),
+    };
+    handle(&stage.site(CLIENT).await, event, &invocation).await;
+    progress
+}
+
+#[tokio::test]
+async fn the_ledger_is_asked_for_the_age_of_what_is_owed_only_where_no_run_knows() {
+    let stage = Stage::new().await;
+    let one = stage.upload("1.zip", &first());
+    stage.deploy("one", &one).await;
+    let two = stage.upload("2.zip", &second());
+    let recorded_at = stage.now();
+    let refused = Fault {
+        times: usize::MAX,
+        ..Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied"))
+    };
+    stage.cloud.fault(refused);
+    let failed = told(&stage, "two", &two).await;
+    assert_eq!(failed.oldest_owed(), Some(Some(recorded_at)));
+    stage.pass(TimeDelta::minutes(16));
+    let swept = told(&stage, "sweep", &json!({"sweep": true})).await;
+    assert_eq!(swept.oldest_owed(), Some(Some(recorded_at)));
+    // Nobody tells a distribution that is not configured any more: it stays owed, and is not forgotten.
+    let without = stage.clone().with("DISTRIBUTION_IDS", "");
+    let elsewhere = told(&without, "two", &two).await;
+    assert_eq!(elsewhere.oldest_owed(), Some(Some(recorded_at)));
+
+    stage.cloud.clear_faults();
+    let sent = told(&stage, "again", &two).await;
+    assert_eq!(sent.oldest_owed(), Some(None));
+    stage.cloud.clear_calls();
+    let site = stage.site(CLIENT).await;
+    for (progress, age) in [(&failed, 960), (&sent, 0)] {
+        let told = owed_seconds(&site, progress, stage.now()).await;
+        assert_eq!(told, Some(age));
+    }
+    assert_eq!(stage.count("Query"), 0);
+
+    let duplicate = told(&stage, "one", &one).await;
+    assert_eq!(duplicate.oldest_owed(), None);
+    stage.cloud.clear_calls();
+    assert_eq!(owed_seconds(&site, &duplicate, stage.now()).await, Some(0));
+    assert_eq!(stage.count("Query"), 1);
+}
+
+/// The calls so far to DynamoDB and CloudFront, counted by operation.
+fn protocol(stage: &Stage) -> Vec<(String, usize)> {
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    for call in stage.cloud.calls() {
+        if call.service != Service::S3 {
+            *counts.entry(call.operation).or_default() += 1;
+        }
+    }
+    counts.into_iter().collect()
+}
+
+#[tokio::test]
+async fn a_run_asks_ledger_and_distribution_for_no_more_than_it_must_and_nothing_after_its_end() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    let two = stage.upload("2.zip", &second());
+    stage.cloud.clear_calls();
+    stage.deploy("two", &two).await;
+    let counted = |counts: &[(&str, usize)]| -> Vec<(String, usize)> {
+        let owned = counts.iter();
+        owned.map(|(name, n)| ((*name).to_owned(), *n)).collect()
+    };
+    assert_eq!(
+        protocol(&stage),
+        counted(&[
+            ("CreateInvalidation", 2),
+            ("GetDistribution", 1),
+            ("Query", 1),
+            ("TransactGetItems", 1),
+            ("TransactWriteItems", 3),
+            ("UpdateItem", 2),
+        ])
+    );
+    let calls = stage.cloud.calls();
+    let last = calls.last().unwrap();
+    assert_eq!(last.operation, "TransactWriteItems");
+    assert!(
+        calls
+            .iter()
+            .all(|call| call.sequence == last.sequence || call.ended_at < Some(last.sequence)),
+        "the end waits for everything"
+    );
+    let all = |operation: &str| {
+        let of = calls.iter().filter(|call| call.operation == operation);
+        of.cloned().collect::<Vec<Call>>()
+    };
+    for (marked, sent) in all("UpdateItem").iter().zip(all("CreateInvalidation")) {
+        assert!(
+            marked.ended_at < Some(sent.sequence),
+            "a batch is marked before it is offered"
+        );
+    }
+    let ledger = stage.site("judge").await.clients.ledger;
+    assert_eq!(ledger.owed().await.unwrap(), []);
+
+    stage.cloud.clear_calls();
+    let again = stage.deploy("again", &two).await;
+    assert_eq!(again.outcome, Outcome::Unchanged);
+    assert_eq!(
+        protocol(&stage),
+        counted(&[
+            ("GetDistribution", 1),
+            ("Query", 1),
+            ("TransactGetItems", 1),
+            ("TransactWriteItems", 2),
+        ])
+    );
+    let of_s3 = stage.cloud.calls().into_iter();
+    let of_s3 = of_s3.filter(|call| call.service == Service::S3).count();
+    assert_eq!(of_s3, 3, "index, manifest and listing");
+}
+
+#[tokio::test]
+async fn an_outdated_manifest_is_removed_by_the_next_run_that_writes_one() {
+    let stage = Stage::new().await;
+    let manifests = || -> Vec<String> {
+        let keys = stage.cloud.objects(STAGING).into_keys();
+        keys.filter(|key| key.starts_with(".dropship/")).collect()
+    };
+    let ledger = stage.site("judge").await.clients.ledger;
+    let builds = [first(), second(), first(), second()];
+    for (number, build) in builds.iter().enumerate() {
+        let event = stage.upload(&format!("{number}.zip"), build);
+        stage.deploy(&format!("run {number}"), &event).await;
+        let head = ledger.head().await.unwrap();
+        let mut known = [head.outdated, head.manifest.into_iter().collect()].concat();
+        known.sort();
+        assert_eq!(manifests(), known, "no manifest is out of sight");
+        assert_eq!(known.len(), 2.min(number + 1));
+    }
+    // One that cannot be removed is left, and not tried for ever.
+    stage.cloud.fault(Fault {
+        times: usize::MAX,
+        ..Fault::on("DeleteObject", Does::refuse(403, "AccessDenied"))
+    });
+    let event = stage.upload("refused.zip", &first());
+    stage.deploy("refused", &event).await;
+    assert_eq!(ledger.head().await.unwrap().outdated.len(), 1);
+    assert_eq!(manifests().len(), 3);
+}
+
+#[tokio::test]
+async fn the_next_listing_is_split_where_the_pages_of_a_plain_one_would_end() {
+    let stage = Stage::new().await;
+    let build: Files = (0..1_001)
+        .map(|n| (format!("{n:04}.txt"), b"text".to_vec()))
+        .collect();
+    let event = stage.upload("site.zip", &build);
+    stage.deploy("one", &event).await;
+    let ledger = stage.site("judge").await.clients.ledger;
+    assert_eq!(ledger.head().await.unwrap().list_at, ["0999.txt"]);
+    stage.cloud.clear_calls();
+    let again = stage.deploy("again", &event).await;
+    assert_eq!((again.outcome, again.kept), (Outcome::Unchanged, 1_001));
+    assert_eq!(stage.count("ListObjectsV2"), 2, "one for each page");
+}
+
 #[tokio::test]
 async fn records_expire_after_history_days_and_head_and_owed_batches_never() {
     let stage = Stage::new().await.with("HISTORY_DAYS", "30");

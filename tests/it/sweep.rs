@@ -1,12 +1,16 @@
 //! What is kept of removed files, for how long, and the sweep that ends it.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
-use dropship::report::{Outcome, Report};
+use dropship::deploy::Invocation;
+use dropship::handler::handle;
+use dropship::report::{Outcome, Progress, Report};
 use serde_json::json;
 
 use crate::deployments::writes_to_live;
 use crate::stage::{DISTRIBUTION, Files, LIVE, STAGING, Stage, files};
-use crate::support::{CLIENT, Does, Fault};
+use crate::support::{CLIENT, Distribution, Does, Fault};
 
 /// A build whose assets have this build's number in their names.
 fn build(number: u32) -> Files {
@@ -281,4 +285,55 @@ async fn a_sweep_sends_what_is_owed() {
     );
     assert_eq!(stage.count("CreateInvalidation"), 2);
     assert_eq!(sweep(&stage).await.invalidations, []);
+}
+
+#[tokio::test]
+async fn a_sweep_behind_the_wrong_distribution_says_so_and_keeps_what_it_did() {
+    let stage = stage().await;
+    deploy(&stage, 1).await;
+    deploy(&stage, 2).await;
+    stage.pass(TimeDelta::days(8));
+    let elsewhere = Distribution::of("E2OTHER", "another-bucket");
+    stage.cloud.create_distribution(elsewhere);
+    let wrong = stage.clone().with("DISTRIBUTION_IDS", "E2OTHER");
+    let handled = wrong.invoke("wrong", &json!({"sweep": true})).await;
+    let failure = handled.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "WrongDistribution");
+    assert_eq!(assets(&stage), ["assets/app.2.js"]);
+    // The lease is free, and the manifest knows what is gone.
+    let report = sweep(&stage).await;
+    assert_eq!((report.outcome, report.deleted), (Outcome::Swept, 0));
+}
+
+#[tokio::test]
+async fn a_sweep_near_its_deadline_begins_no_more_deletes_and_the_next_one_goes_on() {
+    let stage = stage().await;
+    let mut many = build(1);
+    many.extend((0..1_000).map(|n| (format!("assets/{n}.js"), b"app".to_vec())));
+    stage.deploy("many", &stage.upload("1.zip", &many)).await;
+    let mut few = stage.upload("2.zip", &build(2));
+    few["options"] = json!({"allowLargeDelete": true});
+    assert_eq!(stage.deploy("few", &few).await.retained, 1_001);
+    stage.pass(TimeDelta::days(8));
+
+    stage.cloud.clear_calls();
+    let site = stage.site(CLIENT).await;
+    let deadline = stage.now() + TimeDelta::minutes(15);
+    // The deadline comes near with the first delete.
+    let clock = || match stage.count("DeleteObjects") {
+        0 => stage.now(),
+        _ => deadline - TimeDelta::seconds(10),
+    };
+    let invocation = Invocation {
+        request_id: "late",
+        deadline,
+        clock: &clock,
+        progress: &Progress::default(),
+        pause: Duration::from_millis(5),
+    };
+    let handled = handle(&site, &json!({"sweep": true}), &invocation).await;
+    let report = crate::stage::report(handled);
+    assert_eq!((report.outcome, report.deleted), (Outcome::Swept, 1_000));
+    assert_eq!(assets(&stage).len(), 2);
+    assert_eq!(sweep(&stage).await.deleted, 1);
 }
