@@ -52,9 +52,6 @@ pub struct Owed {
     pub run: u64,
     /// Set before CloudFront is first asked: from then on it covers no write that is still to come.
     pub offered: bool,
-    /// The ledger has it as offered, and in this process it is known not to have been yet.
-    #[serde(skip)]
-    pub is_marked: bool,
     /// None in items of an earlier release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded_at: Option<DateTime<Utc>>,
@@ -73,7 +70,6 @@ impl Owed {
             deployment: run.deployment.clone(),
             run: run.number,
             offered: false,
-            is_marked: false,
             recorded_at: Some(now),
             relies_on: batch.relies_on,
         }

@@ -330,6 +330,8 @@ impl<'a> Running<'a> {
         next.map(|owed| owed.reference.clone()).collect()
     }
 
+    /// Not before the writes are done: until then a batch that is being marked still covers what has to be
+    /// written again, since nobody has offered it.
     fn heed_marks(&mut self, due: Vec<String>, marked: Result<(), Error>) -> Result<(), Error> {
         if let Err(error) = marked {
             return Err(Error::InvalidationOwed {
@@ -338,7 +340,7 @@ impl<'a> Running<'a> {
             });
         }
         for owed in &mut self.owed {
-            owed.is_marked |= due.contains(&owed.reference);
+            owed.offered |= due.contains(&owed.reference);
         }
         Ok(())
     }

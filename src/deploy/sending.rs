@@ -103,11 +103,11 @@ impl Sender<'_> {
     /// distribution that is gone.
     async fn offer(&self, owed: &mut Owed) -> Result<Option<Invalidated>, String> {
         let clients = &self.site.clients;
-        if !owed.offered && !owed.is_marked {
+        if !owed.offered {
             let marked = clients.ledger.mark_offered(&[&owed.reference]).await;
             marked.map_err(|error| error.to_string())?;
+            owed.offered = true;
         }
-        (owed.offered, owed.is_marked) = (true, false);
         let mut pause = Duration::from_millis(500);
         let mut batch = owed.batch();
         let id = loop {

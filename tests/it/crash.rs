@@ -1,6 +1,7 @@
 //! The crash matrix: a process dies just before or just after each of its AWS calls, and things go on.
 
 use chrono::TimeDelta;
+use dropship::aws::ledger::Owed;
 use dropship::deployment::Record;
 use dropship::report::Outcome;
 use futures_util::future::join;
@@ -479,6 +480,12 @@ async fn a_distribution_that_was_taken_out_of_the_configuration_stops_no_deploym
     let two = stage.upload("site.zip", &second());
     let failed = stage.invoke("two", &two).await.into_answer().unwrap_err();
     assert_eq!(failed.error_type, "InvalidationOwed");
+    let owed = stage.site("judge").await.clients.ledger.owed().await;
+    let accepted = |owed: &Owed| owed.distribution == DISTRIBUTION && !owed.after_deletes;
+    assert!(
+        !owed.unwrap().iter().any(accepted),
+        "what the other one has accepted is owed no more"
+    );
     let one_left = stage.clone().with("DISTRIBUTION_IDS", DISTRIBUTION);
     let report = scene.deliver(&one_left, "two", &two).await.unwrap();
     assert_eq!(report.outcome, Outcome::Deployed);

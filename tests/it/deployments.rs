@@ -548,6 +548,20 @@ async fn a_run_asks_ledger_and_distribution_for_no_more_than_it_must_and_nothing
 }
 
 #[tokio::test]
+async fn a_conflict_in_the_last_wave_is_covered_by_the_batches_that_are_marked_beside_it() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    let event = stage.upload("2.zip", &second());
+    stage.cloud.fault(Fault {
+        key: Some("index.html".to_owned()),
+        ..Fault::on("PutObject", Does::refuse(412, "PreconditionFailed"))
+    });
+    let report = stage.deploy("two", &event).await;
+    assert_eq!((report.drift, report.invalidations.len()), (1, 2));
+    stage.assert_live(&second());
+}
+
+#[tokio::test]
 async fn an_outdated_manifest_is_removed_by_the_next_run_that_writes_one() {
     let stage = Stage::new().await;
     let manifests = || -> Vec<String> {
