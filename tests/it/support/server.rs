@@ -5,7 +5,7 @@ use std::future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -18,9 +18,6 @@ use tokio::task::AbortHandle;
 
 use super::bucket::RefusedKeys;
 use super::{Call, Cloud, Does, Fault, Inner, Service};
-
-/// A smaller body is kept in room of its own, since what hyper hands out holds a whole read buffer.
-const SMALL_BYTES: usize = 64 * 1024;
 
 /// Where the account listens. Dropping it frees the port.
 pub(super) struct Listener {
@@ -84,16 +81,26 @@ where
 #[error("the connection was dropped")]
 pub(super) struct Dropped;
 
+/// Copies a body as it comes into room of its own. What hyper hands out holds a whole read buffer,
+/// which is better used for what comes next.
+async fn whole(mut body: Incoming) -> Result<Bytes, Dropped> {
+    let announced = body.size_hint().exact().unwrap_or_default();
+    let mut bytes = BytesMut::with_capacity(usize::try_from(announced).map_err(|_| Dropped)?);
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(|_| Dropped)?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes.freeze())
+}
+
 async fn answer(
     account: Weak<Inner>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Dropped> {
     let (parts, body) = request.into_parts();
     // The whole body first: what waits, fails or dies afterwards was sent in full.
-    let mut body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
-    if body.len() < SMALL_BYTES {
-        body = Bytes::copy_from_slice(&body);
-    }
+    let body = whole(body).await?;
     let inner = account.upgrade().ok_or(Dropped)?;
     let cloud = Cloud { inner };
     let mut call = Call::of(&parts, &body);
