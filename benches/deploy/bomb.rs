@@ -5,6 +5,8 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
+use crate::quine::quine;
+
 /// One of them.
 #[derive(Clone, Copy)]
 pub struct Bomb {
@@ -49,6 +51,11 @@ pub const BOMBS: &[Bomb] = &[
         about: "an entry of 256 MiB that says it has 100 bytes",
         make: understated,
     },
+    Bomb {
+        name: "quine",
+        about: "an archive whose one file is the archive itself",
+        make: || Ok(quine()),
+    },
 ];
 
 impl Bomb {
@@ -62,19 +69,28 @@ impl Bomb {
 }
 
 /// What the headers say of an entry.
-struct Said<'a> {
-    name: &'a str,
+struct Said {
+    name: String,
     method: u16,
     crc32: u32,
     compressed_bytes: u32,
     size_bytes: u32,
 }
 
-impl Said<'_> {
+impl Said {
+    fn stored(name: String, crc32: u32, size_bytes: u32) -> Self {
+        Self {
+            name,
+            method: 0,
+            crc32,
+            compressed_bytes: size_bytes,
+            size_bytes,
+        }
+    }
+
     /// The fields that both headers have, from the flags on (APPNOTE 4.3.7 and 4.3.12).
     fn common(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        bytes.extend(0u16.to_le_bytes());
+        let mut bytes = vec![0; 2];
         bytes.extend(self.method.to_le_bytes());
         bytes.extend([0; 4]);
         bytes.extend(self.crc32.to_le_bytes());
@@ -84,215 +100,158 @@ impl Said<'_> {
         bytes.extend([0; 2]);
         bytes
     }
+}
 
-    fn local(&self) -> Vec<u8> {
-        [
-            &b"PK\x03\x04\x14\0"[..],
-            &self.common(),
-            self.name.as_bytes(),
-        ]
-        .concat()
+/// An archive in the making.
+#[derive(Default)]
+struct Archive {
+    bytes: Vec<u8>,
+    directory: Vec<u8>,
+    entries: u64,
+}
+
+impl Archive {
+    /// Adds an entry of both headers and its data.
+    fn add(&mut self, said: &Said, data: &[u8]) {
+        self.list(said, self.bytes.len() as u32);
+        self.bytes.extend(b"PK\x03\x04\x14\0");
+        self.bytes.extend(said.common());
+        self.bytes.extend(said.name.as_bytes());
+        self.bytes.extend(data);
     }
 
-    fn central(&self, offset: u32) -> Vec<u8> {
-        let rest = [[0; 10], [0; 10]].concat();
-        [
-            &b"PK\x01\x02\x14\0\x14\0"[..],
-            &self.common(),
-            &rest[..10],
-            &offset.to_le_bytes(),
-            self.name.as_bytes(),
-        ]
-        .concat()
+    /// Adds an entry to the directory alone.
+    fn list(&mut self, said: &Said, offset: u32) {
+        self.directory.extend(b"PK\x01\x02\x14\0\x14\0");
+        self.directory.extend(said.common());
+        self.directory.extend([0; 10]);
+        self.directory.extend(offset.to_le_bytes());
+        self.directory.extend(said.name.as_bytes());
+        self.entries += 1;
+    }
+
+    /// Ends it with the directory and ZIP64's end records (APPNOTE 4.3.14 to 4.3.16).
+    fn finish(self) -> Vec<u8> {
+        let mut bytes = self.bytes;
+        let directory_offset = bytes.len() as u64;
+        bytes.extend(&self.directory);
+        let record_offset = bytes.len() as u64;
+        bytes.extend(b"PK\x06\x06");
+        bytes.extend(44u64.to_le_bytes());
+        bytes.extend([45, 0, 45, 0]);
+        bytes.extend([0; 8]);
+        bytes.extend(self.entries.to_le_bytes());
+        bytes.extend(self.entries.to_le_bytes());
+        bytes.extend((self.directory.len() as u64).to_le_bytes());
+        bytes.extend(directory_offset.to_le_bytes());
+        bytes.extend(b"PK\x06\x07\0\0\0\0");
+        bytes.extend(record_offset.to_le_bytes());
+        bytes.extend(1u32.to_le_bytes());
+        bytes.extend(b"PK\x05\x06\0\0\0\0");
+        bytes.extend([0xff; 12]);
+        bytes.extend([0; 2]);
+        bytes
     }
 }
 
-fn end(entries: u64, directory_bytes: u64, directory_offset: u64) -> Vec<u8> {
-    let mut bytes = b"PK\x06\x06".to_vec();
-    bytes.extend(44u64.to_le_bytes());
-    bytes.extend([45, 0, 45, 0]);
-    bytes.extend([0; 8]);
-    bytes.extend(entries.to_le_bytes());
-    bytes.extend(entries.to_le_bytes());
-    bytes.extend(directory_bytes.to_le_bytes());
-    bytes.extend(directory_offset.to_le_bytes());
-    let record_offset = directory_offset + directory_bytes;
-    bytes.extend(b"PK\x06\x07\0\0\0\0");
-    bytes.extend(record_offset.to_le_bytes());
-    bytes.extend(1u32.to_le_bytes());
-    bytes.extend(b"PK\x05\x06\0\0\0\0");
-    bytes.extend([0xff; 12]);
-    bytes.extend([0; 2]);
-    bytes
-}
-
-fn with_directory(mut archive: Vec<u8>, headers: &[Vec<u8>]) -> Vec<u8> {
-    let offset = archive.len() as u64;
-    for header in headers {
-        archive.extend(header);
-    }
-    let size = archive.len() as u64 - offset;
-    archive.extend(end(headers.len() as u64, size, offset));
-    archive
-}
-
-fn zeros(size_bytes: usize) -> Result<Vec<u8>, std::io::Error> {
+/// Zeros, deflated.
+fn zeros(name: &str, size_bytes: usize) -> Result<(Said, Vec<u8>), std::io::Error> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-    let piece = vec![0; 1 << 20];
-    for _ in 0..size_bytes >> 20 {
-        encoder.write_all(&piece)?;
-    }
-    encoder.finish()
-}
-
-fn crc32_of_zeros(size_bytes: usize) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     let piece = vec![0; 1 << 20];
     for _ in 0..size_bytes >> 20 {
+        encoder.write_all(&piece)?;
         hasher.update(&piece);
     }
-    hasher.finalize()
-}
-
-fn deflated(name: &str, size_bytes: usize, data: &[u8]) -> (String, u32, u32) {
-    (
-        name.to_owned(),
-        crc32_of_zeros(size_bytes),
-        data.len() as u32,
-    )
+    let data = encoder.finish()?;
+    let said = Said {
+        name: name.to_owned(),
+        method: 8,
+        crc32: hasher.finalize(),
+        compressed_bytes: data.len() as u32,
+        size_bytes: size_bytes as u32,
+    };
+    Ok((said, data))
 }
 
 fn overlap() -> Result<Vec<u8>, std::io::Error> {
     let data = vec![b'x'; 10 << 20];
     let crc32 = crc32fast::hash(&data);
-    let names: Vec<String> = (0..50_000).map(|number| format!("{number:05}")).collect();
-    let said = |name| Said {
-        name,
-        method: 0,
-        crc32,
-        compressed_bytes: 10 << 20,
-        size_bytes: 10 << 20,
-    };
-    let archive = [said(&names[0]).local(), data].concat();
-    let headers: Vec<_> = names.iter().map(|name| said(name).central(0)).collect();
-    Ok(with_directory(archive, &headers))
+    let mut archive = Archive::default();
+    for number in 0..50_000 {
+        let said = Said::stored(format!("{number:05}"), crc32, 10 << 20);
+        if number == 0 {
+            archive.add(&said, &data);
+        } else {
+            archive.list(&said, 0);
+        }
+    }
+    Ok(archive.finish())
 }
 
 /// As David Fifield's "A better zip bomb" has it: each entry's data begins with the next one's header.
 fn nested() -> Result<Vec<u8>, std::io::Error> {
+    const COUNT: usize = 500;
+    const HEADER_BYTES: usize = 30 + 3;
     let data = vec![b'x'; 1 << 20];
-    let names: Vec<String> = (0..500).map(|number| format!("{number:03}")).collect();
-    let header_bytes = 30 + 3;
-    let mut archive = Vec::new();
-    let mut headers = Vec::new();
-    for (number, name) in names.iter().enumerate() {
-        let remaining = (data.len() + (names.len() - 1 - number) * header_bytes) as u32;
-        let said = Said {
-            name,
-            method: 0,
-            crc32: 0,
-            compressed_bytes: remaining,
-            size_bytes: remaining,
-        };
-        headers.push(said.central(archive.len() as u32));
-        archive.extend(said.local());
+    let mut archive = Archive::default();
+    for number in 0..COUNT {
+        let remaining = data.len() + (COUNT - 1 - number) * HEADER_BYTES;
+        let said = Said::stored(format!("{number:03}"), 0, remaining as u32);
+        archive.add(&said, &[]);
     }
-    archive.extend(data);
-    Ok(with_directory(archive, &headers))
+    archive.bytes.extend(data);
+    Ok(archive.finish())
 }
 
 fn ratio() -> Result<Vec<u8>, std::io::Error> {
-    let data = zeros(256 << 20)?;
-    let (name, crc32, compressed_bytes) = deflated("zeros", 256 << 20, &data);
-    let said = Said {
-        name: &name,
-        method: 8,
-        crc32,
-        compressed_bytes,
-        size_bytes: 256 << 20,
-    };
-    Ok(with_directory(
-        [said.local(), data].concat(),
-        &[said.central(0)],
-    ))
+    let (said, data) = zeros("zeros", 256 << 20)?;
+    let mut archive = Archive::default();
+    archive.add(&said, &data);
+    Ok(archive.finish())
 }
 
 fn expansion() -> Result<Vec<u8>, std::io::Error> {
-    let data = zeros(1_000 << 20)?;
+    let (said, data) = zeros("zeros", 1_000 << 20)?;
     // Padded with empty blocks (RFC 1951, section 3.2.4), to stay below the ratio.
     let padding = [0, 0, 0, 0xff, 0xff].repeat(data.len() / 100);
     let data = [padding, data].concat();
-    let crc32 = crc32_of_zeros(1_000 << 20);
-    let mut archive = Vec::new();
-    let mut headers = Vec::new();
+    let mut archive = Archive::default();
     for number in 0..30 {
-        let name = format!("{number:02}");
         let said = Said {
-            name: &name,
-            method: 8,
-            crc32,
+            name: format!("{number:02}"),
             compressed_bytes: data.len() as u32,
-            size_bytes: 1_000 << 20,
+            ..said
         };
-        headers.push(said.central(archive.len() as u32));
-        archive.extend(said.local());
-        archive.extend(&data);
+        archive.add(&said, &data);
     }
-    Ok(with_directory(archive, &headers))
+    Ok(archive.finish())
 }
 
 fn count() -> Result<Vec<u8>, std::io::Error> {
-    let names: Vec<String> = (0..1_000_001)
-        .map(|number| format!("{number:07}"))
-        .collect();
-    let mut archive = Vec::new();
-    let mut headers = Vec::new();
-    for name in &names {
-        let said = Said {
-            name,
-            method: 0,
-            crc32: 0,
-            compressed_bytes: 0,
-            size_bytes: 0,
-        };
-        headers.push(said.central(archive.len() as u32));
-        archive.extend(said.local());
-    }
-    Ok(with_directory(archive, &headers))
+    Ok(empty((0..1_000_001).map(|number| format!("{number:07}"))))
 }
 
 fn directory() -> Result<Vec<u8>, std::io::Error> {
-    let names: Vec<String> = (0..200_000)
-        .map(|number| format!("{number:0>954}"))
-        .collect();
-    let mut archive = Vec::new();
-    let mut headers = Vec::new();
-    for name in &names {
-        let said = Said {
-            name,
-            method: 0,
-            crc32: 0,
-            compressed_bytes: 0,
-            size_bytes: 0,
-        };
-        headers.push(said.central(archive.len() as u32));
-        archive.extend(said.local());
+    Ok(empty((0..200_000).map(|number| format!("{number:0>954}"))))
+}
+
+/// Entries without contents.
+fn empty(names: impl Iterator<Item = String>) -> Vec<u8> {
+    let mut archive = Archive::default();
+    for name in names {
+        archive.add(&Said::stored(name, 0, 0), &[]);
     }
-    Ok(with_directory(archive, &headers))
+    archive.finish()
 }
 
 fn understated() -> Result<Vec<u8>, std::io::Error> {
-    let data = zeros(256 << 20)?;
-    let (name, crc32, compressed_bytes) = deflated("small.txt", 256 << 20, &data);
+    let (said, data) = zeros("small.txt", 256 << 20)?;
     let said = Said {
-        name: &name,
-        method: 8,
-        crc32,
-        compressed_bytes,
         size_bytes: 100,
+        ..said
     };
-    Ok(with_directory(
-        [said.local(), data].concat(),
-        &[said.central(0)],
-    ))
+    let mut archive = Archive::default();
+    archive.add(&said, &data);
+    Ok(archive.finish())
 }

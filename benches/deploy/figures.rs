@@ -10,6 +10,7 @@ use crate::function::Run;
 use crate::minimum::Minimum;
 use crate::options::Options;
 use crate::services::Traffic;
+use crate::workload::Scenario;
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -34,6 +35,8 @@ pub struct Row {
     pub samples: Vec<Sample>,
     /// None for an archive that is to be refused.
     pub minimum: Option<Minimum>,
+    /// What a cold deployment may take: 1.15 × objects × latency / writes at once + 0.3 s.
+    pub bound_seconds: Option<f64>,
     pub refusal: Option<String>,
 }
 
@@ -110,12 +113,24 @@ impl Row {
             archive_bytes: 0,
             samples: Vec::new(),
             minimum: None,
+            bound_seconds: None,
             refusal: None,
         }
     }
 
     pub fn wall_seconds(&self) -> Spread {
         Spread::of(self.samples.iter().map(|sample| sample.wall_seconds))
+    }
+
+    /// Computes the bound from what the last run wrote and how much of it at once.
+    pub fn judge(&mut self, scenario: Scenario, latency: Duration) {
+        if let (Scenario::Cold, Some(minimum), Some(traffic)) =
+            (scenario, &self.minimum, self.traffic())
+        {
+            let writes_at_once = traffic.writes_at_once.max(1) as f64;
+            let waits = minimum.objects as f64 / writes_at_once;
+            self.bound_seconds = Some(1.15 * waits * latency.as_secs_f64() + 0.3);
+        }
     }
 
     fn traffic(&self) -> Option<&Traffic> {
@@ -160,6 +175,13 @@ impl fmt::Display for Row {
                 minimum.objects,
                 objects / wall.median,
                 cpu.median * 1e3 / objects,
+            )?;
+        }
+        if let Some(bound) = self.bound_seconds {
+            writeln!(
+                out,
+                "  1.15 × objects × latency / {} writes at once + 0.3 s = {bound:.2} s",
+                traffic.writes_at_once,
             )?;
         }
         let mut requests = Exact::default();

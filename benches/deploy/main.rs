@@ -12,6 +12,8 @@ mod function;
 mod minimum;
 mod options;
 mod process;
+#[path = "../../tests/it/quine.rs"]
+mod quine;
 #[path = "../../tests/it/runtime.rs"]
 mod runtime;
 mod services;
@@ -122,6 +124,7 @@ async fn measure_workload(
         let row = row.ok_or("each scenario has a row")?;
         row.samples.push(Sample::of(&run, services_cpu, &traffic));
         row.minimum = Some(task.minimum);
+        row.judge(scenario, options.latency);
         row.archive_bytes = task.archive_bytes;
     }
     Ok(rows)

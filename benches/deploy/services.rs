@@ -23,6 +23,11 @@ use crate::workload::{Builds, Scenario, Workload};
 /// The argument that makes the executable serve.
 pub const ARGUMENT: &str = "--serve";
 
+/// Memory for bodies comes in pages of 2 MiB and is kept: page by page of 4 KiB, the kernel takes longer to
+/// give it than the stand-in to fill it ("Memory Allocation Tunables" in the manual of glibc).
+const MALLOC: &str = "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1:glibc.malloc.top_pad=67108864:\
+    glibc.malloc.trim_threshold=1073741824:glibc.malloc.mmap_threshold=33554432";
+
 const STAGING: &str = "staging";
 const LIVE: &str = "live";
 const TABLE: &str = "ledger";
@@ -59,6 +64,10 @@ pub struct Traffic {
     pub bytes_read: u64,
     /// To the live bucket.
     pub bytes_written: u64,
+    /// The most that were under way at any time.
+    pub writes_at_once: u64,
+    #[serde(skip)]
+    writes_under_way: u64,
 }
 
 /// The process, from outside.
@@ -73,6 +82,7 @@ impl Services {
     pub fn start(workload: &str) -> Result<Self, Box<dyn Error>> {
         let mut process = Command::new(std::env::current_exe()?)
             .arg(ARGUMENT)
+            .env("GLIBC_TUNABLES", MALLOC)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -124,6 +134,17 @@ impl Services {
 
 impl Traffic {
     fn add(&mut self, call: &Call) {
+        let is_write = matches!(
+            call.operation.as_str(),
+            "PutObject" | "CopyObject" | "UploadPart" | "UploadPartCopy"
+        );
+        if call.status.is_none() {
+            self.writes_under_way += u64::from(is_write);
+            self.writes_at_once = self.writes_at_once.max(self.writes_under_way);
+            return;
+        }
+        // What began before the last upload does not count.
+        self.writes_under_way = self.writes_under_way.saturating_sub(u64::from(is_write));
         let is_archive = call.key.as_deref() == Some(KEY);
         let is_live = call.bucket.as_deref() == Some(LIVE);
         match call.operation.as_str() {

@@ -24,12 +24,6 @@
 //!
 //! The first `head` and the last `tail` lie around the compressed data, not in it.
 
-use std::io::{Cursor, Read};
-
-use zip::ZipArchive;
-
-use crate::archive::contents;
-
 /// Its 30 bytes make the local header 60 long, for which `R(h+1)` fits into whole bytes.
 pub const NAME: &str = "zip-files-all-the-way-down.zip";
 
@@ -136,9 +130,13 @@ fn repeat(lengths: &[usize], is_final: bool) -> Vec<u8> {
 
 #[test]
 fn a_quine_is_read_as_the_one_file_that_it_holds() {
+    use std::io::{Cursor, Read as _};
+
+    use crate::archive::contents;
+
     let quine = quine();
     // It is one: another reader finds it in itself, and its CRC-32 right.
-    let mut reader = ZipArchive::new(Cursor::new(&quine)).unwrap();
+    let mut reader = zip::ZipArchive::new(Cursor::new(&quine)).unwrap();
     let mut file = reader.by_index(0).unwrap();
     let mut inside = Vec::new();
     file.read_to_end(&mut inside).unwrap();

@@ -215,7 +215,7 @@ struct Log {
     observer: Option<Observer>,
 }
 
-/// Sees each call when it is answered.
+/// Sees each call twice: when it begins to take effect, without a status, and when it is answered.
 pub type Observer = Arc<dyn Fn(&Call) + Send + Sync>;
 
 impl CallLog {
@@ -235,7 +235,7 @@ impl CallLog {
         self.lock().latest_sequence
     }
 
-    /// Hands every answered call over from now on, and writes none down.
+    /// Hands every call over from now on, and writes none down.
     pub(super) fn hand_over(&self, observer: Observer) {
         self.lock().observer = Some(observer);
     }
@@ -245,8 +245,12 @@ impl CallLog {
         let mut log = self.lock();
         log.latest_sequence += 1;
         call.sequence = log.latest_sequence;
-        if log.observer.is_none() {
-            log.calls.push(call.clone());
+        match log.observer.clone() {
+            None => log.calls.push(call.clone()),
+            Some(observer) => {
+                drop(log);
+                observer(call);
+            }
         }
     }
 

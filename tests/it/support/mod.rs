@@ -214,7 +214,7 @@ impl Cloud {
         self.inner.calls.all()
     }
 
-    /// Hands every answered call to an observer from now on, and writes none down.
+    /// Hands every call to an observer from now on, and writes none down.
     pub fn hand_over_calls(&self, observer: Observer) {
         self.inner.calls.hand_over(observer);
     }
