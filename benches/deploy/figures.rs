@@ -122,15 +122,19 @@ impl Row {
         Spread::of(self.samples.iter().map(|sample| sample.wall_seconds))
     }
 
-    /// Computes the bound from what the last run wrote and how much of it at once.
+    /// Computes the bound from what is written and how much of it at once, at most in any run.
     pub fn judge(&mut self, scenario: Scenario, latency: Duration) {
-        if let (Scenario::Cold, Some(minimum), Some(traffic)) =
-            (scenario, &self.minimum, self.traffic())
-        {
-            let writes_at_once = traffic.writes_at_once.max(1) as f64;
+        if let (Scenario::Cold, Some(minimum)) = (scenario, &self.minimum) {
+            let writes_at_once = self.writes_at_once().max(1) as f64;
             let waits = minimum.objects as f64 / writes_at_once;
             self.bound_seconds = Some(1.15 * waits * latency.as_secs_f64() + 0.3);
         }
+    }
+
+    fn writes_at_once(&self) -> u64 {
+        let each = self.samples.iter();
+        let each = each.map(|sample| sample.traffic.writes_at_once);
+        each.max().unwrap_or_default()
     }
 
     fn traffic(&self) -> Option<&Traffic> {
@@ -181,7 +185,7 @@ impl fmt::Display for Row {
             writeln!(
                 out,
                 "  1.15 × objects × latency / {} writes at once + 0.3 s = {bound:.2} s",
-                traffic.writes_at_once,
+                self.writes_at_once(),
             )?;
         }
         let mut requests = Exact::default();
