@@ -552,11 +552,30 @@ async fn a_conflict_in_the_last_wave_is_covered_by_the_batches_that_are_marked_b
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
     let event = stage.upload("2.zip", &second());
-    stage.cloud.fault(Fault {
-        key: Some("index.html".to_owned()),
-        ..Fault::on("PutObject", Does::refuse(412, "PreconditionFailed"))
-    });
-    let report = stage.deploy("two", &event).await;
+    let gate = stage.cloud.gate();
+    let foreign_write = async {
+        let mut is_written = false;
+        loop {
+            let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
+            let is_page = |call: &Call| {
+                call.operation == "PutObject" && call.key.as_deref() == Some("index.html")
+            };
+            if !is_written && is_page(&waiting[0].call) {
+                let headers = Headers::of_type("text/plain");
+                stage
+                    .cloud
+                    .put_object(LIVE, "index.html", "foreign", headers);
+                is_written = true;
+            }
+            gate.let_through(waiting[0].ticket).await;
+        }
+    };
+    let report = tokio::select! {
+        biased;
+        report = stage.deploy("two", &event) => report,
+        never = foreign_write => never,
+    };
+    drop(gate);
     assert_eq!((report.drift, report.invalidations.len()), (1, 2));
     stage.assert_live(&second());
 }
