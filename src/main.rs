@@ -12,23 +12,40 @@ use dropship::metrics::Moment;
 use dropship::report::{Answer, Progress};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
+use tokio::runtime::Builder;
 
 /// Lambda's longest timeout.
 const LONGEST_INVOCATION: TimeDelta = TimeDelta::minutes(15);
 
-#[tokio::main]
-async fn main() -> Result<(), lambda_runtime::Error> {
+/// With so much memory, Lambda gives a whole processor, and more of them with more (Lambda developer guide,
+/// "Configure Lambda function memory").
+const WHOLE_PROCESSOR_MIB: u64 = 1_769;
+
+fn main() -> Result<(), lambda_runtime::Error> {
+    let config = Config::from_variables(|name| std::env::var(name).ok());
+    let has_processors =
+        (config.as_ref()).is_ok_and(|config| config.memory_mib > WHOLE_PROCESSOR_MIB);
+    // With less, a second thread for the connections would only cost the waking of it for every request.
+    let mut runtime = if has_processors {
+        Builder::new_multi_thread()
+    } else {
+        Builder::new_current_thread()
+    };
+    runtime
+        .enable_all()
+        .build()?
+        .block_on(serve(config.map_err(Error::from)))
+}
+
+async fn serve(config: Result<Config, Error>) -> Result<(), lambda_runtime::Error> {
     lambda_runtime::tracing::init_default_subscriber();
-    let site = match Config::from_variables(|name| std::env::var(name).ok()) {
+    let site = match config {
         Ok(config) => {
             let clients = Clients::new(&aws::load().await, &config);
             Ok(Site { config, clients })
         }
         // Told to every event instead of at start-up: so it reaches the caller and the failure destination.
-        Err(errors) => {
-            let error = Error::from(errors);
-            Err((error.kind().to_owned(), error.to_string()))
-        }
+        Err(error) => Err((error.kind().to_owned(), error.to_string())),
     };
     let site = &site;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| match site {

@@ -5,7 +5,7 @@
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::transfer::{SPANS_AT_ONCE, Transfer, whole_spans};
+use super::transfer::{Transfer, whole_spans};
 use crate::archive::{Entry, Span};
 use crate::error::Error;
 use crate::plan::Put;
@@ -13,8 +13,6 @@ use crate::plan::Put;
 /// Where the entries of a span are longer than this on average, a request for each header is less
 /// than reading all of it twice.
 const HEADER_BY_HEADER_BYTES: u64 = 64 << 10;
-
-const HEADERS_AT_ONCE: usize = 64;
 
 /// What is read to judge the headers.
 #[derive(Default)]
@@ -42,11 +40,11 @@ impl<'a> Transfer<'a> {
                 reads.twice.into_iter().map(|span| (span, false)),
             ))
             .map(async |(span, keep)| self.judge_span(&span, keep).await)
-            .buffer_unordered(SPANS_AT_ONCE)
+            .buffer_unordered(self.at_once)
             .try_collect::<()>();
         let headers = stream::iter(reads.headers)
             .map(async |entry| self.judge_header(entry).await)
-            .buffer_unordered(HEADERS_AT_ONCE)
+            .buffer_unordered(self.at_once)
             .try_collect::<()>();
         tokio::try_join!(spans, headers).map(|_| ())
     }
@@ -54,12 +52,12 @@ impl<'a> Transfer<'a> {
     async fn judge_span(&self, span: &Span<'a>, keep: bool) -> Result<(), Error> {
         self.check_deadline()?;
         let range = span.range.clone();
-        let length = range.end - range.start;
-        let (bytes, _memory) = if keep {
-            (self.archive.read_ahead(range).await?, None)
+        // Also of what is kept, which has room of its own: connections hold what they read.
+        let _memory = self.memory.reserve(range.end - range.start).await;
+        let bytes = if keep {
+            self.archive.read_ahead(range).await?
         } else {
-            let memory = self.memory.reserve(length).await;
-            (self.archive.read(range).await?, memory)
+            self.archive.read(range).await?
         };
         for entry in &span.entries {
             let at = (entry.header_offset - span.range.start) as usize;

@@ -40,13 +40,11 @@ const MAX_PARTS: u64 = 10_000;
 const IN_FLIGHT_SHARE: u64 = 20;
 const AHEAD_SHARE: u64 = 8;
 
-pub(super) const SPANS_AT_ONCE: usize = 8;
-
-/// How many writes are under way at once: one for so many MiB of the function's memory, which its share of a
-/// processor goes up with, within bounds. S3 answers a small PUT after 15 to 40 ms, so that 64 keep up with what it
-/// takes of a prefix in a second.
-const MIB_PER_WRITE: u64 = 8;
-const WRITES_AT_ONCE: RangeInclusive<u64> = 16..=128;
+/// How many writes are under way at once, and how many reads: one for so many MiB of the function's memory, which
+/// its share of a processor goes up with, within bounds. S3 answers a small PUT after 15 to 40 ms, so that 128 keep
+/// up with what it takes of a prefix in a second.
+const MIB_PER_TRANSFER: u64 = 4;
+const AT_ONCE: RangeInclusive<u64> = 32..=256;
 const LARGE_AT_ONCE: usize = 2;
 
 /// A stored entry over this is copied by S3 from the archive: three requests, and no byte of it passes through here.
@@ -67,7 +65,8 @@ pub struct Transfer<'a> {
     pub(super) memory: Memory,
     /// How much may be read ahead of the first write and kept for it.
     pub(super) ahead_bytes: u64,
-    writes_at_once: usize,
+    /// How many reads, and how many writes.
+    pub(super) at_once: usize,
     writes: Semaphore,
     /// Set by the first failure: nothing new is begun, what is under way is finished and counted.
     is_stopped: AtomicBool,
@@ -95,9 +94,8 @@ impl<'a> Transfer<'a> {
         is_late: &'a (dyn Fn() -> bool + Sync),
         memory_mib: u64,
     ) -> Self {
-        let writes_at_once = memory_mib / MIB_PER_WRITE;
-        let writes_at_once =
-            writes_at_once.clamp(*WRITES_AT_ONCE.start(), *WRITES_AT_ONCE.end()) as usize;
+        let at_once = memory_mib / MIB_PER_TRANSFER;
+        let at_once = at_once.clamp(*AT_ONCE.start(), *AT_ONCE.end()) as usize;
         Self {
             archive,
             bucket,
@@ -106,8 +104,8 @@ impl<'a> Transfer<'a> {
             is_late,
             memory: Memory::new(memory_mib),
             ahead_bytes: (memory_mib << 20) / AHEAD_SHARE,
-            writes_at_once,
-            writes: Semaphore::new(writes_at_once),
+            at_once,
+            writes: Semaphore::new(at_once),
             is_stopped: AtomicBool::new(false),
         }
     }
@@ -212,7 +210,7 @@ impl<'a> Transfer<'a> {
                 };
                 self.note(put, sent, answer, &wave).await
             })
-            .buffer_unordered(self.writes_at_once)
+            .buffer_unordered(self.at_once)
             .map(|result| self.heed(result))
             .collect::<Vec<_>>()
             .await;
@@ -327,13 +325,14 @@ impl<'a> Transfer<'a> {
                         let body = self.body(entry, wanted.form, bytes.slice(at..end)).await?;
                         use_body(item, wanted, body).await
                     })
-                    .buffer_unordered(self.writes_at_once)
+                    .buffer_unordered(self.at_once)
                     .map(|result| self.heed(result))
                     .collect::<Vec<_>>()
                     .await;
                 results.into_iter().collect()
             })
-            .buffer_unordered(SPANS_AT_ONCE)
+            // What was read ahead is many short spans of one wave; the memory is what bounds those that were not.
+            .buffer_unordered(self.at_once)
             .map(|result| self.heed(result))
             .collect()
             .await;

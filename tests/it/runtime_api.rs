@@ -248,6 +248,7 @@ async fn a_bucket_that_asks_to_slow_down_is_written_all_the_same() {
     let answer = deployment(&function, "request-1", &event).await;
     assert_eq!(answer["new"], 40, "{answer}");
     assert_live(&cloud, &files);
+    function.logged(|line| line["id"] == answer["id"]).await;
     let log = function.log();
     let said = log.iter().filter(|line| line.contains("asks to slow down"));
     assert!(said.count() >= 1, "{log:#?}");
