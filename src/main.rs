@@ -33,6 +33,8 @@ fn main() -> Result<(), lambda_runtime::Error> {
     };
     runtime
         .enable_all()
+        // They inflate: more than processors would only hold memory.
+        .max_blocking_threads(std::thread::available_parallelism()?.get())
         .build()?
         .block_on(serve(config.map_err(Error::from)))
 }

@@ -38,7 +38,7 @@ const MAX_PARTS: u64 = 10_000;
 /// What may be in flight, and what may be read ahead, as parts of the function's memory: of 512 MiB the process
 /// takes less than 128 for all but the largest sites. What is read ahead is read once, so it has the larger part.
 const IN_FLIGHT_SHARE: u64 = 28;
-const AHEAD_SHARE: u64 = 16;
+const AHEAD_SHARE: u64 = 10;
 
 /// How many writes are under way at once, and how many reads: one for so many MiB of the function's memory, which
 /// its share of a processor goes up with, within bounds. S3 answers a small PUT after 15 to 40 ms, so that 100 keep
