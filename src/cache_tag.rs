@@ -99,7 +99,7 @@ impl Evidence<'_> {
             }
         };
         for key in stale.changed.iter().chain(&stale.deleted) {
-            let object = listing.get(*key).filter(|it| it.modified_at > Some(since));
+            let object = listing.get(key).filter(|it| it.modified_at > Some(since));
             let row = object.and_then(|object| valid_row(manifest, key, object));
             insert(key, &|headers| {
                 row.is_some_and(|row| is_under(row, headers))
@@ -236,20 +236,20 @@ mod tests {
             let key = "live/a.js";
             let object = Object {
                 size_bytes: 1,
-                etag: "e".to_owned(),
+                etag: "e".into(),
                 modified_at: Some(modified_at),
             };
             let row = Row {
                 size_bytes: 1,
                 crc32: 0,
-                etag: etag.to_owned(),
+                etag: etag.into(),
                 headers: digest,
                 immutable: false,
                 removed_at: None,
                 gzip_of: None,
             };
             let evidence = Evidence {
-                listing: &[(key.to_owned(), object)].into(),
+                listing: &Listing::from_iter([(key, object)]),
                 manifest: &Manifest::from_iter([(key.to_owned(), row)]).saved_at(Some(saved_at)),
                 rules: &rules,
             };
@@ -279,7 +279,7 @@ mod tests {
             "written without tags, or with others"
         );
         let nothing = Evidence {
-            listing: &Listing::new(),
+            listing: &Listing::default(),
             manifest: &Manifest::default(),
             rules: &rules,
         };

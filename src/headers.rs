@@ -64,7 +64,7 @@ fn encoding(name: &str) -> Option<(&str, &'static str)> {
 }
 
 /// The headers of one object, as S3 stores them.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Headers {
     pub content_type: String,
     pub cache_control: Option<String>,

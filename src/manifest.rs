@@ -9,12 +9,14 @@
 //! `key, size, crc32, etag, headers digest, "i" if immutable, removed at (epoch seconds, or empty), size of
 //! what it is the gzip of (or empty)`. Size and ETag are the object's, the CRC-32 is that of the contents.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use flate2::Compression;
+use flate2::write::{GzDecoder, GzEncoder};
 
+use crate::etag::Etag;
 use crate::headers::HeadersDigest;
+use crate::keyed::Keyed;
 
 const HEADER: &str = "dropship manifest 2";
 
@@ -24,7 +26,7 @@ const CLOCKS_APART_SECONDS: i64 = 2;
 /// The rows by key.
 #[derive(Clone, Debug, Default)]
 pub struct Manifest {
-    rows: BTreeMap<String, Row>,
+    rows: Keyed<Row>,
     /// When it was saved by S3's clock, in epoch seconds, if it was.
     saved_at: Option<i64>,
 }
@@ -43,8 +45,7 @@ pub struct Row {
     pub size_bytes: u64,
     /// Of the contents, before they were compressed.
     pub crc32: u32,
-    /// As the API gives it, without quotes.
-    pub etag: String,
+    pub etag: Etag,
     pub headers: HeadersDigest,
     /// Its Cache-Control says `immutable`: clients may hold it for as long as they like.
     pub immutable: bool,
@@ -59,17 +60,24 @@ pub struct Row {
 #[error("the manifest cannot be read ({0}): it is made anew, which costs one request per object")]
 pub struct BadManifest(String);
 
+impl From<io::Error> for BadManifest {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl Manifest {
     pub fn get(&self, key: &str) -> Option<&Row> {
         self.rows.get(key)
     }
 
-    pub fn insert(&mut self, key: String, row: Row) {
-        self.rows.insert(key, row);
+    /// Gives keys other rows, or none.
+    pub fn change<K: AsRef<str>>(&mut self, changes: Vec<(K, Option<Row>)>) {
+        self.rows.change(changes);
     }
 
-    pub fn remove(&mut self, key: &str) {
-        self.rows.remove(key);
+    pub fn len(&self) -> usize {
+        self.rows.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -82,8 +90,14 @@ impl Manifest {
     }
 
     /// The same manifest, saved at that time.
-    pub fn saved_at(self, saved_at: Option<i64>) -> Self {
-        Self { saved_at, ..self }
+    pub fn saved_at(mut self, saved_at: Option<i64>) -> Self {
+        self.date(saved_at);
+        self
+    }
+
+    /// Gives it another date, or none: then its rows hold whenever their objects were written.
+    pub fn date(&mut self, saved_at: Option<i64>) {
+        self.saved_at = saved_at;
     }
 
     /// Whether what was written at a time, in epoch seconds, can be what the rows speak of.
@@ -93,7 +107,7 @@ impl Manifest {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Row)> {
-        self.rows.iter().map(|(key, row)| (key.as_str(), row))
+        self.rows.iter()
     }
 
     /// Encodes the manifest; equal manifests give equal bytes.
@@ -101,7 +115,7 @@ impl Manifest {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         let mut text = String::from(HEADER);
         text.push('\n');
-        for (key, row) in &self.rows {
+        for (key, row) in self.rows.iter() {
             use std::fmt::Write;
             let Row {
                 size_bytes,
@@ -133,47 +147,117 @@ impl Manifest {
     /// Decodes what [`Manifest::encode`] made.
     ///
     /// # Errors
-    /// When a line is not of the format: the whole manifest is then refused, never half-used.
+    /// See [`Decoder`].
     pub fn decode(bytes: &[u8]) -> Result<Self, BadManifest> {
-        let mut lines = BufReader::new(GzDecoder::new(bytes).take(MAX_TEXT_BYTES));
-        let mut line = String::new();
-        lines
-            .read_line(&mut line)
-            .map_err(|error| BadManifest(error.to_string()))?;
-        if line.trim_end() != HEADER {
-            return Err(BadManifest(format!("it does not begin with `{HEADER}`")));
+        let mut decoder = Decoder::default();
+        decoder.read(bytes)?;
+        decoder.finish()
+    }
+}
+
+/// Decodes a manifest while it comes in, piece by piece.
+///
+/// When a line is not of the format, the whole manifest is refused, never half-used.
+pub struct Decoder(GzDecoder<Lines>);
+
+#[derive(Default)]
+struct Lines {
+    rows: Keyed<Row>,
+    has_begun: bool,
+    /// What there is of a line whose end is still to come.
+    begun: Vec<u8>,
+    text_bytes: u64,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self(GzDecoder::new(Lines::default()))
+    }
+}
+
+impl Decoder {
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn read(&mut self, piece: &[u8]) -> Result<(), BadManifest> {
+        Ok(self.0.write_all(piece)?)
+    }
+
+    /// Gives what all the pieces were.
+    ///
+    /// # Errors
+    /// When something is missing at the end.
+    pub fn finish(self) -> Result<Manifest, BadManifest> {
+        let Lines {
+            mut rows,
+            has_begun,
+            begun,
+            ..
+        } = self.0.finish()?;
+        if !has_begun || !begun.is_empty() {
+            return Err(BadManifest("it ends in a line".to_owned()));
         }
-        let mut rows = Vec::new();
-        loop {
-            line.clear();
-            if lines
-                .read_line(&mut line)
-                .map_err(|error| BadManifest(error.to_string()))?
-                == 0
-            {
-                break;
-            }
-            rows.push(
-                parse(&line).ok_or_else(|| BadManifest(format!("line `{}`", line.trim_end())))?,
-            );
-        }
-        Ok(Self {
-            rows: BTreeMap::from_iter(rows),
+        rows.shrink();
+        Ok(Manifest {
+            rows,
             saved_at: None,
         })
+    }
+}
+
+impl Lines {
+    /// Takes a line without its end.
+    fn line(&mut self, line: &[u8]) -> Option<()> {
+        let line = str::from_utf8(line).ok()?;
+        if self.has_begun {
+            let (key, row) = parse(line)?;
+            self.rows.insert(key, row);
+            return Some(());
+        }
+        self.has_begun = true;
+        (line == HEADER).then_some(())
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.text_bytes += text.len() as u64;
+        if self.text_bytes > MAX_TEXT_BYTES {
+            return Err(io::Error::other("it is too long"));
+        }
+        let mut pieces = text.split(|byte| *byte == b'\n');
+        // There is one piece at least, and the last one is not yet a line.
+        let begun = pieces.next_back().unwrap_or_default();
+        for piece in pieces {
+            let mut line = std::mem::take(&mut self.begun);
+            line.extend_from_slice(piece);
+            let read = self.line(&line);
+            read.ok_or_else(|| {
+                io::Error::other(format!("line `{}`", String::from_utf8_lossy(&line)))
+            })?;
+            line.clear();
+            self.begun = line;
+        }
+        self.begun.extend_from_slice(begun);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
 /// Far above 1,000,000 rows with keys of 1,024 bytes; it only bounds what a damaged object can cost.
 const MAX_TEXT_BYTES: u64 = 2 << 30;
 
-fn parse(line: &str) -> Option<(String, Row)> {
-    let mut fields = line.strip_suffix('\n')?.split('\t');
-    let key = fields.next()?.to_owned();
+fn parse(line: &str) -> Option<(&str, Row)> {
+    let mut fields = line.split('\t');
+    let key = fields.next()?;
     let row = Row {
         size_bytes: fields.next()?.parse().ok()?,
         crc32: u32::from_str_radix(fields.next()?, 16).ok()?,
-        etag: fields.next()?.to_owned(),
+        etag: fields.next()?.into(),
         headers: fields.next()?.parse().ok()?,
         immutable: match fields.next()? {
             "" => false,
@@ -221,7 +305,7 @@ mod tests {
                 |(size_bytes, crc32, etag, headers, immutable, removed_at, gzip_of)| Row {
                     size_bytes,
                     crc32,
-                    etag,
+                    etag: etag.into(),
                     headers: headers.parse().unwrap(),
                     immutable,
                     removed_at,
@@ -233,13 +317,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded(rows in prop::collection::btree_map("[a-é /.]{1,8}", row(), 0..20)) {
-            let manifest = Manifest { rows, saved_at: None };
+            let manifest = Manifest::from_iter(rows);
             prop_assert_eq!(Manifest::decode(&manifest.encode()).unwrap(), manifest);
         }
 
         #[test]
         fn a_cut_manifest_is_refused(rows in prop::collection::btree_map("[a-z]{1,8}", row(), 1..20), cut in 1..40usize) {
-            let bytes = Manifest { rows, saved_at: None }.encode();
+            let bytes = Manifest::from_iter(rows).encode();
             prop_assert!(Manifest::decode(&bytes[..bytes.len() - cut.min(bytes.len())]).is_err());
         }
     }

@@ -94,7 +94,7 @@ impl Report {
         self.changed = plan.puts.len() - self.new;
         self.headers = plan.copies.len();
         self.deleted = plan.deletes.len();
-        self.kept = plan.kept.len();
+        self.kept = plan.kept;
         self.retained = plan.retained.len();
         self.drift = plan.drift;
     }

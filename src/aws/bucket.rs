@@ -35,7 +35,7 @@ pub const DELETES_PER_CALL: usize = 1_000;
 /// The live bucket, under its prefix.
 pub struct Bucket {
     pub(super) s3: aws_sdk_s3::Client,
-    direct: Direct,
+    pub(super) direct: Direct,
     pub(super) name: String,
     pub(super) prefix: String,
     pub(super) owner: Option<String>,

@@ -6,12 +6,19 @@
 //! page more or less; no key is missed, and none is seen twice.
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat};
 use aws_sdk_s3::types::EncodingType;
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use quick_xml::Reader;
+use quick_xml::escape::unescape;
+use quick_xml::events::Event;
 
 use super::bucket::Bucket;
-use super::{failed, unquoted};
+use super::failed;
 use crate::error::Error;
+use crate::etag::Etag;
 use crate::key::form_decode;
 use crate::manifest::Manifest;
 use crate::plan::{Listing, Object};
@@ -44,15 +51,23 @@ impl Bucket {
     pub async fn list(&self, ends: &[String]) -> Result<Listing, Error> {
         stream::iter(ranges(ends))
             .map(async |range| read(range, async |token| self.page(range.after, token).await).await)
-            .buffer_unordered(RANGES_AT_ONCE)
-            .try_fold(Listing::new(), async |mut listing, objects| {
-                listing.extend(objects);
+            // In their order, which is that of the keys.
+            .buffered(RANGES_AT_ONCE)
+            .try_fold(Listing::default(), async |mut listing, range| {
+                listing.append(range);
                 Ok(listing)
             })
             .await
+            .map(|mut listing| {
+                listing.shrink();
+                listing
+            })
     }
 
     async fn page(&self, after: Option<&str>, token: Option<String>) -> Result<Page, Error> {
+        if let Some(page) = self.page_directly(after, token.as_deref()).await {
+            return Ok(page);
+        }
         let answer = self
             .s3
             .list_objects_v2()
@@ -68,24 +83,90 @@ impl Bucket {
         let what = || format!("listing s3://{}/{}", self.name, self.prefix);
         answer.map(Page::of).map_err(|error| failed(what(), error))
     }
+
+    /// Asks for a page at the first attempt; nothing where that did not give one.
+    async fn page_directly(&self, after: Option<&str>, token: Option<&str>) -> Option<Page> {
+        let fields = [
+            ("continuation-token", token),
+            ("prefix", Some(self.prefix.as_str())),
+            ("start-after", after),
+        ];
+        let mut query = String::from("?encoding-type=url&list-type=2");
+        for (name, value) in fields
+            .into_iter()
+            .filter_map(|(name, it)| Some((name, it?)))
+        {
+            let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
+            query.push_str(&format!("&{name}={value}"));
+        }
+        let owner = self.owner.as_deref();
+        let owner = owner.map(|owner| ("x-amz-expected-bucket-owner".into(), owner.into()));
+        let bucket = (self.name.as_str(), "", query.as_str());
+        let headers = owner.into_iter().collect();
+        let answer = self.direct.send("GET", bucket, headers, Bytes::new()).await;
+        let answer = answer.filter(|answer| answer.status().is_success())?;
+        let body = ByteStream::new(answer.into_body()).collect().await.ok()?;
+        Page::parse(&body.into_bytes())
+    }
 }
 
 impl Page {
+    /// Reads a page that has all that is expected of one (S3 API, ListObjectsV2, "Response Syntax").
+    fn parse(xml: &[u8]) -> Option<Self> {
+        let mut reader = Reader::from_reader(xml);
+        let (mut is_encoded, mut is_truncated, mut is_whole) = (false, None, false);
+        let mut next = None;
+        let mut objects = Vec::new();
+        let mut object = Contents::default();
+        loop {
+            match reader.read_event().ok()? {
+                Event::Start(tag) => {
+                    let mut text = || {
+                        let text = reader.read_text(tag.name()).ok()?;
+                        let text = unescape(&text.decode().ok()?).ok()?.into_owned();
+                        Some(text)
+                    };
+                    match tag.name().as_ref() {
+                        b"EncodingType" => is_encoded = text()? == "url",
+                        b"IsTruncated" => is_truncated = Some(text()? == "true"),
+                        b"NextContinuationToken" => next = Some(text()?),
+                        b"Contents" => object = Contents::default(),
+                        b"Key" => object.key = Some(form_decode(&text()?)?),
+                        b"ETag" => object.etag = Some(text()?.trim_matches('"').into()),
+                        b"Size" => object.size_bytes = Some(text()?.parse().ok()?),
+                        b"LastModified" => {
+                            let at = DateTime::from_str(&text()?, DateTimeFormat::DateTime);
+                            object.modified_at = Some(at.ok()?.secs());
+                        }
+                        _ => {}
+                    }
+                }
+                Event::End(tag) => match tag.name().as_ref() {
+                    b"Contents" => objects.push(std::mem::take(&mut object).whole()?),
+                    b"ListBucketResult" => is_whole = true,
+                    _ => {}
+                },
+                Event::Eof => break,
+                _ => {}
+            }
+        }
+        let is_expected = is_whole && is_encoded && is_truncated == Some(next.is_some());
+        is_expected.then_some(Self { objects, next })
+    }
+
     fn of(answer: ListObjectsV2Output) -> Self {
         // The SDK leaves the decoding to its caller.
         let is_encoded = answer.encoding_type == Some(EncodingType::Url);
         let objects = answer.contents.unwrap_or_default().into_iter();
         let objects = objects.filter_map(|object| {
             let size = object.size.and_then(|size| u64::try_from(size).ok());
-            let etag = unquoted(object.e_tag.as_deref().unwrap_or_default());
+            let etag = object.e_tag.as_deref().unwrap_or_default();
             let key = object.key?;
             let key = if is_encoded { form_decode(&key)? } else { key };
-            let size_bytes = size.unwrap_or_default();
-            let modified_at = object.last_modified.map(|at| at.secs());
             let object = Object {
-                size_bytes,
-                etag,
-                modified_at,
+                size_bytes: size.unwrap_or_default(),
+                etag: etag.trim_matches('"').into(),
+                modified_at: object.last_modified.map(|at| at.secs()),
             };
             Some((key, object))
         });
@@ -96,13 +177,33 @@ impl Page {
     }
 }
 
+/// An object of a page that is being read.
+#[derive(Default)]
+struct Contents {
+    key: Option<String>,
+    size_bytes: Option<u64>,
+    etag: Option<Etag>,
+    modified_at: Option<i64>,
+}
+
+impl Contents {
+    fn whole(self) -> Option<(String, Object)> {
+        let object = Object {
+            size_bytes: self.size_bytes?,
+            etag: self.etag?,
+            modified_at: Some(self.modified_at?),
+        };
+        Some((self.key?, object))
+    }
+}
+
 /// Reads a range page by page.
 async fn read(
     range: Range<'_>,
     fetch: impl AsyncFn(Option<String>) -> Result<Page, Error>,
-) -> Result<Vec<(String, Object)>, Error> {
+) -> Result<Listing, Error> {
     let is_beyond = |key: &str| range.until.is_some_and(|until| key > until);
-    let mut found = Vec::new();
+    let mut found = Listing::default();
     let mut token = None;
     loop {
         let page = fetch(token).await?;
@@ -120,8 +221,11 @@ async fn read(
 /// The keys to split the next listing behind, in order: it then takes no more pages than one after the other
 /// would, if its keys are the manifest's.
 pub fn ends(manifest: &Manifest) -> Vec<String> {
-    let count = manifest.iter().count();
-    ends_of_pages(count, manifest.iter().map(|(key, _)| key), PAGE_KEYS)
+    ends_of_pages(
+        manifest.len(),
+        manifest.iter().map(|(key, _)| key),
+        PAGE_KEYS,
+    )
 }
 
 fn ends_of_pages<'k>(
@@ -186,13 +290,16 @@ mod tests {
                         key.clone(),
                         Object {
                             size_bytes: 0,
-                            etag: String::new(),
+                            etag: "".into(),
                             modified_at: None,
                         },
                     )
                 })
                 .collect();
-            let next = rest.next().and(objects.last()).map(|(key, _)| key.clone());
+            let next = rest
+                .next()
+                .and(objects.last())
+                .map(|(key, _): &(String, Object)| key.clone());
             Ok(Page { objects, next })
         };
         let mut seen = Vec::new();
@@ -201,7 +308,7 @@ mod tests {
                 fetch(range.after, token)
             }));
             let objects = objects.expect("nothing waits").unwrap();
-            seen.extend(objects.into_iter().map(|(key, _)| key));
+            seen.extend(objects.keys().map(str::to_owned));
         }
         (seen, pages.into_inner())
     }
@@ -227,5 +334,59 @@ mod tests {
     #[test]
     fn nothing_known_is_one_range_of_all_keys() {
         assert_eq!(ranges(&ends(&Manifest::default())), [Range::default()]);
+    }
+
+    const LAST_PAGE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>live</Name><Prefix/><KeyCount>2</KeyCount>
+<MaxKeys>1000</MaxKeys><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>
+<Contents><Key>a/caf%C3%A9+%26%2B.html</Key><LastModified>2026-11-22T10:15:00.000Z</LastModified>
+<ETag>&quot;0123456789abcdef0123456789abcdef&quot;</ETag><ChecksumAlgorithm>CRC32</ChecksumAlgorithm>
+<ChecksumType>FULL_OBJECT</ChecksumType><Size>7</Size><StorageClass>STANDARD</StorageClass></Contents>
+<Contents><Key>b</Key><LastModified>1970-01-01T00:00:01Z</LastModified><ETag>"x-2"</ETag><Size>0</Size></Contents>
+</ListBucketResult>"#;
+
+    #[test]
+    fn a_page_is_read_as_s3_writes_it() {
+        let object = |size_bytes, etag: &str, modified_at| Object {
+            size_bytes,
+            etag: etag.into(),
+            modified_at: Some(modified_at),
+        };
+        let wanted: Vec<(String, _)> = vec![
+            (
+                "a/café &+.html".into(),
+                object(7, "0123456789abcdef0123456789abcdef", 1_795_342_500),
+            ),
+            ("b".into(), object(0, "x-2", 1)),
+        ];
+        let page = Page::parse(LAST_PAGE.as_bytes()).unwrap();
+        assert_eq!((page.objects, page.next), (wanted, None));
+        let truncated =
+            "<IsTruncated>true</IsTruncated><NextContinuationToken>1/2+=</NextContinuationToken>";
+        let page = LAST_PAGE.replace("<IsTruncated>false</IsTruncated>", truncated);
+        let next = Page::parse(page.as_bytes()).unwrap().next;
+        assert_eq!(next.as_deref(), Some("1/2+="));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_a_whole_page_is_none() {
+        for cut in 0..LAST_PAGE.len() {
+            assert!(Page::parse(&LAST_PAGE.as_bytes()[..cut]).is_none(), "{cut}");
+        }
+        let error = "<Error><Code>InternalError</Code><Message>Try again.</Message></Error>";
+        assert!(Page::parse(error.as_bytes()).is_none());
+        for (part, other) in [
+            ("<EncodingType>url</EncodingType>", ""),
+            ("<IsTruncated>false</IsTruncated>", ""),
+            (">false<", ">true<"),
+            ("<Key>b</Key>", ""),
+            ("<Size>0</Size>", "<Size>-1</Size>"),
+            ("1970-01-01T00:00:01Z", "yesterday"),
+            ("%C3%A9", "%E9"),
+        ] {
+            let page = LAST_PAGE.replacen(part, other, 1);
+            assert_ne!(page, LAST_PAGE);
+            assert!(Page::parse(page.as_bytes()).is_none(), "{part}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::{failed, status};
 use crate::config::Config;
 use crate::error::Error;
 use crate::key::OWN_FOLDER;
-use crate::manifest::Manifest;
+use crate::manifest::{Decoder, Manifest};
 
 /// User metadata: when the rows were true, in epoch seconds, where that is before the object was written.
 const AS_OF: &str = "as-of";
@@ -53,12 +53,18 @@ impl Manifests {
         let as_of =
             (answer.metadata.as_ref()).and_then(|metadata| metadata.get(AS_OF)?.parse().ok());
         let saved_at = as_of.or_else(|| answer.last_modified.as_ref().map(DateTime::secs));
-        let body = answer.body.collect().await.map_err(|error| Error::Aws {
-            what: format!("reading the manifest {key}"),
-            reason: error.to_string(),
-            source: None,
-        })?;
-        let decoded = Manifest::decode(&body.into_bytes());
+        let mut body = answer.body;
+        let mut decoder = Decoder::default();
+        let mut decoded = Ok(());
+        while let (Ok(()), Some(piece)) = (&decoded, body.next().await) {
+            let piece = piece.map_err(|error| Error::Aws {
+                what: format!("reading the manifest {key}"),
+                reason: error.to_string(),
+                source: None,
+            })?;
+            decoded = decoder.read(&piece);
+        }
+        let decoded = decoded.and_then(|()| decoder.finish());
         Ok(decoded.map_or_else(
             |error| {
                 tracing::warn!(%key, "{error}");

@@ -129,7 +129,7 @@ impl<'a> Running<'a> {
     ) -> Result<(), Error> {
         let Live {
             listing,
-            manifest,
+            mut manifest,
             distributions,
             owed,
         } = situation.live;
@@ -142,11 +142,12 @@ impl<'a> Running<'a> {
             manifest: &manifest,
             rules,
         };
-        self.owe(&plan.stale(), Some(&evidence)).await?;
+        self.owe(&plan.stale(&listing), Some(&evidence)).await?;
         // Not before the batches are recorded: a row that is lost no longer tells that the object is known.
-        self.manifest = plan.manifest();
+        let has_changed = plan.amend(&mut manifest);
+        self.manifest = manifest;
         // What had to be asked for need not be asked for again once a manifest is younger than it.
-        self.is_manifest_new = self.manifest != manifest || !situation.observed.is_empty();
+        self.is_manifest_new = has_changed || !situation.observed.is_empty();
         if plan.forgets {
             self.save_manifest().await?;
         }
@@ -289,9 +290,8 @@ impl<'a> Running<'a> {
         self.written += written.len();
         self.bytes_written += bytes_written;
         self.is_manifest_new |= !written.is_empty();
-        for (key, row) in written {
-            self.manifest.insert(key, row);
-        }
+        let rows = written.into_iter().map(|(key, row)| (key, Some(row)));
+        self.manifest.change(rows.collect());
     }
 
     /// Records batches for keys that turned out to be someone else's.
@@ -413,12 +413,20 @@ impl<'a> Running<'a> {
     pub async fn delete(&mut self, deletes: Vec<Delete>) -> Result<(), Error> {
         let due = self.to_mark(|_| true);
         let marking = mark(self.attempt, &due);
-        let (deleted, marked) = tokio::join!(self.delete_all(deletes), marking);
+        let mut gone = Vec::new();
+        let (deleted, marked) = tokio::join!(self.delete_all(deletes, &mut gone), marking);
+        self.is_manifest_new |= !gone.is_empty();
+        self.manifest.change(gone);
         deleted?;
         self.heed_marks(due, marked)
     }
 
-    async fn delete_all(&mut self, deletes: Vec<Delete>) -> Result<(), Error> {
+    /// Deletes, and adds the keys that are no more to `gone`.
+    async fn delete_all(
+        &mut self,
+        deletes: Vec<Delete>,
+        gone: &mut Vec<(String, Option<Row>)>,
+    ) -> Result<(), Error> {
         let total = deletes.len();
         let mut deletes = deletes;
         let mut refused = Vec::new();
@@ -442,13 +450,15 @@ impl<'a> Running<'a> {
                         .iter()
                         .find(|remaining| remaining.key == delete.key)
                     {
-                        None => self.manifest.remove(&delete.key),
+                        None => gone.push((delete.key.clone(), None)),
                         Some(remaining) => {
-                            again.extend(self.seen_again(delete, remaining.is_conflict()).await?)
+                            match self.seen_again(delete, remaining.is_conflict()).await? {
+                                Some(delete) => again.push(delete),
+                                None => gone.push((delete.key.clone(), None)),
+                            }
                         }
                     }
                 }
-                self.is_manifest_new = true;
                 refused.extend(remaining);
             }
             deletes = again;
@@ -486,7 +496,6 @@ impl<'a> Running<'a> {
             .inspect(&delete.key)
             .await?
         else {
-            self.manifest.remove(&delete.key);
             return Ok(None);
         };
         if !delete.is_stale {

@@ -130,28 +130,35 @@ async fn delete(
     manifest: &mut Manifest,
     deleted: &mut usize,
 ) -> Result<(), Error> {
+    let mut gone = Vec::new();
+    let mut result = Ok(());
     for chunk in due.chunks(DELETES_PER_CALL) {
         if invocation.is_late() {
             break;
         }
-        let keys: Vec<_> = chunk
-            .iter()
-            .map(|(key, row)| (key.as_str(), Some(row.etag.as_str())))
+        let etags: Vec<_> = chunk.iter().map(|(_, row)| row.etag.to_string()).collect();
+        let keys: Vec<_> = (chunk.iter().zip(&etags))
+            .map(|((key, _), etag)| (key.as_str(), Some(etag.as_str())))
             .collect();
-        let remaining = site.clients.bucket.delete(&keys).await?;
+        let remaining = match site.clients.bucket.delete(&keys).await {
+            Ok(remaining) => remaining,
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        };
         for (key, _) in chunk {
             match remaining.iter().find(|remaining| remaining.key == *key) {
-                None => {
-                    manifest.remove(key);
-                    *deleted += 1;
-                }
+                None => gone.push((key, None)),
                 Some(remaining) => tracing::warn!(
                     %key, code = %remaining.code, "kept, for the next deployment to look at: {}", remaining.message
                 ),
             }
         }
     }
-    Ok(())
+    *deleted = gone.len();
+    manifest.change(gone);
+    result
 }
 
 /// Gives the lease back, with the manifest where it has changed, and forgets what is owed no more.
