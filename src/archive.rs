@@ -103,7 +103,7 @@ impl ArchiveIndex {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// `/`-separated, relative to the root that was asked for, no leading slash.
-    pub name: String,
+    pub name: Box<str>,
     pub size_bytes: u64,
     pub compressed_bytes: u64,
     pub crc32: u32,
@@ -114,14 +114,13 @@ pub struct Entry {
     /// descriptor fill the bytes up to here exactly: [`Entry::data_range`] refuses a gap.
     pub end_offset: u64,
     flags: u16,
-    raw_name: RawName,
+    /// Where it is not [`Entry::name`].
+    raw_name: Option<Box<RawName>>,
 }
 
 /// The bytes of an entry's name in both of its headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum RawName {
-    /// As [`Entry::name`].
-    Same,
     /// As [`Entry::name`], after this root.
     UnderRoot(Arc<str>),
     /// The name came from the Unicode path field.

@@ -22,6 +22,9 @@ pub fn live_key(prefix: &str, name: &str) -> String {
 /// message structure"). So `+` is replaced before the escapes are decoded, and decoding happens
 /// once. A `%` that starts no escape stays as it is, as in the URL Standard's form parser.
 pub fn form_decode(encoded: &str) -> Option<String> {
+    if !encoded.bytes().any(|byte| matches!(byte, b'+' | b'%')) {
+        return Some(encoded.to_owned());
+    }
     let with_spaces = encoded.replace('+', " ");
     let decoded = percent_decode_str(&with_spaces).decode_utf8().ok()?;
     Some(decoded.into_owned())

@@ -649,7 +649,7 @@ mod tests {
             for put in &plan.puts {
                 let before = self.0.get(&put.key).map(|(body, _)| Self::etag(body));
                 assert_eq!(put.replaces, before, "the condition on {} holds", put.key);
-                let body = files[&put.entry.name].clone();
+                let body = files[&*put.entry.name].clone();
                 let wanted = rules.wanted(put.entry);
                 let row = Row::written(put.entry, body.len() as u64, Self::etag(&body), &wanted);
                 changes.push((&put.key, Some(row)));

@@ -58,17 +58,17 @@ impl Minimum {
         let old: BTreeMap<&str, &Entry> = live
             .entries
             .iter()
-            .map(|entry| (entry.name.as_str(), entry))
+            .map(|entry| (&*entry.name, entry))
             .collect();
         let is_same = |entry: &&Entry| {
-            old.get(entry.name.as_str())
+            old.get(&*entry.name)
                 .is_some_and(|old| (old.crc32, old.size_bytes) == (entry.crc32, entry.size_bytes))
         };
         let (same, written): (Vec<&Entry>, Vec<&Entry>) = next.entries.iter().partition(is_same);
         let stay = next
             .entries
             .iter()
-            .filter(|entry| old.contains_key(entry.name.as_str()))
+            .filter(|entry| old.contains_key(&*entry.name))
             .count();
         let deletes = live.entries.len() - stay;
         let changed = written.len() + stay - next.entries.len();

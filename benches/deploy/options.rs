@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::workload::WORKLOADS;
+use crate::workload::{Scenario, WORKLOADS};
 
 pub const USAGE: &str = "usage: cargo bench --bench deploy -- [OPTION…]
   --workloads A,B   only these (`bombs` are the archives that are to be refused)
+  --scenarios A,B   only these; a cold deployment comes before them all the same
   --runs N          how often each scenario is measured (5)
   --latency MS      added to every answer of S3, DynamoDB and CloudFront (15)
   --memory MIB      what the function is told it has, instead of each workload's own
@@ -16,6 +17,7 @@ pub const USAGE: &str = "usage: cargo bench --bench deploy -- [OPTION…]
 
 pub struct Options {
     pub workloads: Vec<String>,
+    pub scenarios: Vec<String>,
     pub runs: usize,
     pub latency: Duration,
     pub memory_mib: Option<u64>,
@@ -32,6 +34,7 @@ impl Options {
     pub fn read(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
             workloads: Vec::new(),
+            scenarios: Vec::new(),
             runs: 5,
             latency: Duration::from_millis(15),
             memory_mib: None,
@@ -49,6 +52,9 @@ impl Options {
             match argument.as_str() {
                 "--workloads" => {
                     options.workloads = value()?.split(',').map(str::to_owned).collect();
+                }
+                "--scenarios" => {
+                    options.scenarios = value()?.split(',').map(str::to_owned).collect();
                 }
                 "--runs" => options.runs = number(&value()?)?,
                 "--latency" => options.latency = Duration::from_millis(number(&value()?)?),
@@ -76,7 +82,20 @@ impl Options {
                 ));
             }
         }
+        for name in &options.scenarios {
+            if !Scenario::ALL.iter().any(|scenario| scenario.name() == name) {
+                let names: Vec<_> = Scenario::ALL.iter().map(|it| it.name()).collect();
+                return Err(format!(
+                    "there is no scenario {name}; there are {}",
+                    names.join(", ")
+                ));
+            }
+        }
         Ok(options)
+    }
+
+    pub fn wants_scenario(&self, scenario: Scenario) -> bool {
+        self.scenarios.is_empty() || self.scenarios.iter().any(|name| name == scenario.name())
     }
 
     pub fn wants(&self, workload: &str) -> bool {

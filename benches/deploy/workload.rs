@@ -50,6 +50,8 @@ pub enum Scenario {
 }
 
 impl Scenario {
+    pub const ALL: &'static [Self] = &[Self::Cold, Self::NoOp, Self::Update, Self::Headers];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Cold => "cold",
@@ -59,13 +61,6 @@ impl Scenario {
         }
     }
 }
-
-const ALL: &[Scenario] = &[
-    Scenario::Cold,
-    Scenario::NoOp,
-    Scenario::Update,
-    Scenario::Headers,
-];
 
 const PERCENT: Changes = Changes {
     changed: 10,
@@ -83,7 +78,7 @@ pub const WORKLOADS: &[Workload] = &[
         make: tiny_many,
         changes: PERCENT,
         is_short: true,
-        scenarios: ALL,
+        scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
@@ -92,7 +87,7 @@ pub const WORKLOADS: &[Workload] = &[
         make: mixed,
         changes: PERCENT,
         is_short: true,
-        scenarios: ALL,
+        scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
@@ -101,7 +96,7 @@ pub const WORKLOADS: &[Workload] = &[
         make: |rng| large(rng, Kind::Video),
         changes: PERCENT,
         is_short: true,
-        scenarios: ALL,
+        scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
@@ -110,7 +105,7 @@ pub const WORKLOADS: &[Workload] = &[
         make: |rng| large(rng, Kind::Text),
         changes: PERCENT,
         is_short: true,
-        scenarios: ALL,
+        scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
@@ -119,7 +114,7 @@ pub const WORKLOADS: &[Workload] = &[
         make: docs_site,
         changes: PERCENT,
         is_short: true,
-        scenarios: ALL,
+        scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
@@ -128,7 +123,7 @@ pub const WORKLOADS: &[Workload] = &[
         make: |_| Vec::new(),
         changes: PERCENT,
         is_short: true,
-        scenarios: ALL,
+        scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
@@ -141,7 +136,7 @@ pub const WORKLOADS: &[Workload] = &[
             added: 0,
         },
         is_short: false,
-        scenarios: ALL,
+        scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {

@@ -147,14 +147,14 @@ impl<'a> Reader<'a> {
         }
         let method = self.check_contents(header, place)?;
         let raw_name = if full_name.as_bytes() != header.name {
-            RawName::Other(header.name.into())
+            Some(RawName::Other(header.name.into()))
         } else if self.root.is_empty() {
-            RawName::Same
+            None
         } else {
-            RawName::UnderRoot(Arc::clone(&self.root))
+            Some(RawName::UnderRoot(Arc::clone(&self.root)))
         };
         self.entries.push(Entry {
-            name: name.to_owned(),
+            name: name.into(),
             size_bytes: place.size_bytes,
             compressed_bytes: place.compressed_bytes,
             crc32: header.crc32,
@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
             header_offset: place.header_offset,
             end_offset: 0,
             flags: header.flags,
-            raw_name,
+            raw_name: raw_name.map(Box::new),
         });
         Ok(())
     }
@@ -229,7 +229,7 @@ impl<'a> Reader<'a> {
         check_names(&self.entries, &self.folders)?;
         let headers_file = self
             .entries
-            .binary_search_by(|entry| entry.name.as_str().cmp("_headers"))
+            .binary_search_by(|entry| (*entry.name).cmp("_headers"))
             .ok()
             .map(|at| self.entries.remove(at));
         if self.entries.is_empty() {
@@ -283,9 +283,9 @@ fn check_names(entries: &[Entry], folders: &[Box<str>]) -> Result<(), Rejection>
     // current one starts with, each longer than the one before, are all that has to be kept.
     let mut starts: Vec<&Entry> = Vec::new();
     for entry in entries {
-        let name = entry.name.as_str();
+        let name = &*entry.name;
         while starts
-            .pop_if(|start| !name.starts_with(&start.name))
+            .pop_if(|start| !name.starts_with(&*start.name))
             .is_some()
         {}
         for start in &starts {
@@ -302,7 +302,7 @@ fn check_names(entries: &[Entry], folders: &[Box<str>]) -> Result<(), Rejection>
         starts.push(entry);
     }
     for folder in folders {
-        if let Ok(at) = entries.binary_search_by(|entry| entry.name.as_str().cmp(folder)) {
+        if let Ok(at) = entries.binary_search_by(|entry| entry.name.cmp(folder)) {
             return Err(entries[at].file_and_folder());
         }
     }
@@ -357,7 +357,8 @@ mod tests {
 
     fn names(zip: &Zip) -> Vec<String> {
         let index = zip.parse().unwrap();
-        index.entries.into_iter().map(|entry| entry.name).collect()
+        let names = index.entries.into_iter().map(|entry| entry.name.into());
+        names.collect()
     }
 
     fn with_root(zip: &Zip, root: &str) -> Result<ArchiveIndex, Rejection> {
@@ -453,7 +454,7 @@ mod tests {
         ]);
         assert_eq!(names(&zip), ["a/_headers", "index.html"]);
         let index = zip.parse().unwrap();
-        assert_eq!(index.headers_file.unwrap().name, "_headers");
+        assert_eq!(&*index.headers_file.unwrap().name, "_headers");
         let index = with_root(&zip, "a/");
         assert_eq!(index, Err(Rejection::RootNotFound { root: "a/".into() }));
     }

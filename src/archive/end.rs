@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_zip_that_is_a_file_of_the_site_is_deployed() {
         let zip = zip([File::stored("download.zip", &page().bytes())]);
-        assert_eq!(zip.parse().unwrap().entries[0].name, "download.zip");
+        assert_eq!(&*zip.parse().unwrap().entries[0].name, "download.zip");
     }
 
     #[test]

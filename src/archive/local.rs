@@ -151,12 +151,12 @@ impl Entry {
     }
 
     fn is_named(&self, raw: &[u8]) -> bool {
-        match &self.raw_name {
-            RawName::Same => raw == self.name.as_bytes(),
-            RawName::UnderRoot(root) => {
+        match self.raw_name.as_deref() {
+            None => raw == self.name.as_bytes(),
+            Some(RawName::UnderRoot(root)) => {
                 raw.strip_prefix(root.as_bytes()) == Some(self.name.as_bytes())
             }
-            RawName::Other(name) => raw == &**name,
+            Some(RawName::Other(name)) => raw == &**name,
         }
     }
 }
@@ -164,9 +164,9 @@ impl Entry {
 impl Entry {
     /// Its name with the root, as both headers mean it.
     fn full_name(&self) -> Cow<'_, str> {
-        match &self.raw_name {
-            RawName::UnderRoot(root) => Cow::Owned(format!("{root}{}", self.name)),
-            RawName::Same | RawName::Other(_) => Cow::Borrowed(&self.name),
+        match self.raw_name.as_deref() {
+            Some(RawName::UnderRoot(root)) => Cow::Owned(format!("{root}{}", self.name)),
+            None | Some(RawName::Other(_)) => Cow::Borrowed(&self.name),
         }
     }
 

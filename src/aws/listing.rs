@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use quick_xml::Reader;
-use quick_xml::escape::unescape;
 use quick_xml::events::Event;
 
 use super::bucket::Bucket;
@@ -110,6 +109,33 @@ impl Bucket {
     }
 }
 
+/// What a page says of itself and of its objects, element by element.
+#[derive(Clone, Copy)]
+enum Field {
+    EncodingType,
+    IsTruncated,
+    NextContinuationToken,
+    Key,
+    Etag,
+    Size,
+    LastModified,
+}
+
+impl Field {
+    fn of(element: &[u8]) -> Option<Self> {
+        Some(match element {
+            b"EncodingType" => Self::EncodingType,
+            b"IsTruncated" => Self::IsTruncated,
+            b"NextContinuationToken" => Self::NextContinuationToken,
+            b"Key" => Self::Key,
+            b"ETag" => Self::Etag,
+            b"Size" => Self::Size,
+            b"LastModified" => Self::LastModified,
+            _ => return None,
+        })
+    }
+}
+
 impl Page {
     /// Reads a page that has all that is expected of one (S3 API, ListObjectsV2, "Response Syntax").
     fn parse(xml: &[u8]) -> Option<Self> {
@@ -118,35 +144,37 @@ impl Page {
         let mut next = None;
         let mut objects = Vec::new();
         let mut object = Contents::default();
+        let mut field = None;
         loop {
-            match reader.read_event().ok()? {
-                Event::Start(tag) => {
-                    let mut text = || {
-                        let text = reader.read_text(tag.name()).ok()?;
-                        let text = unescape(&text.decode().ok()?).ok()?.into_owned();
-                        Some(text)
-                    };
-                    match tag.name().as_ref() {
-                        b"EncodingType" => is_encoded = text()? == "url",
-                        b"IsTruncated" => is_truncated = Some(text()? == "true"),
-                        b"NextContinuationToken" => next = Some(text()?),
-                        b"Contents" => object = Contents::default(),
-                        b"Key" => object.key = Some(form_decode(&text()?)?),
-                        b"ETag" => object.etag = Some(text()?.trim_matches('"').into()),
-                        b"Size" => object.size_bytes = Some(text()?.parse().ok()?),
-                        b"LastModified" => {
-                            let at = DateTime::from_str(&text()?, DateTimeFormat::DateTime);
+            match (reader.read_event().ok()?, field) {
+                (Event::Start(tag), _) => field = Field::of(tag.name().as_ref()),
+                (Event::Text(text), Some(field)) => {
+                    let text = str::from_utf8(&text).ok()?;
+                    match field {
+                        Field::EncodingType => is_encoded = text == "url",
+                        Field::IsTruncated => is_truncated = Some(text == "true"),
+                        Field::NextContinuationToken => next = Some(text.to_owned()),
+                        Field::Key => object.key = Some(form_decode(text)?),
+                        Field::Etag => object.etag = Some(text.trim_matches('"').into()),
+                        Field::Size => object.size_bytes = Some(text.parse().ok()?),
+                        Field::LastModified => {
+                            let at = DateTime::from_str(text, DateTimeFormat::DateTime);
                             object.modified_at = Some(at.ok()?.secs());
                         }
+                    }
+                }
+                // The quotes of an ETag. Nothing else that is read here has anything to escape.
+                (Event::GeneralRef(name), Some(Field::Etag)) if *name == *b"quot" => {}
+                (Event::GeneralRef(_), Some(_)) => return None,
+                (Event::End(tag), _) => {
+                    field = None;
+                    match tag.name().as_ref() {
+                        b"Contents" => objects.push(std::mem::take(&mut object).whole()?),
+                        b"ListBucketResult" => is_whole = true,
                         _ => {}
                     }
                 }
-                Event::End(tag) => match tag.name().as_ref() {
-                    b"Contents" => objects.push(std::mem::take(&mut object).whole()?),
-                    b"ListBucketResult" => is_whole = true,
-                    _ => {}
-                },
-                Event::Eof => break,
+                (Event::Eof, _) => break,
                 _ => {}
             }
         }

@@ -28,7 +28,7 @@ pub fn contents(archive: &[u8]) -> Result<Contents, String> {
                 .map_err(|error| error.to_string())?;
             let compressed = Bytes::copy_from_slice(&bytes[at..][data]);
             let inflated = inflate(entry, compressed).map_err(|error| error.to_string())?;
-            contents.push((entry.name.clone(), inflated));
+            contents.push((entry.name.to_string(), inflated));
         }
     }
     contents.sort();
@@ -283,7 +283,13 @@ fn sizes_and_offsets_past_4_gib_are_read() {
     let read: Vec<_> = index
         .entries
         .iter()
-        .map(|entry| (entry.name.clone(), entry.size_bytes, entry.header_offset))
+        .map(|entry| {
+            (
+                entry.name.to_string(),
+                entry.size_bytes,
+                entry.header_offset,
+            )
+        })
         .collect();
     assert_eq!(read, files);
     let spans = spans(&index.entries, 4_096, 1 << 20);
