@@ -4,6 +4,7 @@ pub mod archive;
 pub mod bucket;
 pub mod cdn;
 mod direct;
+mod entry_reader;
 mod judge;
 pub mod ledger;
 pub mod listing;

@@ -9,15 +9,13 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::upload_part_copy::builders::UploadPartCopyFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::CopyPartResult;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use chrono::DateTime;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::direct::{Direct, HttpHeaders};
 use super::{failed, status, unquoted};
-use crate::archive::{
-    ArchiveIndex, Entry, Form, Limits, Parsed, Progress, Span, Unpacker, inflate,
-};
+use crate::archive::{ArchiveIndex, Entry, Limits, Parsed, Span, inflate};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::Upload;
@@ -125,14 +123,12 @@ impl Archive {
             Err(Failure::Unsatisfiable) => (0, Bytes::new(), 0),
             Err(Failure::Error(error)) => return Err(error),
         };
+        // A directory larger than the first read is not worth the memory that it would hold.
+        let first = (start, tail.clone());
         loop {
             match ArchiveIndex::parse(size, &tail, root, limits)? {
                 Parsed::Index(index) => {
-                    // A directory larger than the first read is not worth the memory it would hold.
-                    let excess = (tail.len() as u64).saturating_sub(TAIL_BYTES);
-                    let _ = self
-                        .tail
-                        .set((start + excess, tail.slice(excess as usize..)));
+                    let _ = self.tail.set(first);
                     if size <= QUINE_BYTES && index.entries.iter().any(|it| it.size_bytes == size) {
                         let crc32 = crc32fast::hash(&self.read(0..size).await?);
                         index.check_quine(size, crc32)?;
@@ -434,106 +430,5 @@ where
         key: upload.key.clone(),
         version_id: upload.version_id.clone(),
         reason: reason.to_owned(),
-    }
-}
-
-/// Reads one large entry piece by piece, in its form and checked, in memory that does not depend on its size.
-pub struct EntryReader<'a> {
-    archive: &'a Archive,
-    entry: &'a Entry,
-    unpacker: Unpacker,
-    /// Where the compressed data ends in the archive; a data descriptor may follow.
-    data_end: u64,
-    /// How far the archive has been read.
-    position: u64,
-    /// Compressed data that is read and not unpacked yet.
-    pending: Bytes,
-    descriptor: Vec<u8>,
-}
-
-impl<'a> EntryReader<'a> {
-    /// How much is read at a time: far more than the longest local header.
-    const PIECE_BYTES: u64 = 4 << 20;
-
-    /// How much memory a reader takes, besides the caller's buffer.
-    pub fn memory_bytes(entry: &Entry) -> u64 {
-        Self::PIECE_BYTES + entry.method.held_bytes(entry.size_bytes)
-    }
-
-    /// Reads the entry's first piece and checks its local header.
-    ///
-    /// # Errors
-    /// `ArchiveRejected` when the local header disagrees with the central directory.
-    pub async fn open(archive: &'a Archive, entry: &'a Entry, form: Form) -> Result<Self, Error> {
-        let start = entry.header_offset;
-        let mut reader = Self {
-            archive,
-            entry,
-            unpacker: Unpacker::new(entry, form),
-            data_end: entry.end_offset,
-            position: start,
-            pending: Bytes::new(),
-            descriptor: Vec::new(),
-        };
-        let piece = reader.next_piece().await?;
-        let data = entry.data_range(&piece)?;
-        reader.data_end = start + data.end as u64;
-        reader.take(
-            start + data.start as u64,
-            piece.slice(data.start.min(piece.len())..),
-        );
-        Ok(reader)
-    }
-
-    /// Fills `out` up to its capacity; `false` says that the entry is at its end.
-    ///
-    /// # Errors
-    /// `ArchiveRejected` when the data is not what the directory says.
-    pub async fn fill(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
-        loop {
-            let mut input = &self.pending[..];
-            let progress = self.unpacker.push(&mut input, out)?;
-            let taken = self.pending.len() - input.len();
-            self.pending.advance(taken);
-            match progress {
-                Progress::OutputFull => return Ok(true),
-                Progress::Done => return Ok(false),
-                Progress::NeedsInput if self.position >= self.data_end => return Ok(false),
-                Progress::NeedsInput => {
-                    let start = self.position;
-                    let piece = self.next_piece().await?;
-                    self.take(start, piece);
-                }
-            }
-        }
-    }
-
-    /// Checks length, CRC-32 and data descriptor at the end.
-    ///
-    /// # Errors
-    /// `ArchiveRejected` when they are not what the directory says.
-    pub async fn finish(mut self) -> Result<(), Error> {
-        while self.position < self.entry.end_offset {
-            let start = self.position;
-            let piece = self.next_piece().await?;
-            self.take(start, piece);
-        }
-        self.entry.check_descriptor(&self.descriptor)?;
-        Ok(self.unpacker.finish()?)
-    }
-
-    async fn next_piece(&mut self) -> Result<Bytes, Error> {
-        let end = self.entry.end_offset.min(self.position + Self::PIECE_BYTES);
-        let piece = self.archive.read(self.position..end).await?;
-        self.position = end;
-        Ok(piece)
-    }
-
-    /// Takes bytes that lie at `start`: compressed data, and behind it the data descriptor.
-    fn take(&mut self, start: u64, mut bytes: Bytes) {
-        let data = self.data_end.saturating_sub(start).min(bytes.len() as u64);
-        let rest = bytes.split_off(data as usize);
-        self.pending = bytes;
-        self.descriptor.extend_from_slice(&rest);
     }
 }

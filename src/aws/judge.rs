@@ -23,6 +23,8 @@ struct Reads<'a> {
     twice: Vec<Span<'a>>,
     /// Only the header is read here.
     headers: Vec<&'a Entry>,
+    /// How much more could have been kept.
+    room: u64,
 }
 
 impl<'a> Transfer<'a> {
@@ -34,6 +36,7 @@ impl<'a> Transfer<'a> {
     pub async fn judge(&self, puts: &[Put<'a>]) -> Result<(), Error> {
         let is_large = |entry: &Entry| self.is_large(entry);
         let reads = Reads::of(puts, self.ahead_bytes, is_large);
+        self.memory.grow(reads.room);
         let kept = stream::iter(reads.kept.into_iter().map(|span| (span, true)));
         let spans = kept
             .chain(stream::iter(
@@ -96,13 +99,13 @@ impl<'a> Reads<'a> {
         let (large, whole): (Vec<_>, Vec<_>) = entries.partition(|entry| is_large(entry));
         let mut reads = Self {
             headers: large,
+            room: ahead_bytes,
             ..Self::default()
         };
-        let mut room = ahead_bytes;
         for span in whole_spans(whole) {
             let length = span.range.end - span.range.start;
-            if length <= room {
-                room -= length;
+            if length <= reads.room {
+                reads.room -= length;
                 reads.kept.push(span);
             } else if length / span.entries.len() as u64 > HEADER_BY_HEADER_BYTES {
                 reads.headers.extend(span.entries);

@@ -35,7 +35,6 @@ impl Bucket {
             bucket: self,
             key: key.to_owned(),
             id: answer.upload_id.unwrap_or_default(),
-            parts: Vec::new(),
         })
     }
 }
@@ -45,16 +44,14 @@ pub struct MultipartUpload<'a> {
     bucket: &'a Bucket,
     key: String,
     id: String,
-    parts: Vec<CompletedPart>,
 }
 
 impl MultipartUpload<'_> {
-    /// Uploads the next part: 5 MiB or more, but for the last.
+    /// Uploads a part, the first of which has number 1: 5 MiB or more, but for the last.
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn part(&mut self, body: Bytes) -> Result<(), Error> {
-        let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
+    pub async fn part(&self, number: i32, body: Bytes) -> Result<CompletedPart, Error> {
         let crc32 = encode_crc32(crc32fast::hash(&body));
         let bucket = self.bucket;
         let request = bucket
@@ -80,16 +77,19 @@ impl MultipartUpload<'_> {
             .part_number(number)
             .checksum_crc32(crc32)
             .set_e_tag(answer.e_tag);
-        self.parts.push(part.build());
-        Ok(())
+        Ok(part.build())
     }
 
-    /// Copies the next part from a stored entry of the archive: 5 MiB or more, but for the last, and 5 GiB at most.
+    /// Copies a part from a stored entry of the archive: 5 MiB or more, but for the last, and 5 GiB at most.
     ///
     /// # Errors
     /// `ArchiveGone`, `Aws`.
-    pub async fn copy(&mut self, archive: &Archive, range: &Range<u64>) -> Result<(), Error> {
-        let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
+    pub async fn copy(
+        &self,
+        number: i32,
+        archive: &Archive,
+        range: &Range<u64>,
+    ) -> Result<CompletedPart, Error> {
         let bucket = self.bucket;
         let request = bucket
             .s3
@@ -107,17 +107,21 @@ impl MultipartUpload<'_> {
             .part_number(number)
             .set_checksum_crc32(crc32)
             .set_e_tag(etag);
-        self.parts.push(part.build());
-        Ok(())
+        Ok(part.build())
     }
 
-    /// Makes the object of its parts.
+    /// Makes the object of its parts, in their order.
     ///
     /// # Errors
     /// `Aws`; a failed condition is no error. The parts are gone either way.
-    pub async fn complete(self, crc32: u32, condition: Condition<'_>) -> Result<Written, Error> {
+    pub async fn complete(
+        self,
+        parts: Vec<CompletedPart>,
+        crc32: u32,
+        condition: Condition<'_>,
+    ) -> Result<Written, Error> {
         let parts = CompletedMultipartUpload::builder()
-            .set_parts(Some(self.parts.clone()))
+            .set_parts(Some(parts))
             .build();
         let bucket = self.bucket;
         let request = bucket

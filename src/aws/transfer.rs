@@ -2,17 +2,18 @@
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::JoinError;
 
-use super::archive::{Archive, EntryReader};
+use super::archive::Archive;
 use super::bucket::{Bucket, Condition, Inspected, Written};
+use super::entry_reader::{EntryReader, in_thread};
 use crate::archive::{Corrupt, Entry, Form, Method, Span, spans, unpack};
 use crate::error::Error;
 use crate::manifest::Row;
@@ -34,6 +35,9 @@ const INLINE_BYTES: u64 = 128 << 10;
 /// S3 takes parts of 5 MiB or more, and at most 10,000 of them (S3 user guide, "Multipart upload limits").
 const PART_BYTES: u64 = 8 << 20;
 const MAX_PARTS: u64 = 10_000;
+
+/// One part is filled while the one before it is on its way.
+const PARTS_AT_ONCE: usize = 2;
 
 /// What may be in flight, and what may be read ahead, as parts of the function's memory: of 512 MiB the process
 /// takes less than 128 for all but the largest sites. What is read ahead is read once, so it has the larger part.
@@ -273,14 +277,11 @@ impl<'a> Transfer<'a> {
             .await;
         let form = self.rules.wanted(entry).form;
         self.count_inflated(entry, form);
-        let mut reader = EntryReader::open(self.archive, entry, form).await?;
-        let mut piece = Vec::with_capacity(PART_BYTES as usize);
-        while reader.fill(&mut piece).await? {
-            summing.update(&piece);
-            piece.clear();
+        let reader = EntryReader::open(self.archive, entry, form).await?;
+        let mut parts = pin!(reader.parts(PART_BYTES));
+        while let Some(part) = parts.try_next().await? {
+            summing.update(&part);
         }
-        summing.update(&piece);
-        reader.finish().await?;
         Ok(summing.finish())
     }
 
@@ -347,43 +348,50 @@ impl<'a> Transfer<'a> {
         let wanted = self.rules.wanted(put.entry);
         let size_bytes = wanted.form.size_bytes(put.entry);
         let part_bytes = PART_BYTES.max(size_bytes.div_ceil(MAX_PARTS));
-        let _memory = self
+        let memory = self
             .memory
-            .reserve(2 * part_bytes + EntryReader::memory_bytes(put.entry))
+            .reserve(PARTS_AT_ONCE as u64 * part_bytes + EntryReader::memory_bytes(put.entry))
             .await;
         self.count_inflated(put.entry, wanted.form);
-        let mut reader = EntryReader::open(self.archive, put.entry, wanted.form).await?;
-        let mut crc32 = crc32fast::Hasher::new();
-        let mut upload = self.bucket.begin(&put.key, &wanted.headers).await?;
-        let sent = async {
-            loop {
-                let mut part = Vec::with_capacity(part_bytes as usize);
-                let has_more = reader.fill(&mut part).await?;
-                if wanted.form == Form::Gzip {
-                    crc32.update(&part);
-                }
-                if !part.is_empty() {
-                    upload.part(part.into()).await?;
-                }
-                if !has_more {
-                    return reader.finish().await;
-                }
-                if (self.is_late)() {
-                    return Err(Error::Unfinished { done: 0, total: 1 });
-                }
+        let (reader, upload) = tokio::join!(
+            EntryReader::open(self.archive, put.entry, wanted.form),
+            self.bucket.begin(&put.key, &wanted.headers),
+        );
+        let upload = upload?;
+        let reader = match reader {
+            Ok(reader) => reader,
+            Err(error) => {
+                upload.abort().await;
+                return Err(error);
             }
-        }
-        .await;
-        if let Err(error) = sent {
-            upload.abort().await;
-            return Err(error);
-        }
+        };
+        let mut crc32 = crc32fast::Hasher::new();
+        let parts = reader.parts(part_bytes).inspect_ok(|part| {
+            if wanted.form == Form::Gzip {
+                crc32.update(part);
+            }
+        });
+        let parts = parts.zip(stream::iter(1..)).map(|(part, number)| {
+            if (self.is_late)() {
+                return Err(Error::Unfinished { done: 0, total: 1 });
+            }
+            Ok(upload.part(number, part?))
+        });
+        let sent = parts.try_buffered(PARTS_AT_ONCE).try_collect().await;
+        let parts: Vec<_> = match sent {
+            Ok(parts) => parts,
+            Err(error) => {
+                upload.abort().await;
+                return Err(error);
+            }
+        };
+        drop(memory);
         let crc32 = match wanted.form {
             Form::Inflated => put.entry.crc32,
             Form::Gzip => crc32.finalize(),
         };
         let condition = Condition::replacing(put.replaces.as_deref());
-        let answer = upload.complete(crc32, condition).await?;
+        let answer = upload.complete(parts, crc32, condition).await?;
         let sent = Sent {
             wanted,
             size_bytes,
@@ -403,18 +411,20 @@ impl<'a> Transfer<'a> {
         let data = start + data.start as u64..start + data.end as u64;
         let descriptor = self.archive.read(data.end..entry.end_offset);
         entry.check_descriptor(&descriptor.await?)?;
-        let mut upload = self.bucket.begin(&put.key, &wanted.headers).await?;
-        let mut from = data.start;
-        while from < data.end {
+        let upload = self.bucket.begin(&put.key, &wanted.headers).await?;
+        let mut parts = Vec::new();
+        for (number, from) in (1..).zip(data.clone().step_by(COPIED_PART_BYTES as usize)) {
             let range = from..data.end.min(from + COPIED_PART_BYTES);
-            from = range.end;
-            if let Err(error) = upload.copy(self.archive, &range).await {
-                upload.abort().await;
-                return Err(error);
+            match upload.copy(number, self.archive, &range).await {
+                Ok(part) => parts.push(part),
+                Err(error) => {
+                    upload.abort().await;
+                    return Err(error);
+                }
             }
         }
         let condition = Condition::replacing(put.replaces.as_deref());
-        let answer = upload.complete(entry.crc32, condition).await?;
+        let answer = upload.complete(parts, entry.crc32, condition).await?;
         let sent = Sent {
             wanted,
             size_bytes: entry.size_bytes,
@@ -487,15 +497,8 @@ impl<'a> Transfer<'a> {
         if form == Form::Gzip || entry.size_bytes <= INLINE_BYTES {
             return Ok(unpack(entry, form, compressed)?);
         }
-        let entry = entry.clone();
-        let name = entry.name.clone();
-        let inflated = tokio::task::spawn_blocking(move || unpack(&entry, form, compressed)).await;
-        let panicked = |error: JoinError| Error::Aws {
-            what: format!("inflating {name}"),
-            reason: error.to_string(),
-            source: None,
-        };
-        Ok(inflated.map_err(panicked)??)
+        let owned = entry.clone();
+        Ok(in_thread(entry, move || unpack(&owned, form, compressed)).await??)
     }
 
     fn count_inflated(&self, entry: &Entry, form: Form) {
@@ -582,7 +585,7 @@ impl Sent {
 
 /// Bounds what is in flight, whatever the archive.
 pub(super) struct Memory {
-    kib: u32,
+    kib: AtomicU32,
     free: Semaphore,
 }
 
@@ -590,16 +593,23 @@ impl Memory {
     fn new(memory_mib: u64) -> Self {
         let kib = u32::try_from(memory_mib * 1024 / IN_FLIGHT_SHARE).unwrap_or(u32::MAX >> 4);
         Self {
-            kib,
+            kib: kib.into(),
             free: Semaphore::new(kib as usize),
         }
+    }
+
+    /// Adds room that nothing else needs.
+    pub(super) fn grow(&self, bytes: u64) {
+        let kib = u32::try_from(bytes / 1024).unwrap_or_default();
+        self.kib.fetch_add(kib, Ordering::Relaxed);
+        self.free.add_permits(kib as usize);
     }
 
     /// Waits for room; one transfer alone may always go on, even if it is over the budget.
     pub(super) async fn reserve(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
         let kib = u32::try_from(bytes.div_ceil(1024))
             .unwrap_or(u32::MAX)
-            .min(self.kib);
+            .min(self.kib.load(Ordering::Relaxed));
         // The semaphore is never closed.
         self.free.acquire_many(kib).await.ok()
     }

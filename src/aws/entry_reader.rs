@@ -1,0 +1,169 @@
+//! Reads one large entry in parts, in its form and checked, in memory that does not depend on its size.
+//!
+//! The next piece of the archive is read while the one before it is unpacked, which has a thread of its own.
+
+use std::pin::Pin;
+
+use bytes::{Buf, Bytes};
+use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
+use futures_util::stream::{self, Stream};
+use tokio::task::spawn_blocking;
+
+use super::archive::Archive;
+use crate::archive::{Entry, Form, Progress, Unpacker};
+use crate::error::Error;
+
+/// How much is read at a time: far more than the longest local header.
+const PIECE_BYTES: u64 = 4 << 20;
+
+pub struct EntryReader<'a> {
+    archive: &'a Archive,
+    entry: &'a Entry,
+    unpacker: Unpacker,
+    /// Where the compressed data ends in the archive; a data descriptor may follow.
+    data_end: u64,
+    /// Where the next piece begins.
+    position: u64,
+    next: MaybeDone<BoxFuture<'a, Result<Bytes, Error>>>,
+    /// Compressed data that is read and not unpacked yet.
+    pending: Bytes,
+    descriptor: Vec<u8>,
+}
+
+impl<'a> EntryReader<'a> {
+    /// How much memory a reader takes, besides the parts that it gives.
+    pub fn memory_bytes(entry: &Entry) -> u64 {
+        2 * PIECE_BYTES + entry.method.held_bytes(entry.size_bytes)
+    }
+
+    /// Reads the entry's first piece and checks its local header.
+    ///
+    /// # Errors
+    /// `ArchiveRejected` when the local header disagrees with the central directory.
+    pub async fn open(archive: &'a Archive, entry: &'a Entry, form: Form) -> Result<Self, Error> {
+        let start = entry.header_offset;
+        let mut reader = Self {
+            archive,
+            entry,
+            unpacker: Unpacker::new(entry, form),
+            data_end: entry.end_offset,
+            position: start,
+            next: piece(archive, entry, start),
+            pending: Bytes::new(),
+            descriptor: Vec::new(),
+        };
+        let first = reader.next_piece().await?;
+        let data = entry.data_range(&first)?;
+        reader.data_end = start + data.end as u64;
+        let body = first.slice(data.start.min(first.len())..);
+        reader.take(start + data.start as u64, body);
+        Ok(reader)
+    }
+
+    /// Gives the contents in parts of `part_bytes`, but for the last. At the end, length, CRC-32 and data
+    /// descriptor are checked.
+    ///
+    /// # Errors
+    /// `ArchiveRejected` when something is not as the directory says.
+    pub fn parts(self, part_bytes: u64) -> impl Stream<Item = Result<Bytes, Error>> {
+        stream::try_unfold(Some(self), move |reader| async move {
+            let Some(reader) = reader else {
+                return Ok(None);
+            };
+            let (reader, part, has_more) = reader.part(part_bytes as usize).await?;
+            let reader = if has_more {
+                Some(reader)
+            } else {
+                reader.finish().await?;
+                None
+            };
+            // The end may lie just behind a full part.
+            Ok((!part.is_empty()).then(|| (part.into(), reader)))
+        })
+    }
+
+    /// Fills a part; `false` says that the entry is at its end.
+    async fn part(mut self, part_bytes: usize) -> Result<(Self, Vec<u8>, bool), Error> {
+        let mut part = Vec::with_capacity(part_bytes);
+        loop {
+            let (mut unpacker, mut pending) = (self.unpacker, self.pending);
+            let unpacking = in_thread(self.entry, move || {
+                let mut input = &pending[..];
+                let progress = unpacker.push(&mut input, &mut part);
+                let taken = pending.len() - input.len();
+                pending.advance(taken);
+                (unpacker, pending, part, progress)
+            });
+            let (unpacked, ()) = tokio::join!(unpacking, &mut self.next);
+            let progress;
+            (self.unpacker, self.pending, part, progress) = unpacked?;
+            match progress? {
+                Progress::OutputFull => return Ok((self, part, true)),
+                Progress::Done => return Ok((self, part, false)),
+                Progress::NeedsInput if self.position >= self.data_end => {
+                    return Ok((self, part, false));
+                }
+                Progress::NeedsInput => {
+                    let start = self.position;
+                    let piece = self.next_piece().await?;
+                    self.take(start, piece);
+                }
+            }
+        }
+    }
+
+    async fn finish(mut self) -> Result<(), Error> {
+        while self.position < self.entry.end_offset {
+            let start = self.position;
+            let piece = self.next_piece().await?;
+            self.take(start, piece);
+        }
+        self.entry.check_descriptor(&self.descriptor)?;
+        Ok(self.unpacker.finish()?)
+    }
+
+    /// Takes the piece at `position`, and begins to read the one behind it.
+    async fn next_piece(&mut self) -> Result<Bytes, Error> {
+        (&mut self.next).await;
+        let bytes = Pin::new(&mut self.next).take_output();
+        let bytes = bytes.unwrap_or_else(|| Ok(Bytes::new()))?;
+        self.position = piece_end(self.entry, self.position);
+        self.next = piece(self.archive, self.entry, self.position);
+        Ok(bytes)
+    }
+
+    /// Takes bytes that lie at `start`: compressed data, and behind it the data descriptor.
+    fn take(&mut self, start: u64, mut bytes: Bytes) {
+        let data = self.data_end.saturating_sub(start).min(bytes.len() as u64);
+        let rest = bytes.split_off(data as usize);
+        self.pending = bytes;
+        self.descriptor.extend_from_slice(&rest);
+    }
+}
+
+fn piece_end(entry: &Entry, start: u64) -> u64 {
+    entry.end_offset.min(start + PIECE_BYTES)
+}
+
+fn piece<'a>(
+    archive: &'a Archive,
+    entry: &Entry,
+    start: u64,
+) -> MaybeDone<BoxFuture<'a, Result<Bytes, Error>>> {
+    maybe_done(Box::pin(archive.read(start..piece_end(entry, start))))
+}
+
+/// Runs what would hold up all other transfers in a thread of its own.
+///
+/// # Errors
+/// `Aws` when it panics.
+pub async fn in_thread<T: Send + 'static>(
+    entry: &Entry,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    spawn_blocking(work).await.map_err(|error| Error::Aws {
+        what: format!("inflating {}", entry.name),
+        reason: error.to_string(),
+        source: None,
+    })
+}
