@@ -188,6 +188,14 @@ impl fmt::Display for Row {
                 self.writes_at_once(),
             )?;
         }
+        let inflate = minimum.inflate.as_secs_f64();
+        if inflate > 0.01 {
+            writeln!(
+                out,
+                "  one core inflates what is sent in parts in {inflate:.2} s: {:.0} % of its speed",
+                100.0 * inflate / wall.median,
+            )?;
+        }
         let mut requests = Exact::default();
         let operations: BTreeSet<&String> =
             minimum.calls.keys().chain(traffic.calls.keys()).collect();

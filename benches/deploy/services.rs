@@ -268,7 +268,10 @@ impl Account {
             None => Minimum::default(),
             Some(scenario) => {
                 let next = Build::of(&archive)?;
-                let minimum = Minimum::between(&self.live, &next, scenario);
+                let mut minimum = Minimum::between(&self.live, &next, scenario);
+                if scenario == Scenario::Cold {
+                    minimum.inflate = next.inflate_large(&archive)?;
+                }
                 self.live = next;
                 minimum
             }
