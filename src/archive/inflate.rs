@@ -1,5 +1,7 @@
 //! Contents: inflated, and held against the CRC-32 and the length that CI's tool wrote.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 use thiserror::Error;
@@ -76,13 +78,24 @@ enum Decoder {
     Zstd(Box<Frame>),
 }
 
+thread_local! {
+    /// One that is done with its entry: to make another takes as long as to inflate a small one.
+    static SPARE: Cell<Option<Decompress>> = const { Cell::new(None) };
+}
+
+fn decoder() -> Decompress {
+    let mut decoder = SPARE.take().unwrap_or_else(|| Decompress::new(false));
+    decoder.reset(false);
+    decoder
+}
+
 impl Inflater {
     pub fn new(entry: &Entry) -> Self {
         Self {
             entry: entry.clone(),
             decoder: match entry.method {
                 Method::Stored => Decoder::Stored,
-                Method::Deflate => Decoder::Deflate(Decompress::new(false)),
+                Method::Deflate => Decoder::Deflate(decoder()),
                 Method::Zstd => Decoder::Zstd(Box::new(Frame::new())),
             },
             crc32: crc32fast::Hasher::new(),
@@ -183,6 +196,9 @@ impl Inflater {
         }
         if self.crc32.finalize() != self.entry.crc32 {
             return Err(Corrupt::crc32(&self.entry));
+        }
+        if let Decoder::Deflate(decoder) = self.decoder {
+            SPARE.set(Some(decoder));
         }
         Ok(())
     }

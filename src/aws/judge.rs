@@ -97,12 +97,23 @@ impl<'a> Reads<'a> {
     fn of(puts: &[Put<'a>], ahead_bytes: u64, is_large: impl Fn(&Entry) -> bool) -> Self {
         let entries = puts.iter().map(|put| put.entry);
         let (large, whole): (Vec<_>, Vec<_>) = entries.partition(|entry| is_large(entry));
+        let spans = whole_spans(whole);
+        let length: u64 = spans
+            .iter()
+            .map(|span| span.range.end - span.range.start)
+            .sum();
+        // What does not fit in any case is better read by many at once, which takes room too.
+        let ahead_for_it = if length <= ahead_bytes {
+            ahead_bytes
+        } else {
+            ahead_bytes / 2
+        };
         let mut reads = Self {
             headers: large,
-            room: ahead_bytes,
+            room: ahead_for_it,
             ..Self::default()
         };
-        for span in whole_spans(whole) {
+        for span in spans {
             let length = span.range.end - span.range.start;
             if length <= reads.room {
                 reads.room -= length;
@@ -113,6 +124,7 @@ impl<'a> Reads<'a> {
                 reads.twice.push(span);
             }
         }
+        reads.room += ahead_bytes - ahead_for_it;
         reads
     }
 }
