@@ -30,7 +30,7 @@ const GAP_BYTES: u64 = 4 << 10;
 const SPAN_BYTES: u64 = 4 << 20;
 
 /// Inflating more than this would hold up the other transfers of its thread.
-const INLINE_BYTES: u64 = 128 << 10;
+const INLINE_BYTES: u64 = 32 << 10;
 
 /// S3 takes parts of 5 MiB or more, and at most 10,000 of them (S3 user guide, "Multipart upload limits").
 const PART_BYTES: u64 = 8 << 20;
