@@ -5,6 +5,7 @@
 
 mod known;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::archive::{ArchiveIndex, Entry, Form};
@@ -165,7 +166,7 @@ pub struct Plan<'a> {
 #[derive(Debug)]
 pub struct Put<'a> {
     pub entry: &'a Entry,
-    pub key: String,
+    pub key: Cow<'a, str>,
     /// The ETag of the object that it replaces; none for a new key.
     pub replaces: Option<String>,
     pub is_page: bool,
@@ -175,7 +176,7 @@ pub struct Put<'a> {
 #[derive(Debug)]
 pub struct Copy<'a> {
     pub entry: &'a Entry,
-    pub key: String,
+    pub key: Cow<'a, str>,
     pub etag: String,
     pub size_bytes: u64,
     pub is_page: bool,
@@ -239,7 +240,8 @@ pub fn questions<'a>(
                 return None;
             }
             let form = rules.wanted(entry).form;
-            (object.size_bytes == form.size_bytes(entry)).then(|| (known.key(), entry, form))
+            (object.size_bytes == form.size_bytes(entry))
+                .then(|| (known.key().into_owned(), entry, form))
         })
         .collect()
 }
@@ -281,7 +283,7 @@ impl<'a> Plan<'a> {
             // Without a manifest there is nothing to compare with.
             plan.drift += usize::from(!manifest.is_empty() && is_drift(&known, rules.prune));
             if known.object.is_none() && known.row.is_some() {
-                plan.missed.push(known.key());
+                plan.missed.push(known.key().into_owned());
             }
             if known.object.is_some() && !was_removed(&known) {
                 plan.objects += 1;
@@ -317,7 +319,7 @@ impl<'a> Plan<'a> {
     fn settle(
         &mut self,
         entry: &'a Entry,
-        known: &Known<'_, '_>,
+        known: &Known<'a, '_>,
         object: Option<&Object>,
         observed: &BTreeMap<String, Observed>,
         rules: &Rules,
@@ -355,7 +357,7 @@ impl<'a> Plan<'a> {
             let etag = object.etag.clone();
             let row = Row::of(entry, object.size_bytes, etag, &wanted, digest);
             if known.row != Some(&row) {
-                self.noted.push((known.key(), row));
+                self.noted.push((known.key().into_owned(), row));
             }
         } else if has_bytes && object.size_bytes <= MAX_COPY_BYTES {
             self.forgets |= same_row;
@@ -379,7 +381,7 @@ impl<'a> Plan<'a> {
 
     /// Finds the verdict on one object that the archive does not have.
     fn remove(&mut self, known: &Known<'_, '_>, object: &Object, rules: &Rules) {
-        let (key, row) = (known.key(), known.valid);
+        let (key, row) = (known.key().into_owned(), known.valid);
         let is_ours_to_delete = match rules.prune {
             Prune::All => true,
             Prune::Owned => row.is_some(),
@@ -420,18 +422,17 @@ impl<'a> Plan<'a> {
     /// Brings the manifest that the plan was made from to what holds as long as nothing of the plan is done:
     /// what is kept, and what is still to be deleted. Tells whether a row has changed.
     pub fn amend(&self, manifest: &mut Manifest) -> bool {
-        let written = self.puts.iter().map(|put| &put.key);
+        let written = self.puts.iter().map(|put| &*put.key);
         let deleted = self.deletes.iter().filter(|delete| delete.row.is_none());
         let lost = written
-            .chain(self.copies.iter().map(|copy| &copy.key))
-            .chain(deleted.map(|delete| &delete.key))
-            .chain(&self.foreign)
-            .chain(&self.missed);
+            .chain(self.copies.iter().map(|copy| &*copy.key))
+            .chain(deleted.map(|delete| &*delete.key))
+            .chain(self.foreign.iter().chain(&self.missed).map(String::as_str));
         let seen = self.noted.iter().chain(&self.retained);
         let changes = lost
             .map(|key| (key, None))
-            .chain(seen.map(|(key, row)| (key, Some(row))));
-        let changes: Vec<(&String, Option<Row>)> = changes
+            .chain(seen.map(|(key, row)| (key.as_str(), Some(row))));
+        let changes: Vec<(&str, Option<Row>)> = changes
             .filter(|(key, row)| manifest.get(key) != *row)
             .map(|(key, row)| (key, row.cloned()))
             .collect();
@@ -448,9 +449,9 @@ impl<'a> Plan<'a> {
             .puts
             .iter()
             .filter(|put| put.replaces.is_some())
-            .map(|put| put.key.as_str());
+            .map(|put| &*put.key);
         let changed: Vec<&str> = replaced
-            .chain(self.copies.iter().map(|copy| copy.key.as_str()))
+            .chain(self.copies.iter().map(|copy| &*copy.key))
             .chain(self.missed.iter().map(String::as_str))
             .collect();
         let deleted = self.deletes.iter().map(|delete| delete.key.as_str());
@@ -473,7 +474,7 @@ impl<'a> Plan<'a> {
         self.puts
             .iter()
             .filter(|put| put.replaces.is_none())
-            .map(|put| put.key.as_str())
+            .map(|put| &*put.key)
             .collect()
     }
 
@@ -647,23 +648,23 @@ mod tests {
             let mut manifest = amended(plan, before);
             let mut changes = Vec::new();
             for put in &plan.puts {
-                let before = self.0.get(&put.key).map(|(body, _)| Self::etag(body));
+                let before = self.0.get(&*put.key).map(|(body, _)| Self::etag(body));
                 assert_eq!(put.replaces, before, "the condition on {} holds", put.key);
                 let body = files[&*put.entry.name].clone();
                 let wanted = rules.wanted(put.entry);
                 let row = Row::written(put.entry, body.len() as u64, Self::etag(&body), &wanted);
-                changes.push((&put.key, Some(row)));
-                self.0.insert(put.key.clone(), (body, wanted.headers));
+                changes.push((&*put.key, Some(row)));
+                self.0.insert(put.key.to_string(), (body, wanted.headers));
             }
             for copy in &plan.copies {
                 let wanted = rules.wanted(copy.entry);
                 let row = Row::written(copy.entry, copy.size_bytes, copy.etag.clone(), &wanted);
-                changes.push((&copy.key, Some(row)));
-                self.0.get_mut(&copy.key).unwrap().1 = wanted.headers;
+                changes.push((&*copy.key, Some(row)));
+                self.0.get_mut(&*copy.key).unwrap().1 = wanted.headers;
             }
             for delete in &plan.deletes {
                 self.0.remove(&delete.key);
-                changes.push((&delete.key, None));
+                changes.push((&*delete.key, None));
             }
             manifest.change(changes);
             manifest

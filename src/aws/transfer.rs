@@ -1,5 +1,6 @@
 //! Moves entries from the archive to the live bucket: ranged GETs, inflate and PUTs overlap within a memory budget.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::pin::pin;
@@ -79,7 +80,7 @@ pub struct Transfer<'a> {
 /// What a wave has come to.
 #[derive(Debug, Default)]
 pub struct Wave<'a> {
-    pub written: Vec<(String, Row)>,
+    pub written: Vec<(Cow<'a, str>, Row)>,
     pub bytes_written: u64,
     /// Objects that someone else wrote since they were listed, with the condition brought up to date.
     pub conflicts: Vec<Put<'a>>,

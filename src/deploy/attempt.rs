@@ -307,9 +307,13 @@ impl<'a> Attempt<'a> {
                 .puts
                 .iter()
                 .filter(|put| put.replaces.is_some())
-                .map(|put| put.key.clone())
+                .map(|put| put.key.to_string())
                 .collect(),
-            headers: plan.copies.iter().map(|copy| copy.key.clone()).collect(),
+            headers: plan
+                .copies
+                .iter()
+                .map(|copy| copy.key.to_string())
+                .collect(),
             deleted: plan
                 .deletes
                 .iter()

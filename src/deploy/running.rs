@@ -1,5 +1,6 @@
 //! A run under way: what it holds, what it has done, and what is still owed.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -265,14 +266,13 @@ impl<'a> Running<'a> {
             }
             let conflicts = done.conflicts;
             self.drift += conflicts.len();
-            self.owe_for(conflicts.iter().map(|put| put.key.as_str()))
-                .await?;
+            self.owe_for(conflicts.iter().map(|put| &*put.key)).await?;
             puts.extend(conflicts);
             if puts.is_empty() {
                 return Ok(());
             }
             if rounds == ROUNDS {
-                let keys: Vec<&str> = puts.iter().map(|put| put.key.as_str()).collect();
+                let keys: Vec<&str> = puts.iter().map(|put| &*put.key).collect();
                 return Err(Error::Aws {
                     what: format!("writing {}", keys.join(", ")),
                     reason:
@@ -286,7 +286,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn note(&mut self, written: Vec<(String, Row)>, bytes_written: u64) {
+    fn note(&mut self, written: Vec<(Cow<'_, str>, Row)>, bytes_written: u64) {
         self.written += written.len();
         self.bytes_written += bytes_written;
         self.is_manifest_new |= !written.is_empty();

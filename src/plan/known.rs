@@ -3,6 +3,7 @@
 //! All three are in the order of S3's keys, so that one walk side by side takes the place of a search for
 //! each key in each of them.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::iter;
 
@@ -24,12 +25,14 @@ pub(super) struct Known<'a, 's> {
     live_prefix: &'s str,
 }
 
-impl Known<'_, '_> {
-    pub(super) fn key(&self) -> String {
-        match (self.stored_key, self.entry) {
-            (Some(key), _) => key.to_owned(),
-            (None, Some(entry)) => live_key(self.live_prefix, &entry.name),
-            (None, None) => String::new(),
+impl<'a> Known<'a, '_> {
+    /// Without a live prefix the key of an entry is its name, and takes no memory of its own.
+    pub(super) fn key(&self) -> Cow<'a, str> {
+        match (self.entry, self.stored_key) {
+            (Some(entry), _) if self.live_prefix.is_empty() => Cow::Borrowed(&entry.name),
+            (_, Some(key)) => Cow::Owned(key.to_owned()),
+            (Some(entry), None) => Cow::Owned(live_key(self.live_prefix, &entry.name)),
+            (None, None) => Cow::default(),
         }
     }
 
