@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use futures_util::future;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -372,14 +373,25 @@ impl<'a> Transfer<'a> {
                 crc32.update(part);
             }
         });
-        let parts = parts.zip(stream::iter(1..)).map(|(part, number)| {
-            if (self.is_late)() {
-                return Err(Error::Unfinished { done: 0, total: 1 });
-            }
-            Ok(upload.part(number, part?))
-        });
-        let sent = parts.try_buffered(PARTS_AT_ONCE).try_collect().await;
-        let parts: Vec<_> = match sent {
+        let has_failed = AtomicBool::new(false);
+        let sent: Vec<_> = parts
+            // After a failure none is begun, and those under way are waited for: a part that arrives behind the
+            // abort may stay (S3 API, AbortMultipartUpload).
+            .take_while(|_| future::ready(!has_failed.load(Ordering::Relaxed)))
+            .zip(stream::iter(1..))
+            .map(async |(part, number)| {
+                let sent = match part {
+                    Ok(_) if (self.is_late)() => Err(Error::Unfinished { done: 0, total: 1 }),
+                    Ok(part) => upload.part(number, part).await,
+                    Err(error) => Err(error),
+                };
+                has_failed.fetch_or(sent.is_err(), Ordering::Relaxed);
+                sent
+            })
+            .buffered(PARTS_AT_ONCE)
+            .collect()
+            .await;
+        let parts: Vec<_> = match sent.into_iter().collect() {
             Ok(parts) => parts,
             Err(error) => {
                 upload.abort().await;
