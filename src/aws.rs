@@ -32,6 +32,9 @@ use crate::error::Error;
 /// CloudFront answers 503 for longer than the SDK's usual three attempts (aws/aws-cdk#15891).
 const MAX_ATTEMPTS: u32 = 10;
 
+/// How long a body may bring nothing: the connector's limit on an answer ends with its headers.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The clients of one function instance, built once per cold start.
 pub struct Clients {
     pub archives: archive::Archives,

@@ -134,7 +134,7 @@ impl Wanted {
     }
 }
 
-/// Lists by verdict; every key of archive and bucket is in exactly one of them.
+/// Lists by verdict; every key of archive and bucket is in exactly one of them, or is kept and only counted.
 #[derive(Debug, Default)]
 pub struct Plan<'a> {
     /// Entries to put, in the order of their keys.

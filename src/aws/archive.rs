@@ -12,9 +12,10 @@ use aws_sdk_s3::types::CopyPartResult;
 use bytes::{Bytes, BytesMut};
 use chrono::DateTime;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::timeout;
 
 use super::direct::{Direct, HttpHeaders};
-use super::{failed, status, unquoted};
+use super::{BODY_PATIENCE, failed, status, unquoted};
 use crate::archive::{ArchiveIndex, Entry, Limits, Parsed, Span, inflate};
 use crate::config::Config;
 use crate::error::Error;
@@ -395,7 +396,9 @@ fn parse_content_range(header: &str) -> Option<(u64, u64)> {
 
 async fn collect(mut body: ByteStream, counter: &AtomicU64) -> Result<Bytes, String> {
     let mut bytes = BytesMut::with_capacity(body.size_hint().0 as usize);
-    while let Some(chunk) = body.next().await {
+    while let Some(chunk) = (timeout(BODY_PATIENCE, body.next()).await)
+        .map_err(|_| format!("nothing came for {} s", BODY_PATIENCE.as_secs()))?
+    {
         let chunk = chunk.map_err(|error| error.to_string())?;
         counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         bytes.extend_from_slice(&chunk);

@@ -1,6 +1,6 @@
 //! Reads one large entry in parts, in its form and checked, in memory that does not depend on its size.
 //!
-//! The next piece of the archive is read while the one before it is unpacked, which has a thread of its own.
+//! The next piece of the archive is read while the one before it is unpacked, in another thread.
 
 use std::pin::Pin;
 
@@ -153,7 +153,7 @@ fn piece<'a>(
     maybe_done(Box::pin(archive.read(start..piece_end(entry, start))))
 }
 
-/// Runs what would hold up all other transfers in a thread of its own.
+/// Runs what would hold up all other transfers in another thread.
 ///
 /// # Errors
 /// `Aws` when it panics.

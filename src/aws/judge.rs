@@ -23,7 +23,7 @@ struct Reads<'a> {
     twice: Vec<Span<'a>>,
     /// Only the header is read here.
     headers: Vec<&'a Entry>,
-    /// How much more could have been kept.
+    /// What is left of the memory for what is read ahead.
     room: u64,
 }
 

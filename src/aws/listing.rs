@@ -11,9 +11,10 @@ use aws_sdk_s3::types::EncodingType;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::timeout;
 
 use super::bucket::Bucket;
-use super::failed;
+use super::{BODY_PATIENCE, failed};
 use crate::error::Error;
 use crate::etag::Etag;
 use crate::key::form_decode;
@@ -102,7 +103,8 @@ impl Bucket {
         let headers = owner.into_iter().collect();
         let answer = self.direct.send("GET", bucket, headers, Bytes::new()).await;
         let answer = answer.filter(|answer| answer.status().is_success())?;
-        let body = ByteStream::new(answer.into_body()).collect().await.ok()?;
+        let body = ByteStream::new(answer.into_body()).collect();
+        let body = timeout(BODY_PATIENCE, body).await.ok()?.ok()?;
         Page::parse(str::from_utf8(&body.into_bytes()).ok()?)
     }
 }
@@ -187,7 +189,9 @@ impl Contents {
 /// Reads an ETag with its quotes, which may be escaped.
 fn etag(text: &str) -> Option<Etag> {
     let quoted = |quote| text.strip_prefix(quote)?.strip_suffix(quote);
-    let etag = quoted("&quot;").or_else(|| quoted("\""))?;
+    let etag = quoted("&quot;")
+        .or_else(|| quoted("&#34;"))
+        .or_else(|| quoted("\""))?;
     (!etag.contains('&')).then(|| etag.into())
 }
 

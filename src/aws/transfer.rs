@@ -42,7 +42,8 @@ const MAX_PARTS: u64 = 10_000;
 const PARTS_AT_ONCE: usize = 2;
 
 /// What may be in flight, and what may be read ahead, as parts of the function's memory: of 512 MiB the process
-/// takes less than 128 for all but the largest sites. What is read ahead is read once, so it has the larger part.
+/// takes less than 128 for all but the largest sites. What is read ahead is read once, so it has the larger part;
+/// what it does not need of that may be in flight.
 const IN_FLIGHT_SHARE: u64 = 28;
 const AHEAD_SHARE: u64 = 10;
 
@@ -359,13 +360,13 @@ impl<'a> Transfer<'a> {
             EntryReader::open(self.archive, put.entry, wanted.form),
             self.bucket.begin(&put.key, &wanted.headers),
         );
-        let upload = upload?;
-        let reader = match reader {
-            Ok(reader) => reader,
-            Err(error) => {
+        let (reader, upload) = match (reader, upload) {
+            (Ok(reader), Ok(upload)) => (reader, upload),
+            (Err(error), Ok(upload)) => {
                 upload.abort().await;
                 return Err(error);
             }
+            (Err(error), Err(_)) | (Ok(_), Err(error)) => return Err(error),
         };
         let mut crc32 = crc32fast::Hasher::new();
         let parts = reader.parts(part_bytes).inspect_ok(|part| {
@@ -373,6 +374,7 @@ impl<'a> Transfer<'a> {
                 crc32.update(part);
             }
         });
+        let part_count = size_bytes.div_ceil(part_bytes);
         let has_failed = AtomicBool::new(false);
         let sent: Vec<_> = parts
             // After a failure none is begun, and those under way are waited for: a part that arrives behind the
@@ -380,8 +382,11 @@ impl<'a> Transfer<'a> {
             .take_while(|_| future::ready(!has_failed.load(Ordering::Relaxed)))
             .zip(stream::iter(1..))
             .map(async |(part, number)| {
+                let is_last = u64::try_from(number).is_ok_and(|number| number == part_count);
                 let sent = match part {
-                    Ok(_) if (self.is_late)() => Err(Error::Unfinished { done: 0, total: 1 }),
+                    Ok(_) if !is_last && (self.is_late)() => {
+                        Err(Error::Unfinished { done: 0, total: 1 })
+                    }
                     Ok(part) => upload.part(number, part).await,
                     Err(error) => Err(error),
                 };

@@ -144,6 +144,7 @@ impl<'a> Running<'a> {
             rules,
         };
         self.owe(&plan.stale(&listing), Some(&evidence)).await?;
+        drop(listing);
         // Not before the batches are recorded: a row that is lost no longer tells that the object is known.
         let has_changed = plan.amend(&mut manifest);
         self.manifest = manifest;
