@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Cursor, Write};
+use std::time::Duration;
 
 use dropship::report::Outcome;
 use proptest::prelude::*;
@@ -515,6 +516,35 @@ async fn a_part_is_tried_again_by_itself_and_a_failed_upload_leaves_no_parts() {
     stage.cloud.clear_faults();
     stage.deploy("one", &event).await;
     stage.assert_live(&build);
+}
+
+#[tokio::test]
+async fn an_upload_is_aborted_once_all_its_parts_are_answered() {
+    let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7))].into();
+    let crc32 = crc32fast::hash(&build["noise.bin"]);
+    let [right, wrong] = [crc32, !crc32].map(u32::to_le_bytes);
+    let archive = replaced(zipped(&build), &right, &wrong, 2);
+    let stage = Stage::new().await;
+    // The second part of three is on its way when the end of the entry shows that it is corrupt.
+    stage.cloud.fault(Fault {
+        first: 2,
+        ..Fault::on("UploadPart", Does::Delay(Duration::from_millis(500)))
+    });
+    let event = stage.upload_bytes("site.zip", archive);
+    let message = refusal(&stage, "one", &event).await;
+    assert!(message.contains("CRC-32"), "{message}");
+    let calls = stage.cloud.calls();
+    let abort = calls
+        .iter()
+        .find(|call| call.operation == "AbortMultipartUpload");
+    let abort = abort.unwrap().sequence;
+    let parts = calls.iter().filter(|call| call.operation == "UploadPart");
+    let ends: Vec<_> = parts.map(|call| call.ended_at).collect();
+    assert_eq!(ends.len(), 2);
+    assert!(
+        ends.iter().all(|end| end.is_some_and(|end| end < abort)),
+        "{ends:?}, aborted by call {abort}"
+    );
 }
 
 #[tokio::test]
