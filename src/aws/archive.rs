@@ -14,7 +14,7 @@ use chrono::DateTime;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
-use super::direct::{Direct, HttpHeaders};
+use super::direct::{Direct, with_values};
 use super::{BODY_PATIENCE, failed, status, unquoted};
 use crate::archive::{ArchiveIndex, Entry, Limits, Parsed, Span, inflate};
 use crate::config::Config;
@@ -309,18 +309,12 @@ impl Archive {
 
     async fn request_directly(&self, range: &str) -> Option<(Option<String>, ByteStream)> {
         let Upload { bucket, key, .. } = &self.upload;
-        let fields = [
-            ("range", Some(range.into())),
-            ("if-match", self.if_match().map(Into::into)),
-            (
-                "x-amz-expected-bucket-owner",
-                self.owner.as_deref().map(Into::into),
-            ),
-        ];
-        let headers: HttpHeaders = fields
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.into(), value?)))
-            .collect();
+        let if_match = self.if_match();
+        let headers = with_values([
+            ("range", Some(range)),
+            ("if-match", if_match.as_deref()),
+            ("x-amz-expected-bucket-owner", self.owner.as_deref()),
+        ]);
         let query = self.version_query();
         let object = (bucket.as_str(), key.as_str(), query.as_str());
         let answer = self.direct.send("GET", object, headers, Bytes::new());

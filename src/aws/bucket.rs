@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::direct::{Direct, HttpHeaders};
+use super::direct::{Direct, with_values};
 use super::pace::Pace;
 use super::{failed, status, unquoted};
 use crate::config::Config;
@@ -217,24 +217,22 @@ impl Bucket {
             metadata,
         } = headers;
         let (if_match, if_none_match) = (condition.if_match(), condition.if_none_match());
-        let fields = [
-            ("content-type", Some(content_type)),
-            ("cache-control", cache_control.as_ref()),
-            ("content-disposition", content_disposition.as_ref()),
-            ("content-language", content_language.as_ref()),
-            ("content-encoding", content_encoding.as_ref()),
-            ("x-amz-checksum-crc32", Some(&encode_crc32(crc32))),
-            ("x-amz-expected-bucket-owner", self.owner.as_ref()),
-            ("if-match", if_match.as_ref()),
-            ("if-none-match", if_none_match.as_ref()),
-        ];
-        let fields = fields
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.into(), value?.into())));
-        let metadata = metadata
-            .iter()
-            .map(|(name, value)| (format!("x-amz-meta-{name}").into(), value.into()));
-        let headers: HttpHeaders = fields.chain(metadata).collect();
+        let crc32 = encode_crc32(crc32);
+        let mut headers = with_values([
+            ("content-type", Some(content_type.as_str())),
+            ("cache-control", cache_control.as_deref()),
+            ("content-disposition", content_disposition.as_deref()),
+            ("content-language", content_language.as_deref()),
+            ("content-encoding", content_encoding.as_deref()),
+            ("x-amz-checksum-crc32", Some(&crc32)),
+            ("x-amz-expected-bucket-owner", self.owner.as_deref()),
+            ("if-match", if_match.as_deref()),
+            ("if-none-match", if_none_match.as_deref()),
+        ]);
+        let metadata = metadata.iter();
+        headers.extend(
+            metadata.map(|(name, value)| (format!("x-amz-meta-{name}").into(), value.into())),
+        );
         let object = (self.name.as_str(), key, "");
         let answer = self.direct.send("PUT", object, headers, body).await?;
         match answer.status().as_u16() {

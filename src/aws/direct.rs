@@ -61,6 +61,15 @@ struct Target {
 /// Names and values, the names in lower case.
 pub type HttpHeaders<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
+/// Those headers that have a value.
+pub fn with_values<'a, const N: usize>(
+    headers: [(&'static str, Option<&'a str>); N],
+) -> HttpHeaders<'a> {
+    let headers = headers.into_iter();
+    let headers = headers.filter_map(|(name, value)| Some((name.into(), value?.into())));
+    headers.collect()
+}
+
 impl Direct {
     pub fn new(
         s3: aws_sdk_s3::Client,

@@ -14,6 +14,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
 use super::bucket::Bucket;
+use super::direct::with_values;
 use super::{BODY_PATIENCE, failed};
 use crate::error::Error;
 use crate::etag::Etag;
@@ -97,10 +98,8 @@ impl Bucket {
             let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
             query.push_str(&format!("&{name}={value}"));
         }
-        let owner = self.owner.as_deref();
-        let owner = owner.map(|owner| ("x-amz-expected-bucket-owner".into(), owner.into()));
         let bucket = (self.name.as_str(), "", query.as_str());
-        let headers = owner.into_iter().collect();
+        let headers = with_values([("x-amz-expected-bucket-owner", self.owner.as_deref())]);
         let answer = self.direct.send("GET", bucket, headers, Bytes::new()).await;
         let answer = answer.filter(|answer| answer.status().is_success())?;
         let body = ByteStream::new(answer.into_body()).collect();
