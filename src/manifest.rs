@@ -144,18 +144,15 @@ impl Manifest {
         gzip.finish().unwrap_or_default()
     }
 
-    /// Decodes what [`Manifest::encode`] made.
-    ///
-    /// # Errors
-    /// See [`Decoder`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, BadManifest> {
+    #[cfg(test)]
+    fn decode(bytes: &[u8]) -> Result<Self, BadManifest> {
         let mut decoder = Decoder::default();
         decoder.read(bytes)?;
         decoder.finish()
     }
 }
 
-/// Decodes a manifest while it comes in, piece by piece.
+/// Decodes what [`Manifest::encode`] made while it comes in, piece by piece.
 ///
 /// When a line is not of the format, the whole manifest is refused, never half-used.
 pub struct Decoder(GzDecoder<Lines>);
@@ -276,6 +273,7 @@ fn parse(line: &str) -> Option<(&str, Row)> {
     fields.next().is_none().then_some((key, row))
 }
 
+#[cfg(test)]
 impl FromIterator<(String, Row)> for Manifest {
     fn from_iter<I: IntoIterator<Item = (String, Row)>>(rows: I) -> Self {
         Self {

@@ -73,24 +73,10 @@ impl Options {
                 other => return Err(format!("unknown option {other}\n{USAGE}")),
             }
         }
-        for name in &options.workloads {
-            if name != "bombs" && !WORKLOADS.iter().any(|workload| workload.name == name) {
-                let names: Vec<_> = WORKLOADS.iter().map(|workload| workload.name).collect();
-                return Err(format!(
-                    "there is no workload {name}; there are {} and bombs",
-                    names.join(", ")
-                ));
-            }
-        }
-        for name in &options.scenarios {
-            if !Scenario::ALL.iter().any(|scenario| scenario.name() == name) {
-                let names: Vec<_> = Scenario::ALL.iter().map(|it| it.name()).collect();
-                return Err(format!(
-                    "there is no scenario {name}; there are {}",
-                    names.join(", ")
-                ));
-            }
-        }
+        let workloads = WORKLOADS.iter().map(|workload| workload.name);
+        check("workload", &options.workloads, workloads.chain(["bombs"]))?;
+        let scenarios = Scenario::ALL.iter().map(|scenario| scenario.name());
+        check("scenario", &options.scenarios, scenarios)?;
         Ok(options)
     }
 
@@ -101,6 +87,20 @@ impl Options {
     pub fn wants(&self, workload: &str) -> bool {
         self.workloads.is_empty() || self.workloads.iter().any(|name| name == workload)
     }
+}
+
+/// Refuses a name that is none of those that there are.
+fn check<'n>(
+    kind: &str,
+    asked: &[String],
+    names: impl Iterator<Item = &'n str>,
+) -> Result<(), String> {
+    let names: Vec<&str> = names.collect();
+    let unknown = asked.iter().find(|name| !names.contains(&name.as_str()));
+    unknown.map_or(Ok(()), |name| {
+        let names = names.join(", ");
+        Err(format!("there is no {kind} {name}; there are {names}"))
+    })
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {

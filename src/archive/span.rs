@@ -10,6 +10,12 @@ pub struct Span<'a> {
     pub entries: Vec<&'a Entry>,
 }
 
+impl Span<'_> {
+    pub fn length_bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+}
+
 /// Says which ranged GETs read these entries.
 ///
 /// Neighbours are read together when at most `max_gap_bytes` that nobody asked for lie between

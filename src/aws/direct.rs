@@ -1,4 +1,5 @@
-//! Requests of S3 that a deployment makes by the thousand, or that answer by the thousand, without the machinery that the SDK puts around each.
+//! Requests of S3 that a deployment makes by the thousand, or that answer by the thousand, without the machinery
+//! that the SDK puts around each.
 //!
 //! An operation of the SDK takes several times the CPU of its signature and its HTTP together
 //! (`docs/performance.md`). Here a request is signed by the SDK's signer, for the endpoint that the SDK resolves,
@@ -84,8 +85,8 @@ impl Direct {
         }
     }
 
-    /// Sends one request about a key, or with the key "" about the bucket, with an encoded query string or an empty one; gives whatever is answered,
-    /// and nothing when it could not be sent.
+    /// Sends one request about a key, or with the key "" about the bucket, with an encoded query string or an
+    /// empty one; gives whatever is answered, and nothing when it could not be sent.
     pub async fn send(
         &self,
         method: &'static str,

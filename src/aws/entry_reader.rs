@@ -103,26 +103,27 @@ impl<'a> EntryReader<'a> {
                 Progress::NeedsInput if self.position >= self.data_end => {
                     return Ok((self, part, false));
                 }
-                Progress::NeedsInput => {
-                    let start = self.position;
-                    let piece = self.next_piece().await?;
-                    self.take(start, piece);
-                }
+                Progress::NeedsInput => self.read_on().await?,
             }
         }
     }
 
     async fn finish(mut self) -> Result<(), Error> {
         while self.position < self.entry.end_offset {
-            let start = self.position;
-            let piece = self.next_piece().await?;
-            self.take(start, piece);
+            self.read_on().await?;
         }
         self.entry.check_descriptor(&self.descriptor)?;
         Ok(self.unpacker.finish()?)
     }
 
-    /// Takes the piece at `position`, and begins to read the one behind it.
+    async fn read_on(&mut self) -> Result<(), Error> {
+        let start = self.position;
+        let piece = self.next_piece().await?;
+        self.take(start, piece);
+        Ok(())
+    }
+
+    /// Gives the piece at `position`, and begins to read the one behind it.
     async fn next_piece(&mut self) -> Result<Bytes, Error> {
         (&mut self.next).await;
         let bytes = Pin::new(&mut self.next).take_output();

@@ -23,8 +23,6 @@ struct Reads<'a> {
     twice: Vec<Span<'a>>,
     /// Only the header is read here.
     headers: Vec<&'a Entry>,
-    /// What is left of the memory for what is read ahead.
-    room: u64,
 }
 
 impl<'a> Transfer<'a> {
@@ -36,7 +34,8 @@ impl<'a> Transfer<'a> {
     pub async fn judge(&self, puts: &[Put<'a>]) -> Result<(), Error> {
         let is_large = |entry: &Entry| self.is_large(entry);
         let reads = Reads::of(puts, self.ahead_bytes, is_large);
-        self.memory.grow(reads.room);
+        let kept_bytes: u64 = reads.kept.iter().map(Span::length_bytes).sum();
+        self.memory.grow(self.ahead_bytes - kept_bytes);
         let kept = stream::iter(reads.kept.into_iter().map(|span| (span, true)));
         let spans = kept
             .chain(stream::iter(
@@ -56,7 +55,7 @@ impl<'a> Transfer<'a> {
         self.check_deadline()?;
         let range = span.range.clone();
         // Also of what is kept, which has room of its own: connections hold what they read.
-        let _memory = self.memory.reserve(range.end - range.start).await;
+        let _memory = self.memory.reserve(span.length_bytes()).await;
         let bytes = if keep {
             self.archive.read_ahead(range).await?
         } else {
@@ -98,25 +97,21 @@ impl<'a> Reads<'a> {
         let entries = puts.iter().map(|put| put.entry);
         let (large, whole): (Vec<_>, Vec<_>) = entries.partition(|entry| is_large(entry));
         let spans = whole_spans(whole);
-        let length: u64 = spans
-            .iter()
-            .map(|span| span.range.end - span.range.start)
-            .sum();
+        let length: u64 = spans.iter().map(Span::length_bytes).sum();
         // What does not fit in any case is better read by many at once, which takes room too.
-        let ahead_for_it = if length <= ahead_bytes {
+        let mut room = if length <= ahead_bytes {
             ahead_bytes
         } else {
             ahead_bytes / 2
         };
         let mut reads = Self {
             headers: large,
-            room: ahead_for_it,
             ..Self::default()
         };
         for span in spans {
-            let length = span.range.end - span.range.start;
-            if length <= reads.room {
-                reads.room -= length;
+            let length = span.length_bytes();
+            if length <= room {
+                room -= length;
                 reads.kept.push(span);
             } else if length / span.entries.len() as u64 > HEADER_BY_HEADER_BYTES {
                 reads.headers.extend(span.entries);
@@ -124,7 +119,6 @@ impl<'a> Reads<'a> {
                 reads.twice.push(span);
             }
         }
-        reads.room += ahead_bytes - ahead_for_it;
         reads
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::bucket::Bucket;
 use super::direct::with_values;
-use super::{BODY_PATIENCE, failed};
+use super::{BODY_PATIENCE, failed, unquoted};
 use crate::error::Error;
 use crate::etag::Etag;
 use crate::key::form_decode;
@@ -148,12 +148,12 @@ impl Page {
         let objects = answer.contents.unwrap_or_default().into_iter();
         let objects = objects.filter_map(|object| {
             let size = object.size.and_then(|size| u64::try_from(size).ok());
-            let etag = object.e_tag.as_deref().unwrap_or_default();
+            let etag = unquoted(object.e_tag.as_deref().unwrap_or_default());
             let key = object.key?;
             let key = if is_encoded { form_decode(&key)? } else { key };
             let object = Object {
                 size_bytes: size.unwrap_or_default(),
-                etag: etag.trim_matches('"').into(),
+                etag: etag.into(),
                 modified_at: object.last_modified.map(|at| at.secs()),
             };
             Some((key, object))

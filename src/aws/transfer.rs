@@ -315,10 +315,7 @@ impl<'a> Transfer<'a> {
                 let unpacked: u64 = (span.entries.iter())
                     .map(|entry| self.whole_bytes(entry))
                     .sum();
-                let _memory = self
-                    .memory
-                    .reserve(unpacked + span.range.end - span.range.start)
-                    .await;
+                let _memory = self.memory.reserve(unpacked + span.length_bytes()).await;
                 let bytes = self.archive.read(span.range.clone()).await?;
                 let results = stream::iter(span.entries.into_iter().zip(items))
                     .map(async |(entry, item)| {

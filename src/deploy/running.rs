@@ -447,17 +447,14 @@ impl<'a> Running<'a> {
                     .collect();
                 let remaining = self.attempt.site.clients.bucket.delete(&keys).await?;
                 for delete in chunk {
-                    match remaining
-                        .iter()
-                        .find(|remaining| remaining.key == delete.key)
-                    {
+                    let refusal = remaining.iter().find(|it| it.key == delete.key);
+                    let left = match refusal {
+                        None => None,
+                        Some(refusal) => self.seen_again(delete, refusal.is_conflict()).await?,
+                    };
+                    match left {
                         None => gone.push((delete.key.clone(), None)),
-                        Some(remaining) => {
-                            match self.seen_again(delete, remaining.is_conflict()).await? {
-                                Some(delete) => again.push(delete),
-                                None => gone.push((delete.key.clone(), None)),
-                            }
-                        }
+                        Some(delete) => again.push(delete),
                     }
                 }
                 refused.extend(remaining);

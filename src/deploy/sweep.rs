@@ -77,8 +77,11 @@ async fn sweep_into(
     if ledger.commit(&head, &held, None, &[], &[]).await? == Commit::Lost {
         return Ok(Outcome::InProgress);
     }
+    let mut gone = Vec::new();
+    let result = delete(site, invocation, &due, &mut gone).await;
+    report.deleted = gone.len();
     let mut manifest = manifest;
-    let result = delete(site, invocation, due, &mut manifest, &mut report.deleted).await;
+    manifest.change(gone);
     let distributions = site.clients.cdn.discover().await;
     let sending = match &distributions {
         Ok(distributions) => {
@@ -121,17 +124,14 @@ fn due(site: &Site, head: &Head, manifest: &Manifest, now: i64) -> Vec<(String, 
         .collect()
 }
 
-/// Deletes objects that are as they were left, takes their rows away, and counts them. A cache holds of them
-/// what every page that names them wants, so that nothing is invalidated.
-async fn delete(
+/// Deletes objects that are as they were left, and adds their keys to `gone`. A cache holds of them what every
+/// page that names them wants, so that nothing is invalidated.
+async fn delete<'k>(
     site: &Site,
     invocation: &Invocation<'_>,
-    due: Vec<(String, Row)>,
-    manifest: &mut Manifest,
-    deleted: &mut usize,
+    due: &'k [(String, Row)],
+    gone: &mut Vec<(&'k str, Option<Row>)>,
 ) -> Result<(), Error> {
-    let mut gone = Vec::new();
-    let mut result = Ok(());
     for chunk in due.chunks(DELETES_PER_CALL) {
         if invocation.is_late() {
             break;
@@ -140,13 +140,7 @@ async fn delete(
         let keys: Vec<_> = (chunk.iter().zip(&etags))
             .map(|((key, _), etag)| (key.as_str(), Some(etag.as_str())))
             .collect();
-        let remaining = match site.clients.bucket.delete(&keys).await {
-            Ok(remaining) => remaining,
-            Err(error) => {
-                result = Err(error);
-                break;
-            }
-        };
+        let remaining = site.clients.bucket.delete(&keys).await?;
         for (key, _) in chunk {
             match remaining.iter().find(|remaining| remaining.key == *key) {
                 None => gone.push((key, None)),
@@ -156,9 +150,7 @@ async fn delete(
             }
         }
     }
-    *deleted = gone.len();
-    manifest.change(gone);
-    result
+    Ok(())
 }
 
 /// Gives the lease back, with the manifest where it has changed, and forgets what is owed no more.
