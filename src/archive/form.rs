@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::gzip::{Rewrapper, gzip_bytes};
+use super::gzip::{Rewrapper, gzip, gzip_bytes};
 use super::{Corrupt, Entry, Inflater, Method, Progress, inflate};
 
 /// What becomes of an entry's compressed data.
@@ -65,14 +65,7 @@ impl Unpacker {
 pub fn unpack(entry: &Entry, form: Form, compressed: Bytes) -> Result<Bytes, Corrupt> {
     match form {
         Form::Inflated => inflate(entry, compressed),
-        Form::Gzip => {
-            let mut rewrapper = Rewrapper::new(entry);
-            let size = usize::try_from(gzip_bytes(entry)).unwrap_or(usize::MAX);
-            let mut contents = Vec::with_capacity(size);
-            rewrapper.push(&mut &compressed[..], &mut contents)?;
-            rewrapper.finish()?;
-            Ok(contents.into())
-        }
+        Form::Gzip => gzip(entry, &compressed).map(Bytes::from),
     }
 }
 

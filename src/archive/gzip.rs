@@ -9,11 +9,21 @@ use super::{Corrupt, Entry, Progress};
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// CRC-32 and length follow the stream.
-const TRAILER_BYTES: usize = 8;
+pub(super) const TRAILER_BYTES: usize = 8;
 
 /// The size of a deflated entry as a gzip file.
 pub(super) fn gzip_bytes(entry: &Entry) -> u64 {
     entry.compressed_bytes + (HEADER.len() + TRAILER_BYTES) as u64
+}
+
+/// Wraps a whole entry.
+pub(super) fn gzip(entry: &Entry, compressed: &[u8]) -> Result<Vec<u8>, Corrupt> {
+    let mut rewrapper = Rewrapper::new(entry);
+    let size = usize::try_from(gzip_bytes(entry)).unwrap_or(usize::MAX);
+    let mut file = Vec::with_capacity(size);
+    rewrapper.push(&mut &*compressed, &mut file)?;
+    rewrapper.finish()?;
+    Ok(file)
 }
 
 /// Wraps one entry piece by piece, in the caller's buffers.

@@ -502,7 +502,12 @@ impl<'a> Transfer<'a> {
         if entry.size_bytes > WHOLE_BYTES {
             return self.rules.wanted(entry).form.size_bytes(entry);
         }
-        entry.size_bytes + entry.method.held_bytes(entry.size_bytes)
+        let held_bytes = match entry.method {
+            // It is inflated from a copy; that of a small one is gone at once.
+            Method::Deflate if entry.size_bytes > INLINE_BYTES => entry.compressed_bytes,
+            method => method.held_bytes(entry.size_bytes),
+        };
+        entry.size_bytes + held_bytes
     }
 
     /// The body of an entry, from the bytes between its local header and the next.
