@@ -126,8 +126,8 @@ async fn bring_live(
 
     let is_late = || attempt.invocation.is_late();
     let transfer = running.transfer(&rules, &is_late);
-    transfer.judge(&plan.puts).await?;
-    running.begin(situation, &plan, &rules).await?;
+    let judging = transfer.judge(&plan.puts);
+    running.begin(situation, &plan, &rules, judging).await?;
     let (waves, deletes) = plan.into_waves();
     running.write(&transfer, waves).await?;
     running.send_what_is_written().await?;

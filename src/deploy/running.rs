@@ -44,7 +44,7 @@ pub struct Running<'a> {
     /// Whether it is known what is owed.
     knows_owed: bool,
     owed: Vec<Owed>,
-    /// What CloudFront has accepted; the next commit forgets it.
+    /// What CloudFront has accepted, or what covers no write; the next commit forgets it.
     settled: Vec<Owed>,
     /// What is owed to distributions that are not configured any more.
     elsewhere: Vec<Owed>,
@@ -118,15 +118,17 @@ impl<'a> Running<'a> {
     }
 
     /// Records everything that must be known before the first write: the batches that will be owed, and
-    /// which rows of the manifest will no longer hold.
+    /// which rows of the manifest will no longer hold. The archive's judgement, which the first write waits for
+    /// too, may come meanwhile.
     ///
     /// # Errors
-    /// `Busy` when the lease was lost, `Aws`.
+    /// Those of `judging`; `Busy` when the lease was lost, `Aws`.
     pub async fn begin(
         &mut self,
         situation: Situation,
         plan: &Plan<'_>,
         rules: &Rules<'_>,
+        judging: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Error> {
         let Live {
             listing,
@@ -143,7 +145,17 @@ impl<'a> Running<'a> {
             manifest: &manifest,
             rules,
         };
-        self.owe(&plan.stale(&listing), Some(&evidence)).await?;
+        let stale = plan.stale(&listing);
+        let found = self.owed.len();
+        let (recorded, judged) = tokio::join!(self.owe(&stale, Some(&evidence)), judging);
+        if let Err(error) = judged.and(recorded) {
+            // They cover nothing, so that the commit that gives the lease back forgets them. What has no room
+            // in it stays: only with the head is it certain that no other attempt at this run relies on them.
+            let end = self.owed.len().min(found + BATCHES_PER_COMMIT);
+            self.settled.extend(self.owed.drain(found..end));
+            return Err(error);
+        }
+        drop(stale);
         drop(listing);
         // Not before the batches are recorded: a row that is lost no longer tells that the object is known.
         let has_changed = plan.amend(&mut manifest);
