@@ -100,9 +100,9 @@ impl Evidence<'_> {
         };
         for key in stale.changed.iter().chain(&stale.deleted) {
             let object = listing.get(key).filter(|it| it.modified_at > Some(since));
-            let row = object.and_then(|object| valid_row(manifest, key, object));
+            let row = object.and_then(|object| valid_row(manifest, key, &object));
             insert(key, &|headers| {
-                row.is_some_and(|row| is_under(row, headers))
+                row.as_ref().is_some_and(|row| is_under(row, headers))
             });
         }
         for key in &stale.kept {

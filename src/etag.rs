@@ -2,14 +2,16 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// An ETag without its quotes.
 ///
 /// A site of a million objects holds two million of them, so that the usual ones take no memory beside
 /// their own 24 bytes. Whatever else a store gives stays as it is.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Etag(Form);
 
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq, Serialize, Deserialize)]
 enum Form {
     Md5([u8; 16]),
     /// S3 user guide, "Checking object integrity": the MD5 of the parts' MD5s, and how many there are.

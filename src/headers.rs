@@ -137,7 +137,9 @@ impl Headers {
 }
 
 /// The first 8 bytes of a SHA-256 over an object's headers, written as 16 hex digits.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Serialize, serde::Deserialize,
+)]
 pub struct HeadersDigest([u8; 8]);
 
 /// A text that is no headers digest.

@@ -1,68 +1,94 @@
 //! Values by key, for what a site has by the million.
 
-use std::cmp::Ordering;
 use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// So many rows are read to find one.
+const BLOCK_ROWS: usize = 16;
 
 /// A map in the order of its keys, to be made in that order and changed in bulk.
 ///
-/// All keys lie in one text, so that each takes eight bytes besides its own and none has to be allocated.
-#[derive(Clone, Eq, PartialEq)]
+/// Rows are packed one behind the other, each with what of its key differs from the one before it: a site's keys
+/// are much alike, so that a row takes little more than its value. The first row of a block has its key whole.
+#[derive(Clone)]
 pub struct Keyed<V> {
-    text: String,
-    /// Where each key ends in `text`.
-    ends: Vec<usize>,
-    values: Vec<V>,
+    /// Of each row: how many bytes of the key are those of the key before it, the others, the value.
+    rows: Vec<u8>,
+    /// Where each block begins.
+    blocks: Vec<usize>,
+    rows_of_last_block: usize,
+    len: usize,
+    last_key: String,
+    values: PhantomData<V>,
 }
 
-impl<V> Keyed<V> {
+impl<V: Serialize + DeserializeOwned> Keyed<V> {
     pub fn len(&self) -> usize {
-        self.values.len()
+        self.len
     }
 
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.len == 0
     }
 
-    pub fn get(&self, key: &str) -> Option<&V> {
-        self.find(key).ok().map(|at| &self.values[at])
+    pub fn get(&self, key: &str) -> Option<V> {
+        let is_past = |at: &usize| self.first_key(*at).is_some_and(|first| first > key);
+        let next = self.blocks.partition_point(|at| !is_past(at));
+        let block = *self.blocks.get(next.checked_sub(1)?)?;
+        let mut rows = Rows::new(&self.rows[block..]);
+        let (found, value) = rows.find(|(found, _)| found.as_str() >= key)?;
+        (found == key).then_some(value)
     }
 
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        (0..self.len()).map(|at| self.key(at))
+    /// The key of a block's first row.
+    fn first_key(&self, block: usize) -> Option<&str> {
+        let row = postcard::take_from_bytes::<(usize, &str)>(&self.rows[block..]);
+        row.ok().map(|((_, key), _)| key)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
-        self.keys().zip(&self.values)
+    pub fn iter(&self) -> impl Iterator<Item = (String, V)> {
+        Rows::new(&self.rows)
     }
 
-    /// Adds a value or replaces one: at once where the key is behind all others, and elsewhere by moving these.
-    pub fn insert(&mut self, key: &str, value: V) {
-        let is_last = self.values.is_empty() || self.key(self.len() - 1) < key;
-        let found = if is_last {
-            Err(self.len())
-        } else {
-            self.find(key)
-        };
-        match found {
-            Ok(at) => self.values[at] = value,
-            Err(at) => {
-                let start = self.start(at);
-                self.text.insert_str(start, key);
-                self.ends.insert(at, start);
-                for end in &mut self.ends[at..] {
-                    *end += key.len();
-                }
-                self.values.insert(at, value);
-            }
+    /// Adds a row behind all others; gives it back where that is not its place.
+    pub fn push<K: AsRef<str>>(&mut self, key: K, value: V) -> Option<(K, V)> {
+        let (new, last) = (key.as_ref(), self.last_key.as_str());
+        if !self.is_empty() && new <= last {
+            return Some((key, value));
         }
+        if self.rows_of_last_block == BLOCK_ROWS || self.is_empty() {
+            self.blocks.push(self.rows.len());
+            self.rows_of_last_block = 0;
+        }
+        let shared = match self.rows_of_last_block {
+            0 => 0,
+            _ => shared_bytes(last, new),
+        };
+        let row = (shared, &new[shared..], value);
+        // Writing to a Vec cannot fail.
+        let _ = postcard::to_io(&row, &mut self.rows);
+        self.last_key.truncate(shared_bytes(last, new));
+        self.last_key.push_str(&new[self.last_key.len()..]);
+        self.rows_of_last_block += 1;
+        self.len += 1;
+        None
     }
 
     /// Adds what another one holds.
-    pub fn append(&mut self, mut other: Self) {
-        let values = std::mem::take(&mut other.values);
-        for (at, value) in values.into_iter().enumerate() {
-            self.insert(other.key(at), value);
+    pub fn append(&mut self, other: Self) {
+        let is_behind = other.first_key(0) > Some(&self.last_key);
+        if !self.is_empty() && !is_behind {
+            return self.extend(other.iter());
         }
+        let start = self.rows.len();
+        self.rows.extend_from_slice(&other.rows);
+        self.blocks.extend(other.blocks.iter().map(|at| start + at));
+        self.rows_of_last_block = other.rows_of_last_block;
+        self.len += other.len;
+        self.last_key = other.last_key;
     }
 
     /// Replaces, adds and removes values in one pass; of several changes of a key the last one counts.
@@ -71,98 +97,112 @@ impl<V> Keyed<V> {
             return;
         }
         changes.sort_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
-        let mut changed = Self::with_capacity(self.len() + changes.len(), self.text.len());
-        let mut changes = changes.into_iter().peekable();
-        let values = std::mem::take(&mut self.values);
-        for (at, value) in values.into_iter().enumerate() {
-            let key = self.key(at);
-            let mut is_kept = true;
-            while let Some((changed_key, value)) = changes.next_if(|(it, _)| it.as_ref() <= key) {
-                is_kept &= changed_key.as_ref() != key;
-                changed.settle(changed_key.as_ref(), value);
+        // The last one of a key is the first of those that follow each other now.
+        changes.reverse();
+        changes.dedup_by(|earlier, later| earlier.0.as_ref() == later.0.as_ref());
+        let mut changed = Self::default();
+        let mut rows = self.iter().peekable();
+        while let Some((key, value)) = changes.pop() {
+            while let Some((key, value)) = rows.next_if(|(it, _)| **it < *key.as_ref()) {
+                changed.push(key, value);
             }
-            if is_kept {
-                changed.insert(key, value);
+            rows.next_if(|(it, _)| it == key.as_ref());
+            if let Some(value) = value {
+                changed.push(key, value);
             }
         }
-        for (key, value) in changes {
-            changed.settle(key.as_ref(), value);
+        for (key, value) in rows {
+            changed.push(key, value);
         }
+        changed.shrink();
         *self = changed;
-    }
-
-    /// Carries out one change behind all others.
-    fn settle(&mut self, key: &str, value: Option<V>) {
-        let last = self.len().checked_sub(1);
-        if let Some(last) = last.filter(|&last| self.key(last) == key) {
-            self.values.pop();
-            self.ends.pop();
-            self.text.truncate(self.start(last));
-        }
-        if let Some(value) = value {
-            self.insert(key, value);
-        }
-    }
-
-    fn with_capacity(count: usize, text_bytes: usize) -> Self {
-        Self {
-            text: String::with_capacity(text_bytes),
-            ends: Vec::with_capacity(count),
-            values: Vec::with_capacity(count),
-        }
     }
 
     /// Gives back what room there is for more.
     pub fn shrink(&mut self) {
-        self.text.shrink_to_fit();
-        self.ends.shrink_to_fit();
-        self.values.shrink_to_fit();
+        self.rows.shrink_to_fit();
+        self.blocks.shrink_to_fit();
     }
+}
 
-    fn start(&self, at: usize) -> usize {
-        at.checked_sub(1).map_or(0, |before| self.ends[before])
+/// How many bytes both begin with, up to the end of a character.
+fn shared_bytes(one: &str, other: &str) -> usize {
+    let same = one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b);
+    let mut shared = same.count();
+    while !other.is_char_boundary(shared) {
+        shared -= 1;
     }
+    shared
+}
 
-    fn key(&self, at: usize) -> &str {
-        &self.text[self.start(at)..self.ends[at]]
-    }
+/// Unpacks rows from the beginning of a block on.
+struct Rows<'r, V> {
+    rest: &'r [u8],
+    key: String,
+    values: PhantomData<V>,
+}
 
-    /// Where the key is, or where it would be.
-    fn find(&self, key: &str) -> Result<usize, usize> {
-        let (mut from, mut to) = (0, self.ends.len());
-        while from < to {
-            let middle = from.midpoint(to);
-            match self.key(middle).cmp(key) {
-                Ordering::Less => from = middle + 1,
-                Ordering::Equal => return Ok(middle),
-                Ordering::Greater => to = middle,
-            }
+impl<'r, V> Rows<'r, V> {
+    fn new(rest: &'r [u8]) -> Self {
+        Self {
+            rest,
+            key: String::new(),
+            values: PhantomData,
         }
-        Err(from)
+    }
+}
+
+impl<V: DeserializeOwned> Iterator for Rows<'_, V> {
+    type Item = (String, V);
+
+    fn next(&mut self) -> Option<(String, V)> {
+        let row = postcard::take_from_bytes::<(usize, &str, V)>(self.rest);
+        let ((shared, differing, value), rest) = row.ok()?;
+        self.rest = rest;
+        self.key.truncate(shared);
+        self.key.push_str(differing);
+        Some((self.key.clone(), value))
     }
 }
 
 impl<V> Default for Keyed<V> {
     fn default() -> Self {
-        Self::with_capacity(0, 0)
+        Self {
+            rows: Vec::new(),
+            blocks: Vec::new(),
+            rows_of_last_block: 0,
+            len: 0,
+            last_key: String::new(),
+            values: PhantomData,
+        }
     }
 }
 
-impl<V: fmt::Debug> fmt::Debug for Keyed<V> {
+impl<V: Serialize + DeserializeOwned + PartialEq> PartialEq for Keyed<V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl<V: Serialize + DeserializeOwned + fmt::Debug> fmt::Debug for Keyed<V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_map().entries(self.iter()).finish()
     }
 }
 
-impl<K: AsRef<str>, V> Extend<(K, V)> for Keyed<V> {
+impl<K: AsRef<str>, V: Serialize + DeserializeOwned> Extend<(K, V)> for Keyed<V> {
+    /// Takes them in any order, and those at once that come in the order of their keys.
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, items: I) {
-        for (key, value) in items {
-            self.insert(key.as_ref(), value);
-        }
+        let misplaced = items.into_iter().filter_map(|(key, value)| {
+            let (key, value) = self.push(key, value)?;
+            Some((key, Some(value)))
+        });
+        let misplaced = misplaced.collect();
+        self.change(misplaced);
     }
 }
 
-impl<K: AsRef<str>, V> FromIterator<(K, V)> for Keyed<V> {
+impl<K: AsRef<str>, V: Serialize + DeserializeOwned> FromIterator<(K, V)> for Keyed<V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> Self {
         let mut keyed = Self::default();
         keyed.extend(items);
@@ -180,10 +220,7 @@ mod tests {
     use super::*;
 
     fn as_map(keyed: &Keyed<u8>) -> BTreeMap<String, u8> {
-        keyed
-            .iter()
-            .map(|(key, value)| (key.to_owned(), *value))
-            .collect()
+        keyed.iter().collect()
     }
 
     proptest! {
@@ -202,10 +239,10 @@ mod tests {
             }
             keyed.change(changes.clone());
             prop_assert_eq!(&as_map(&keyed), &map);
-            prop_assert!(keyed.keys().eq(map.keys()), "in the same order");
+            prop_assert!(keyed.iter().map(|(key, _)| key).eq(map.keys().cloned()), "in the same order");
             prop_assert_eq!(&keyed, &Keyed::from_iter(map.clone()));
             for (key, _) in &changes {
-                prop_assert_eq!(keyed.get(key), map.get(key));
+                prop_assert_eq!(keyed.get(key), map.get(key).copied());
             }
         }
     }

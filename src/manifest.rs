@@ -13,6 +13,7 @@ use std::io::{self, Write};
 
 use flate2::Compression;
 use flate2::write::{GzDecoder, GzEncoder};
+use serde::{Deserialize, Serialize};
 
 use crate::etag::Etag;
 use crate::headers::HeadersDigest;
@@ -39,7 +40,7 @@ impl PartialEq for Manifest {
 }
 
 /// One object as we wrote it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Of the object.
     pub size_bytes: u64,
@@ -67,7 +68,7 @@ impl From<io::Error> for BadManifest {
 }
 
 impl Manifest {
-    pub fn get(&self, key: &str) -> Option<&Row> {
+    pub fn get(&self, key: &str) -> Option<Row> {
         self.rows.get(key)
     }
 
@@ -106,7 +107,7 @@ impl Manifest {
         latest.is_none_or(|latest| modified_at.is_some_and(|modified_at| modified_at <= latest))
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Row)> {
+    pub fn iter(&self) -> impl Iterator<Item = (String, Row)> {
         self.rows.iter()
     }
 
@@ -126,7 +127,7 @@ impl Manifest {
                 removed_at,
                 gzip_of,
             } = row;
-            let immutable = if *immutable { "i" } else { "" };
+            let immutable = if immutable { "i" } else { "" };
             let removed = removed_at.map(|at| at.to_string()).unwrap_or_default();
             let gzip_of = gzip_of.map(|size| size.to_string()).unwrap_or_default();
             // Writing to a String cannot fail.
@@ -209,8 +210,8 @@ impl Lines {
         let line = str::from_utf8(line).ok()?;
         if self.has_begun {
             let (key, row) = parse(line)?;
-            self.rows.insert(key, row);
-            return Some(());
+            // In the order of the keys, as they were written.
+            return self.rows.push(key, row).is_none().then_some(());
         }
         self.has_begun = true;
         (line == HEADER).then_some(())

@@ -8,6 +8,8 @@ mod known;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::archive::{ArchiveIndex, Entry, Form};
 use crate::cache_tag::CacheTags;
 use crate::config::{Compare, Prune};
@@ -28,7 +30,7 @@ const MAX_COPY_BYTES: u64 = 5_000_000_000;
 pub type Listing = Keyed<Object>;
 
 /// One line of the listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
     pub size_bytes: u64,
     pub etag: Etag,
@@ -168,7 +170,7 @@ pub struct Put<'a> {
     pub entry: &'a Entry,
     pub key: Cow<'a, str>,
     /// The ETag of the object that it replaces; none for a new key.
-    pub replaces: Option<String>,
+    pub replaces: Option<Etag>,
     pub is_page: bool,
 }
 
@@ -177,7 +179,7 @@ pub struct Put<'a> {
 pub struct Copy<'a> {
     pub entry: &'a Entry,
     pub key: Cow<'a, str>,
-    pub etag: String,
+    pub etag: Etag,
     pub size_bytes: u64,
     pub is_page: bool,
 }
@@ -187,7 +189,7 @@ pub struct Copy<'a> {
 pub struct Delete {
     pub key: String,
     /// The object that was listed; another one is not deleted.
-    pub etag: String,
+    pub etag: Etag,
     /// The row it had, so that an interrupted run still knows whose it is.
     pub row: Option<Row>,
     /// Whether viewers may be served it from a cache that has to be told.
@@ -235,8 +237,8 @@ pub fn questions<'a>(
 ) -> Vec<(String, &'a Entry, Form)> {
     all_known(index, listing, manifest, rules.live_prefix)
         .filter_map(|known| {
-            let (entry, object) = (known.entry?, known.object?);
-            if rules.compare == Compare::Crc32 && known.valid.is_some() {
+            let (entry, object) = (known.entry?, known.object.as_ref()?);
+            if rules.compare == Compare::Crc32 && known.valid_row().is_some() {
                 return None;
             }
             let form = rules.wanted(entry).form;
@@ -247,7 +249,7 @@ pub fn questions<'a>(
 }
 
 /// The row of `key`, if the listing still shows what it recorded.
-pub fn valid_row<'m>(manifest: &'m Manifest, key: &str, object: &Object) -> Option<&'m Row> {
+pub fn valid_row(manifest: &Manifest, key: &str, object: &Object) -> Option<Row> {
     manifest
         .get(key)
         .filter(|row| is_valid(manifest, row, object))
@@ -288,9 +290,16 @@ impl<'a> Plan<'a> {
             if known.object.is_some() && !was_removed(&known) {
                 plan.objects += 1;
             }
-            match (known.entry, known.object) {
+            match (known.entry, &known.object) {
                 (Some(entry), object) => {
-                    plan.settle(entry, &known, object, observed, rules, &mut digests);
+                    plan.settle(
+                        entry,
+                        &known,
+                        object.as_ref(),
+                        observed,
+                        rules,
+                        &mut digests,
+                    );
                 }
                 (None, Some(object)) => plan.remove(&known, object, rules),
                 (None, None) => {}
@@ -327,9 +336,7 @@ impl<'a> Plan<'a> {
     ) {
         let wanted = rules.wanted(entry);
         let is_page = wanted.headers.is_page();
-        let same_row = known
-            .row
-            .is_some_and(|row| wanted.is_content_of(row, entry));
+        let same_row = (known.row.as_ref()).is_some_and(|row| wanted.is_content_of(row, entry));
         let Some(object) = object else {
             self.forgets |= same_row;
             self.puts.push(Put {
@@ -341,7 +348,7 @@ impl<'a> Plan<'a> {
             return;
         };
         let seen = known.stored_key().and_then(|key| observed.get(key));
-        let (has_bytes, has_headers) = match (known.valid, seen) {
+        let (has_bytes, has_headers) = match (known.valid_row(), seen) {
             (_, Some(seen)) => {
                 let same_crc32 = seen.crc32 == Some(entry.crc32);
                 (seen.same_bytes.unwrap_or(same_crc32), Some(seen.headers))
@@ -356,7 +363,7 @@ impl<'a> Plan<'a> {
             self.kept += 1;
             let etag = object.etag.clone();
             let row = Row::of(entry, object.size_bytes, etag, &wanted, digest);
-            if known.row != Some(&row) {
+            if known.row.as_ref() != Some(&row) {
                 self.noted.push((known.key().into_owned(), row));
             }
         } else if has_bytes && object.size_bytes <= MAX_COPY_BYTES {
@@ -364,7 +371,7 @@ impl<'a> Plan<'a> {
             self.copies.push(Copy {
                 entry,
                 key: known.key(),
-                etag: object.etag.to_string(),
+                etag: object.etag.clone(),
                 size_bytes: object.size_bytes,
                 is_page,
             });
@@ -373,7 +380,7 @@ impl<'a> Plan<'a> {
             self.puts.push(Put {
                 entry,
                 key: known.key(),
-                replaces: Some(object.etag.to_string()),
+                replaces: Some(object.etag.clone()),
                 is_page,
             });
         }
@@ -381,7 +388,7 @@ impl<'a> Plan<'a> {
 
     /// Finds the verdict on one object that the archive does not have.
     fn remove(&mut self, known: &Known<'_, '_>, object: &Object, rules: &Rules) {
-        let (key, row) = (known.key().into_owned(), known.valid);
+        let (key, row) = (known.key().into_owned(), known.valid_row());
         let is_ours_to_delete = match rules.prune {
             Prune::All => true,
             Prune::Owned => row.is_some(),
@@ -406,7 +413,7 @@ impl<'a> Plan<'a> {
             }
             row => self.deletes.push(Delete {
                 key,
-                etag: object.etag.to_string(),
+                etag: object.etag.clone(),
                 row: row.cloned(),
                 // What a cache holds of an immutable object is what every page that names it wants.
                 is_stale: !is_immutable,
@@ -433,7 +440,7 @@ impl<'a> Plan<'a> {
             .map(|key| (key, None))
             .chain(seen.map(|(key, row)| (key.as_str(), Some(row))));
         let changes: Vec<(&str, Option<Row>)> = changes
-            .filter(|(key, row)| manifest.get(key) != *row)
+            .filter(|(key, row)| manifest.get(key).as_ref() != *row)
             .map(|(key, row)| (key, row.cloned()))
             .collect();
         let has_changed = !changes.is_empty();
@@ -443,8 +450,9 @@ impl<'a> Plan<'a> {
         has_changed
     }
 
-    /// What the plan makes stale, of the listing that it was made from.
-    pub fn stale<'k>(&'k self, listing: &'k Listing) -> Stale<'k> {
+    /// What the plan makes stale, of the listing that it was made from. `kept` holds the keys that stay as they
+    /// are.
+    pub fn stale<'k>(&'k self, listing: &Listing, kept: &'k mut Vec<String>) -> Stale<'k> {
         let replaced = self
             .puts
             .iter()
@@ -456,16 +464,20 @@ impl<'a> Plan<'a> {
             .collect();
         let deleted = self.deletes.iter().map(|delete| delete.key.as_str());
         let gone: HashSet<&str> = changed.iter().copied().chain(deleted).collect();
-        let kept = listing.keys();
+        let new = self.new_keys();
+        if !(gone.is_empty() && new.is_empty()) {
+            let keys = listing.iter().map(|(key, _)| key);
+            kept.extend(keys.filter(|key| !gone.contains(key.as_str())));
+        }
         Stale {
-            new: self.new_keys(),
+            new,
             deleted: self
                 .deletes
                 .iter()
                 .filter(|it| it.is_stale)
                 .map(|it| it.key.as_str())
                 .collect(),
-            kept: kept.filter(|key| !gone.contains(key)).collect(),
+            kept: kept.iter().map(String::as_str).collect(),
             changed,
         }
     }
@@ -492,8 +504,8 @@ impl<'a> Plan<'a> {
 
 /// Whether listing and manifest disagree.
 fn is_drift(known: &Known<'_, '_>, prune: Prune) -> bool {
-    match (known.row, known.object) {
-        (Some(_), _) => known.valid.is_none(),
+    match (&known.row, &known.object) {
+        (Some(_), _) => known.valid_row().is_none(),
         // Where others may keep objects of their own, one more of them is no drift.
         (None, Some(_)) => prune == Prune::All,
         (None, None) => false,
@@ -502,7 +514,9 @@ fn is_drift(known: &Known<'_, '_>, prune: Prune) -> bool {
 
 /// Whether an earlier deployment has taken the object off the site, and only retains it.
 fn was_removed(known: &Known<'_, '_>) -> bool {
-    known.valid.is_some_and(|row| row.removed_at.is_some())
+    known
+        .valid_row()
+        .is_some_and(|row| row.removed_at.is_some())
 }
 
 /// The digests of the headers that were met last: most files of a site share a few sets of them.
@@ -528,9 +542,9 @@ impl Digests {
 
 impl Row {
     /// The row of an entry whose object is in the bucket as it was wanted.
-    pub fn written(entry: &Entry, size_bytes: u64, etag: String, wanted: &Wanted) -> Self {
+    pub fn written(entry: &Entry, size_bytes: u64, etag: Etag, wanted: &Wanted) -> Self {
         let digest = wanted.headers.digest();
-        Self::of(entry, size_bytes, etag.into(), wanted, digest)
+        Self::of(entry, size_bytes, etag, wanted, digest)
     }
 
     fn of(
@@ -612,14 +626,14 @@ mod tests {
     struct Bucket(BTreeMap<String, (String, Headers)>);
 
     impl Bucket {
-        fn etag(body: &str) -> String {
-            format!("{:032x}", crc32fast::hash(body.as_bytes()))
+        fn etag(body: &str) -> Etag {
+            format!("{:032x}", crc32fast::hash(body.as_bytes())).into()
         }
 
         fn listing(&self) -> Listing {
             let object = |body: &str| Object {
                 size_bytes: body.len() as u64,
-                etag: Self::etag(body).into(),
+                etag: Self::etag(body),
                 modified_at: None,
             };
             self.0
@@ -737,7 +751,8 @@ mod tests {
             prop_assert_eq!(&bucket.0, &wanted);
 
             // Every object that differs from before is stale or new, and nothing else is.
-            let stale = changes.stale(&listed);
+            let mut kept = Vec::new();
+            let stale = changes.stale(&listed, &mut kept);
             let mut told: Vec<&str> = [stale.changed, stale.new, stale.deleted].concat();
             told.sort_unstable();
             let keys = before.0.keys().chain(bucket.0.keys()).collect::<std::collections::BTreeSet<_>>();
@@ -959,7 +974,11 @@ mod tests {
 
         let due = plan(&new_index, &bucket, &manifest, &at(8));
         assert_eq!((due.retained.len(), due.deletes.len()), (0, 1));
-        assert!(due.stale(&bucket.listing()).deleted.is_empty());
+        assert!(
+            due.stale(&bucket.listing(), &mut Vec::new())
+                .deleted
+                .is_empty()
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::pace::Pace;
 use super::{failed, status, unquoted};
 use crate::config::Config;
 use crate::error::Error;
+use crate::etag::Etag;
 use crate::headers::Headers;
 
 /// Sets all headers on one of the three requests that take them; the SDK has no common trait for these.
@@ -45,7 +46,7 @@ pub struct Bucket {
 /// An object as S3 describes it when asked for it alone.
 pub struct Inspected {
     pub size_bytes: u64,
-    pub etag: String,
+    pub etag: Etag,
     /// The CRC-32 over the whole object, if it was uploaded with one.
     pub crc32: Option<u32>,
     pub headers: Headers,
@@ -54,7 +55,7 @@ pub struct Inspected {
 /// What became of a conditional write.
 pub enum Written {
     /// The new object's ETag.
-    Done(String),
+    Done(Etag),
     /// The object is not what the condition said: someone else has written, or a lost answer was ours.
     Conflict,
     /// The bytes do not have the CRC-32 that was given for them, and were not written.
@@ -65,11 +66,11 @@ pub enum Written {
 #[derive(Clone, Copy, Debug)]
 pub enum Condition<'a> {
     Absent,
-    Etag(&'a str),
+    Etag(&'a Etag),
 }
 
 impl<'a> Condition<'a> {
-    pub fn replacing(etag: Option<&'a str>) -> Self {
+    pub fn replacing(etag: Option<&'a Etag>) -> Self {
         etag.map_or(Self::Absent, Self::Etag)
     }
 
@@ -151,7 +152,7 @@ impl Bucket {
                 .content_length()
                 .and_then(|size| u64::try_from(size).ok())
                 .unwrap_or_default(),
-            etag: unquoted(head.e_tag().unwrap_or_default()),
+            etag: unquoted(head.e_tag().unwrap_or_default()).into(),
             crc32,
             headers: Headers {
                 content_type: head.content_type.unwrap_or_default(),
@@ -207,7 +208,7 @@ impl Bucket {
         crc32: u32,
         headers: &Headers,
         condition: Condition<'_>,
-    ) -> Option<String> {
+    ) -> Option<Etag> {
         let Headers {
             content_type,
             cache_control,
@@ -236,7 +237,7 @@ impl Bucket {
         let object = (self.name.as_str(), key, "");
         let answer = self.direct.send("PUT", object, headers, body).await?;
         match answer.status().as_u16() {
-            200 => Some(unquoted(answer.headers().get("etag")?)),
+            200 => Some(unquoted(answer.headers().get("etag")?).into()),
             503 => {
                 self.pace.slow_down();
                 None
@@ -253,7 +254,7 @@ impl Bucket {
     pub async fn copy_onto_itself(
         &self,
         key: &str,
-        etag: &str,
+        etag: &Etag,
         headers: &Headers,
     ) -> Result<Written, Error> {
         self.pace.turn().await;
@@ -277,7 +278,7 @@ impl Bucket {
     ///
     /// # Errors
     /// `Aws` when the call as a whole failed.
-    pub async fn delete(&self, keys: &[(&str, Option<&str>)]) -> Result<Vec<NotDeleted>, Error> {
+    pub async fn delete(&self, keys: &[(&str, Option<&Etag>)]) -> Result<Vec<NotDeleted>, Error> {
         let objects = keys.iter().filter_map(|(key, etag)| {
             // It fails only without a key.
             ObjectIdentifier::builder()
@@ -325,7 +326,7 @@ where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
     match answer {
-        Ok(Some(etag)) => Ok(Written::Done(unquoted(&etag))),
+        Ok(Some(etag)) => Ok(Written::Done(unquoted(&etag).into())),
         Ok(None) => Err(Error::Aws {
             what: what(),
             reason: "the answer has no ETag".to_owned(),

@@ -225,9 +225,9 @@ pub fn ends(manifest: &Manifest) -> Vec<String> {
     )
 }
 
-fn ends_of_pages<'k>(
+fn ends_of_pages(
     count: usize,
-    keys: impl Iterator<Item = &'k str>,
+    keys: impl Iterator<Item = String>,
     page_keys: usize,
 ) -> Vec<String> {
     let pages = count.div_ceil(page_keys);
@@ -235,7 +235,7 @@ fn ends_of_pages<'k>(
     // A range ends with a known key, and so that nothing but an unknown key is left for another page.
     let but_the_last = keys.take(count.saturating_sub(1));
     let ends = but_the_last.skip(step - 1).step_by(step);
-    ends.map(str::to_owned).collect()
+    ends.collect()
 }
 
 /// Splits all keys there can be into ranges that end with these keys, and a last one without an end.
@@ -270,7 +270,7 @@ mod tests {
         known: &BTreeSet<String>,
         page_keys: usize,
     ) -> (Vec<String>, usize) {
-        let ends = ends_of_pages(known.len(), known.iter().map(String::as_str), page_keys);
+        let ends = ends_of_pages(known.len(), known.iter().cloned(), page_keys);
         let pages = AtomicUsize::new(0);
         let fetch = |after: Option<&str>, token: Option<String>| {
             pages.fetch_add(1, Ordering::Relaxed);
@@ -305,7 +305,7 @@ mod tests {
                 fetch(range.after, token)
             }));
             let objects = objects.expect("nothing waits").unwrap();
-            seen.extend(objects.keys().map(str::to_owned));
+            seen.extend(objects.iter().map(|(key, _)| key));
         }
         (seen, pages.into_inner())
     }

@@ -136,7 +136,7 @@ impl<'a> Transfer<'a> {
                     Form::Gzip => crc32fast::hash(&body),
                 };
                 let size_bytes = body.len() as u64;
-                let condition = Condition::replacing(put.replaces.as_deref());
+                let condition = Condition::replacing(put.replaces.as_ref());
                 let answer = self
                     .bucket
                     .put(&put.key, body, crc32, &wanted.headers, condition)
@@ -405,7 +405,7 @@ impl<'a> Transfer<'a> {
             Form::Inflated => put.entry.crc32,
             Form::Gzip => crc32.finalize(),
         };
-        let condition = Condition::replacing(put.replaces.as_deref());
+        let condition = Condition::replacing(put.replaces.as_ref());
         let answer = upload.complete(parts, crc32, condition).await?;
         let sent = Sent {
             wanted,
@@ -438,7 +438,7 @@ impl<'a> Transfer<'a> {
                 }
             }
         }
-        let condition = Condition::replacing(put.replaces.as_deref());
+        let condition = Condition::replacing(put.replaces.as_ref());
         let answer = upload.complete(parts, entry.crc32, condition).await?;
         let sent = Sent {
             wanted,

@@ -295,7 +295,8 @@ impl<'a> Attempt<'a> {
             manifest: &situation.live.manifest,
             rules: &rules,
         };
-        let stale = plan.stale(&situation.live.listing);
+        let mut kept = Vec::new();
+        let stale = plan.stale(&situation.live.listing, &mut kept);
         let items = self.invalidations(&situation.live.distributions, &stale, Some(&evidence));
         let warnings = items
             .iter()
@@ -385,7 +386,7 @@ impl<'a> Attempt<'a> {
         // Only what S3 has no CRC-32 of, or one that the archive does not have, is read to be compared.
         let unsettled = questions.into_iter().filter_map(|(key, entry, form)| {
             let seen = observed.get(&key)?;
-            let sum = rules.comparison(listing.get(key.as_str())?, seen, form)?;
+            let sum = rules.comparison(&listing.get(&key)?, seen, form)?;
             Some(Comparison { entry, key, sum })
         });
         let unsettled: Vec<_> = unsettled.collect();

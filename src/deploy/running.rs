@@ -145,7 +145,8 @@ impl<'a> Running<'a> {
             manifest: &manifest,
             rules,
         };
-        let stale = plan.stale(&listing);
+        let mut kept = Vec::new();
+        let stale = plan.stale(&listing, &mut kept);
         let found = self.owed.len();
         let (recorded, judged) = tokio::join!(self.owe(&stale, Some(&evidence)), judging);
         if let Err(error) = judged.and(recorded) {
@@ -155,8 +156,7 @@ impl<'a> Running<'a> {
             self.settled.extend(self.owed.drain(found..end));
             return Err(error);
         }
-        drop(stale);
-        drop(listing);
+        drop((listing, kept));
         // Not before the batches are recorded: a row that is lost no longer tells that the object is known.
         let has_changed = plan.amend(&mut manifest);
         self.manifest = manifest;
@@ -314,11 +314,7 @@ impl<'a> Running<'a> {
             return Ok(());
         }
         tracing::warn!(keys = ?changed, "written by someone else during the deployment; writing again");
-        let kept: Vec<String> = self
-            .manifest
-            .iter()
-            .map(|(key, _)| key.to_owned())
-            .collect();
+        let kept: Vec<String> = self.manifest.iter().map(|(key, _)| key).collect();
         let stale = Stale {
             changed: changed.iter().map(String::as_str).collect(),
             kept: kept.iter().map(String::as_str).collect(),
@@ -455,7 +451,7 @@ impl<'a> Running<'a> {
                 }
                 let keys: Vec<_> = chunk
                     .iter()
-                    .map(|delete| (delete.key.as_str(), Some(delete.etag.as_str())))
+                    .map(|delete| (delete.key.as_str(), Some(&delete.etag)))
                     .collect();
                 let remaining = self.attempt.site.clients.bucket.delete(&keys).await?;
                 for delete in chunk {

@@ -136,9 +136,9 @@ async fn delete<'k>(
         if invocation.is_late() {
             break;
         }
-        let etags: Vec<_> = chunk.iter().map(|(_, row)| row.etag.to_string()).collect();
-        let keys: Vec<_> = (chunk.iter().zip(&etags))
-            .map(|((key, _), etag)| (key.as_str(), Some(etag.as_str())))
+        let keys: Vec<_> = chunk
+            .iter()
+            .map(|(key, row)| (key.as_str(), Some(&row.etag)))
             .collect();
         let remaining = site.clients.bucket.delete(&keys).await?;
         for (key, _) in chunk {

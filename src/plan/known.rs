@@ -15,22 +15,21 @@ use crate::manifest::{Manifest, Row};
 /// What is known of one key; something always is.
 pub(super) struct Known<'a, 's> {
     pub(super) entry: Option<&'a Entry>,
-    pub(super) object: Option<&'s Object>,
+    pub(super) object: Option<Object>,
     /// Of the manifest, whether or not it still holds.
-    pub(super) row: Option<&'s Row>,
-    /// The row, if the object is the one that it recorded.
-    pub(super) valid: Option<&'s Row>,
+    pub(super) row: Option<Row>,
+    is_valid: bool,
     /// As listing or manifest have it.
-    stored_key: Option<&'s str>,
+    stored_key: Option<String>,
     live_prefix: &'s str,
 }
 
 impl<'a> Known<'a, '_> {
     /// Without a live prefix the key of an entry is its name, and takes no memory of its own.
     pub(super) fn key(&self) -> Cow<'a, str> {
-        match (self.entry, self.stored_key) {
+        match (self.entry, &self.stored_key) {
             (Some(entry), _) if self.live_prefix.is_empty() => Cow::Borrowed(&entry.name),
-            (_, Some(key)) => Cow::Owned(key.to_owned()),
+            (_, Some(key)) => Cow::Owned(key.clone()),
             (Some(entry), None) => Cow::Owned(live_key(self.live_prefix, &entry.name)),
             (None, None) => Cow::default(),
         }
@@ -38,7 +37,12 @@ impl<'a> Known<'a, '_> {
 
     /// The key, unless the entry alone has it.
     pub(super) fn stored_key(&self) -> Option<&str> {
-        self.stored_key
+        self.stored_key.as_deref()
+    }
+
+    /// The row, if the object is the one that it recorded.
+    pub(super) fn valid_row(&self) -> Option<&Row> {
+        self.row.as_ref().filter(|_| self.is_valid)
     }
 }
 
@@ -53,9 +57,12 @@ pub(super) fn all_known<'a, 's>(
     let mut objects = listing.iter().peekable();
     let mut rows = manifest.iter().peekable();
     iter::from_fn(move || {
-        let object_key = objects.peek().map(|(key, _)| *key);
-        let row_key = rows.peek().map(|(key, _)| *key);
-        let least = object_key.into_iter().chain(row_key).min();
+        let object_key = objects.peek().map(|(key, _)| key);
+        let row_key = rows.peek().map(|(key, _)| key);
+        // Where there is none, it comes last.
+        let of_both = object_key.is_none().cmp(&row_key.is_none());
+        let of_both = of_both.then_with(|| object_key.cmp(&row_key));
+        let least = if of_both.is_le() { object_key } else { row_key };
         let order = match (entries.peek(), least) {
             (None, None) => return None,
             (Some(_), None) => Ordering::Less,
@@ -63,18 +70,16 @@ pub(super) fn all_known<'a, 's>(
             (Some(entry), Some(key)) => compare(live_prefix, &entry.name, key),
         };
         let entry = entries.next_if(|_| order.is_le());
-        let stored_key = least.filter(|_| order.is_ge());
-        let object = objects.next_if(|(key, _)| Some(*key) == stored_key);
-        let object = object.map(|(_, object)| object);
-        let row = rows.next_if(|(key, _)| Some(*key) == stored_key);
-        let row = row.map(|(_, row)| row);
-        let valid = row.filter(|row| object.is_some_and(|it| is_valid(manifest, row, it)));
+        let object = objects.next_if(|_| order.is_ge() && of_both.is_le());
+        let row = rows.next_if(|_| order.is_ge() && of_both.is_ge());
+        let ((object_key, object), (row_key, row)) = (object.unzip(), row.unzip());
+        let recorded = object.as_ref().zip(row.as_ref());
         Some(Known {
+            is_valid: recorded.is_some_and(|(object, row)| is_valid(manifest, row, object)),
             entry,
             object,
             row,
-            valid,
-            stored_key,
+            stored_key: object_key.or(row_key),
             live_prefix,
         })
     })
