@@ -31,7 +31,7 @@ pub use form::{Form, Unpacker, unpack};
 pub use inflate::{Corrupt, Inflater, Progress, inflate};
 pub use name::NameProblem;
 pub use rejection::Rejection;
-pub use span::{Span, spans};
+pub use span::{Span, header_spans, spans};
 
 /// What is inside an archive, from its central directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

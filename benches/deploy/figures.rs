@@ -47,6 +47,8 @@ pub struct Sample {
     pub cpu_seconds: f64,
     /// Of the stand-ins, which share the processors.
     pub services_cpu_seconds: f64,
+    /// What a virtual machine's host took of the processors meanwhile.
+    pub stolen_seconds: f64,
     pub peak_mib: f64,
     pub start_ms: f64,
     pub idle_mib: f64,
@@ -59,6 +61,7 @@ impl Sample {
             wall_seconds: run.wall.as_secs_f64(),
             cpu_seconds: run.cpu.as_secs_f64(),
             services_cpu_seconds: services_cpu.as_secs_f64(),
+            stolen_seconds: run.stolen.as_secs_f64(),
             peak_mib: run.peak_bytes as f64 / MIB,
             start_ms: run.start.as_secs_f64() * 1e3,
             idle_mib: run.idle_bytes as f64 / MIB,
@@ -144,14 +147,12 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cpu = Spread::of(self.samples.iter().map(|sample| sample.cpu_seconds));
-        let peak = Spread::of(self.samples.iter().map(|sample| sample.peak_mib));
-        let services = Spread::of(
-            self.samples
-                .iter()
-                .map(|sample| sample.services_cpu_seconds),
-        );
-        let wall = self.wall_seconds();
+        let spread = |of: fn(&Sample) -> f64| Spread::of(self.samples.iter().map(of));
+        let wall = spread(|sample| sample.wall_seconds);
+        let cpu = spread(|sample| sample.cpu_seconds);
+        let peak = spread(|sample| sample.peak_mib);
+        let services = spread(|sample| sample.services_cpu_seconds);
+        let stolen = spread(|sample| sample.stolen_seconds);
         writeln!(
             out,
             "\n{} {} ({}; archive of {:.1} MiB; {} runs)",
@@ -163,7 +164,7 @@ impl fmt::Display for Row {
         )?;
         writeln!(
             out,
-            "  wall {wall} s, CPU {cpu} s, peak {peak} MiB; the stand-ins' CPU {services} s"
+            "  wall {wall} s, CPU {cpu} s, peak {peak} MiB; the stand-ins' CPU {services} s; the host took {stolen} s"
         )?;
         if let Some(refusal) = &self.refusal {
             writeln!(out, "  {refusal}")?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::process::Process;
+use crate::process::{Process, stolen};
 use crate::runtime::Function;
 
 /// Lambda's longest timeout.
@@ -18,6 +18,8 @@ pub struct Run {
     pub wall: Duration,
     /// Of all its threads, from the event to the answer.
     pub cpu: Duration,
+    /// Of the processors, by a virtual machine's host, from the event to the answer.
+    pub stolen: Duration,
     /// From the process's start to the answer.
     pub peak_bytes: u64,
     /// From the process's start to its first question for an event.
@@ -47,6 +49,7 @@ pub async fn run(
     let idle_bytes = process.memory_bytes("VmRSS:")?;
     let cpu_before = process.cpu()?;
     let request_id = format!("bench-{}", fastrand::u64(..));
+    let stolen_before = stolen()?;
     let sent = Instant::now();
     let answer = function.invoke(&request_id, PATIENCE, event).await;
     let wall = sent.elapsed();
@@ -54,6 +57,7 @@ pub async fn run(
     Ok(Run {
         wall,
         cpu,
+        stolen: stolen()?.saturating_sub(stolen_before),
         peak_bytes: process.memory_bytes("VmHWM:")?,
         start,
         idle_bytes,

@@ -6,7 +6,7 @@ use super::Entry;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span<'a> {
     pub range: Range<u64>,
-    /// Sorted by offset. Each lies in `range` as a whole.
+    /// Sorted by offset. Each lies in `range`, as a whole or with its local header.
     pub entries: Vec<&'a Entry>,
 }
 
@@ -26,20 +26,41 @@ pub fn spans<'a>(
     max_gap_bytes: u64,
     max_span_bytes: u64,
 ) -> Vec<Span<'a>> {
+    let whole = |entry: &Entry| entry.end_offset;
+    merged(entries, whole, max_gap_bytes, max_span_bytes)
+}
+
+/// The same for their local headers alone, in front of data that nobody asked for.
+pub fn header_spans<'a>(
+    entries: impl IntoIterator<Item = &'a Entry>,
+    max_gap_bytes: u64,
+    max_span_bytes: u64,
+) -> Vec<Span<'a>> {
+    let header = |entry: &Entry| entry.header_offset + entry.header_bytes_max();
+    merged(entries, header, max_gap_bytes, max_span_bytes)
+}
+
+fn merged<'a>(
+    entries: impl IntoIterator<Item = &'a Entry>,
+    end: impl Fn(&Entry) -> u64,
+    max_gap_bytes: u64,
+    max_span_bytes: u64,
+) -> Vec<Span<'a>> {
     let mut entries: Vec<&Entry> = entries.into_iter().collect();
     entries.sort_unstable_by_key(|entry| entry.header_offset);
     let mut spans: Vec<Span<'a>> = Vec::new();
     for entry in entries {
+        let end = end(entry);
         match spans.last_mut() {
             Some(span)
                 if entry.header_offset.saturating_sub(span.range.end) <= max_gap_bytes
-                    && entry.end_offset - span.range.start <= max_span_bytes =>
+                    && end - span.range.start <= max_span_bytes =>
             {
-                span.range.end = entry.end_offset;
+                span.range.end = end;
                 span.entries.push(entry);
             }
             _ => spans.push(Span {
-                range: entry.header_offset..entry.end_offset,
+                range: entry.header_offset..end,
                 entries: vec![entry],
             }),
         }
@@ -86,6 +107,19 @@ mod tests {
             ranges(&[a, b, large, c], 50, 300),
             [0..250, 250..1_250, 1_250..1_350]
         );
+    }
+
+    #[test]
+    fn headers_are_read_together_with_data_up_to_a_gap() {
+        let all = entries(&[100, 150, 200]);
+        let ranges = |max_gap_bytes| -> Vec<_> {
+            let spans = header_spans(&all, max_gap_bytes, 400);
+            spans.into_iter().map(|span| span.range).collect()
+        };
+        // 30 bytes and a name of four.
+        assert_eq!(ranges(65), [0..34, 100..134, 250..284]);
+        assert_eq!(ranges(66), [0..134, 250..284]);
+        assert_eq!(ranges(116), vec![0..284_u64; 1]);
     }
 
     proptest! {

@@ -29,7 +29,7 @@ const WHOLE_BYTES: u64 = 16 << 20;
 const GAP_BYTES: u64 = 4 << 10;
 
 /// A span is cut here, so that its entries' PUTs begin before the whole archive is read.
-const SPAN_BYTES: u64 = 4 << 20;
+pub(super) const SPAN_BYTES: u64 = 4 << 20;
 
 /// Inflating more than this would hold up the other transfers of its thread.
 const INLINE_BYTES: u64 = 32 << 10;
