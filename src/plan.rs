@@ -467,6 +467,7 @@ impl<'a> Plan<'a> {
         let new = self.new_keys();
         if !(gone.is_empty() && new.is_empty()) {
             let keys = listing.iter().map(|(key, _)| key);
+            kept.reserve_exact(listing.len());
             kept.extend(keys.filter(|key| !gone.contains(key.as_str())));
         }
         Stale {
@@ -492,13 +493,20 @@ impl<'a> Plan<'a> {
 
     /// The writes in their order, pages after all that they refer to, and the deletes that follow them.
     pub fn into_waves(self) -> ([Writes<'a>; 2], Vec<Delete>) {
-        let (page_puts, puts) = self.puts.into_iter().partition(|put| put.is_page);
-        let (page_copies, copies) = self.copies.into_iter().partition(|copy| copy.is_page);
+        let Self {
+            mut puts,
+            mut copies,
+            deletes,
+            ..
+        } = self;
+        // In place: there may be a million of them.
+        puts.sort_by_key(|put| put.is_page);
+        copies.sort_by_key(|copy| copy.is_page);
         let pages = Writes {
-            puts: page_puts,
-            copies: page_copies,
+            puts: puts.split_off(puts.partition_point(|put| !put.is_page)),
+            copies: copies.split_off(copies.partition_point(|copy| !copy.is_page)),
         };
-        ([Writes { puts, copies }, pages], self.deletes)
+        ([Writes { puts, copies }, pages], deletes)
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::direct::{Direct, with_values};
+use super::listing::ranges_at_once;
 use super::pace::Pace;
 use super::{failed, status, unquoted};
 use crate::config::Config;
@@ -41,6 +42,8 @@ pub struct Bucket {
     pub(super) prefix: String,
     pub(super) owner: Option<String>,
     pub(super) pace: Pace,
+    /// How many ranges of keys are listed at once.
+    pub(super) ranges_at_once: usize,
 }
 
 /// An object as S3 describes it when asked for it alone.
@@ -113,6 +116,7 @@ impl Bucket {
             prefix: config.live_prefix.clone(),
             owner: config.account_id.clone(),
             pace,
+            ranges_at_once: ranges_at_once(config.memory_mib),
         }
     }
 

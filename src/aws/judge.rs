@@ -32,9 +32,10 @@ impl<'a> Transfer<'a> {
     /// `Unfinished` when the deadline comes first.
     pub async fn judge(&self, puts: &[Put<'a>]) -> Result<(), Error> {
         let is_large = |entry: &Entry| self.is_large(entry);
-        let reads = Reads::of(puts, self.ahead_bytes, is_large);
+        let ahead_bytes = self.ahead_bytes(puts.len());
+        let reads = Reads::of(puts, ahead_bytes, is_large);
         let kept_bytes: u64 = reads.kept.iter().map(Span::length_bytes).sum();
-        self.memory.grow(self.ahead_bytes - kept_bytes);
+        self.memory.grow(ahead_bytes - kept_bytes);
         let kept = stream::iter(reads.kept.into_iter().map(|span| (span, true)));
         let headers = stream::iter(reads.headers.into_iter().map(|span| (span, false)));
         let spans = kept

@@ -25,7 +25,11 @@ use crate::plan::{Listing, Object};
 /// ListObjectsV2 gives at most so many keys in a page (S3 API).
 const PAGE_KEYS: usize = 1_000;
 
-const RANGES_AT_ONCE: usize = 32;
+/// How many ranges there are at most, and how many of them are read at once: one for so many MiB of the function's
+/// memory, as each holds a page and its share of a processor parses that.
+const RANGES: usize = 32;
+const MIB_PER_RANGE: u64 = 32;
+const LEAST_AT_ONCE: usize = 8;
 
 /// The keys behind `after` up to and including `until`; all keys in a direction where there is no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +55,7 @@ impl Bucket {
         stream::iter(ranges(ends))
             .map(async |range| read(range, async |token| self.page(range.after, token).await).await)
             // In their order, which is that of the keys.
-            .buffered(RANGES_AT_ONCE)
+            .buffered(self.ranges_at_once)
             .try_fold(Listing::default(), async |mut listing, range| {
                 listing.append(range);
                 Ok(listing)
@@ -102,10 +106,19 @@ impl Bucket {
         let headers = with_values([("x-amz-expected-bucket-owner", self.owner.as_deref())]);
         let answer = self.direct.send("GET", bucket, headers, Bytes::new()).await;
         let answer = answer.filter(|answer| answer.status().is_success())?;
-        let body = ByteStream::new(answer.into_body()).collect();
-        let body = timeout(BODY_PATIENCE, body).await.ok()?.ok()?;
-        Page::parse(str::from_utf8(&body.into_bytes()).ok()?)
+        let mut body = ByteStream::new(answer.into_body());
+        // In one piece, so that no connection's buffers are kept for it.
+        let mut page = Vec::new();
+        while let Some(piece) = timeout(BODY_PATIENCE, body.next()).await.ok()? {
+            page.extend_from_slice(&piece.ok()?);
+        }
+        Page::parse(str::from_utf8(&page).ok()?)
     }
+}
+
+/// How many ranges are read at once with so much memory.
+pub(super) fn ranges_at_once(memory_mib: u64) -> usize {
+    ((memory_mib / MIB_PER_RANGE) as usize).clamp(LEAST_AT_ONCE, RANGES)
 }
 
 impl Page {
@@ -231,7 +244,7 @@ fn ends_of_pages(
     page_keys: usize,
 ) -> Vec<String> {
     let pages = count.div_ceil(page_keys);
-    let step = pages.div_ceil(RANGES_AT_ONCE).max(1) * page_keys;
+    let step = pages.div_ceil(RANGES).max(1) * page_keys;
     // A range ends with a known key, and so that nothing but an unknown key is left for another page.
     let but_the_last = keys.take(count.saturating_sub(1));
     let ends = but_the_last.skip(step - 1).step_by(step);

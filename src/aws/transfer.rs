@@ -47,6 +47,12 @@ const PARTS_AT_ONCE: usize = 2;
 const IN_FLIGHT_SHARE: u64 = 28;
 const AHEAD_SHARE: u64 = 10;
 
+/// Less is read ahead where the process would take more than a quarter of the memory for it: with what it takes when
+/// idle, and for each put, in the index, the plan and the manifest.
+const WHOLE_SHARE: u64 = 4;
+const IDLE_BYTES: u64 = 16 << 20;
+const BYTES_FOR_EACH_PUT: u64 = 400;
+
 /// How many writes are under way at once, and how many reads: one for so many MiB of the function's memory, which
 /// its share of a processor goes up with, within bounds. S3 answers a small PUT after 15 to 40 ms, so that 100 keep
 /// up with what it takes of a prefix in a second.
@@ -70,8 +76,7 @@ pub struct Transfer<'a> {
     /// Whether the deadline is too near to begin another transfer.
     pub(super) is_late: &'a (dyn Fn() -> bool + Sync),
     pub(super) memory: Memory,
-    /// How much may be read ahead of the first write and kept for it.
-    pub(super) ahead_bytes: u64,
+    memory_bytes: u64,
     /// How many reads, and how many writes.
     pub(super) at_once: usize,
     writes: Semaphore,
@@ -92,6 +97,15 @@ pub struct Wave<'a> {
     pub error: Option<Error>,
 }
 
+impl Wave<'_> {
+    fn of(writes: usize) -> Self {
+        Self {
+            written: Vec::with_capacity(writes),
+            ..Self::default()
+        }
+    }
+}
+
 impl<'a> Transfer<'a> {
     pub fn new(
         archive: &'a Archive,
@@ -110,16 +124,23 @@ impl<'a> Transfer<'a> {
             progress,
             is_late,
             memory: Memory::new(memory_mib),
-            ahead_bytes: (memory_mib << 20) / AHEAD_SHARE,
+            memory_bytes: memory_mib << 20,
             at_once,
             writes: Semaphore::new(at_once),
             is_stopped: AtomicBool::new(false),
         }
     }
 
+    /// How much may be read ahead of the first of so many puts and kept for them.
+    pub(super) fn ahead_bytes(&self, puts: usize) -> u64 {
+        let share = |share| self.memory_bytes / share;
+        let taken = IDLE_BYTES + share(IN_FLIGHT_SHARE) + puts as u64 * BYTES_FOR_EACH_PUT;
+        share(AHEAD_SHARE).min(share(WHOLE_SHARE).saturating_sub(taken))
+    }
+
     /// Puts entries. Failures are part of the answer, so that what was written before them is not forgotten.
     pub async fn put_all(&self, puts: Vec<Put<'a>>) -> Wave<'a> {
-        let wave = Mutex::new(Wave::default());
+        let wave = Mutex::new(Wave::of(puts.len()));
         let (large, whole): (Vec<_>, Vec<_>) =
             puts.into_iter().partition(|put| self.is_large(put.entry));
         let wholes = self.each_whole(
@@ -184,7 +205,7 @@ impl<'a> Transfer<'a> {
 
     /// Copies objects onto themselves under their new headers.
     pub async fn copy_all(&self, copies: Vec<Copy<'a>>) -> Wave<'a> {
-        let wave = Mutex::new(Wave::default());
+        let wave = Mutex::new(Wave::of(copies.len()));
         let results = stream::iter(copies)
             .map(async |copy| {
                 if self.must_stop() {
