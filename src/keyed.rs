@@ -6,20 +6,20 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// So many rows are read to find one.
-const BLOCK_ROWS: usize = 16;
+/// So many rows are read to find one, at most.
+const BLOCK_ROWS: usize = 32;
 
 /// A map in the order of its keys, to be made in that order and changed in bulk.
 ///
 /// Rows are packed one behind the other, each with what of its key differs from the one before it: a site's keys
-/// are much alike, so that a row takes little more than its value. The first row of a block has its key whole.
+/// are much alike, so that a row takes little more than its value.
 #[derive(Clone)]
 pub struct Keyed<V> {
-    /// Of each row: how many bytes of the key are those of the key before it, the others, the value.
-    rows: Vec<u8>,
-    /// Where each block begins.
-    blocks: Vec<usize>,
-    rows_of_last_block: usize,
+    /// Each begins with a whole key.
+    blocks: Vec<Box<[u8]>>,
+    /// The block that is being made.
+    open: Vec<u8>,
+    open_rows: usize,
     len: usize,
     last_key: String,
     values: PhantomData<V>,
@@ -35,22 +35,21 @@ impl<V: Serialize + DeserializeOwned> Keyed<V> {
     }
 
     pub fn get(&self, key: &str) -> Option<V> {
-        let is_past = |at: &usize| self.first_key(*at).is_some_and(|first| first > key);
-        let next = self.blocks.partition_point(|at| !is_past(at));
-        let block = *self.blocks.get(next.checked_sub(1)?)?;
-        let mut rows = Rows::new(&self.rows[block..]);
+        let is_past = |block: &[u8]| first_key(block).is_none_or(|first| first > key);
+        let block = if is_past(&self.open) {
+            let next = self.blocks.partition_point(|block| !is_past(block));
+            self.blocks.get(next.checked_sub(1)?)?
+        } else {
+            &*self.open
+        };
+        let mut rows = Rows::new([block].into_iter());
         let (found, value) = rows.find(|(found, _)| found.as_str() >= key)?;
         (found == key).then_some(value)
     }
 
-    /// The key of a block's first row.
-    fn first_key(&self, block: usize) -> Option<&str> {
-        let row = postcard::take_from_bytes::<(usize, &str)>(&self.rows[block..]);
-        row.ok().map(|((_, key), _)| key)
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = (String, V)> {
-        Rows::new(&self.rows)
+        let blocks = self.blocks.iter().map(|block| &**block);
+        Rows::new(blocks.chain([&*self.open]))
     }
 
     /// Adds a row behind all others; gives it back where that is not its place.
@@ -59,36 +58,40 @@ impl<V: Serialize + DeserializeOwned> Keyed<V> {
         if !self.is_empty() && new <= last {
             return Some((key, value));
         }
-        if self.rows_of_last_block == BLOCK_ROWS || self.is_empty() {
-            self.blocks.push(self.rows.len());
-            self.rows_of_last_block = 0;
-        }
-        let shared = match self.rows_of_last_block {
-            0 => 0,
-            _ => shared_bytes(last, new),
-        };
-        let row = (shared, &new[shared..], value);
-        // Writing to a Vec cannot fail.
-        let _ = postcard::to_io(&row, &mut self.rows);
-        self.last_key.truncate(shared_bytes(last, new));
-        self.last_key.push_str(&new[self.last_key.len()..]);
-        self.rows_of_last_block += 1;
+        let common = common_bytes(last, new);
+        let shared = if self.open_rows == 0 { 0 } else { common };
+        // Of the key before it, how many bytes are the same; the other bytes; the value. Writing to a Vec cannot
+        // fail.
+        let _ = postcard::to_io(&(shared, &new[shared..], value), &mut self.open);
+        self.last_key.truncate(common);
+        self.last_key.push_str(&new[common..]);
         self.len += 1;
+        self.open_rows += 1;
+        if self.open_rows == BLOCK_ROWS {
+            self.close();
+        }
         None
     }
 
     /// Adds what another one holds.
-    pub fn append(&mut self, other: Self) {
-        let is_behind = other.first_key(0) > Some(&self.last_key);
-        if !self.is_empty() && !is_behind {
+    pub fn append(&mut self, mut other: Self) {
+        other.close();
+        let first = other.blocks.first().and_then(|block| first_key(block));
+        if !self.is_empty() && first <= Some(&self.last_key) {
             return self.extend(other.iter());
         }
-        let start = self.rows.len();
-        self.rows.extend_from_slice(&other.rows);
-        self.blocks.extend(other.blocks.iter().map(|at| start + at));
-        self.rows_of_last_block = other.rows_of_last_block;
+        self.close();
+        self.blocks.append(&mut other.blocks);
         self.len += other.len;
         self.last_key = other.last_key;
+    }
+
+    fn close(&mut self) {
+        if self.open_rows > 0 {
+            self.blocks.push(self.open.as_slice().into());
+            self.open.clear();
+            self.open_rows = 0;
+        }
     }
 
     /// Replaces, adds and removes values in one pass; of several changes of a key the last one counts.
@@ -114,51 +117,55 @@ impl<V: Serialize + DeserializeOwned> Keyed<V> {
         for (key, value) in rows {
             changed.push(key, value);
         }
-        changed.shrink();
         *self = changed;
     }
+}
 
-    /// Gives back what room there is for more.
-    pub fn shrink(&mut self) {
-        self.rows.shrink_to_fit();
-        self.blocks.shrink_to_fit();
-    }
+/// The key of a block's first row.
+fn first_key(block: &[u8]) -> Option<&str> {
+    let row = postcard::take_from_bytes::<(usize, &str)>(block);
+    row.ok().map(|((_, key), _)| key)
 }
 
 /// How many bytes both begin with, up to the end of a character.
-fn shared_bytes(one: &str, other: &str) -> usize {
+fn common_bytes(one: &str, other: &str) -> usize {
     let same = one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b);
-    let mut shared = same.count();
-    while !other.is_char_boundary(shared) {
-        shared -= 1;
+    let mut common = same.count();
+    while !other.is_char_boundary(common) {
+        common -= 1;
     }
-    shared
+    common
 }
 
-/// Unpacks rows from the beginning of a block on.
-struct Rows<'r, V> {
-    rest: &'r [u8],
+/// Unpacks the rows of blocks.
+struct Rows<'r, B, V> {
+    blocks: B,
+    block: &'r [u8],
     key: String,
     values: PhantomData<V>,
 }
 
-impl<'r, V> Rows<'r, V> {
-    fn new(rest: &'r [u8]) -> Self {
+impl<B, V> Rows<'_, B, V> {
+    fn new(blocks: B) -> Self {
         Self {
-            rest,
+            blocks,
+            block: &[],
             key: String::new(),
             values: PhantomData,
         }
     }
 }
 
-impl<V: DeserializeOwned> Iterator for Rows<'_, V> {
+impl<'r, B: Iterator<Item = &'r [u8]>, V: DeserializeOwned> Iterator for Rows<'r, B, V> {
     type Item = (String, V);
 
     fn next(&mut self) -> Option<(String, V)> {
-        let row = postcard::take_from_bytes::<(usize, &str, V)>(self.rest);
+        if self.block.is_empty() {
+            self.block = self.blocks.next()?;
+        }
+        let row = postcard::take_from_bytes::<(usize, &str, V)>(self.block);
         let ((shared, differing, value), rest) = row.ok()?;
-        self.rest = rest;
+        self.block = rest;
         self.key.truncate(shared);
         self.key.push_str(differing);
         Some((self.key.clone(), value))
@@ -168,9 +175,9 @@ impl<V: DeserializeOwned> Iterator for Rows<'_, V> {
 impl<V> Default for Keyed<V> {
     fn default() -> Self {
         Self {
-            rows: Vec::new(),
             blocks: Vec::new(),
-            rows_of_last_block: 0,
+            open: Vec::new(),
+            open_rows: 0,
             len: 0,
             last_key: String::new(),
             values: PhantomData,
@@ -225,8 +232,27 @@ mod tests {
 
     proptest! {
         #[test]
+        fn what_is_appended_is_held_as_if_it_were_put_there(
+            one in vec(("[abé/]{0,4}", any::<u8>()), 0..100),
+            other in vec(("[abé/]{0,4}", any::<u8>()), 0..100),
+            is_behind: bool,
+        ) {
+            let prefix = if is_behind { "é" } else { "" };
+            let other: Vec<_> = other.into_iter().map(|(key, value)| (format!("{prefix}{key}"), value)).collect();
+            let one: Vec<_> = one.into_iter().filter(|(key, _)| !is_behind || !key.starts_with('é')).collect();
+            let all = Keyed::from_iter(one.iter().chain(&other).cloned());
+            let mut keyed = Keyed::from_iter(one);
+            keyed.append(Keyed::from_iter(other));
+            prop_assert_eq!(keyed.len(), all.len());
+            prop_assert_eq!(&keyed, &all);
+            for (key, value) in all.iter() {
+                prop_assert_eq!(keyed.get(&key), Some(value));
+            }
+        }
+
+        #[test]
         fn it_holds_what_a_tree_holds(
-            items in vec(("[aé/]{0,3}", any::<u8>()), 0..30), changes in vec(("[aé/]{0,3}", any::<Option<u8>>()), 0..30),
+            items in vec(("[abé/]{0,4}", any::<u8>()), 0..100), changes in vec(("[abé/]{0,4}", any::<Option<u8>>()), 0..100),
         ) {
             let mut map: BTreeMap<String, u8> = items.iter().cloned().collect();
             let mut keyed = Keyed::from_iter(items);

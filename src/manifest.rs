@@ -188,7 +188,7 @@ impl Decoder {
     /// When something is missing at the end.
     pub fn finish(self) -> Result<Manifest, BadManifest> {
         let Lines {
-            mut rows,
+            rows,
             has_begun,
             begun,
             ..
@@ -196,7 +196,6 @@ impl Decoder {
         if !has_begun || !begun.is_empty() {
             return Err(BadManifest("it ends in a line".to_owned()));
         }
-        rows.shrink();
         Ok(Manifest {
             rows,
             saved_at: None,

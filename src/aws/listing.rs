@@ -61,10 +61,6 @@ impl Bucket {
                 Ok(listing)
             })
             .await
-            .map(|mut listing| {
-                listing.shrink();
-                listing
-            })
     }
 
     async fn page(&self, after: Option<&str>, token: Option<String>) -> Result<Page, Error> {
