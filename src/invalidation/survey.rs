@@ -149,7 +149,7 @@ impl<'a> Survey<'a> {
 
     /// The places in the trie of paths where something is left to be covered, sorted and unique.
     fn spots<'s>(&'s self, tagged: &Tagged) -> Vec<Spot<'s>> {
-        let mut spots = Vec::new();
+        let mut spots = Vec::with_capacity(tagged.left() + self.fallbacks.len());
         for phase in Phase::ALL {
             if self.fallbacks[phase as usize].is_some() {
                 // Which paths it was served under nobody knows: only the root's wildcard has them all.
@@ -265,11 +265,11 @@ impl<'a> Live<'a> {
         let mut keys = kept.to_vec();
         keys.sort_unstable();
         keys.dedup();
-        let mut live: Vec<(String, usize)> = (keys.iter().zip(0..))
-            .flat_map(|(key, index)| {
-                path::own_paths(key, distribution).map(move |path| (path, index))
-            })
-            .collect();
+        // Most distributions have one path for each key.
+        let mut live: Vec<(String, usize)> = Vec::with_capacity(keys.len());
+        live.extend((keys.iter().zip(0..)).flat_map(|(key, index)| {
+            path::own_paths(key, distribution).map(move |path| (path, index))
+        }));
         // Stable, for with a single origin path it is sorted already.
         live.sort();
         live.dedup();
