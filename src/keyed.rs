@@ -15,14 +15,20 @@ const BLOCK_ROWS: usize = 32;
 /// are much alike, so that a row takes little more than its value.
 #[derive(Clone)]
 pub struct Keyed<V> {
-    /// Each begins with a whole key.
-    blocks: Vec<Box<[u8]>>,
+    blocks: Vec<Block>,
     /// The block that is being made.
     open: Vec<u8>,
     open_rows: usize,
     len: usize,
     last_key: String,
     values: PhantomData<V>,
+}
+
+/// Some rows, the first of them with its whole key.
+#[derive(Clone)]
+struct Block {
+    rows: Box<[u8]>,
+    len: usize,
 }
 
 impl<V: Serialize + DeserializeOwned> Keyed<V> {
@@ -37,8 +43,8 @@ impl<V: Serialize + DeserializeOwned> Keyed<V> {
     pub fn get(&self, key: &str) -> Option<V> {
         let is_past = |block: &[u8]| first_key(block).is_none_or(|first| first > key);
         let block = if is_past(&self.open) {
-            let next = self.blocks.partition_point(|block| !is_past(block));
-            self.blocks.get(next.checked_sub(1)?)?
+            let next = self.blocks.partition_point(|block| !is_past(&block.rows));
+            &*self.blocks.get(next.checked_sub(1)?)?.rows
         } else {
             &*self.open
         };
@@ -48,7 +54,7 @@ impl<V: Serialize + DeserializeOwned> Keyed<V> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (String, V)> {
-        let blocks = self.blocks.iter().map(|block| &**block);
+        let blocks = self.blocks.iter().map(|block| &*block.rows);
         Rows::new(blocks.chain([&*self.open]))
     }
 
@@ -76,7 +82,10 @@ impl<V: Serialize + DeserializeOwned> Keyed<V> {
     /// Adds what another one holds.
     pub fn append(&mut self, mut other: Self) {
         other.close();
-        let first = other.blocks.first().and_then(|block| first_key(block));
+        let first = other
+            .blocks
+            .first()
+            .and_then(|block| first_key(&block.rows));
         if !self.is_empty() && first <= Some(&self.last_key) {
             return self.extend(other.iter());
         }
@@ -88,36 +97,65 @@ impl<V: Serialize + DeserializeOwned> Keyed<V> {
 
     fn close(&mut self) {
         if self.open_rows > 0 {
-            self.blocks.push(self.open.as_slice().into());
+            let rows = self.open.as_slice().into();
+            let len = std::mem::take(&mut self.open_rows);
+            self.blocks.push(Block { rows, len });
             self.open.clear();
-            self.open_rows = 0;
         }
     }
 
-    /// Replaces, adds and removes values in one pass; of several changes of a key the last one counts.
+    /// Replaces, adds and removes values, by making anew the blocks that they lie in; of several changes of a key the
+    /// last one counts.
     pub fn change<K: AsRef<str>>(&mut self, mut changes: Vec<(K, Option<V>)>) {
         if changes.is_empty() {
             return;
         }
         changes.sort_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
-        // The last one of a key is the first of those that follow each other now.
+        // From the last key to the first, so that the next ones are at the end. The last change of a key is then
+        // the first one of that key.
         changes.reverse();
-        changes.dedup_by(|earlier, later| earlier.0.as_ref() == later.0.as_ref());
-        let mut changed = Self::default();
-        let mut rows = self.iter().peekable();
+        changes.dedup_by(|later, kept| later.0.as_ref() == kept.0.as_ref());
+        self.close();
+        let mut blocks = std::mem::take(self).blocks.into_iter().peekable();
+        while blocks.peek().is_some() || !changes.is_empty() {
+            let block = blocks.next();
+            let until = blocks.peek().and_then(|next| first_key(&next.rows));
+            let is_later = |key: &str| until.is_some_and(|until| key >= until);
+            let due = changes.partition_point(|(key, _)| is_later(key.as_ref()));
+            match block {
+                Some(block) if due == changes.len() => self.push_block(block),
+                block => self.merge(block, changes.split_off(due)),
+            }
+        }
+        self.close();
+        let last = self.blocks.last().map(|block| &*block.rows);
+        let last = Rows::<_, V>::new(last.into_iter()).last();
+        self.last_key = last.map(|(key, _)| key).unwrap_or_default();
+    }
+
+    /// Adds a block behind all others.
+    fn push_block(&mut self, block: Block) {
+        self.close();
+        self.len += block.len;
+        self.blocks.push(block);
+    }
+
+    /// Adds the rows of a block behind all others, with changes in the descending order of their keys.
+    fn merge<K: AsRef<str>>(&mut self, block: Option<Block>, mut changes: Vec<(K, Option<V>)>) {
+        let rows = block.as_ref().map(|block| &*block.rows);
+        let mut rows = Rows::new(rows.into_iter()).peekable();
         while let Some((key, value)) = changes.pop() {
             while let Some((key, value)) = rows.next_if(|(it, _)| **it < *key.as_ref()) {
-                changed.push(key, value);
+                self.push(key, value);
             }
             rows.next_if(|(it, _)| it == key.as_ref());
             if let Some(value) = value {
-                changed.push(key, value);
+                self.push(key, value);
             }
         }
         for (key, value) in rows {
-            changed.push(key, value);
+            self.push(key, value);
         }
-        *self = changed;
     }
 }
 
@@ -252,24 +290,33 @@ mod tests {
 
         #[test]
         fn it_holds_what_a_tree_holds(
-            items in vec(("[abé/]{0,4}", any::<u8>()), 0..100), changes in vec(("[abé/]{0,4}", any::<Option<u8>>()), 0..100),
+            items in vec(("[abé/]{0,4}", any::<u8>()), 0..100),
+            changes in vec(("[abé/]{0,4}", any::<Option<u8>>()), 0..10),
+            all_changes in vec(("[abé/]{0,4}", any::<Option<u8>>()), 0..100),
+            more in vec(("[abé/]{0,4}", any::<u8>()), 0..5),
         ) {
             let mut map: BTreeMap<String, u8> = items.iter().cloned().collect();
             let mut keyed = Keyed::from_iter(items);
             prop_assert_eq!(&as_map(&keyed), &map);
-            for (key, value) in &changes {
-                match value {
-                    Some(value) => map.insert(key.clone(), *value),
-                    None => map.remove(key),
-                };
+            for changes in [changes, all_changes] {
+                for (key, value) in &changes {
+                    match value {
+                        Some(value) => map.insert(key.clone(), *value),
+                        None => map.remove(key),
+                    };
+                }
+                keyed.change(changes.clone());
+                prop_assert_eq!(&as_map(&keyed), &map);
+                prop_assert_eq!(keyed.len(), map.len());
+                prop_assert!(keyed.iter().map(|(key, _)| key).eq(map.keys().cloned()), "in the same order");
+                prop_assert_eq!(&keyed, &Keyed::from_iter(map.clone()));
+                for (key, _) in &changes {
+                    prop_assert_eq!(keyed.get(key), map.get(key).copied());
+                }
             }
-            keyed.change(changes.clone());
-            prop_assert_eq!(&as_map(&keyed), &map);
-            prop_assert!(keyed.iter().map(|(key, _)| key).eq(map.keys().cloned()), "in the same order");
-            prop_assert_eq!(&keyed, &Keyed::from_iter(map.clone()));
-            for (key, _) in &changes {
-                prop_assert_eq!(keyed.get(key), map.get(key).copied());
-            }
+            keyed.extend(more.iter().cloned());
+            map.extend(more);
+            prop_assert_eq!(keyed.iter().collect::<Vec<_>>(), map.into_iter().collect::<Vec<_>>());
         }
     }
 }

@@ -50,7 +50,7 @@ const AHEAD_SHARE: u64 = 10;
 /// Less is read ahead where the process would take more than a quarter of the memory for it: with what it takes when
 /// idle, and for each put, in the index, the plan and the manifest.
 const WHOLE_SHARE: u64 = 4;
-const IDLE_BYTES: u64 = 16 << 20;
+const IDLE_BYTES: u64 = 12 << 20;
 const BYTES_FOR_EACH_PUT: u64 = 400;
 
 /// How many writes are under way at once, and how many reads: one for so many MiB of the function's memory, which

@@ -195,7 +195,7 @@ async fn pages_and_what_lies_between_them_are_read_once_in_the_same_spans() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_kept_is_judged_by_its_header_or_read_twice() {
+async fn what_cannot_be_kept_is_judged_by_its_headers() {
     // Of 128 MiB a tenth is kept, and half of that where not all of it fits.
     let stage = Stage::new()
         .await
