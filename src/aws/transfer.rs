@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -191,22 +191,18 @@ impl<'a> Transfer<'a> {
         let copies = stream::iter(copied)
             .map(&put)
             .buffer_unordered(COPIES_AT_ONCE);
-        let multiparts = stream::select(larges, copies)
-            .map(|result| self.heed(result))
-            .collect::<Vec<_>>();
+        let multiparts = self.first_failure(stream::select(larges, copies));
         let (wholes, multiparts) = tokio::join!(wholes, multiparts);
         let mut wave = wave.into_inner().unwrap_or_else(PoisonError::into_inner);
         wave.not_begun += wholes.not_begun;
-        wave.error = wholes
-            .error
-            .or(multiparts.into_iter().find_map(Result::err));
+        wave.error = wholes.error.or(multiparts);
         wave
     }
 
     /// Copies objects onto themselves under their new headers.
     pub async fn copy_all(&self, copies: Vec<Copy<'a>>) -> Wave<'a> {
         let wave = Mutex::new(Wave::of(copies.len()));
-        let results = stream::iter(copies)
+        let copying = stream::iter(copies)
             .map(async |copy| {
                 if self.must_stop() {
                     lock(&wave).not_begun += 1;
@@ -238,12 +234,10 @@ impl<'a> Transfer<'a> {
                 };
                 self.note(put, sent, answer, &wave).await
             })
-            .buffer_unordered(self.at_once)
-            .map(|result| self.heed(result))
-            .collect::<Vec<_>>()
-            .await;
+            .buffer_unordered(self.at_once);
+        let error = self.first_failure(copying).await;
         let mut wave = wave.into_inner().unwrap_or_else(PoisonError::into_inner);
-        wave.error = results.into_iter().find_map(Result::err);
+        wave.error = error;
         wave
     }
 
@@ -327,7 +321,7 @@ impl<'a> Transfer<'a> {
             (span, items)
         });
         let not_begun = AtomicUsize::new(0);
-        let results: Vec<Result<(), Error>> = stream::iter(jobs)
+        let using = stream::iter(jobs)
             .map(async |(span, items): (Span<'a>, Vec<T>)| {
                 if self.must_stop() {
                     not_begun.fetch_add(items.len(), Ordering::Relaxed);
@@ -338,7 +332,7 @@ impl<'a> Transfer<'a> {
                     .sum();
                 let _memory = self.memory.reserve(unpacked + span.length_bytes()).await;
                 let bytes = self.archive.read(span.range.clone()).await?;
-                let results = stream::iter(span.entries.into_iter().zip(items))
+                let using = stream::iter(span.entries.into_iter().zip(items))
                     .map(async |(entry, item)| {
                         let at = (entry.header_offset - span.range.start) as usize;
                         let end =
@@ -347,20 +341,15 @@ impl<'a> Transfer<'a> {
                         let body = self.body(entry, wanted.form, bytes.slice(at..end)).await?;
                         use_body(item, wanted, body).await
                     })
-                    .buffer_unordered(self.at_once)
-                    .map(|result| self.heed(result))
-                    .collect::<Vec<_>>()
-                    .await;
-                results.into_iter().collect()
+                    .buffer_unordered(self.at_once);
+                self.first_failure(using).await.map_or(Ok(()), Err)
             })
             // What was read ahead is many short spans of one wave; the memory is what bounds those that were not.
-            .buffer_unordered(self.at_once)
-            .map(|result| self.heed(result))
-            .collect()
-            .await;
+            .buffer_unordered(self.at_once);
+        let error = self.first_failure(using).await;
         Begun {
             not_begun: not_begun.into_inner(),
-            error: results.into_iter().find_map(Result::err),
+            error,
         }
     }
 
@@ -552,11 +541,13 @@ impl<'a> Transfer<'a> {
         self.is_stopped.load(Ordering::Relaxed) || (self.is_late)()
     }
 
-    fn heed(&self, result: Result<(), Error>) -> Result<(), Error> {
-        if result.is_err() {
-            self.is_stopped.store(true, Ordering::Relaxed);
-        }
-        result
+    /// Waits for all. Nothing new is begun after a failure, anywhere.
+    async fn first_failure(&self, results: impl Stream<Item = Result<(), Error>>) -> Option<Error> {
+        let failures = results.filter_map(async |result| result.err());
+        let noted = failures.inspect(|_| self.is_stopped.store(true, Ordering::Relaxed));
+        noted
+            .fold(None, async |first, error| first.or(Some(error)))
+            .await
     }
 }
 

@@ -1,6 +1,5 @@
 //! A run under way: what it holds, what it has done, and what is still owed.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -11,14 +10,17 @@ use crate::aws::archive::Archive;
 use crate::aws::bucket::DELETES_PER_CALL;
 use crate::aws::ledger::{BATCHES_PER_COMMIT, Commit, Owed};
 use crate::aws::listing;
-use crate::aws::transfer::Transfer;
+use crate::aws::transfer::{Transfer, Wave};
 use crate::cache_tag::Evidence;
 use crate::deployment::{Head, Record, Run, Status};
 use crate::error::Error;
 use crate::invalidation::{Distribution, batches, matches};
 use crate::manifest::{Manifest, Row};
-use crate::plan::{Delete, Plan, Rules, Stale, Writes};
+use crate::plan::{Delete, Plan, Put, Rules, Stale, Writes};
 use crate::report::{Invalidated, Report};
+
+/// After so many writes the manifest takes up what was written, which takes less room there.
+const WRITES_IN_TURN: usize = 50_000;
 
 /// How often something is tried again that others disturb: written at the same time, or refused for one key.
 const ROUNDS: usize = 4;
@@ -264,30 +266,21 @@ impl<'a> Running<'a> {
         writes: Writes<'p>,
     ) -> Result<(), Error> {
         let Writes { mut puts, copies } = writes;
-        let mut done = transfer.copy_all(copies).await;
+        let mut conflicts = Vec::new();
+        for copies in in_turns(copies) {
+            conflicts.extend(self.book(transfer.copy_all(copies).await)?);
+        }
+        // As they lie in the archive, so that each turn reads a part of it.
+        puts.sort_unstable_by_key(|put| put.entry.header_offset);
+        for puts in in_turns(puts) {
+            conflicts.extend(self.book(transfer.put_all(puts).await)?);
+        }
         let mut rounds = 0;
-        loop {
-            self.note(done.written, done.bytes_written);
-            if let Some(error) = done.error {
-                return Err(error);
-            }
-            if done.not_begun > 0 {
-                return Err(Error::Unfinished {
-                    done: self.written,
-                    total: self.to_write,
-                });
-            }
-            let conflicts = done.conflicts;
-            self.drift += conflicts.len();
-            self.owe_for(conflicts.iter().map(|put| &*put.key)).await?;
-            puts.extend(conflicts);
-            if puts.is_empty() {
-                return Ok(());
-            }
+        while !conflicts.is_empty() {
+            let keys = conflicts.iter().map(|put| &*put.key);
             if rounds == ROUNDS {
-                let keys: Vec<&str> = puts.iter().map(|put| &*put.key).collect();
                 return Err(Error::Aws {
-                    what: format!("writing {}", keys.join(", ")),
+                    what: format!("writing {}", keys.collect::<Vec<_>>().join(", ")),
                     reason:
                         "something else keeps writing it; stop that, or move it out of LIVE_PREFIX"
                             .to_owned(),
@@ -295,16 +288,30 @@ impl<'a> Running<'a> {
                 });
             }
             rounds += 1;
-            done = transfer.put_all(std::mem::take(&mut puts)).await;
+            self.drift += conflicts.len();
+            self.owe_for(keys).await?;
+            conflicts = self.book(transfer.put_all(conflicts).await)?;
         }
+        Ok(())
     }
 
-    fn note(&mut self, written: Vec<(Cow<'_, str>, Row)>, bytes_written: u64) {
-        self.written += written.len();
-        self.bytes_written += bytes_written;
-        self.is_manifest_new |= !written.is_empty();
-        let rows = written.into_iter().map(|(key, row)| (key, Some(row)));
+    /// Notes what was written; gives what someone else wrote meanwhile.
+    fn book<'p>(&mut self, done: Wave<'p>) -> Result<Vec<Put<'p>>, Error> {
+        self.written += done.written.len();
+        self.bytes_written += done.bytes_written;
+        self.is_manifest_new |= !done.written.is_empty();
+        let rows = done.written.into_iter().map(|(key, row)| (key, Some(row)));
         self.manifest.change(rows.collect());
+        if let Some(error) = done.error {
+            return Err(error);
+        }
+        if done.not_begun > 0 {
+            return Err(Error::Unfinished {
+                done: self.written,
+                total: self.to_write,
+            });
+        }
+        Ok(done.conflicts)
     }
 
     /// Records batches for keys that turned out to be someone else's.
@@ -641,6 +648,14 @@ impl<'a> Running<'a> {
             }),
         }
     }
+}
+
+fn in_turns<T>(writes: Vec<T>) -> impl Iterator<Item = Vec<T>> {
+    let mut writes = writes.into_iter();
+    std::iter::from_fn(move || {
+        let turn: Vec<T> = writes.by_ref().take(WRITES_IN_TURN).collect();
+        (!turn.is_empty()).then_some(turn)
+    })
 }
 
 /// Marks batches that are about to be offered.
