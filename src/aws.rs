@@ -80,9 +80,12 @@ impl Clients {
                 .interceptor(pace.clone())
                 .build(),
         );
-        let direct = direct::Direct::new(s3.clone(), connector, sdk.credentials_provider());
+        let direct =
+            |connector| direct::Direct::new(s3.clone(), connector, sdk.credentials_provider());
+        let bulk = direct(self::connector());
+        let direct = direct(connector);
         Self {
-            archives: archive::Archives::new(s3.clone(), direct.clone(), config),
+            archives: archive::Archives::new(s3.clone(), direct.clone(), bulk, config),
             bucket: bucket::Bucket::new(s3.clone(), direct, pace, config),
             manifests: manifests::Manifests::new(s3, config),
             ledger: ledger::Ledger::new(aws_sdk_dynamodb::Client::new(&sdk), config),
@@ -91,8 +94,8 @@ impl Clients {
     }
 }
 
-/// One pool of connections for all clients: certificates are loaded once, and a bucket's connections are the same
-/// whichever client asks.
+/// One pool of connections, for all clients but what reads long answers: a bucket's connections are the same
+/// whichever client asks. Certificates are loaded once.
 fn connector() -> SharedHttpConnector {
     // The SDK sets no limit on an answer that never comes.
     let limits = HttpConnectorSettings::builder()

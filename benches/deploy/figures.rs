@@ -32,6 +32,9 @@ pub struct Row {
     pub scenario: String,
     pub about: String,
     pub archive_bytes: u64,
+    /// How often it was measured.
+    pub runs: usize,
+    /// Of the runs that count.
     pub samples: Vec<Sample>,
     /// None for an archive that is to be refused.
     pub minimum: Option<Minimum>,
@@ -67,6 +70,11 @@ impl Sample {
             idle_mib: run.idle_bytes as f64 / MIB,
             traffic: traffic.clone(),
         }
+    }
+
+    /// Whether the host left the processors to us, but for one tick of its clock.
+    fn is_undisturbed(&self) -> bool {
+        self.stolen_seconds <= 0.01 + 0.02 * self.wall_seconds
     }
 }
 
@@ -114,6 +122,7 @@ impl Row {
             scenario: scenario.to_owned(),
             about: about.to_owned(),
             archive_bytes: 0,
+            runs: 0,
             samples: Vec::new(),
             minimum: None,
             bound_seconds: None,
@@ -121,13 +130,28 @@ impl Row {
         }
     }
 
+    pub fn undisturbed_runs(&self) -> usize {
+        let undisturbed = self.samples.iter().filter(|sample| sample.is_undisturbed());
+        undisturbed.count()
+    }
+
+    /// Leaves so many samples: those of the time of which the host took the smallest share.
+    pub fn keep_least_disturbed(&mut self, runs: usize) {
+        self.runs = self.samples.len();
+        let share = |sample: &Sample| sample.stolen_seconds / sample.wall_seconds;
+        self.samples
+            .sort_by(|one, other| share(one).total_cmp(&share(other)));
+        self.samples.truncate(runs);
+    }
+
     pub fn wall_seconds(&self) -> Spread {
         Spread::of(self.samples.iter().map(|sample| sample.wall_seconds))
     }
 
     /// Computes the bound from what is written and how much of it at once, at most in any run.
-    pub fn judge(&mut self, scenario: Scenario, latency: Duration) {
-        if let (Scenario::Cold, Some(minimum)) = (scenario, &self.minimum) {
+    pub fn judge(&mut self, latency: Duration) {
+        let minimum = self.minimum.as_ref();
+        if let Some(minimum) = minimum.filter(|_| self.scenario == Scenario::Cold.name()) {
             let writes_at_once = self.writes_at_once().max(1) as f64;
             let waits = minimum.objects as f64 / writes_at_once;
             self.bound_seconds = Some(1.15 * waits * latency.as_secs_f64() + 0.3);
@@ -155,12 +179,13 @@ impl fmt::Display for Row {
         let stolen = spread(|sample| sample.stolen_seconds);
         writeln!(
             out,
-            "\n{} {} ({}; archive of {:.1} MiB; {} runs)",
+            "\n{} {} ({}; archive of {:.1} MiB; {} of {} runs)",
             self.workload,
             self.scenario,
             self.about,
             self.archive_bytes as f64 / MIB,
             self.samples.len(),
+            self.runs,
         )?;
         writeln!(
             out,

@@ -103,6 +103,12 @@ async fn measure_workload(
     let mut environment = Vec::new();
     for scenario in workload.sequence(options.runs) {
         if scenario == Scenario::Cold {
+            if rows
+                .iter()
+                .all(|row| row.undisturbed_runs() >= options.runs)
+            {
+                break;
+            }
             environment = services.reset(options.latency)?;
             environment.extend(options.settings.iter().cloned());
         } else if !options.wants_scenario(scenario) {
@@ -127,8 +133,11 @@ async fn measure_workload(
         let Some(row) = row else { continue };
         row.samples.push(Sample::of(&run, services_cpu, &traffic));
         row.minimum = Some(task.minimum);
-        row.judge(scenario, options.latency);
         row.archive_bytes = task.archive_bytes;
+    }
+    for row in &mut rows {
+        row.keep_least_disturbed(options.runs);
+        row.judge(options.latency);
     }
     Ok(rows)
 }
@@ -156,6 +165,7 @@ async fn measure_bombs(options: &Options) -> Result<Vec<Row>, Box<dyn Error>> {
             row.samples.push(Sample::of(&run, services_cpu, &traffic));
             row.archive_bytes = task.archive_bytes;
         }
+        row.keep_least_disturbed(options.runs);
         rows.push(row);
     }
     Ok(rows)

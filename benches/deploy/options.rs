@@ -8,7 +8,8 @@ use crate::workload::{Scenario, WORKLOADS};
 pub const USAGE: &str = "usage: cargo bench --bench deploy -- [OPTION…]
   --workloads A,B   only these (`bombs` are the archives that are to be refused)
   --scenarios A,B   only these; a cold deployment comes before them all the same
-  --runs N          how often each scenario is measured (5)
+  --runs N          how often each scenario is measured (5); up to four times as often where it takes seconds and
+                    the host of a virtual machine disturbs, and then those count that it disturbed least
   --latency MS      added to every answer of S3, DynamoDB and CloudFront (15)
   --memory MIB      what the function is told it has, instead of each workload's own
   --set NAME=VALUE  another environment variable of the function; may be repeated

@@ -169,11 +169,12 @@ impl Workload {
         self.name != "streamlit" || release("1.48.0").is_some_and(|path| path.exists())
     }
 
-    /// The scenarios in the order in which they are measured, `runs` times: all of them again and again, from an
-    /// empty bucket on; where that takes minutes, one after the other, with a single cold deployment.
+    /// The scenarios in the order in which they are measured: all of them again and again, from an empty bucket on,
+    /// up to four times as often as `runs`; where one takes minutes, one after the other, with a single cold
+    /// deployment.
     pub fn sequence(&self, runs: usize) -> Vec<Scenario> {
         if self.is_short {
-            return self.scenarios.repeat(runs);
+            return self.scenarios.repeat(4 * runs);
         }
         let repeats = |scenario: &Scenario| match scenario {
             Scenario::NoOp | Scenario::Update => runs,

@@ -31,19 +31,26 @@ const QUINE_BYTES: u64 = 1 << 20;
 /// How often a body that breaks off is asked for again; the SDK retries only until the headers have come.
 const BODY_ATTEMPTS: usize = 4;
 
+/// Longer answers come over connections of their own. Each keeps as much room as the longest answer filled at
+/// once, up to 400 KiB (hyper's read buffer), and the hundred that writes go out on had better not.
+const SHORT_BYTES: u64 = 512 << 10;
+
 /// Where the archives are.
 #[derive(Clone)]
 pub struct Archives {
     s3: aws_sdk_s3::Client,
     direct: Direct,
+    /// The same with connections of its own.
+    bulk: Direct,
     owner: Option<String>,
 }
 
 impl Archives {
-    pub fn new(s3: aws_sdk_s3::Client, direct: Direct, config: &Config) -> Self {
+    pub fn new(s3: aws_sdk_s3::Client, direct: Direct, bulk: Direct, config: &Config) -> Self {
         Self {
             s3,
             direct,
+            bulk,
             owner: config.account_id.clone(),
         }
     }
@@ -85,6 +92,7 @@ impl Archives {
         Archive {
             s3: self.s3.clone(),
             direct: self.direct.clone(),
+            bulk: self.bulk.clone(),
             owner: self.owner.clone(),
             upload: upload.clone(),
             bytes_read: AtomicU64::new(0),
@@ -98,6 +106,8 @@ impl Archives {
 pub struct Archive {
     s3: aws_sdk_s3::Client,
     direct: Direct,
+    /// The same with connections of its own.
+    bulk: Direct,
     owner: Option<String>,
     upload: Upload,
     bytes_read: AtomicU64,
@@ -118,7 +128,8 @@ impl Archive {
     /// # Errors
     /// `ArchiveRejected` for what the parser refuses, `ArchiveGone` when the version no longer exists.
     pub async fn index(&self, root: &str, limits: &Limits) -> Result<ArchiveIndex, Error> {
-        let (mut start, mut tail, size) = match self.get(format!("bytes=-{TAIL_BYTES}")).await {
+        let last = format!("bytes=-{TAIL_BYTES}");
+        let (mut start, mut tail, size) = match self.get(last, &self.direct).await {
             Ok(body) => body.last(TAIL_BYTES),
             // S3 has no range of an empty object to give.
             Err(Failure::Unsatisfiable) => (0, Bytes::new(), 0),
@@ -180,7 +191,9 @@ impl Archive {
             return Ok(bytes);
         }
         let header = format!("bytes={}-{}", range.start, range.end - 1);
-        match self.get(header).await {
+        let is_short = range.end - range.start <= SHORT_BYTES;
+        let direct = if is_short { &self.direct } else { &self.bulk };
+        match self.get(header, direct).await {
             Ok(body) => body.within(&range).ok_or_else(|| self.short(&range)),
             Err(Failure::Unsatisfiable) => Err(self.short(&range)),
             Err(Failure::Error(error)) => Err(error),
@@ -259,11 +272,11 @@ impl Archive {
         }
     }
 
-    async fn get(&self, range: String) -> Result<Body, Failure> {
+    async fn get(&self, range: String, direct: &Direct) -> Result<Body, Failure> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let (content_range, body) = self.request(&range).await?;
+            let (content_range, body) = self.request(&range, direct).await?;
             let place = content_range.as_deref().and_then(parse_content_range);
             match collect(body, &self.bytes_read).await {
                 Ok(bytes) => {
@@ -288,8 +301,12 @@ impl Archive {
         }
     }
 
-    async fn request(&self, range: &str) -> Result<(Option<String>, ByteStream), Failure> {
-        if let Some(answer) = self.request_directly(range).await {
+    async fn request(
+        &self,
+        range: &str,
+        direct: &Direct,
+    ) -> Result<(Option<String>, ByteStream), Failure> {
+        if let Some(answer) = self.request_directly(range, direct).await {
             return Ok(answer);
         }
         let Upload { bucket, key, .. } = &self.upload;
@@ -307,7 +324,11 @@ impl Archive {
         Ok((answer.content_range, answer.body))
     }
 
-    async fn request_directly(&self, range: &str) -> Option<(Option<String>, ByteStream)> {
+    async fn request_directly(
+        &self,
+        range: &str,
+        direct: &Direct,
+    ) -> Option<(Option<String>, ByteStream)> {
         let Upload { bucket, key, .. } = &self.upload;
         let if_match = self.if_match();
         let headers = with_values([
@@ -317,7 +338,7 @@ impl Archive {
         ]);
         let query = self.version_query();
         let object = (bucket.as_str(), key.as_str(), query.as_str());
-        let answer = self.direct.send("GET", object, headers, Bytes::new());
+        let answer = direct.send("GET", object, headers, Bytes::new());
         let answer = answer.await?;
         if !answer.status().is_success() {
             return None;

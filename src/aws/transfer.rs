@@ -507,12 +507,14 @@ impl<'a> Transfer<'a> {
         is_large(entry.size_bytes) && is_large(self.rules.wanted(entry).form.size_bytes(entry))
     }
 
-    /// What an entry takes that is unpacked at once.
+    /// What an entry takes beside its span when it is unpacked at once.
     fn whole_bytes(&self, entry: &Entry) -> u64 {
         if entry.size_bytes > WHOLE_BYTES {
             return self.rules.wanted(entry).form.size_bytes(entry);
         }
         let held_bytes = match entry.method {
+            // It goes out as it lies in its span.
+            Method::Stored => return 0,
             // It is inflated from a copy; that of a small one is gone at once.
             Method::Deflate if entry.size_bytes > INLINE_BYTES => entry.compressed_bytes,
             method => method.held_bytes(entry.size_bytes),
