@@ -1,8 +1,8 @@
 //! The whole path of one deployment, in the order that keeps the promises.
 //!
 //! What CloudFront will have to be told is recorded before the first write to the live bucket, offered after
-//! the writes that it covers, and forgotten only when it was accepted. Whatever happens in between, the next
-//! run finds it.
+//! the writes that it covers, and forgotten only when it was accepted, or when the archive was refused before any
+//! of them. Whatever happens in between, the next run finds it.
 
 mod attempt;
 mod running;

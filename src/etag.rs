@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// An ETag without its quotes.
 ///
-/// A site of a million objects holds two million of them, so that the usual ones take no memory beside
-/// their own 24 bytes. Whatever else a store gives stays as it is.
+/// A plan may hold a million of them, so that the usual ones take no memory beside their own 24 bytes, and 17 where
+/// they are packed ([`crate::keyed`]). Whatever else a store gives stays as it is.
 #[derive(Clone, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Etag(Form);
 

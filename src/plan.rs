@@ -499,9 +499,9 @@ impl<'a> Plan<'a> {
             deletes,
             ..
         } = self;
-        // In place: there may be a million of them.
-        puts.sort_by_key(|put| put.is_page);
-        copies.sort_by_key(|copy| copy.is_page);
+        // In place: there may be a million of them. As they lie in the archive, of which each turn then reads a part.
+        puts.sort_unstable_by_key(|put| (put.is_page, put.entry.header_offset));
+        copies.sort_unstable_by_key(|copy| (copy.is_page, copy.entry.header_offset));
         let pages = Writes {
             puts: puts.split_off(puts.partition_point(|put| !put.is_page)),
             copies: copies.split_off(copies.partition_point(|copy| !copy.is_page)),

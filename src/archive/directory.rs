@@ -186,11 +186,14 @@ impl<'a> Reader<'a> {
                 });
             }
         };
+        // What cannot be compressed is stored in blocks, with a few bytes for each. No packer makes twice as much of
+        // it; endless empty blocks would, and what is small is held whole with its compressed data.
+        let longest = (64 << 10) + place.size_bytes.saturating_mul(2);
         let is_possible = match method {
             Method::Stored => place.size_bytes == place.compressed_bytes,
             // The shortest stream, of nothing, has two bytes (RFC 1951 section 3.2.6).
-            Method::Deflate => place.compressed_bytes >= 2,
-            Method::Zstd => place.compressed_bytes >= zstd::FRAME_BYTES_MIN,
+            Method::Deflate => (2..=longest).contains(&place.compressed_bytes),
+            Method::Zstd => (zstd::FRAME_BYTES_MIN..=longest).contains(&place.compressed_bytes),
         };
         if !is_possible {
             return Err(Rejection::ImpossibleSizes { entry: entry() });
@@ -786,9 +789,17 @@ mod tests {
 
     #[test]
     fn sizes_that_the_method_cannot_have_are_refused() {
+        // Empty stored blocks, one after the other, before the stream of nothing.
+        let mut endless = File::deflated("a", b"");
+        endless
+            .data
+            .splice(..0, [0, 0, 0, 0xff, 0xff].repeat(14_000));
+        let length = u32::try_from(endless.data.len()).unwrap();
+        let endless = endless.both(|header| header.compressed_bytes = length);
         for file in [
             page().both(|header| header.size_bytes += 1),
             File::deflated("a", b"").both(|header| header.compressed_bytes = 0),
+            endless,
         ] {
             let rejection = zip([file]).rejection();
             assert!(

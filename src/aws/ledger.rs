@@ -192,8 +192,8 @@ impl Ledger {
     }
 
     /// Moves the site from `before` to `after`, with a record and up to [`BATCHES_PER_COMMIT`] new owed batches,
-    /// all or nothing, and forgets the batches in `settled`, which CloudFront has accepted. Those of them for
-    /// which the transaction has no room are forgotten before.
+    /// all or nothing, and forgets the batches in `settled`, which CloudFront has accepted or which cover no write.
+    /// Those of them for which the transaction has no room are forgotten before.
     ///
     /// # Errors
     /// `Aws`.
@@ -333,7 +333,7 @@ impl Ledger {
                     .table_name(&self.table)
                     .set_key(Some(self.key(&owed_name(reference))))
                     .update_expression("SET #offered = :offered")
-                    // A batch that is gone was accepted; it must not come back as a stump.
+                    // A batch that is gone is settled; it must not come back as a stump.
                     .condition_expression("attribute_exists(#item)")
                     .expression_attribute_names("#offered", "offered")
                     .expression_attribute_names("#item", "item")
@@ -350,7 +350,7 @@ impl Ledger {
             .await
     }
 
-    /// Forgets batches that CloudFront has accepted.
+    /// Forgets batches.
     async fn settle(&self, batches: &[Owed]) -> Result<(), Error> {
         stream::iter(batches)
             .map(async |batch| {

@@ -310,7 +310,7 @@ impl<'a> Transfer<'a> {
         entry: impl Fn(&T) -> &'a Entry,
         use_body: impl AsyncFn(T, Wanted, Bytes) -> Result<(), Error>,
     ) -> Begun {
-        items.sort_by_key(|item| entry(item).header_offset);
+        items.sort_unstable_by_key(|item| entry(item).header_offset);
         let entries: Vec<&Entry> = items.iter().map(&entry).collect();
         let spans = whole_spans(entries);
         let spans = spans.iter().flat_map(|span| self.archive.in_pieces(span));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Notify;
 
 use super::attempt::{Attempt, Live, Situation};
 use super::sending::{Sender, Sending};
@@ -150,12 +151,23 @@ impl<'a> Running<'a> {
         let mut kept = Vec::new();
         let stale = plan.stale(&listing, &mut kept);
         let found = self.owed.len();
-        let (recorded, judged) = tokio::join!(self.owe(&stale, Some(&evidence)), judging);
-        if let Err(error) = judged.and(recorded) {
-            // They cover nothing, so that the commit that gives the lease back forgets them. What has no room
-            // in it stays: only with the head is it certain that no other attempt at this run relies on them.
-            let end = self.owed.len().min(found + BATCHES_PER_COMMIT);
-            self.settled.extend(self.owed.drain(found..end));
+        let is_lost = Notify::new();
+        let recording = async {
+            let recorded = self.owe(&stale, Some(&evidence)).await;
+            if recorded.is_err() {
+                is_lost.notify_one();
+            }
+            recorded
+        };
+        let judging = async {
+            tokio::select! {
+                judged = judging => judged,
+                () = is_lost.notified() => Ok(()),
+            }
+        };
+        let (recorded, judged) = tokio::join!(recording, judging);
+        if let Err(error) = recorded.and(judged) {
+            self.forget_from(found).await;
             return Err(error);
         }
         drop((listing, kept));
@@ -169,6 +181,23 @@ impl<'a> Running<'a> {
         }
         self.has_begun = !plan.is_empty();
         Ok(())
+    }
+
+    /// Forgets the batches that were recorded last and cover nothing, all of them with commits: only with the head is
+    /// it certain that no other attempt at this run relies on them. The last commit is the one that gives the lease
+    /// back.
+    async fn forget_from(&mut self, found: usize) {
+        while self.owed.len() > found {
+            let end = self.owed.len().min(found + BATCHES_PER_COMMIT);
+            self.settled.extend(self.owed.drain(found..end));
+            if self.owed.len() > found {
+                let head = self.head.touched();
+                if let Err(error) = self.commit(head, self.record.clone(), &[]).await {
+                    tracing::warn!("paths that need not be invalidated will be: {error}");
+                    return;
+                }
+            }
+        }
     }
 
     /// Records batches for what is going stale, except where one of this run's that was never offered
@@ -265,13 +294,11 @@ impl<'a> Running<'a> {
         transfer: &Transfer<'p>,
         writes: Writes<'p>,
     ) -> Result<(), Error> {
-        let Writes { mut puts, copies } = writes;
+        let Writes { puts, copies } = writes;
         let mut conflicts = Vec::new();
         for copies in in_turns(copies) {
             conflicts.extend(self.book(transfer.copy_all(copies).await)?);
         }
-        // As they lie in the archive, so that each turn reads a part of it.
-        puts.sort_unstable_by_key(|put| put.entry.header_offset);
         for puts in in_turns(puts) {
             conflicts.extend(self.book(transfer.put_all(puts).await)?);
         }

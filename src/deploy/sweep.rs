@@ -120,8 +120,7 @@ fn due(site: &Site, head: &Head, manifest: &Manifest, now: i64) -> Vec<(String, 
     let days = site.config.retain_removed_days;
     let is_due = |row: &Row| row.removed_at.is_some_and(|at| is_due(at, days, now));
     let due = manifest.iter().filter(|(_, row)| is_due(row));
-    due.map(|(key, row)| (key.to_owned(), row.clone()))
-        .collect()
+    due.collect()
 }
 
 /// Deletes objects that are as they were left, and adds their keys to `gone`. A cache holds of them what every

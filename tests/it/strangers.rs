@@ -15,7 +15,7 @@ use crate::archive::{Verdict, corpus, iffy_verdict};
 use crate::deployments::writes_to_live;
 use crate::quine::{self, quine};
 use crate::stage::{DISTRIBUTION, Files, LIVE, STAGING, Stage, files, unzipped, zipped};
-use crate::support::{Does, Fault, Headers};
+use crate::support::{Distribution, Does, Fault, Headers};
 
 fn old() -> Files {
     files([
@@ -126,6 +126,25 @@ async fn a_local_header_that_disagrees_is_refused_before_the_first_write() {
     let report = stage.deploy("three", &stage.upload("3.zip", &new)).await;
     assert_eq!((report.outcome, report.drift), (Outcome::Deployed, 0));
     stage.assert_live(&new);
+}
+
+#[tokio::test]
+async fn a_refused_archive_evicts_nothing_however_much_was_recorded_for_it() {
+    let stage = Stage::new().await;
+    let ids: Vec<String> = (0..20).map(|number| format!("E{number}")).collect();
+    for id in &ids {
+        stage.cloud.create_distribution(Distribution::of(id, LIVE));
+    }
+    let stage = stage.with("DISTRIBUTION_IDS", &ids.join(","));
+    stage.deploy("one", &stage.upload("1.zip", &old())).await;
+    let before = state(&stage).await;
+    let archive = zipped(&files([("index.html", "new"), ("zz.html", "new")]));
+    let event = stage.upload_bytes("2.zip", replaced(archive, b"zz.html", b"yy.html", 1));
+    stage.cloud.clear_calls();
+    refusal(&stage, "two", &event).await;
+    assert_eq!(state(&stage).await, before);
+    // The claim; twenty batches for what changes and twenty for what is deleted, twelve at once; the end.
+    assert_eq!(stage.count("TransactWriteItems"), 1 + 4 + 4);
 }
 
 #[tokio::test]
