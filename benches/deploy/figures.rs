@@ -36,7 +36,9 @@ pub struct Row {
     pub runs: usize,
     /// Of the runs that count.
     pub samples: Vec<Sample>,
-    /// None for an archive that is to be refused.
+    /// Of the last run.
+    pub traffic: Option<Traffic>,
+    /// Of the last run; none for an archive that is to be refused.
     pub minimum: Option<Minimum>,
     /// What a cold deployment may take: 1.15 × objects × latency / writes at once + 0.3 s.
     pub bound_seconds: Option<f64>,
@@ -124,6 +126,7 @@ impl Row {
             archive_bytes: 0,
             runs: 0,
             samples: Vec::new(),
+            traffic: None,
             minimum: None,
             bound_seconds: None,
             refusal: None,
@@ -163,10 +166,6 @@ impl Row {
         let each = each.map(|sample| sample.traffic.writes_at_once);
         each.max().unwrap_or_default()
     }
-
-    fn traffic(&self) -> Option<&Traffic> {
-        self.samples.last().map(|sample| &sample.traffic)
-    }
 }
 
 impl fmt::Display for Row {
@@ -194,7 +193,7 @@ impl fmt::Display for Row {
         if let Some(refusal) = &self.refusal {
             writeln!(out, "  {refusal}")?;
         }
-        let (Some(minimum), Some(traffic)) = (&self.minimum, self.traffic()) else {
+        let (Some(minimum), Some(traffic)) = (&self.minimum, &self.traffic) else {
             return Ok(());
         };
         if minimum.objects > 0 {

@@ -132,6 +132,7 @@ async fn measure_workload(
         let row = rows.iter_mut().find(|row| row.scenario == scenario.name());
         let Some(row) = row else { continue };
         row.samples.push(Sample::of(&run, services_cpu, &traffic));
+        row.traffic = Some(traffic);
         row.minimum = Some(task.minimum);
         row.archive_bytes = task.archive_bytes;
     }

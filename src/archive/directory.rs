@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
         };
         // What cannot be compressed is stored in blocks, with a few bytes for each. No packer makes twice as much of
         // it; endless empty blocks would, and what is small is held whole with its compressed data.
-        let longest = (64 << 10) + place.size_bytes.saturating_mul(2);
+        let longest = place.size_bytes.saturating_mul(2).saturating_add(64 << 10);
         let is_possible = match method {
             Method::Stored => place.size_bytes == place.compressed_bytes,
             // The shortest stream, of nothing, has two bytes (RFC 1951 section 3.2.6).
