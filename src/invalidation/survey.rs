@@ -202,17 +202,23 @@ fn stale_paths<'a>(
             .collect()
     };
     let mut changed = of_keys(stale.changed);
-    let new: HashSet<String> = (of_keys(stale.new).into_iter())
-        .map(|(path, _)| path)
-        .collect();
+    let mut new_keys = stale.new.to_vec();
+    new_keys.sort_unstable();
+    new_keys.dedup();
+    let mut new = HashSet::new();
+    let mut shared = Vec::new();
+    for (path, _) in of_keys(&new_keys) {
+        shared.extend(new.replace(path));
+    }
     if distribution.caches_errors || options.invalidate_new {
         changed.extend(new.into_iter().map(|path| (path, None)));
     } else if !new.is_empty() {
-        // Nobody holds an answer of a key that did not exist, but for an alias that another
-        // object answered until now: a new `about.html` beside `about/index.html`.
+        // Nobody holds an answer of a key that did not exist, but for an alias that another object
+        // answered until now, a new `about.html` beside `about/index.html`, or that one does for a
+        // moment, where both are new and written one after the other.
         let paths_of = |key: &&str| paths(key, distribution, options.clean_urls);
         let taken_over = (stale.kept.iter().flat_map(paths_of)).filter(|path| new.contains(path));
-        changed.extend(taken_over.map(|path| (path, None)));
+        changed.extend(taken_over.chain(shared).map(|path| (path, None)));
     }
     [changed, of_keys(stale.deleted)].map(|mut found| {
         found.sort_unstable();

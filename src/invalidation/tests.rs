@@ -105,6 +105,20 @@ fn a_new_key_takes_over_the_path_that_another_object_answered() {
 }
 
 #[test]
+fn a_path_that_two_new_keys_answer_may_be_cached_before_the_second_is_written() {
+    let stale = Stale {
+        new: &["new.html", "about.html", "about/index.html", "new.html"],
+        ..Stale::default()
+    };
+    let clean = Options {
+        clean_urls: true,
+        ..options()
+    };
+    let invalidation = invalidation(&Distribution::plain(), &stale, &clean);
+    assert_eq!(invalidation.changed.paths, ["/about"]);
+}
+
+#[test]
 fn each_origin_path_has_its_own_items() {
     let stale = Stale {
         changed: &["prod/a.css", "beta/a.css", "other/a.css"],

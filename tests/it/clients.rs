@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use crate::settled::say;
 use crate::stage::{DISTRIBUTION, Files, LIVE, Stage, shared, unzipped};
-use crate::support::{CLIENT, Call, Edge};
+use crate::support::{CLIENT, Call, Edge, Waiting};
 
 const DEPLOYMENTS: u64 = 10;
 
@@ -128,27 +128,15 @@ async fn deployed_under(
     let edge = stage.cloud.edge(DISTRIBUTION);
     let mut browsers: Vec<Browser> = (0..BROWSERS).map(|_| Browser::new(&mut random)).collect();
     let mut failures = Failures::default();
-    let gate = stage.cloud.gate();
-    let deployment = stage.deploy("two", &event);
-    tokio::pin!(deployment);
-    loop {
-        let step = async {
-            let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
-            let next = waiting[random.usize(..waiting.len())].ticket;
-            gate.let_through(next).await;
-        };
-        tokio::select! {
-            biased;
-            () = step => {}
-            _ = &mut deployment => break,
-        }
+    let between = |waiting: &[Waiting]| {
         for browser in &mut browsers {
             if random.usize(0..browser.pace) == 0 {
                 browser.step(&edge, releases, &mut random, &mut failures);
             }
         }
-    }
-    drop(gate);
+        random.usize(..waiting.len())
+    };
+    stage.deploy_by_call("two", &event, between).await;
     stage.assert_contains(&releases[1].0);
     // Those that are not through yet finish.
     for browser in &mut browsers {

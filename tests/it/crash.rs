@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::settled::{AN_HOUR, ERRORS_CACHED, Scene, first, say, second, third};
 use crate::stage::{DISTRIBUTION, Files, LIVE, Stage, files};
-use crate::support::{Distribution, Does, Fault, Headers, Service};
+use crate::support::{Distribution, Does, Fault, Headers, Object, Service, Waiting};
 
 // Watched calls take effect one by one, so that dying before a call leaves what dying after the one before it
 // leaves. The first matrix does both all the same, the others the latter.
@@ -436,29 +436,19 @@ async fn an_object_that_was_immutable_and_is_overwritten_just_before_its_deletio
     stage.deploy("one", &one).await;
     let page = files([("index.html", "page")]);
     let two = stage.upload("site.zip", &page);
-    let gate = stage.cloud.gate();
-    let foreign_write = async {
-        loop {
-            let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
-            if waiting[0].call.operation == "DeleteObjects"
-                && stage
-                    .cloud
-                    .object(LIVE, "app.1.js")
-                    .is_some_and(|it| it.body == "one")
-            {
-                let headers = Headers::of_type("text/plain");
-                stage.cloud.put_object(LIVE, "app.1.js", "foreign", headers);
-                scene.ask_for_everything();
-            }
-            gate.let_through(waiting[0].ticket).await;
+    let foreign_write = |waiting: &[Waiting]| {
+        let is_ours = |it: Object| it.body == "one";
+        if waiting[0].call.operation == "DeleteObjects"
+            && stage.cloud.object(LIVE, "app.1.js").is_some_and(is_ours)
+        {
+            let headers = Headers::of_type("text/plain");
+            stage.cloud.put_object(LIVE, "app.1.js", "foreign", headers);
+            scene.ask_for_everything();
         }
+        0
     };
-    tokio::select! {
-        biased;
-        report = stage.deploy("two", &two) => assert_eq!(report.drift, 1),
-        () = foreign_write => {}
-    }
-    drop(gate);
+    let report = stage.deploy_by_call("two", &two, foreign_write).await;
+    assert_eq!(report.drift, 1);
     scene
         .has_settled(&page, &two, Some("max-age=31536000, immutable"))
         .await

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::stage::{
     DISTRIBUTION, Files, LIVE, STAGING, Stage, TABLE, files, shared, unzipped, zipped,
 };
-use crate::support::{CLIENT, Call, Does, Etags, Fault, Headers, Service};
+use crate::support::{CLIENT, Call, Does, Etags, Fault, Headers, Service, Waiting};
 
 /// What the live bucket may be asked for without being changed.
 const READS: [&str; 3] = ["GetObject", "HeadObject", "ListObjectsV2"];
@@ -552,30 +552,20 @@ async fn a_conflict_in_the_last_wave_is_covered_by_the_batches_that_are_marked_b
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
     let event = stage.upload("2.zip", &second());
-    let gate = stage.cloud.gate();
-    let foreign_write = async {
-        let mut is_written = false;
-        loop {
-            let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
-            let is_page = |call: &Call| {
-                call.operation == "PutObject" && call.key.as_deref() == Some("index.html")
-            };
-            if !is_written && is_page(&waiting[0].call) {
-                let headers = Headers::of_type("text/plain");
-                stage
-                    .cloud
-                    .put_object(LIVE, "index.html", "foreign", headers);
-                is_written = true;
-            }
-            gate.let_through(waiting[0].ticket).await;
+    let mut is_written = false;
+    let foreign_write = |waiting: &[Waiting]| {
+        let call = &waiting[0].call;
+        let is_page = call.operation == "PutObject" && call.key.as_deref() == Some("index.html");
+        if !is_written && is_page {
+            let headers = Headers::of_type("text/plain");
+            stage
+                .cloud
+                .put_object(LIVE, "index.html", "foreign", headers);
+            is_written = true;
         }
+        0
     };
-    let report = tokio::select! {
-        biased;
-        report = stage.deploy("two", &event) => report,
-        never = foreign_write => never,
-    };
-    drop(gate);
+    let report = stage.deploy_by_call("two", &event, foreign_write).await;
     assert_eq!((report.drift, report.invalidations.len()), (1, 2));
     stage.assert_live(&second());
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use dropship::handler::handle;
 use dropship::report::{Invalidated, Outcome, Progress, Report};
+use fastrand::Rng;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -16,6 +17,7 @@ use serde_json::Value;
 use crate::stage::{DISTRIBUTION, Files, LIVE, Stage, files, report, shared, unzipped};
 use crate::support::{
     CustomError, Distribution, Does, Domain, Edge, EdgeAnswer, Fault, Origin, ReferenceConflict,
+    Waiting,
 };
 
 /// A second, always empty cache in front of the same bucket: what it answers is the truth.
@@ -159,8 +161,9 @@ struct Case {
     query_strings: bool,
     max_items: usize,
     errors: Errors,
-    /// Viewers ask for everything while the deployment is at work.
-    is_busy: bool,
+    /// Viewers ask for everything between any two calls of the deployment, of which the order is drawn with this
+    /// seed.
+    busy: Option<u64>,
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -199,17 +202,17 @@ fn cases() -> impl Strategy<Value = Case> {
         prop::bool::weighted(0.3),
         budget,
         errors,
-        prop::bool::weighted(0.3),
+        prop::option::weighted(0.3, any::<u64>()),
     )
         .prop_map(
-            |(keys, tags, clean_urls, query_strings, max_items, errors, is_busy)| Case {
+            |(keys, tags, clean_urls, query_strings, max_items, errors, busy)| Case {
                 keys,
                 tags,
                 clean_urls,
                 query_strings,
                 max_items,
                 errors,
-                is_busy,
+                busy,
             },
         )
 }
@@ -326,19 +329,15 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
     edge.warm_all(&asked);
     let before = edge.cached();
     let event = stage.upload("site.zip", &new);
-    let report = if case.is_busy {
-        let viewers = async {
-            loop {
+    let report = match case.busy.map(Rng::with_seed) {
+        Some(mut random) => {
+            let viewers = |waiting: &[Waiting]| {
                 edge.warm_all(&asked);
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::select! {
-            report = stage.deploy("new", &event) => report,
-            () = viewers => unreachable!("viewers never stop"),
+                random.usize(..waiting.len())
+            };
+            stage.deploy_by_call("new", &event, viewers).await
         }
-    } else {
-        stage.deploy("new", &event).await
+        None => stage.deploy("new", &event).await,
     };
     stage.assert_live(&new);
 
@@ -354,7 +353,7 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
         .iter()
         .filter(|item| item.starts_with('#'))
         .count();
-    if !case.is_busy {
+    if case.busy.is_none() {
         let (gone, same) = evicted(&edge, &before);
         totals.evicted += gone.len();
         let stale = case.stale(&old, &new);
@@ -422,6 +421,27 @@ fn every_url_answers_as_the_new_site_does_where_tags_are_used() {
         });
     let totals = simulate_all(60, tight);
     assert!(totals.tags > 0, "no tag was ever used");
+}
+
+#[tokio::test]
+async fn a_path_that_two_new_pages_answer_is_fresh_though_it_was_asked_for_between_the_two() {
+    let stage = Stage::new().await.with("CLEAN_URLS", "true");
+    let distribution = Distribution {
+        clean_urls: true,
+        ..Distribution::of(DISTRIBUTION, LIVE)
+    };
+    stage.cloud.create_distribution(distribution.clone());
+    let site = [("about.html", "first"), ("about/index.html", "second")];
+    let event = stage.upload("site.zip", &files(site));
+    let edge = stage.cloud.edge(DISTRIBUTION);
+    let mut answers = BTreeSet::new();
+    let viewer = |_: &[Waiting]| {
+        answers.insert(edge.get("/about").body);
+        0
+    };
+    stage.deploy_by_call("one", &event, viewer).await;
+    assert!(answers.contains("first".as_bytes()), "{answers:?}");
+    assert_fresh(&stage, distribution, &["/about".to_owned()]);
 }
 
 // ---- A real site ----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ use dropship::report::{Progress, Report};
 use serde_json::{Value, json};
 
 use crate::policy;
-use crate::support::{CLIENT, Cloud, Distribution, Etags, Headers, Versioning};
+use crate::support::{CLIENT, Cloud, Distribution, Etags, Headers, Versioning, Waiting};
 
 pub const STAGING: &str = "staging";
 pub const LIVE: &str = "live";
@@ -147,6 +147,28 @@ impl Stage {
     /// Invokes a cold function for an event of one upload that must succeed.
     pub async fn deploy(&self, request_id: &str, event: &Value) -> Report {
         report(self.invoke(request_id, event).await)
+    }
+
+    /// The same with one call of its answered at a time: `next` sees those that wait, does what is to happen
+    /// meanwhile, and says which is next.
+    pub async fn deploy_by_call(
+        &self,
+        request_id: &str,
+        event: &Value,
+        mut next: impl FnMut(&[Waiting]) -> usize,
+    ) -> Report {
+        let gate = self.cloud.gate();
+        let calls = async {
+            loop {
+                let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
+                gate.let_through(waiting[next(&waiting)].ticket).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            report = self.deploy(request_id, event) => report,
+            never = calls => never,
+        }
     }
 
     /// Checks that the live bucket holds these files and nothing else.
