@@ -183,11 +183,7 @@ impl Archive {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let tail = self
-            .tail
-            .get()
-            .and_then(|(start, tail)| part(*start, tail, &range));
-        if let Some(bytes) = tail.or_else(|| self.read_before(&range)) {
+        if let Some(bytes) = self.read_before(&range) {
             return Ok(bytes);
         }
         let header = format!("bytes={}-{}", range.start, range.end - 1);
@@ -210,16 +206,12 @@ impl Archive {
         Ok(bytes)
     }
 
-    /// Cuts a span where what was read ahead ends or begins, so that each part is either all there or not at all.
+    /// Cuts a span into what has to be read, and the entries that need not, each of them alone.
     pub(super) fn in_pieces<'s>(&self, span: &Span<'s>) -> Vec<Span<'s>> {
-        let ahead = self.ahead();
-        let piece = |entry: &Entry| {
-            let (start, bytes) = ahead.range(..=entry.header_offset).next_back()?;
-            (entry.end_offset <= start + bytes.len() as u64).then_some(*start)
-        };
+        let must_be_read = |entry: &Entry| !self.is_read(&(entry.header_offset..entry.end_offset));
         let parts = span
             .entries
-            .chunk_by(|before, after| piece(before) == piece(after));
+            .chunk_by(|before, after| must_be_read(before) && must_be_read(after));
         parts
             .filter_map(|entries| {
                 let range = entries.first()?.header_offset..entries.last()?.end_offset;
@@ -229,10 +221,19 @@ impl Archive {
             .collect()
     }
 
+    /// Whether [`Archive::read`] has the range already, so that it takes neither a request nor room.
+    pub(super) fn is_read(&self, range: &Range<u64>) -> bool {
+        self.read_before(range).is_some()
+    }
+
     fn read_before(&self, range: &Range<u64>) -> Option<Bytes> {
-        let ahead = self.ahead();
-        let (start, bytes) = ahead.range(..=range.start).next_back()?;
-        part(*start, bytes, range)
+        let tail = self.tail.get();
+        tail.and_then(|(start, tail)| part(*start, tail, range))
+            .or_else(|| {
+                let ahead = self.ahead();
+                let (start, bytes) = ahead.range(..=range.start).next_back()?;
+                part(*start, bytes, range)
+            })
     }
 
     fn ahead(&self) -> MutexGuard<'_, BTreeMap<u64, Bytes>> {

@@ -327,16 +327,24 @@ impl<'a> Transfer<'a> {
                     not_begun.fetch_add(items.len(), Ordering::Relaxed);
                     return Ok(());
                 }
-                let unpacked: u64 = (span.entries.iter())
-                    .map(|entry| self.whole_bytes(entry))
-                    .sum();
-                let _memory = self.memory.reserve(unpacked + span.length_bytes()).await;
-                let bytes = self.archive.read(span.range.clone()).await?;
-                let using = stream::iter(span.entries.into_iter().zip(items))
-                    .map(async |(entry, item)| {
-                        let at = (entry.header_offset - span.range.start) as usize;
-                        let end =
-                            (entry.end_offset.min(span.range.end) - span.range.start) as usize;
+                let Span { range, entries } = span;
+                let rooms: Vec<u64> = entries.iter().map(|it| self.whole_bytes(it)).collect();
+                let to_read = match self.archive.is_read(&range) {
+                    true => 0,
+                    false => range.end - range.start,
+                };
+                let room = to_read + rooms.iter().sum::<u64>();
+                let mut memory = self.memory.reserve(room).await;
+                let bytes = self.archive.read(range.clone()).await?;
+                let entries = entries.into_iter().zip(items).zip(rooms);
+                // Each gives its room back when it is done.
+                let entries: Vec<_> = entries
+                    .map(|((entry, item), room)| (entry, item, split(&mut memory, room)))
+                    .collect();
+                let using = stream::iter(entries)
+                    .map(async |(entry, item, _memory)| {
+                        let at = (entry.header_offset - range.start) as usize;
+                        let end = (entry.end_offset.min(range.end) - range.start) as usize;
                         let wanted = self.rules.wanted(entry);
                         let body = self.body(entry, wanted.form, bytes.slice(at..end)).await?;
                         use_body(item, wanted, body).await
@@ -647,6 +655,11 @@ impl Memory {
         // The semaphore is never closed.
         self.free.acquire_many(kib).await.ok()
     }
+}
+
+/// Parts with some of what was reserved, if there is as much.
+fn split<'m>(memory: &mut Option<SemaphorePermit<'m>>, bytes: u64) -> Option<SemaphorePermit<'m>> {
+    memory.as_mut()?.split(usize::try_from(bytes / 1024).ok()?)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
