@@ -213,6 +213,14 @@ impl fmt::Display for Row {
                 self.writes_at_once(),
             )?;
         }
+        let pages = traffic.calls.get("ListObjectsV2").copied();
+        if let Some(pages) = pages.filter(|pages| *pages > 1) {
+            let listing = spread(|sample| sample.traffic.listing.as_secs_f64());
+            writeln!(
+                out,
+                "  all {pages} pages of the listing came within {listing} s"
+            )?;
+        }
         let inflate = minimum.inflate.as_secs_f64();
         if inflate > 0.01 {
             writeln!(

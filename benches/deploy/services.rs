@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::{SecondsFormat, TimeDelta, Utc};
@@ -66,8 +66,12 @@ pub struct Traffic {
     pub bytes_written: u64,
     /// The most that were under way at any time.
     pub writes_at_once: u64,
+    /// From the first request for a page of a listing to the last answer to one.
+    pub listing: Duration,
     #[serde(skip)]
     writes_under_way: u64,
+    #[serde(skip)]
+    listing_since: Option<Instant>,
 }
 
 /// The process, from outside.
@@ -134,6 +138,12 @@ impl Services {
 
 impl Traffic {
     fn add(&mut self, call: &Call) {
+        if call.operation == "ListObjectsV2" {
+            self.listing = self
+                .listing_since
+                .get_or_insert_with(Instant::now)
+                .elapsed();
+        }
         let is_write = matches!(
             call.operation.as_str(),
             "PutObject" | "CopyObject" | "UploadPart" | "UploadPartCopy"

@@ -327,12 +327,12 @@ impl<'a> Transfer<'a> {
                     not_begun.fetch_add(items.len(), Ordering::Relaxed);
                     return Ok(());
                 }
+                let to_read = match self.archive.is_read(&span.range) {
+                    true => 0,
+                    false => span.length_bytes(),
+                };
                 let Span { range, entries } = span;
                 let rooms: Vec<u64> = entries.iter().map(|it| self.whole_bytes(it)).collect();
-                let to_read = match self.archive.is_read(&range) {
-                    true => 0,
-                    false => range.end - range.start,
-                };
                 let room = to_read + rooms.iter().sum::<u64>();
                 let mut memory = self.memory.reserve(room).await;
                 let bytes = self.archive.read(range.clone()).await?;

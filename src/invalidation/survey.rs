@@ -202,20 +202,21 @@ fn stale_paths<'a>(
             .collect()
     };
     let mut changed = of_keys(stale.changed);
-    let mut new_keys = stale.new.to_vec();
-    new_keys.sort_unstable();
-    new_keys.dedup();
-    let mut new = HashSet::new();
-    let mut shared = Vec::new();
-    for (path, _) in of_keys(&new_keys) {
-        shared.extend(new.replace(path));
-    }
     if distribution.caches_errors || options.invalidate_new {
-        changed.extend(new.into_iter().map(|path| (path, None)));
-    } else if !new.is_empty() {
+        let new = of_keys(stale.new).into_iter();
+        changed.extend(new.map(|(path, _)| (path, None)));
+    } else if !stale.new.is_empty() {
         // Nobody holds an answer of a key that did not exist, but for an alias that another object
         // answered until now, a new `about.html` beside `about/index.html`, or that one does for a
         // moment, where both are new and written one after the other.
+        let mut keys = stale.new.to_vec();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut new = HashSet::new();
+        let new_paths = of_keys(&keys).into_iter();
+        let shared: Vec<String> = new_paths
+            .filter_map(|(path, _)| new.replace(path))
+            .collect();
         let paths_of = |key: &&str| paths(key, distribution, options.clean_urls);
         let taken_over = (stale.kept.iter().flat_map(paths_of)).filter(|path| new.contains(path));
         changed.extend(taken_over.chain(shared).map(|path| (path, None)));
