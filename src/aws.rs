@@ -9,6 +9,7 @@ mod judge;
 pub mod ledger;
 pub mod listing;
 pub mod manifests;
+mod memory;
 mod multipart;
 mod pace;
 pub mod transfer;

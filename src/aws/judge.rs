@@ -14,6 +14,9 @@ use crate::plan::Put;
 /// which 100 MB/s come to about so many bytes.
 const HEADER_GAP_BYTES: u64 = 32 << 10;
 
+/// The room of one long answer while it comes in (hyper's read buffer).
+const CONNECTION_BYTES: u64 = 512 << 10;
+
 /// What is read to judge the headers.
 struct Reads<'a> {
     /// Kept for the waves.
@@ -53,8 +56,13 @@ impl<'a> Transfer<'a> {
     async fn judge_span(&self, span: &Span<'a>, keep: bool) -> Result<(), Error> {
         self.check_deadline()?;
         let range = span.range.clone();
-        // Also of what is kept, which has room of its own: connections hold what they read.
-        let _memory = self.memory.reserve(span.length_bytes()).await;
+        let length_bytes = span.length_bytes();
+        // What is kept has room of its own, but for what its connection holds.
+        let room_bytes = match keep {
+            true => length_bytes.min(CONNECTION_BYTES),
+            false => length_bytes,
+        };
+        let _memory = self.memory.for_both(room_bytes).await;
         let bytes = if keep {
             self.archive.read_ahead(range).await?
         } else {

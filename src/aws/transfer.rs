@@ -4,18 +4,19 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future;
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use super::archive::Archive;
 use super::bucket::{Bucket, Condition, Inspected, Written};
 use super::entry_reader::{EntryReader, in_thread};
+use super::memory::{Memory, give_back};
 use crate::archive::{Corrupt, Entry, Form, Method, Span, spans, unpack};
 use crate::error::Error;
 use crate::manifest::Row;
@@ -44,7 +45,7 @@ const PARTS_AT_ONCE: usize = 2;
 /// What may be in flight, and what may be read ahead, as parts of the function's memory: of 512 MiB the process
 /// takes less than 128 for all but the largest sites. What is read ahead is read once, so it has the larger part;
 /// what it does not need of that may be in flight.
-const IN_FLIGHT_SHARE: u64 = 28;
+const IN_FLIGHT_SHARE: u64 = 60;
 const AHEAD_SHARE: u64 = 10;
 
 /// Less is read ahead where the process would take more than a quarter of the memory for it: with what it takes when
@@ -79,6 +80,7 @@ pub struct Transfer<'a> {
     memory_bytes: u64,
     /// How many reads, and how many writes.
     pub(super) at_once: usize,
+    reads: Semaphore,
     writes: Semaphore,
     /// Set by the first failure: nothing new is begun, what is under way is finished and counted.
     is_stopped: AtomicBool,
@@ -123,9 +125,10 @@ impl<'a> Transfer<'a> {
             rules,
             progress,
             is_late,
-            memory: Memory::new(memory_mib),
+            memory: Memory::new((memory_mib << 20) / IN_FLIGHT_SHARE),
             memory_bytes: memory_mib << 20,
             at_once,
+            reads: Semaphore::new(at_once),
             writes: Semaphore::new(at_once),
             is_stopped: AtomicBool::new(false),
         }
@@ -291,7 +294,7 @@ impl<'a> Transfer<'a> {
     async fn sum_of_large(&self, entry: &Entry, mut summing: Summing) -> Result<Sum, Error> {
         let _memory = self
             .memory
-            .reserve(PART_BYTES + EntryReader::memory_bytes(entry))
+            .for_both(PART_BYTES + EntryReader::memory_bytes(entry))
             .await;
         let form = self.rules.wanted(entry).form;
         self.count_inflated(entry, form);
@@ -332,28 +335,36 @@ impl<'a> Transfer<'a> {
                     false => span.length_bytes(),
                 };
                 let Span { range, entries } = span;
-                let rooms: Vec<u64> = entries.iter().map(|it| self.whole_bytes(it)).collect();
-                let room = to_read + rooms.iter().sum::<u64>();
-                let mut memory = self.memory.reserve(room).await;
+                let held = Arc::new(self.memory.to_read(to_read).await);
+                let reading = self.reads.acquire().await;
                 let bytes = self.archive.read(range.clone()).await?;
-                let entries = entries.into_iter().zip(items).zip(rooms);
-                // Each gives its room back when it is done.
+                drop(reading);
+                let entries = entries.into_iter().zip(items);
                 let entries: Vec<_> = entries
-                    .map(|((entry, item), room)| (entry, item, split(&mut memory, room)))
-                    .collect();
-                let using = stream::iter(entries)
-                    .map(async |(entry, item, _memory)| {
+                    .map(|(entry, item)| {
                         let at = (entry.header_offset - range.start) as usize;
                         let end = (entry.end_offset.min(range.end) - range.start) as usize;
+                        (entry, item, bytes.slice(at..end), held.clone())
+                    })
+                    .collect();
+                // The last entry that needs them gives them back.
+                drop((bytes, held));
+                let using = stream::iter(entries)
+                    .map(async |(entry, item, span, held)| {
                         let wanted = self.rules.wanted(entry);
-                        let body = self.body(entry, wanted.form, bytes.slice(at..end)).await?;
+                        let (body_bytes, scratch_bytes) = unpacked_bytes(entry, wanted.form);
+                        let mut room = self.memory.to_unpack(body_bytes + scratch_bytes).await;
+                        let body = self.body(entry, wanted.form, span).await?;
+                        give_back(&mut room, scratch_bytes);
+                        // The body of a stored entry is a part of what was read.
+                        let _held = (entry.method == Method::Stored).then_some(held);
                         use_body(item, wanted, body).await
                     })
                     .buffer_unordered(self.at_once);
                 self.first_failure(using).await.map_or(Ok(()), Err)
             })
-            // What was read ahead is many short spans of one wave; the memory is what bounds those that were not.
-            .buffer_unordered(self.at_once);
+            // Many short spans are read while those before them are written.
+            .buffer_unordered(2 * self.at_once);
         let error = self.first_failure(using).await;
         Begun {
             not_begun: not_begun.into_inner(),
@@ -368,7 +379,7 @@ impl<'a> Transfer<'a> {
         let part_bytes = PART_BYTES.max(size_bytes.div_ceil(MAX_PARTS));
         let memory = self
             .memory
-            .reserve(PARTS_AT_ONCE as u64 * part_bytes + EntryReader::memory_bytes(put.entry))
+            .for_both(PARTS_AT_ONCE as u64 * part_bytes + EntryReader::memory_bytes(put.entry))
             .await;
         self.count_inflated(put.entry, wanted.form);
         let (reader, upload) = tokio::join!(
@@ -515,21 +526,6 @@ impl<'a> Transfer<'a> {
         is_large(entry.size_bytes) && is_large(self.rules.wanted(entry).form.size_bytes(entry))
     }
 
-    /// What an entry takes beside its span when it is unpacked at once.
-    fn whole_bytes(&self, entry: &Entry) -> u64 {
-        if entry.size_bytes > WHOLE_BYTES {
-            return self.rules.wanted(entry).form.size_bytes(entry);
-        }
-        let held_bytes = match entry.method {
-            // It goes out as it lies in its span.
-            Method::Stored => return 0,
-            // It is inflated from a copy; that of a small one is gone at once.
-            Method::Deflate if entry.size_bytes > INLINE_BYTES => entry.compressed_bytes,
-            method => method.held_bytes(entry.size_bytes),
-        };
-        entry.size_bytes + held_bytes
-    }
-
     /// The body of an entry, from the bytes between its local header and the next.
     async fn body(&self, entry: &Entry, form: Form, span: Bytes) -> Result<Bytes, Error> {
         let compressed = span.slice(entry.data_range(&span)?);
@@ -625,41 +621,17 @@ impl Sent {
     }
 }
 
-/// Bounds what is in flight, whatever the archive.
-pub(super) struct Memory {
-    kib: AtomicU32,
-    free: Semaphore,
-}
-
-impl Memory {
-    fn new(memory_mib: u64) -> Self {
-        let kib = u32::try_from(memory_mib * 1024 / IN_FLIGHT_SHARE).unwrap_or(u32::MAX >> 4);
-        Self {
-            kib: kib.into(),
-            free: Semaphore::new(kib as usize),
-        }
-    }
-
-    /// Adds room that nothing else needs.
-    pub(super) fn grow(&self, bytes: u64) {
-        let kib = u32::try_from(bytes / 1024).unwrap_or_default();
-        self.kib.fetch_add(kib, Ordering::Relaxed);
-        self.free.add_permits(kib as usize);
-    }
-
-    /// Waits for room; one transfer alone may always go on, even if it is over the budget.
-    pub(super) async fn reserve(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
-        let kib = u32::try_from(bytes.div_ceil(1024))
-            .unwrap_or(u32::MAX)
-            .min(self.kib.load(Ordering::Relaxed));
-        // The semaphore is never closed.
-        self.free.acquire_many(kib).await.ok()
-    }
-}
-
-/// Parts with some of what was reserved, if there is as much.
-fn split<'m>(memory: &mut Option<SemaphorePermit<'m>>, bytes: u64) -> Option<SemaphorePermit<'m>> {
-    memory.as_mut()?.split(usize::try_from(bytes / 1024).ok()?)
+/// What an entry's body takes beside its span, and what is taken besides while it is unpacked at once.
+fn unpacked_bytes(entry: &Entry, form: Form) -> (u64, u64) {
+    let scratch_bytes = match entry.method {
+        // It goes out as it lies in its span.
+        Method::Stored => return (0, 0),
+        Method::Deflate if form == Form::Gzip => 0,
+        // It is inflated from a copy; that of a small one is gone at once.
+        Method::Deflate if entry.size_bytes > INLINE_BYTES => entry.compressed_bytes,
+        method => method.held_bytes(entry.size_bytes),
+    };
+    (form.size_bytes(entry), scratch_bytes)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
