@@ -16,7 +16,7 @@ const TAIL_BYTES: u64 = 256 << 10;
 
 /// Larger entries are copied or uploaded in parts.
 const WHOLE_BYTES: u64 = 16 << 20;
-const PART_BYTES: u64 = 8 << 20;
+const PART_BYTES: u64 = 5 << 20;
 
 /// Stored entries over this need not pass through the function.
 const COPIED_BYTES: u64 = 8 << 20;

@@ -36,7 +36,7 @@ pub(super) const SPAN_BYTES: u64 = 4 << 20;
 const INLINE_BYTES: u64 = 32 << 10;
 
 /// S3 takes parts of 5 MiB or more, and at most 10,000 of them (S3 user guide, "Multipart upload limits").
-const PART_BYTES: u64 = 8 << 20;
+const PART_BYTES: u64 = 5 << 20;
 const MAX_PARTS: u64 = 10_000;
 
 /// One part is filled while the one before it is on its way.
@@ -59,7 +59,9 @@ const BYTES_FOR_EACH_PUT: u64 = 400;
 /// up with what it takes of a prefix in a second.
 const MIB_PER_TRANSFER: u64 = 5;
 const AT_ONCE: RangeInclusive<u64> = 32..=256;
-const LARGE_AT_ONCE: usize = 2;
+
+/// The memory is what bounds those that go through in parts; while some are begun or completed, others are inflated.
+const LARGE_AT_ONCE: usize = 8;
 
 /// A stored entry over this is copied by S3 from the archive: three requests, and no byte of it passes through here.
 const COPIED_BYTES: u64 = 8 << 20;

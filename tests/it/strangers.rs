@@ -509,8 +509,8 @@ async fn a_part_is_tried_again_by_itself_and_a_failed_upload_leaves_no_parts() {
         .deploy("one", &stage.upload_bytes("site.zip", archive.clone()))
         .await;
     stage.assert_live(&build);
-    // 20 MiB are three parts.
-    assert_eq!(stage.count("UploadPart"), 3 + 1);
+    // 20 MiB are four parts.
+    assert_eq!(stage.count("UploadPart"), 4 + 1);
     assert_eq!(stage.count("CreateMultipartUpload"), 1);
 
     let stage = Stage::new().await;
@@ -544,9 +544,9 @@ async fn an_upload_is_aborted_once_all_its_parts_are_answered() {
     let [right, wrong] = [crc32, !crc32].map(u32::to_le_bytes);
     let archive = replaced(zipped(&build), &right, &wrong, 2);
     let stage = Stage::new().await;
-    // The second part of three is on its way when the end of the entry shows that it is corrupt.
+    // The third part of four is on its way when the end of the entry shows that it is corrupt.
     stage.cloud.fault(Fault {
-        first: 2,
+        first: 3,
         ..Fault::on("UploadPart", Does::Delay(Duration::from_millis(500)))
     });
     let event = stage.upload_bytes("site.zip", archive);
@@ -559,7 +559,7 @@ async fn an_upload_is_aborted_once_all_its_parts_are_answered() {
     let abort = abort.unwrap().sequence;
     let parts = calls.iter().filter(|call| call.operation == "UploadPart");
     let ends: Vec<_> = parts.map(|call| call.ended_at).collect();
-    assert_eq!(ends.len(), 2);
+    assert_eq!(ends.len(), 3);
     assert!(
         ends.iter().all(|end| end.is_some_and(|end| end < abort)),
         "{ends:?}, aborted by call {abort}"
