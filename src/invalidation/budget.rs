@@ -20,10 +20,11 @@ use super::Phase;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Need {
     Nothing,
-    /// A path that can be named without evicting anything else, at this price.
+    /// A path that can be named without evicting anything else, at this price: a few spellings at most. There may
+    /// be hundreds of thousands of them, so that they had better be short.
     Alone {
-        items: usize,
-        wildcards: usize,
+        items: u8,
+        wildcards: u8,
     },
     /// Something that only a wildcard here or further up covers.
     Wildcard,
@@ -241,7 +242,7 @@ impl<'a> Below<'a> {
             Need::Alone {
                 items,
                 wildcards: 0,
-            } => Some(items),
+            } => Some(items.into()),
             Need::Alone { .. } | Need::Wildcard => None,
         };
         Self {
@@ -349,7 +350,9 @@ impl<'a> Planner<'a, '_> {
         for need in spot.needs {
             match need {
                 Need::Nothing => {}
-                Need::Alone { items, wildcards } => frontier.charge(items, wildcards, self.bounds),
+                Need::Alone { items, wildcards } => {
+                    frontier.charge(items.into(), wildcards.into(), self.bounds)
+                }
                 Need::Wildcard => frontier.clear(),
             }
         }

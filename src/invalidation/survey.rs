@@ -240,12 +240,14 @@ fn stale_paths<'a>(
 impl<'a> StalePath<'a> {
     fn new(path: String, of: Option<&'a str>, query_strings: bool) -> Self {
         let spelling = Spelling::of(&path, query_strings);
-        let wildcards = (spelling.items.iter())
-            .filter(|item| item.ends_with('*'))
-            .count();
+        let wildcards = (spelling.items.iter()).filter(|item| item.ends_with('*'));
+        let price = |count: usize| u8::try_from(count).unwrap_or(u8::MAX);
         let need = match spelling.items.len() {
             0 => Need::Wildcard,
-            items => Need::Alone { items, wildcards },
+            items => Need::Alone {
+                items: price(items),
+                wildcards: price(wildcards.count()),
+            },
         };
         Self {
             path,

@@ -211,7 +211,9 @@ impl<'s, 'a> Search<'s, 'a> {
     fn weight(&self, phase: Phase, path: usize) -> usize {
         match self.survey.stale[phase as usize][path].need {
             Need::Nothing => 0,
-            Need::Alone { items, wildcards } => items + wildcards * WILDCARD_WEIGHT,
+            Need::Alone { items, wildcards } => {
+                usize::from(items) + usize::from(wildcards) * WILDCARD_WEIGHT
+            }
             Need::Wildcard => WILDCARD_WEIGHT,
         }
     }
