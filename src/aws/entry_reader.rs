@@ -14,7 +14,7 @@ use crate::archive::{Entry, Form, Progress, Unpacker};
 use crate::error::Error;
 
 /// How much is read at a time: far more than the longest local header.
-const PIECE_BYTES: u64 = 2 << 20;
+const PIECE_BYTES: u64 = 4 << 20;
 
 pub struct EntryReader<'a> {
     archive: &'a Archive,
