@@ -450,8 +450,8 @@ impl<'a> Plan<'a> {
         has_changed
     }
 
-    /// What the plan makes stale, of the listing that it was made from. `kept` holds the keys that stay as they
-    /// are.
+    /// What the plan makes stale, of the listing that it was made from. `kept` holds the keys whose cached
+    /// copies stay good, though the object of an immutable one may be deleted.
     pub fn stale<'k>(&'k self, listing: &Listing, kept: &'k mut Vec<String>) -> Stale<'k> {
         let replaced = self
             .puts
@@ -462,8 +462,9 @@ impl<'a> Plan<'a> {
             .chain(self.copies.iter().map(|copy| &*copy.key))
             .chain(self.missed.iter().map(String::as_str))
             .collect();
-        let deleted = self.deletes.iter().map(|delete| delete.key.as_str());
-        let gone: HashSet<&str> = changed.iter().copied().chain(deleted).collect();
+        let deleted = self.deletes.iter().filter(|delete| delete.is_stale);
+        let deleted: Vec<&str> = deleted.map(|delete| &*delete.key).collect();
+        let gone: HashSet<&str> = changed.iter().chain(&deleted).copied().collect();
         let new = self.new_keys();
         if !(gone.is_empty() && new.is_empty()) {
             let keys = listing.iter().map(|(key, _)| key);
@@ -472,12 +473,7 @@ impl<'a> Plan<'a> {
         }
         Stale {
             new,
-            deleted: self
-                .deletes
-                .iter()
-                .filter(|it| it.is_stale)
-                .map(|it| it.key.as_str())
-                .collect(),
+            deleted,
             kept: kept.iter().map(String::as_str).collect(),
             changed,
         }
@@ -987,6 +983,15 @@ mod tests {
                 .deleted
                 .is_empty()
         );
+
+        // What comes in its place may be answered from its copy, which is still there.
+        let in_its_place = [("app.1.js/index.html".to_owned(), "two".to_owned())];
+        let index = index(&in_its_place.into());
+        let due = plan(&index, &bucket, &manifest, &at(8));
+        let mut kept = Vec::new();
+        let stale = due.stale(&bucket.listing(), &mut kept);
+        assert_eq!(stale.new, ["app.1.js/index.html"]);
+        assert_eq!(stale.kept, ["app.1.js"]);
     }
 
     #[test]
