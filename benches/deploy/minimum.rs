@@ -44,7 +44,7 @@ impl Build {
         }
     }
 
-    /// How long one core takes to inflate all that is sent in parts.
+    /// How long one core takes to inflate and check all that is sent in parts.
     pub fn inflate_large(&self, archive: &[u8]) -> Result<Duration, Box<dyn Error>> {
         let mut part = Vec::with_capacity(PART_BYTES as usize);
         let start = Instant::now();
@@ -55,10 +55,16 @@ impl Build {
             let span = &archive[entry.header_offset as usize..entry.end_offset as usize];
             let mut data = &span[entry.data_range(span)?];
             let mut unpacker = Unpacker::new(entry, Form::Inflated);
-            while let Progress::OutputFull = unpacker.push(&mut data, &mut part)? {
+            let mut crc32 = crc32fast::Hasher::new();
+            loop {
+                let progress = unpacker.push(&mut data, &mut part)?;
+                crc32.update(&part);
                 part.clear();
+                if progress != Progress::OutputFull {
+                    break;
+                }
             }
-            part.clear();
+            unpacker.finish(crc32.finalize())?;
         }
         Ok(start.elapsed())
     }

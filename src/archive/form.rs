@@ -52,10 +52,10 @@ impl Unpacker {
         }
     }
 
-    /// As [`Inflater::finish`].
-    pub fn finish(self) -> Result<(), Corrupt> {
+    /// As [`Inflater::finish`]; what was not inflated has a CRC-32 of its own.
+    pub fn finish(self, crc32: u32) -> Result<(), Corrupt> {
         match self {
-            Self::Inflate(inflater) => inflater.finish(),
+            Self::Inflate(inflater) => inflater.finish(crc32),
             Self::Rewrap(rewrapper) => rewrapper.finish(),
         }
     }

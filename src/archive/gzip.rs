@@ -139,7 +139,8 @@ mod tests {
             }
         }
         gzip.append(&mut output);
-        unpacker.finish().map(|()| gzip)
+        let crc32 = crc32fast::hash(&gzip);
+        unpacker.finish(crc32).map(|()| gzip)
     }
 
     #[test]

@@ -69,7 +69,6 @@ pub enum Progress {
 pub struct Inflater {
     entry: Entry,
     decoder: Decoder,
-    crc32: crc32fast::Hasher,
     read_bytes: u64,
     written_bytes: u64,
     is_done: bool,
@@ -90,7 +89,6 @@ impl Inflater {
                 Method::Deflate => Decoder::Deflate(Decompress::new(false)),
                 Method::Zstd => Decoder::Zstd(Box::new(Frame::new())),
             },
-            crc32: crc32fast::Hasher::new(),
             read_bytes: 0,
             written_bytes: 0,
             is_done: entry.method == Method::Stored && entry.size_bytes == 0,
@@ -120,18 +118,17 @@ impl Inflater {
             let mut probe = Vec::with_capacity(usize::from(is_full));
             let target = if is_full { &mut probe } else { &mut *output };
             let read = self.step(input, target)?;
-            let written = &output[written_from..];
+            let written = output.len() - written_from;
             *input = &input[read..];
             self.read_bytes += read as u64;
-            self.written_bytes += (written.len() + probe.len()) as u64;
-            self.crc32.update(written);
+            self.written_bytes += (written + probe.len()) as u64;
             if self.written_bytes > self.entry.size_bytes {
                 return Err(Corrupt::TooLong {
                     entry: self.entry.shown_name(),
                     size_bytes: self.entry.size_bytes,
                 });
             }
-            if read == 0 && written.is_empty() && !self.is_done {
+            if read == 0 && written == 0 && !self.is_done {
                 return if input.is_empty() {
                     Ok(Progress::NeedsInput)
                 } else {
@@ -174,8 +171,8 @@ impl Inflater {
         }
     }
 
-    /// Checks the length and the CRC-32 of the whole.
-    pub fn finish(self) -> Result<(), Corrupt> {
+    /// Checks the length of the whole, and the CRC-32 that the caller computed of it.
+    pub fn finish(self, crc32: u32) -> Result<(), Corrupt> {
         if !self.is_done || self.written_bytes != self.entry.size_bytes {
             return Err(Corrupt::TooShort {
                 entry: self.entry.shown_name(),
@@ -186,7 +183,7 @@ impl Inflater {
         if self.read_bytes != self.entry.compressed_bytes {
             return Err(self.compressed_length());
         }
-        if self.crc32.finalize() != self.entry.crc32 {
+        if crc32 != self.entry.crc32 {
             return Err(Corrupt::crc32(&self.entry));
         }
         Ok(())
@@ -228,7 +225,7 @@ pub fn inflate(entry: &Entry, compressed: Bytes) -> Result<Bytes, Corrupt> {
     let mut inflater = Inflater::new(entry);
     let mut contents = Vec::with_capacity(clamp(entry.size_bytes));
     inflater.push(&mut &compressed[..], &mut contents)?;
-    inflater.finish()?;
+    inflater.finish(crc32fast::hash(&contents))?;
     Ok(contents.into())
 }
 
@@ -302,7 +299,8 @@ mod tests {
             }
         }
         contents.append(&mut output);
-        inflater.finish().map(|()| contents)
+        let crc32 = crc32fast::hash(&contents);
+        inflater.finish(crc32).map(|()| contents)
     }
 
     fn both_ways(entry: &Entry, compressed: &Bytes) -> Result<Bytes, Corrupt> {

@@ -28,6 +28,14 @@ pub struct EntryReader<'a> {
     /// Compressed data that is read and not unpacked yet.
     pending: Bytes,
     descriptor: Vec<u8>,
+    /// Of what was given so far.
+    crc32: crc32fast::Hasher,
+}
+
+/// A part of an entry's contents, in its form.
+pub struct Part {
+    pub bytes: Bytes,
+    pub crc32: crc32fast::Hasher,
 }
 
 impl<'a> EntryReader<'a> {
@@ -51,6 +59,7 @@ impl<'a> EntryReader<'a> {
             next: piece(archive, entry, start),
             pending: Bytes::new(),
             descriptor: Vec::new(),
+            crc32: crc32fast::Hasher::new(),
         };
         let first = reader.next_piece().await?;
         let data = entry.data_range(&first)?;
@@ -65,12 +74,13 @@ impl<'a> EntryReader<'a> {
     ///
     /// # Errors
     /// `ArchiveRejected` when something is not as the directory says.
-    pub fn parts(self, part_bytes: u64) -> impl Stream<Item = Result<Bytes, Error>> {
+    pub fn parts(self, part_bytes: u64) -> impl Stream<Item = Result<Part, Error>> {
         stream::try_unfold(Some(self), move |reader| async move {
             let Some(reader) = reader else {
                 return Ok(None);
             };
-            let (reader, part, has_more) = reader.part(part_bytes as usize).await?;
+            let (mut reader, part, has_more) = reader.part(part_bytes as usize).await?;
+            reader.crc32.combine(&part.crc32);
             let reader = if has_more {
                 Some(reader)
             } else {
@@ -78,34 +88,37 @@ impl<'a> EntryReader<'a> {
                 None
             };
             // The end may lie just behind a full part.
-            Ok((!part.is_empty()).then(|| (part.into(), reader)))
+            Ok((!part.bytes.is_empty()).then_some((part, reader)))
         })
     }
 
     /// Fills a part; `false` says that the entry is at its end.
-    async fn part(mut self, part_bytes: usize) -> Result<(Self, Vec<u8>, bool), Error> {
-        let mut part = Vec::with_capacity(part_bytes);
-        loop {
+    async fn part(mut self, part_bytes: usize) -> Result<(Self, Part, bool), Error> {
+        let mut bytes = Vec::with_capacity(part_bytes);
+        let mut crc32 = crc32fast::Hasher::new();
+        let has_more = loop {
             let (mut unpacker, mut pending) = (self.unpacker, self.pending);
             let unpacking = in_thread(self.entry, move || {
                 let mut input = &pending[..];
-                let progress = unpacker.push(&mut input, &mut part);
+                let from = bytes.len();
+                let progress = unpacker.push(&mut input, &mut bytes);
+                crc32.update(&bytes[from..]);
                 let taken = pending.len() - input.len();
                 pending.advance(taken);
-                (unpacker, pending, part, progress)
+                (unpacker, pending, (bytes, crc32), progress)
             });
             let (unpacked, ()) = tokio::join!(unpacking, &mut self.next);
             let progress;
-            (self.unpacker, self.pending, part, progress) = unpacked?;
+            (self.unpacker, self.pending, (bytes, crc32), progress) = unpacked?;
             match progress? {
-                Progress::OutputFull => return Ok((self, part, true)),
-                Progress::Done => return Ok((self, part, false)),
-                Progress::NeedsInput if self.position >= self.data_end => {
-                    return Ok((self, part, false));
-                }
+                Progress::OutputFull => break true,
+                Progress::Done => break false,
+                Progress::NeedsInput if self.position >= self.data_end => break false,
                 Progress::NeedsInput => self.read_on().await?,
             }
-        }
+        };
+        let bytes = bytes.into();
+        Ok((self, Part { bytes, crc32 }, has_more))
     }
 
     async fn finish(mut self) -> Result<(), Error> {
@@ -113,7 +126,7 @@ impl<'a> EntryReader<'a> {
             self.read_on().await?;
         }
         self.entry.check_descriptor(&self.descriptor)?;
-        Ok(self.unpacker.finish()?)
+        Ok(self.unpacker.finish(self.crc32.finalize())?)
     }
 
     async fn read_on(&mut self) -> Result<(), Error> {

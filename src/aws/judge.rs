@@ -5,7 +5,7 @@
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::transfer::{SPAN_BYTES, Transfer, whole_spans};
+use super::transfer::{LATE, SPAN_BYTES, Transfer, whole_spans};
 use crate::archive::{Entry, Span, header_spans};
 use crate::error::Error;
 use crate::plan::Put;
@@ -50,7 +50,13 @@ impl<'a> Transfer<'a> {
             .map(async |entry| self.judge_header(entry).await)
             .buffer_unordered(self.at_once)
             .try_collect::<()>();
-        tokio::try_join!(spans, large).map(|_| ())
+        match tokio::try_join!(spans, large) {
+            Err(Error::Unfinished { done, .. }) => Err(Error::Unfinished {
+                done,
+                total: puts.len(),
+            }),
+            judged => judged.map(|_| ()),
+        }
     }
 
     async fn judge_span(&self, span: &Span<'a>, keep: bool) -> Result<(), Error> {
@@ -91,7 +97,7 @@ impl<'a> Transfer<'a> {
 
     fn check_deadline(&self) -> Result<(), Error> {
         if (self.is_late)() {
-            return Err(Error::Unfinished { done: 0, total: 1 });
+            return Err(LATE);
         }
         Ok(())
     }

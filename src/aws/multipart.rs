@@ -51,8 +51,8 @@ impl MultipartUpload<'_> {
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn part(&self, number: i32, body: Bytes) -> Result<CompletedPart, Error> {
-        let crc32 = encode_crc32(crc32fast::hash(&body));
+    pub async fn part(&self, number: i32, body: Bytes, crc32: u32) -> Result<CompletedPart, Error> {
+        let crc32 = encode_crc32(crc32);
         let bucket = self.bucket;
         let request = bucket
             .s3

@@ -70,6 +70,9 @@ const COPIED_BYTES: u64 = 8 << 20;
 const COPIED_PART_BYTES: u64 = 1 << 30;
 const COPIES_AT_ONCE: usize = 16;
 
+/// Told where an entry is given up in its middle.
+pub(super) const LATE: Error = Error::Unfinished { done: 0, total: 1 };
+
 /// The means of one run's transfers.
 pub struct Transfer<'a> {
     pub(super) archive: &'a Archive,
@@ -179,14 +182,21 @@ impl<'a> Transfer<'a> {
         let (copied, large): (Vec<_>, Vec<_>) =
             large.into_iter().partition(|put| self.is_copied(put.entry));
         let put = async |put: Put<'a>| {
+            let is_copied = self.is_copied(put.entry);
+            let room_bytes = if is_copied {
+                0
+            } else {
+                self.large_bytes(put.entry)
+            };
+            let memory = self.memory.for_both(room_bytes).await;
             if self.must_stop() {
                 lock(&wave).not_begun += 1;
                 return Ok(());
             }
-            let (sent, answer) = if self.is_copied(put.entry) {
+            let (sent, answer) = if is_copied {
                 self.put_copied(&put).await?
             } else {
-                self.put_large(&put).await?
+                self.put_large(&put, memory).await?
             };
             self.note(put, sent, answer, &wave).await
         };
@@ -200,7 +210,7 @@ impl<'a> Transfer<'a> {
         let (wholes, multiparts) = tokio::join!(wholes, multiparts);
         let mut wave = wave.into_inner().unwrap_or_else(PoisonError::into_inner);
         wave.not_begun += wholes.not_begun;
-        wave.error = wholes.error.or(multiparts);
+        wave.error = first_of(wholes.error, multiparts);
         wave
     }
 
@@ -303,7 +313,7 @@ impl<'a> Transfer<'a> {
         let reader = EntryReader::open(self.archive, entry, form).await?;
         let mut parts = pin!(reader.parts(PART_BYTES));
         while let Some(part) = parts.try_next().await? {
-            summing.update(&part);
+            summing.update(&part.bytes);
         }
         Ok(summing.finish())
     }
@@ -328,17 +338,23 @@ impl<'a> Transfer<'a> {
         let not_begun = AtomicUsize::new(0);
         let using = stream::iter(jobs)
             .map(async |(span, items): (Span<'a>, Vec<T>)| {
-                if self.must_stop() {
-                    not_begun.fetch_add(items.len(), Ordering::Relaxed);
-                    return Ok(());
-                }
                 let to_read = match self.archive.is_read(&span.range) {
                     true => 0,
                     false => span.length_bytes(),
                 };
                 let Span { range, entries } = span;
-                let held = Arc::new(self.memory.to_read(to_read).await);
+                let is_stored = |entry: &&Entry| entry.method == Method::Stored;
+                let held = Arc::new(match entries.iter().all(is_stored) {
+                    // Nothing is unpacked of it.
+                    true => self.memory.for_both(to_read).await,
+                    false => (self.memory.to_read(to_read).await, None),
+                });
                 let reading = self.reads.acquire().await;
+                // Meanwhile others may have failed.
+                if self.must_stop() {
+                    not_begun.fetch_add(items.len(), Ordering::Relaxed);
+                    return Ok(());
+                }
                 let bytes = self.archive.read(range.clone()).await?;
                 drop(reading);
                 let entries = entries.into_iter().zip(items);
@@ -356,6 +372,10 @@ impl<'a> Transfer<'a> {
                         let wanted = self.rules.wanted(entry);
                         let (body_bytes, scratch_bytes) = unpacked_bytes(entry, wanted.form);
                         let mut room = self.memory.to_unpack(body_bytes + scratch_bytes).await;
+                        if self.must_stop() {
+                            not_begun.fetch_add(1, Ordering::Relaxed);
+                            return Ok(());
+                        }
                         let body = self.body(entry, wanted.form, span).await?;
                         give_back(&mut room, scratch_bytes);
                         // The body of a stored entry is a part of what was read.
@@ -375,14 +395,10 @@ impl<'a> Transfer<'a> {
     }
 
     /// Puts an entry that is not held whole, as a multipart upload.
-    async fn put_large(&self, put: &Put<'a>) -> Result<(Sent, Written), Error> {
+    async fn put_large<M>(&self, put: &Put<'a>, memory: M) -> Result<(Sent, Written), Error> {
         let wanted = self.rules.wanted(put.entry);
         let size_bytes = wanted.form.size_bytes(put.entry);
-        let part_bytes = PART_BYTES.max(size_bytes.div_ceil(MAX_PARTS));
-        let memory = self
-            .memory
-            .for_both(PARTS_AT_ONCE as u64 * part_bytes + EntryReader::memory_bytes(put.entry))
-            .await;
+        let part_bytes = part_bytes(size_bytes);
         self.count_inflated(put.entry, wanted.form);
         let (reader, upload) = tokio::join!(
             EntryReader::open(self.archive, put.entry, wanted.form),
@@ -397,11 +413,8 @@ impl<'a> Transfer<'a> {
             (Err(error), Err(_)) | (Ok(_), Err(error)) => return Err(error),
         };
         let mut crc32 = crc32fast::Hasher::new();
-        let parts = reader.parts(part_bytes).inspect_ok(|part| {
-            if wanted.form == Form::Gzip {
-                crc32.update(part);
-            }
-        });
+        let parts = reader.parts(part_bytes);
+        let parts = parts.inspect_ok(|part| crc32.combine(&part.crc32));
         let part_count = size_bytes.div_ceil(part_bytes);
         let has_failed = AtomicBool::new(false);
         let sent: Vec<_> = parts
@@ -412,10 +425,11 @@ impl<'a> Transfer<'a> {
             .map(async |(part, number)| {
                 let is_last = u64::try_from(number).is_ok_and(|number| number == part_count);
                 let sent = match part {
-                    Ok(_) if !is_last && (self.is_late)() => {
-                        Err(Error::Unfinished { done: 0, total: 1 })
+                    Ok(_) if !is_last && (self.is_late)() => Err(LATE),
+                    Ok(part) => {
+                        let crc32 = part.crc32.finalize();
+                        upload.part(number, part.bytes, crc32).await
                     }
-                    Ok(part) => upload.part(number, part).await,
                     Err(error) => Err(error),
                 };
                 has_failed.fetch_or(sent.is_err(), Ordering::Relaxed);
@@ -432,10 +446,7 @@ impl<'a> Transfer<'a> {
             }
         };
         drop(memory);
-        let crc32 = match wanted.form {
-            Form::Inflated => put.entry.crc32,
-            Form::Gzip => crc32.finalize(),
-        };
+        let crc32 = crc32.finalize();
         let condition = Condition::replacing(put.replaces.as_ref());
         let answer = upload.complete(parts, crc32, condition).await?;
         let sent = Sent {
@@ -445,6 +456,12 @@ impl<'a> Transfer<'a> {
             has_body: true,
         };
         Ok((sent, answer))
+    }
+
+    /// The memory that [`Self::put_large`] takes.
+    fn large_bytes(&self, entry: &Entry) -> u64 {
+        let form = self.rules.wanted(entry).form;
+        PARTS_AT_ONCE as u64 * part_bytes(form.size_bytes(entry)) + EntryReader::memory_bytes(entry)
     }
 
     /// Puts a stored entry as a copy of its part of the archive; S3 compares the whole with the CRC-32.
@@ -461,7 +478,11 @@ impl<'a> Transfer<'a> {
         let mut parts = Vec::new();
         for (number, from) in (1..).zip(data.clone().step_by(COPIED_PART_BYTES as usize)) {
             let range = from..data.end.min(from + COPIED_PART_BYTES);
-            match upload.copy(number, self.archive, &range).await {
+            let copied = match range.end < data.end && (self.is_late)() {
+                true => Err(LATE),
+                false => upload.copy(number, self.archive, &range).await,
+            };
+            match copied {
                 Ok(part) => parts.push(part),
                 Err(error) => {
                     upload.abort().await;
@@ -554,9 +575,17 @@ impl<'a> Transfer<'a> {
         let failures = results.filter_map(async |result| result.err());
         let noted = failures.inspect(|_| self.is_stopped.store(true, Ordering::Relaxed));
         noted
-            .fold(None, async |first, error| first.or(Some(error)))
+            .fold(None, async |first, error| first_of(first, Some(error)))
             .await
     }
+}
+
+/// Keeps the first of two failures; the other is only told.
+fn first_of(first: Option<Error>, other: Option<Error>) -> Option<Error> {
+    if let (Some(_), Some(other)) = (&first, &other) {
+        tracing::warn!("another failure: {other}");
+    }
+    first.or(other)
 }
 
 struct Begun {
@@ -603,6 +632,11 @@ impl Summing {
             Self::Crc32(crc32) => Sum::Crc32(crc32.finalize()),
         }
     }
+}
+
+/// How long the parts of an object are, of which S3 takes so many.
+fn part_bytes(size_bytes: u64) -> u64 {
+    PART_BYTES.max(size_bytes.div_ceil(MAX_PARTS))
 }
 
 /// What was sent to the bucket.

@@ -329,16 +329,17 @@ impl<'a> Running<'a> {
         self.is_manifest_new |= !done.written.is_empty();
         let rows = done.written.into_iter().map(|(key, row)| (key, Some(row)));
         self.manifest.change(rows.collect());
-        if let Some(error) = done.error {
-            return Err(error);
+        match done.error {
+            // Of one entry; here it is known how many there are.
+            Some(Error::Unfinished { .. }) => {}
+            Some(error) => return Err(error),
+            None if done.not_begun == 0 => return Ok(done.conflicts),
+            None => {}
         }
-        if done.not_begun > 0 {
-            return Err(Error::Unfinished {
-                done: self.written,
-                total: self.to_write,
-            });
-        }
-        Ok(done.conflicts)
+        Err(Error::Unfinished {
+            done: self.written,
+            total: self.to_write,
+        })
     }
 
     /// Records batches for keys that turned out to be someone else's.

@@ -538,6 +538,43 @@ async fn a_part_is_tried_again_by_itself_and_a_failed_upload_leaves_no_parts() {
 }
 
 #[tokio::test]
+async fn after_a_failure_nothing_is_begun_however_much_waits_for_room() {
+    let stage = Stage::new()
+        .await
+        .with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
+    let first = ("0.bin".to_owned(), noise(2_000, 0));
+    let whole = (1..=20).map(|n| (format!("{n:02}.bin"), noise(1 << 20, n)));
+    let large = (1..=4).map(|n| (format!("large-{n}.bin"), noise(17 << 20, 100 + n)));
+    let build: Files = whole.chain(large).chain([first]).collect();
+    let event = stage.upload("site.zip", &build);
+    stage.cloud.fault(Fault {
+        key: Some("0.bin".to_owned()),
+        times: usize::MAX,
+        ..Fault::on("PutObject", Does::refuse(403, "AccessDenied"))
+    });
+    let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "Aws", "{}", failure.error_message);
+    // What had room already is finished.
+    let begun = stage.count("CreateMultipartUpload");
+    assert!(begun <= 1, "{begun} of 4 uploads were begun");
+    // The large ones come last in the archive.
+    let is_span = |range: &&String| {
+        let (start, end) = range.strip_prefix("bytes=")?.split_once('-')?;
+        let (start, end): (u64, u64) = (start.parse().ok()?, end.parse().ok()?);
+        (start < 20 << 20 && end - start > 2 << 20).then_some(())
+    };
+    let ranges = archive_ranges(&stage);
+    let spans = ranges.iter().filter(|range| is_span(range).is_some());
+    // Two were read ahead, one had room.
+    let spans = spans.count();
+    assert!(spans <= 3, "{spans} of 7 spans were read: {ranges:?}");
+
+    stage.cloud.clear_faults();
+    stage.deploy("one", &event).await;
+    stage.assert_live(&build);
+}
+
+#[tokio::test]
 async fn an_upload_is_aborted_once_all_its_parts_are_answered() {
     let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7))].into();
     let crc32 = crc32fast::hash(&build["noise.bin"]);

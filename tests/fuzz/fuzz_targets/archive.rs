@@ -58,7 +58,7 @@ fn read(bytes: &[u8], index: &ArchiveIndex) {
                 match inflater.push(&mut input, &mut room) {
                     Ok(Progress::OutputFull) => {}
                     Ok(Progress::NeedsInput | Progress::Done) => {
-                        let _ = inflater.finish();
+                        let _ = inflater.finish(entry.crc32);
                         break;
                     }
                     Err(_) => break,
