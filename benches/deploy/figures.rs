@@ -57,11 +57,13 @@ pub struct Sample {
     pub peak_mib: f64,
     pub start_ms: f64,
     pub idle_mib: f64,
+    /// What one core took just before to inflate all that is sent in parts.
+    pub inflate_seconds: f64,
     pub traffic: Traffic,
 }
 
 impl Sample {
-    pub fn of(run: &Run, services_cpu: Duration, traffic: &Traffic) -> Self {
+    pub fn of(run: &Run, services_cpu: Duration, traffic: &Traffic, minimum: &Minimum) -> Self {
         Self {
             wall_seconds: run.wall.as_secs_f64(),
             cpu_seconds: run.cpu.as_secs_f64(),
@@ -70,8 +72,13 @@ impl Sample {
             peak_mib: run.peak_bytes as f64 / MIB,
             start_ms: run.start.as_secs_f64() * 1e3,
             idle_mib: run.idle_bytes as f64 / MIB,
+            inflate_seconds: minimum.inflate.as_secs_f64(),
             traffic: traffic.clone(),
         }
+    }
+
+    fn in_parts_seconds(&self) -> f64 {
+        self.traffic.in_parts.length.as_secs_f64()
     }
 
     /// Whether the host left the processors to us, but for one tick of its clock.
@@ -215,18 +222,19 @@ impl fmt::Display for Row {
         }
         let pages = traffic.calls.get("ListObjectsV2").copied();
         if let Some(pages) = pages.filter(|pages| *pages > 1) {
-            let listing = spread(|sample| sample.traffic.listing.as_secs_f64());
+            let listing = spread(|sample| sample.traffic.listing.length.as_secs_f64());
             writeln!(
                 out,
                 "  all {pages} pages of the listing came within {listing} s"
             )?;
         }
-        let inflate = minimum.inflate.as_secs_f64();
-        if inflate > 0.01 {
+        let inflate = spread(|sample| sample.inflate_seconds);
+        if inflate.median > 0.01 {
             writeln!(
                 out,
-                "  one core inflates what is sent in parts in {inflate:.2} s: {:.0} % of its speed",
-                100.0 * inflate / wall.median,
+                "  one core inflates what is sent in parts in {inflate} s; it went through in {} s, at {} of that speed",
+                spread(Sample::in_parts_seconds),
+                spread(|sample| sample.inflate_seconds / sample.in_parts_seconds()),
             )?;
         }
         let mut requests = Exact::default();

@@ -131,7 +131,8 @@ async fn measure_workload(
         }
         let row = rows.iter_mut().find(|row| row.scenario == scenario.name());
         let Some(row) = row else { continue };
-        row.samples.push(Sample::of(&run, services_cpu, &traffic));
+        row.samples
+            .push(Sample::of(&run, services_cpu, &traffic, &task.minimum));
         row.traffic = Some(traffic);
         row.minimum = Some(task.minimum);
         row.archive_bytes = task.archive_bytes;
@@ -163,7 +164,8 @@ async fn measure_bombs(options: &Options) -> Result<Vec<Row>, Box<dyn Error>> {
                 }
                 Err(error) => return Err(format!("{}: {error}", bomb.name).into()),
             }
-            row.samples.push(Sample::of(&run, services_cpu, &traffic));
+            row.samples
+                .push(Sample::of(&run, services_cpu, &traffic, &task.minimum));
             row.archive_bytes = task.archive_bytes;
         }
         row.keep_least_disturbed(options.runs);

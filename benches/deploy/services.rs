@@ -26,7 +26,7 @@ pub const ARGUMENT: &str = "--serve";
 /// Memory for bodies comes in pages of 2 MiB and is kept: page by page of 4 KiB, the kernel takes longer to
 /// give it than the stand-in to fill it ("Memory Allocation Tunables" in the manual of glibc).
 const MALLOC: &str = "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1:glibc.malloc.top_pad=67108864:\
-    glibc.malloc.trim_threshold=1073741824:glibc.malloc.mmap_threshold=33554432";
+    glibc.malloc.trim_threshold=1073741824:glibc.malloc.mmap_max=0";
 
 const STAGING: &str = "staging";
 const LIVE: &str = "live";
@@ -66,12 +66,26 @@ pub struct Traffic {
     pub bytes_written: u64,
     /// The most that were under way at any time.
     pub writes_at_once: u64,
-    /// From the first request for a page of a listing to the last answer to one.
-    pub listing: Duration,
+    /// All pages of listings.
+    pub listing: Window,
+    /// All uploads in parts, from begin to completion.
+    pub in_parts: Window,
     #[serde(skip)]
     writes_under_way: u64,
+}
+
+/// The time from the first of some requests to the last answer to one.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Window {
+    pub length: Duration,
     #[serde(skip)]
-    listing_since: Option<Instant>,
+    since: Option<Instant>,
+}
+
+impl Window {
+    fn extend(&mut self) {
+        self.length = self.since.get_or_insert_with(Instant::now).elapsed();
+    }
 }
 
 /// The process, from outside.
@@ -138,11 +152,10 @@ impl Services {
 
 impl Traffic {
     fn add(&mut self, call: &Call) {
-        if call.operation == "ListObjectsV2" {
-            self.listing = self
-                .listing_since
-                .get_or_insert_with(Instant::now)
-                .elapsed();
+        match call.operation.as_str() {
+            "ListObjectsV2" => self.listing.extend(),
+            "CreateMultipartUpload" | "CompleteMultipartUpload" => self.in_parts.extend(),
+            _ => {}
         }
         let is_write = matches!(
             call.operation.as_str(),
