@@ -62,8 +62,15 @@ struct Invocation {
     answer: oneshot::Sender<Result<Value, InvocationError>>,
 }
 
+/// What the template tells the C library.
+fn tunables() -> &'static str {
+    let lines = include_str!("../../template.yaml").lines();
+    let mut values = lines.filter_map(|line| line.trim().strip_prefix("GLIBC_TUNABLES: "));
+    values.next().expect("the template sets GLIBC_TUNABLES")
+}
+
 impl Function {
-    /// Starts the binary with what Lambda itself puts into every function's environment, and
+    /// Starts the binary with what Lambda itself and the template put into every function's environment, and
     /// `environment` over it. Nothing else is inherited.
     pub async fn start<K, V>(environment: impl IntoIterator<Item = (K, V)>) -> Self
     where
@@ -88,6 +95,7 @@ impl Function {
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("GLIBC_TUNABLES", tunables())
             .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
