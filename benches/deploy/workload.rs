@@ -18,8 +18,8 @@ pub struct Workload {
     make: fn(&mut Rng) -> Vec<File>,
     /// How many of 1,000 files an update changes, deletes and adds.
     changes: Changes,
-    /// Whether each run begins with an empty bucket; else the cold run is done once.
-    pub is_short: bool,
+    /// Whether each run begins with an empty bucket; else there is one cold run, which takes minutes.
+    pub begins_anew: bool,
     pub scenarios: &'static [Scenario],
     /// MiB of memory that the function is given.
     pub memory_mib: u64,
@@ -77,7 +77,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "10,000 files of 0.5 to 8 KiB",
         make: tiny_many,
         changes: PERCENT,
-        is_short: true,
+        begins_anew: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -86,7 +86,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "2,000 files, 300 MiB, half of it images",
         make: mixed,
         changes: PERCENT,
-        is_short: true,
+        begins_anew: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -95,7 +95,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "12 stored files of 40 MiB",
         make: |rng| large(rng, Kind::Video),
         changes: PERCENT,
-        is_short: true,
+        begins_anew: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -104,7 +104,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "12 deflated files of 40 MiB",
         make: |rng| large(rng, Kind::Text),
         changes: PERCENT,
-        is_short: true,
+        begins_anew: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -113,7 +113,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "5,001 files in the shape of a documentation site, 120 MiB",
         make: docs_site,
         changes: PERCENT,
-        is_short: true,
+        begins_anew: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -122,7 +122,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "156 files, two real releases (from the folder that DROPSHIP_SHARED names)",
         make: |_| Vec::new(),
         changes: PERCENT,
-        is_short: true,
+        begins_anew: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -135,7 +135,7 @@ pub const WORKLOADS: &[Workload] = &[
             deleted: 0,
             added: 0,
         },
-        is_short: false,
+        begins_anew: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -144,7 +144,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "1,000,000 files of 16 to 48 bytes",
         make: |rng| small_pages(rng, 1_000_000, 16..48),
         changes: PERCENT,
-        is_short: false,
+        begins_anew: false,
         scenarios: &[Scenario::Cold, Scenario::NoOp],
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -153,7 +153,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "one deflated file of 3 GiB",
         make: giant,
         changes: PERCENT,
-        is_short: false,
+        begins_anew: false,
         scenarios: &[Scenario::Cold, Scenario::NoOp],
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -170,15 +170,14 @@ impl Workload {
     }
 
     /// The scenarios in the order in which they are measured: all of them again and again, from an empty bucket on,
-    /// up to four times as often as `runs`; where one takes minutes, one after the other, with a single cold
-    /// deployment.
+    /// up to four times as often as `runs`; where a cold deployment takes minutes, that one once and then the others.
     pub fn sequence(&self, runs: usize) -> Vec<Scenario> {
-        if self.is_short {
+        if self.begins_anew {
             return self.scenarios.repeat(4 * runs);
         }
         let repeats = |scenario: &Scenario| match scenario {
-            Scenario::NoOp | Scenario::Update => runs,
-            Scenario::Cold | Scenario::Headers => 1,
+            Scenario::Cold => 1,
+            Scenario::NoOp | Scenario::Update | Scenario::Headers => runs,
         };
         self.scenarios
             .iter()
