@@ -14,22 +14,14 @@ use dropship::invalidation::{
 type Shape = (&'static str, fn(u64) -> String);
 
 const SHAPES: [Shape; 4] = [
-    ("pages in folders", |n| {
-        format!("section-{:02}/page-{:03}/{n:06}.html", n % 40, n % 1_000)
-    }),
-    ("index documents", |n| {
-        format!("docs/{:03}/{n:06}/index.html", n % 700)
-    }),
+    ("pages in folders", |n| format!("section-{:02}/page-{:03}/{n:06}.html", n % 40, n % 1_000)),
+    ("index documents", |n| format!("docs/{:03}/{n:06}/index.html", n % 700)),
     ("hashed assets", |n| format!("assets/{:016x}.js", mixed(n))),
     ("deep folders", |n| {
         let hash = mixed(n);
         let folders = "a-very-long-directory-name/".repeat(5);
         let extension = if n.is_multiple_of(3) { "html" } else { "png" };
-        format!(
-            "{folders}{:02x}/{:02x}/{hash:016x}.{extension}",
-            hash >> 56,
-            hash >> 48 & 255
-        )
+        format!("{folders}{:02x}/{:02x}/{hash:016x}.{extension}", hash >> 56, hash >> 48 & 255)
     }),
 ];
 
@@ -47,13 +39,8 @@ fn main() {
         fallbacks: Vec::new(),
         tags: None,
     };
-    let options = Options {
-        max_items: 200,
-        max_wildcards: 10,
-        clean_urls: false,
-        invalidate_new: false,
-        query_strings: false,
-    };
+    let options =
+        Options { max_items: 200, max_wildcards: 10, clean_urls: false, invalidate_new: false, query_strings: false };
     println!("{keys} keys, 200 items");
     for (shape, key) in SHAPES {
         let keys: Vec<String> = (0..keys).map(key).collect();
@@ -67,18 +54,11 @@ fn main() {
                     _ => deleted.push(key.as_str()),
                 }
             }
-            let stale = Stale {
-                changed: &changed,
-                deleted: &deleted,
-                kept: &kept,
-                new: &[],
-            };
+            let stale = Stale { changed: &changed, deleted: &deleted, kept: &kept, new: &[] };
             let name = format!("{shape}, {share} stale");
             measure(&name, || invalidation(&distribution, &stale, &options));
             let tags = || tags(keys.iter().map(String::as_str));
-            measure(&format!("{name}, tags"), || {
-                tagged_invalidation(&distribution, &stale, &options, tags)
-            });
+            measure(&format!("{name}, tags"), || tagged_invalidation(&distribution, &stale, &options, tags));
         }
     }
 }
@@ -87,10 +67,7 @@ fn measure(name: &str, plan: impl Fn() -> Invalidation) {
     let began = Instant::now();
     let plan = plan();
     let took = began.elapsed();
-    let items: Vec<&String> = [&plan.changed, &plan.deleted]
-        .into_iter()
-        .flat_map(|items| &items.paths)
-        .collect();
+    let items: Vec<&String> = [&plan.changed, &plan.deleted].into_iter().flat_map(|items| &items.paths).collect();
     println!(
         "{name:34} {:5} ms: {:3} items, {:2} wildcards, {:3} tags, {:6} evicted in vain",
         took.as_millis(),

@@ -75,39 +75,22 @@ async fn run() -> Result<(), Box<dyn Error>> {
     cloud.create_table(TABLE).await;
     cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
     let config = Config::from_variables(variable)?;
-    let site = Site {
-        clients: Clients::new(&cloud.sdk_config().await, &config),
-        config,
-    };
-    let mut local = Local {
-        cloud,
-        site,
-        deployments: 0,
-    };
+    let site = Site { clients: Clients::new(&cloud.sdk_config().await, &config), config };
+    let mut local = Local { cloud, site, deployments: 0 };
 
     for archive in &archives {
         let bytes = read(archive).map_err(|error| format!("{}: {error}", archive.display()))?;
         let key = staging_key(archive);
-        let upload =
-            local
-                .cloud
-                .put_object(STAGING, &key, bytes, Headers::of_type("application/zip"));
+        let upload = local.cloud.put_object(STAGING, &key, bytes, Headers::of_type("application/zip"));
         local.deploy(&key, &upload).await?;
     }
     if exits {
         return Ok(());
     }
-    let (edge, services) = (
-        local.cloud.edge(DISTRIBUTION).serve().await,
-        local.cloud.endpoint(),
-    );
+    let (edge, services) = (local.cloud.edge(DISTRIBUTION).serve().await, local.cloud.endpoint());
     println!("\nThe site, through the edge:  {edge}");
-    println!(
-        "The services:                {services} (AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=secret)"
-    );
-    println!(
-        "Push another build:          aws --endpoint-url {services} s3 cp site.zip s3://{STAGING}/"
-    );
+    println!("The services:                {services} (AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=secret)");
+    println!("Push another build:          aws --endpoint-url {services} s3 cp site.zip s3://{STAGING}/");
     println!("Stop with Ctrl-C.");
     tokio::select! {
         stopped = tokio::signal::ctrl_c() => Ok(stopped?),
@@ -125,10 +108,7 @@ struct Local {
 impl Local {
     /// Deploys what is uploaded from now on.
     async fn follow(&mut self) -> Result<(), Box<dyn Error>> {
-        let mut seen: BTreeSet<Option<String>> = self
-            .uploads()
-            .map(|(_, upload)| upload.version_id)
-            .collect();
+        let mut seen: BTreeSet<Option<String>> = self.uploads().map(|(_, upload)| upload.version_id).collect();
         loop {
             // The stand-ins send no events; looking is cheap.
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -143,10 +123,7 @@ impl Local {
     }
 
     fn uploads(&self) -> impl Iterator<Item = (String, Object)> + use<> {
-        self.cloud
-            .objects(STAGING)
-            .into_iter()
-            .filter(|(key, _)| key.ends_with(".zip"))
+        self.cloud.objects(STAGING).into_iter().filter(|(key, _)| key.ends_with(".zip"))
     }
 
     /// Feeds the event of an upload to the handler, and says what came of it.
@@ -158,14 +135,8 @@ impl Local {
         let request_id = format!("local-{}", self.deployments);
         let report = handle_with_progress(&self.site, &event(key, upload), &request_id).await?;
         print_report(key, upload.body.len(), &report, started.elapsed());
-        let invalidations = self
-            .cloud
-            .invalidations(DISTRIBUTION)
-            .into_iter()
-            .skip(known);
-        let items: Vec<String> = invalidations
-            .flat_map(|invalidation| invalidation.items)
-            .collect();
+        let invalidations = self.cloud.invalidations(DISTRIBUTION).into_iter().skip(known);
+        let items: Vec<String> = invalidations.flat_map(|invalidation| invalidation.items).collect();
         print_items(&items, &before, &self.cloud.objects(LIVE));
         Ok(())
     }
@@ -186,11 +157,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Feeds one event to the handler, and shows how far it is while that takes long.
-async fn handle_with_progress(
-    site: &Site,
-    event: &Value,
-    request_id: &str,
-) -> Result<Report, Box<dyn Error>> {
+async fn handle_with_progress(site: &Site, event: &Value, request_id: &str) -> Result<Report, Box<dyn Error>> {
     let progress = Progress::default();
     let invocation = Invocation {
         request_id,
@@ -213,22 +180,15 @@ async fn handle_with_progress(
         }
     };
     let answer = handled.into_answer();
-    let answer =
-        answer.map_err(|failure| format!("{}: {}", failure.error_type, failure.error_message))?;
-    Ok(answer
-        .deployments
-        .into_iter()
-        .next()
-        .ok_or("the event named no archive")?)
+    let answer = answer.map_err(|failure| format!("{}: {}", failure.error_type, failure.error_message))?;
+    Ok(answer.deployments.into_iter().next().ok_or("the event named no archive")?)
 }
 
 /// The event that S3 would send.
 fn event(key: &str, upload: &Object) -> Value {
     // S3 form-encodes keys in its events.
     let encode = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'/' => {
-            char::from(byte).to_string()
-        }
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'/' => char::from(byte).to_string(),
         b' ' => "+".to_owned(),
         other => format!("%{other:02X}"),
     };
@@ -254,11 +214,7 @@ fn event(key: &str, upload: &Object) -> Value {
 /// Where a zip or a folder is uploaded to.
 fn staging_key(archive: &Path) -> String {
     let name = archive.file_name().unwrap_or_default().to_string_lossy();
-    if archive.is_dir() {
-        format!("{name}.zip")
-    } else {
-        name.into_owned()
-    }
+    if archive.is_dir() { format!("{name}.zip") } else { name.into_owned() }
 }
 
 /// Reads a zip, or zips a folder.
@@ -280,11 +236,7 @@ fn read(archive: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
         }
     }
     for file in files {
-        let name: Vec<_> = file
-            .strip_prefix(archive)?
-            .iter()
-            .map(|part| part.to_string_lossy())
-            .collect();
+        let name: Vec<_> = file.strip_prefix(archive)?.iter().map(|part| part.to_string_lossy()).collect();
         zip.start_file(name.join("/"), SimpleFileOptions::default())?;
         zip.write_all(&std::fs::read(&file)?)?;
     }
@@ -293,11 +245,7 @@ fn read(archive: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
 
 fn print_report(name: &str, size: usize, report: &Report, took: Duration) {
     let outcome = serde_json::to_value(report.outcome).unwrap_or_default();
-    println!(
-        "\n{name}  {}  in {:.2} s",
-        outcome.as_str().unwrap_or_default(),
-        took.as_secs_f64()
-    );
+    println!("\n{name}  {}  in {:.2} s", outcome.as_str().unwrap_or_default(), took.as_secs_f64());
     println!(
         "  {} new, {} changed, {} with other headers, {} kept, {} deleted",
         report.new, report.changed, report.headers, report.kept, report.deleted
@@ -314,11 +262,7 @@ fn print_report(name: &str, size: usize, report: &Report, took: Duration) {
 }
 
 /// Says what was invalidated and why: an item is there for the objects that it matches and that differ.
-fn print_items(
-    items: &[String],
-    before: &BTreeMap<String, Object>,
-    after: &BTreeMap<String, Object>,
-) {
+fn print_items(items: &[String], before: &BTreeMap<String, Object>, after: &BTreeMap<String, Object>) {
     if items.is_empty() {
         println!("  nothing to invalidate");
         return;
@@ -335,9 +279,7 @@ fn print_items(
     for item in items.iter().take(ITEMS_SHOWN) {
         let is_reason = |key: &&String| {
             before.get(*key).map(|it| &it.etag) != after.get(*key).map(|it| &it.etag)
-                && dropship::invalidation::paths(key, &distribution, false)
-                    .iter()
-                    .any(|path| matches(item, path))
+                && dropship::invalidation::paths(key, &distribution, false).iter().any(|path| matches(item, path))
         };
         let reasons: Vec<String> = before
             .keys()

@@ -62,9 +62,7 @@ impl ArchiveIndex {
         let is_itself = |entry: &&Entry| entry.size_bytes == archive_bytes && entry.crc32 == crc32;
         match self.entries.iter().find(is_itself) {
             None => Ok(()),
-            Some(entry) => Err(Rejection::Quine {
-                entry: entry.shown_name(),
-            }),
+            Some(entry) => Err(Rejection::Quine { entry: entry.shown_name() }),
         }
     }
 
@@ -76,17 +74,10 @@ impl ArchiveIndex {
     /// At most three calls are needed when each gives what the one before asked for. The last
     /// 65,633 bytes are always asked for, since a second end record may hide there. An archive
     /// over the limits is refused without asking for its directory.
-    pub fn parse(
-        archive_bytes: u64,
-        tail: &[u8],
-        root: &str,
-        limits: &Limits,
-    ) -> Result<Parsed, Rejection> {
+    pub fn parse(archive_bytes: u64, tail: &[u8], root: &str, limits: &Limits) -> Result<Parsed, Rejection> {
         let tail_offset = archive_bytes.saturating_sub(tail.len() as u64);
         if tail_offset > 0 && (tail.len() as u64) < end::END_SEARCH_BYTES {
-            return Ok(Parsed::NeedsFrom(
-                archive_bytes.saturating_sub(end::END_SEARCH_BYTES),
-            ));
+            return Ok(Parsed::NeedsFrom(archive_bytes.saturating_sub(end::END_SEARCH_BYTES)));
         }
         let place = end::find_directory(tail, tail_offset)?;
         place.check(limits)?;

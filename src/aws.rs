@@ -23,9 +23,7 @@ use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_runtime_api::client::http::{
-    HttpConnectorSettings, SharedHttpConnector, http_client_fn,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -52,10 +50,7 @@ pub async fn load() -> SdkConfig {
 
 impl Clients {
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
-        let retries = sdk
-            .retry_config()
-            .cloned()
-            .unwrap_or_else(RetryConfig::standard);
+        let retries = sdk.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
         let retries = retries.with_max_attempts(MAX_ATTEMPTS);
         let connector = connector();
         let http_client = {
@@ -68,11 +63,7 @@ impl Clients {
             .retry_config(retries)
             .http_client(http_client)
             // An upload that stalls runs into the timeout above; a look at every body of some KiB is for nothing.
-            .stalled_stream_protection(
-                StalledStreamProtectionConfig::enabled()
-                    .upload_enabled(false)
-                    .build(),
-            )
+            .stalled_stream_protection(StalledStreamProtectionConfig::enabled().upload_enabled(false).build())
             .build();
         let pace = pace::Pace::new(config.max_writes_per_second);
         let s3 = aws_sdk_s3::Client::from_conf(
@@ -81,8 +72,7 @@ impl Clients {
                 .interceptor(pace.clone())
                 .build(),
         );
-        let direct =
-            |connector| direct::Direct::new(s3.clone(), connector, sdk.credentials_provider());
+        let direct = |connector| direct::Direct::new(s3.clone(), connector, sdk.credentials_provider());
         let bulk = direct(self::connector());
         let direct = direct(connector);
         Self {
@@ -122,18 +112,12 @@ where
         (Some(code), None) => code.to_owned(),
         _ => DisplayErrorContext(&error).to_string(),
     };
-    Error::Aws {
-        what: what.into(),
-        reason,
-        source: Some(Box::new(error)),
-    }
+    Error::Aws { what: what.into(), reason, source: Some(Box::new(error)) }
 }
 
 /// The HTTP status of the service's answer, if there was one.
 fn status<E>(error: &SdkError<E, aws_sdk_s3::config::http::HttpResponse>) -> Option<u16> {
-    error
-        .raw_response()
-        .map(|response| response.status().as_u16())
+    error.raw_response().map(|response| response.status().as_u16())
 }
 
 /// An ETag without the quotes that S3's answers put around it.

@@ -34,10 +34,7 @@ pub struct CacheTags {
 impl CacheTags {
     pub fn new(site: &str, distributions: &[Distribution]) -> Self {
         let tagging = distributions.iter().filter_map(|it| it.tags.as_ref());
-        Self {
-            site: digits(site, SITE_DIGITS),
-            metadata: tagging.map(|tagging| tagging.metadata.clone()).collect(),
-        }
+        Self { site: digits(site, SITE_DIGITS), metadata: tagging.map(|tagging| tagging.metadata.clone()).collect() }
     }
 
     /// The tags of a file: of its class, and of the folder that it lies in (not of those above).
@@ -84,11 +81,7 @@ impl Evidence<'_> {
     /// cached nothing without its tags. What was cached of the key before that was stale once, and has
     /// had an invalidation of its own, or is owed it.
     pub fn tags<'k>(&self, stale: &Stale<'k>, since: i64) -> Tags<'k> {
-        let Self {
-            listing,
-            manifest,
-            rules,
-        } = self;
+        let Self { listing, manifest, rules } = self;
         let mut tags = Tags::default();
         let mut insert = |key: &'k str, is_certain: &dyn Fn(Headers) -> bool| {
             let name = key.strip_prefix(rules.live_prefix).unwrap_or(key);
@@ -101,9 +94,7 @@ impl Evidence<'_> {
         for key in stale.changed.iter().chain(&stale.deleted) {
             let object = listing.get(key).filter(|it| it.modified_at > Some(since));
             let row = object.and_then(|object| valid_row(manifest, key, &object));
-            insert(key, &|headers| {
-                row.as_ref().is_some_and(|row| is_under(row, headers))
-            });
+            insert(key, &|headers| row.as_ref().is_some_and(|row| is_under(row, headers)));
         }
         for key in &stale.kept {
             insert(key, &|_| true);
@@ -138,20 +129,13 @@ mod tests {
 
     fn distribution(metadata: &str) -> Distribution {
         Distribution {
-            tags: Some(Tagging {
-                metadata: metadata.to_owned(),
-                since: Some(0),
-                version: String::new(),
-            }),
+            tags: Some(Tagging { metadata: metadata.to_owned(), since: Some(0), version: String::new() }),
             ..Distribution::plain()
         }
     }
 
     fn header_rules() -> HeaderRules {
-        let cache_control = CacheControl {
-            pages: String::new(),
-            assets: String::new(),
-        };
+        let cache_control = CacheControl { pages: String::new(), assets: String::new() };
         HeaderRules::new(cache_control, &[], None)
     }
 
@@ -160,58 +144,29 @@ mod tests {
         let tags = CacheTags::new("my-site", &[]);
         let [page, docs] = tags.of("docs/index.html", true);
         assert_eq!(page, "ea5b092837a9.page");
-        assert_eq!(
-            tags.of("docs/app.js", false),
-            ["ea5b092837a9.asset".to_owned(), docs.clone()]
-        );
-        for other in [
-            "index.html",
-            "docs/a/index.html",
-            "Docs/index.html",
-            "döcs/index.html",
-            "doc s/x",
-        ] {
+        assert_eq!(tags.of("docs/app.js", false), ["ea5b092837a9.asset".to_owned(), docs.clone()]);
+        for other in ["index.html", "docs/a/index.html", "Docs/index.html", "döcs/index.html", "doc s/x"] {
             let [_, folder] = tags.of(other, true);
             assert!(!folder.eq_ignore_ascii_case(&docs), "{other}");
             assert_eq!(crate::invalidation::validate(&format!("#{folder}")), Ok(()));
         }
         let elsewhere = CacheTags::new("my-site/beta", &[]);
-        assert!(
-            elsewhere
-                .of("docs/index.html", true)
-                .iter()
-                .all(|tag| *tag != page && *tag != docs)
-        );
+        assert!(elsewhere.of("docs/index.html", true).iter().all(|tag| *tag != page && *tag != docs));
     }
 
     #[test]
     fn each_distributions_metadata_carries_them_in_front_of_the_sites_own() {
-        let tags = CacheTags::new(
-            "my-site",
-            &[
-                distribution("cache-tag"),
-                distribution("edge"),
-                distribution("edge"),
-            ],
-        );
+        let tags = CacheTags::new("my-site", &[distribution("cache-tag"), distribution("edge"), distribution("edge")]);
         let mut headers = header_rules().headers("index.html");
-        headers
-            .metadata
-            .insert("edge".to_owned(), "news".to_owned());
+        headers.metadata.insert("edge".to_owned(), "news".to_owned());
         let marked = tags.mark("index.html", headers.clone());
         let ours = tags.of("index.html", true).join(",");
         assert_eq!(
             marked.metadata,
-            BTreeMap::from([
-                ("cache-tag".to_owned(), ours.clone()),
-                ("edge".to_owned(), format!("{ours},news")),
-            ])
+            BTreeMap::from([("cache-tag".to_owned(), ours.clone()), ("edge".to_owned(), format!("{ours},news")),])
         );
         assert_ne!(marked.digest(), headers.digest());
-        assert_eq!(
-            CacheTags::new("my-site", &[]).mark("index.html", headers.clone()),
-            headers
-        );
+        assert_eq!(CacheTags::new("my-site", &[]).mark("index.html", headers.clone()), headers);
     }
 
     #[test]
@@ -234,11 +189,7 @@ mod tests {
         let plain = headers.headers("a.js").digest();
         let is_known = |modified_at, etag: &str, saved_at, digest: HeadersDigest| {
             let key = "live/a.js";
-            let object = Object {
-                size_bytes: 1,
-                etag: "e".into(),
-                modified_at: Some(modified_at),
-            };
+            let object = Object { size_bytes: 1, etag: "e".into(), modified_at: Some(modified_at) };
             let row = Row {
                 size_bytes: 1,
                 crc32: 0,
@@ -253,41 +204,19 @@ mod tests {
                 manifest: &Manifest::from_iter([(key.to_owned(), row)]).saved_at(Some(saved_at)),
                 rules: &rules,
             };
-            let [changed, deleted] = [
-                Stale {
-                    changed: vec![key],
-                    ..Stale::default()
-                },
-                Stale {
-                    deleted: vec![key],
-                    ..Stale::default()
-                },
-            ]
-            .map(|stale| evidence.tags(&stale, 1_000).has(key));
+            let [changed, deleted] =
+                [Stale { changed: vec![key], ..Stale::default() }, Stale { deleted: vec![key], ..Stale::default() }]
+                    .map(|stale| evidence.tags(&stale, 1_000).has(key));
             assert_eq!(changed, deleted);
             changed
         };
         assert!(is_known(1_001, "e", 1_001, marked));
-        assert!(
-            !is_known(1_000, "e", 1_001, marked),
-            "older than the configuration"
-        );
+        assert!(!is_known(1_000, "e", 1_001, marked), "older than the configuration");
         assert!(!is_known(1_001, "f", 1_001, marked), "someone else's");
         assert!(!is_known(1_010, "e", 1_001, marked), "written again since");
-        assert!(
-            !is_known(1_001, "e", 1_001, plain),
-            "written without tags, or with others"
-        );
-        let nothing = Evidence {
-            listing: &Listing::default(),
-            manifest: &Manifest::default(),
-            rules: &rules,
-        };
-        let stale = Stale {
-            changed: vec!["live/gone.js"],
-            kept: vec!["live/kept.js"],
-            ..Stale::default()
-        };
+        assert!(!is_known(1_001, "e", 1_001, plain), "written without tags, or with others");
+        let nothing = Evidence { listing: &Listing::default(), manifest: &Manifest::default(), rules: &rules };
+        let stale = Stale { changed: vec!["live/gone.js"], kept: vec!["live/kept.js"], ..Stale::default() };
         let tags = nothing.tags(&stale, 1_000);
         assert!(!tags.has("live/gone.js") && tags.has("live/kept.js"));
     }

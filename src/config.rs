@@ -130,10 +130,7 @@ impl Config {
     /// A variable that is empty, or nothing but white space, counts as unset: CloudFormation
     /// cannot leave a variable out, only leave it empty.
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
-        let mut variables = Variables {
-            get,
-            errors: Vec::new(),
-        };
+        let mut variables = Variables { get, errors: Vec::new() };
         let staging_bucket = variables.required("STAGING_BUCKET", BUCKET_NAME, bucket_name);
         let live_bucket = variables.required("LIVE_BUCKET", BUCKET_NAME, bucket_name);
         let table_name = variables.required("TABLE_NAME", TABLE_NAME, table_name);
@@ -141,26 +138,16 @@ impl Config {
         let live_prefix = live_prefix.unwrap_or_default();
         let distributions = variables.distributions(&live_prefix);
         if !live_bucket.is_empty() && live_bucket == staging_bucket {
-            variables.errors.push(ConfigError::OneBucket {
-                bucket: live_bucket.clone(),
-            });
+            variables.errors.push(ConfigError::OneBucket { bucket: live_bucket.clone() });
         }
         let config = Config {
             site: variables
-                .read("SITE", SITE, |value| {
-                    is_relative_path(value).then(|| value.to_owned())
-                })
+                .read("SITE", SITE, |value| is_relative_path(value).then(|| value.to_owned()))
                 .unwrap_or_else(|| default_site(&live_bucket, &live_prefix)),
-            archive_root: variables
-                .read("ARCHIVE_ROOT", FOLDER, folder)
-                .unwrap_or_default(),
+            archive_root: variables.read("ARCHIVE_ROOT", FOLDER, folder).unwrap_or_default(),
             account_id: variables.read("ACCOUNT_ID", "12 digits", account_id),
-            prune: variables
-                .read("PRUNE", "`all`, `owned` or `off`", prune)
-                .unwrap_or(Prune::All),
-            compare: variables
-                .read("COMPARE", "`crc32` or `content`", compare)
-                .unwrap_or(Compare::Crc32),
+            prune: variables.read("PRUNE", "`all`, `owned` or `off`", prune).unwrap_or(Prune::All),
+            compare: variables.read("COMPARE", "`crc32` or `content`", compare).unwrap_or(Compare::Crc32),
             max_delete_percent: variables.number("MAX_DELETE_PERCENT", 0..=100, 90),
             retain_removed_days: variables.number("RETAIN_REMOVED_DAYS", 0..=3_650, 0),
             // CloudFront has at most 3,000 paths of a distribution in progress at a time
@@ -187,11 +174,7 @@ impl Config {
             live_prefix,
             distributions,
         };
-        if variables.errors.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigErrors(variables.errors))
-        }
+        if variables.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(variables.errors)) }
     }
 }
 
@@ -215,16 +198,9 @@ impl std::error::Error for ConfigErrors {}
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum ConfigError {
     #[error("{variable} is not set; set it to {allowed}")]
-    Missing {
-        variable: &'static str,
-        allowed: &'static str,
-    },
+    Missing { variable: &'static str, allowed: &'static str },
     #[error("{variable} has `{value}`; allowed is {allowed}")]
-    Invalid {
-        variable: &'static str,
-        value: String,
-        allowed: String,
-    },
+    Invalid { variable: &'static str, value: String, allowed: String },
     /// Each object that a deployment writes would be an upload, and each archive a foreign file
     /// of the site that the next deployment deletes.
     #[error(
@@ -238,11 +214,7 @@ pub enum ConfigError {
         "DISTRIBUTION_IDS has `{id}={origin_path}`, but LIVE_PREFIX has `{live_prefix}`, and \
          nothing under it is reached through that origin path; correct one of them"
     )]
-    OutsideOrigin {
-        id: String,
-        origin_path: String,
-        live_prefix: String,
-    },
+    OutsideOrigin { id: String, origin_path: String, live_prefix: String },
 }
 
 /// The environment, and what has been found wrong with it so far.
@@ -259,20 +231,11 @@ impl<Get: Fn(&str) -> Option<String>> Variables<Get> {
     }
 
     /// Reads a variable; one that is wrong is noted, and then looks unset.
-    fn read<T>(
-        &mut self,
-        variable: &'static str,
-        allowed: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
+    fn read<T>(&mut self, variable: &'static str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let value = self.text(variable)?;
         let parsed = parse(&value);
         if parsed.is_none() {
-            self.errors.push(ConfigError::Invalid {
-                variable,
-                value,
-                allowed: allowed.to_owned(),
-            });
+            self.errors.push(ConfigError::Invalid { variable, value, allowed: allowed.to_owned() });
         }
         parsed
     }
@@ -296,28 +259,19 @@ impl<Get: Fn(&str) -> Option<String>> Variables<Get> {
         T: Copy + FromStr + PartialOrd + fmt::Display,
     {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
-        self.read(variable, &allowed, |value| {
-            value.parse().ok().filter(|number| range.contains(number))
-        })
-        .unwrap_or(default)
+        self.read(variable, &allowed, |value| value.parse().ok().filter(|number| range.contains(number)))
+            .unwrap_or(default)
     }
 
     fn flag(&mut self, variable: &'static str) -> bool {
-        self.read(variable, "`true` or `false`", |value| {
-            value.to_ascii_lowercase().parse().ok()
-        })
-        .unwrap_or(false)
+        self.read(variable, "`true` or `false`", |value| value.to_ascii_lowercase().parse().ok()).unwrap_or(false)
     }
 
     fn distributions(&mut self, live_prefix: &str) -> Vec<DistributionConfig> {
         let mut distributions = Vec::new();
         let mut ids = BTreeSet::new();
         let list = self.text("DISTRIBUTION_IDS").unwrap_or_default();
-        for item in list
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-        {
+        for item in list.split(',').map(str::trim).filter(|item| !item.is_empty()) {
             let Some(distribution) = distribution(item) else {
                 self.errors.push(ConfigError::Invalid {
                     variable: "DISTRIBUTION_IDS",
@@ -353,23 +307,16 @@ impl<Get: Fn(&str) -> Option<String>> Variables<Get> {
             "public, max-age=0, must-revalidate"
         };
         let mut read = |variable| {
-            self.read(variable, CACHE_CONTROL, |value| {
-                is_cache_control(value).then(|| value.to_owned())
-            })
-            .unwrap_or_else(|| default.to_owned())
+            self.read(variable, CACHE_CONTROL, |value| is_cache_control(value).then(|| value.to_owned()))
+                .unwrap_or_else(|| default.to_owned())
         };
-        CacheControl {
-            pages: read("CACHE_CONTROL_PAGES"),
-            assets: read("CACHE_CONTROL_ASSETS"),
-        }
+        CacheControl { pages: read("CACHE_CONTROL_PAGES"), assets: read("CACHE_CONTROL_ASSETS") }
     }
 }
 
 /// The site's name in the ledger, and its folder under `.dropship/`.
 fn default_site(live_bucket: &str, live_prefix: &str) -> String {
-    format!("{live_bucket}/{live_prefix}")
-        .trim_end_matches('/')
-        .to_owned()
+    format!("{live_bucket}/{live_prefix}").trim_end_matches('/').to_owned()
 }
 
 const BUCKET_NAME: &str = "the name of a general purpose bucket (3 to 63 lower-case letters, \
@@ -382,9 +329,7 @@ const BUCKET_NAME: &str = "the name of a general purpose bucket (3 to 63 lower-c
 fn bucket_name(value: &str) -> Option<String> {
     let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let is_valid = (3..=63).contains(&value.len())
-        && value
-            .bytes()
-            .all(|byte| is_alphanumeric(byte) || matches!(byte, b'.' | b'-'))
+        && value.bytes().all(|byte| is_alphanumeric(byte) || matches!(byte, b'.' | b'-'))
         && value.bytes().next().is_some_and(is_alphanumeric)
         && value.bytes().last().is_some_and(is_alphanumeric)
         && !value.contains("..")
@@ -393,14 +338,11 @@ fn bucket_name(value: &str) -> Option<String> {
     is_valid.then(|| value.to_owned())
 }
 
-const TABLE_NAME: &str =
-    "the name of a DynamoDB table (3 to 255 letters, digits, `_`, `-` and `.`)";
+const TABLE_NAME: &str = "the name of a DynamoDB table (3 to 255 letters, digits, `_`, `-` and `.`)";
 
 fn table_name(value: &str) -> Option<String> {
     let is_valid = (3..=255).contains(&value.len())
-        && value
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
     is_valid.then(|| value.to_owned())
 }
 
@@ -418,12 +360,8 @@ fn folder(value: &str) -> Option<String> {
 
 fn is_relative_path(value: &str) -> bool {
     value.len() <= 512
-        && !value
-            .chars()
-            .any(|character| character.is_control() || character == '\\')
-        && value
-            .split('/')
-            .all(|component| !matches!(component, "" | "." | ".."))
+        && !value.chars().any(|character| character.is_control() || character == '\\')
+        && value.split('/').all(|component| !matches!(component, "" | "." | ".."))
 }
 
 const DISTRIBUTIONS: &str = "a list of distribution ids separated by commas, each with its \
@@ -437,13 +375,8 @@ fn distribution(item: &str) -> Option<DistributionConfig> {
     };
     let is_id = id.len() > 1
         && id.starts_with('E')
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
-    is_id.then(|| DistributionConfig {
-        id: id.to_owned(),
-        origin_path,
-    })
+        && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    is_id.then(|| DistributionConfig { id: id.to_owned(), origin_path })
 }
 
 /// Reads an origin path as CloudFront writes one; `/` is taken for the bucket's root.
@@ -494,10 +427,7 @@ const CACHE_CONTROL: &str = "a list of Cache-Control directives separated by com
 /// A browser skips a directive that it cannot read, so that `max-age: 300` would go unnoticed.
 fn is_cache_control(value: &str) -> bool {
     let is_token = |text: &str| {
-        !text.is_empty()
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
     };
     value.split(',').all(|directive| {
         let directive = directive.trim();
@@ -517,11 +447,8 @@ mod tests {
 
     /// The required variables, and these over them.
     fn config(variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
-        let mut all = BTreeMap::from([
-            ("STAGING_BUCKET", "staging"),
-            ("LIVE_BUCKET", "live"),
-            ("TABLE_NAME", "deployments"),
-        ]);
+        let mut all =
+            BTreeMap::from([("STAGING_BUCKET", "staging"), ("LIVE_BUCKET", "live"), ("TABLE_NAME", "deployments")]);
         all.extend(variables.iter().copied());
         Config::from_variables(|name| all.get(name).map(|value| (*value).to_owned()))
     }
@@ -540,10 +467,7 @@ mod tests {
     fn assert_refused(variable: &str, values: &[&str]) {
         for value in values {
             let errors = config(&[(variable, value)]).expect_err(value).to_string();
-            assert!(
-                errors.contains(variable) && errors.contains(value),
-                "{errors}"
-            );
+            assert!(errors.contains(variable) && errors.contains(value), "{errors}");
         }
     }
 
@@ -589,17 +513,11 @@ mod tests {
         let config = config(&[
             ("ACCOUNT_ID", "123456789012"),
             ("ARCHIVE_ROOT", "dist"),
-            (
-                "CACHE_CONTROL_ASSETS",
-                "public, max-age=31536000, immutable",
-            ),
+            ("CACHE_CONTROL_ASSETS", "public, max-age=31536000, immutable"),
             ("CACHE_CONTROL_PAGES", "no-cache"),
             ("CLEAN_URLS", "true"),
             ("COMPARE", "content"),
-            (
-                "DISTRIBUTION_IDS",
-                "E1EXAMPLE, E2EXAMPLE=/docs,E3EXAMPLE=/,",
-            ),
+            ("DISTRIBUTION_IDS", "E1EXAMPLE, E2EXAMPLE=/docs,E3EXAMPLE=/,"),
             ("GZIP", "true"),
             ("HISTORY_DAYS", "30"),
             ("INVALIDATE_NEW", "TRUE"),
@@ -679,8 +597,7 @@ mod tests {
             asked.borrow_mut().insert(name.to_owned());
             None
         });
-        let mut listed: BTreeSet<String> =
-            VARIABLES.iter().map(|name| (*name).to_owned()).collect();
+        let mut listed: BTreeSet<String> = VARIABLES.iter().map(|name| (*name).to_owned()).collect();
         assert_eq!(listed.len(), VARIABLES.len());
         listed.insert("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned());
         assert_eq!(asked.into_inner(), listed);
@@ -692,10 +609,7 @@ mod tests {
         for variable in VARIABLES {
             if ["STAGING_BUCKET", "LIVE_BUCKET", "TABLE_NAME"].contains(variable) {
                 let message = errors(&[(variable, " ")]);
-                assert!(
-                    message.starts_with(&format!("{variable} is not set; ")),
-                    "{message}"
-                );
+                assert!(message.starts_with(&format!("{variable} is not set; ")), "{message}");
             } else {
                 assert_eq!(with(variable, ""), unset, "{variable}");
                 assert_eq!(with(variable, " \n"), unset, "{variable}");
@@ -710,10 +624,7 @@ mod tests {
             ("LIVE_BUCKET", ""),
             ("TABLE_NAME", "a table"),
             ("LIVE_PREFIX", "/docs"),
-            (
-                "DISTRIBUTION_IDS",
-                "d111111abcdef8.cloudfront.net,E1EXAMPLE=docs",
-            ),
+            ("DISTRIBUTION_IDS", "d111111abcdef8.cloudfront.net,E1EXAMPLE=docs"),
             ("SITE", "docs/"),
             ("ARCHIVE_ROOT", "./dist"),
             ("ACCOUNT_ID", "1234"),
@@ -749,10 +660,7 @@ mod tests {
             ("STAGING_BUCKET", "site"),
             ("LIVE_BUCKET", "site"),
             ("LIVE_PREFIX", "docs"),
-            (
-                "DISTRIBUTION_IDS",
-                "E1EXAMPLE,E2EXAMPLE=/blog,E1EXAMPLE=/docs",
-            ),
+            ("DISTRIBUTION_IDS", "E1EXAMPLE,E2EXAMPLE=/blog,E1EXAMPLE=/docs"),
         ]);
         assert_snapshot!(errors, @r"
         DISTRIBUTION_IDS has `E2EXAMPLE=/blog`, but LIVE_PREFIX has `docs/`, and nothing under it is reached through that origin path; correct one of them
@@ -766,18 +674,8 @@ mod tests {
         for name in ["a.b-c", "abc", "1a2", &"a".repeat(63)] {
             assert_eq!(with("LIVE_BUCKET", name).live_bucket, name);
         }
-        let refused = [
-            "ab",
-            "Live",
-            "a_b",
-            "-ab",
-            "ab-",
-            "a..b",
-            "192.0.2.1",
-            "a/b",
-            "arn:aws:s3:::live",
-            "a--use1-az4--x-s3",
-        ];
+        let refused =
+            ["ab", "Live", "a_b", "-ab", "ab-", "a..b", "192.0.2.1", "a/b", "arn:aws:s3:::live", "a--use1-az4--x-s3"];
         assert_refused("LIVE_BUCKET", &refused);
         assert_refused("STAGING_BUCKET", &refused);
         assert_refused("LIVE_BUCKET", &[&"a".repeat(64)]);
@@ -798,9 +696,7 @@ mod tests {
             assert_eq!(folder("größe ..a/.b"), "größe ..a/.b/");
             assert_refused(
                 variable,
-                &[
-                    "/", "/docs", "docs//", "a//b", "..", "a/../b", "./a", "a/.", "a\\b", "a\u{7}b",
-                ],
+                &["/", "/docs", "docs//", "a//b", "..", "a/../b", "./a", "a/.", "a\\b", "a\u{7}b"],
             );
             assert_refused(variable, &[&"a".repeat(513)]);
         }
@@ -816,11 +712,7 @@ mod tests {
 
     #[test]
     fn a_distribution_may_state_its_origin_path() {
-        let origin_path = |value| {
-            with("DISTRIBUTION_IDS", value).distributions[0]
-                .origin_path
-                .clone()
-        };
+        let origin_path = |value| with("DISTRIBUTION_IDS", value).distributions[0].origin_path.clone();
         assert_eq!(origin_path("E1EXAMPLE"), None);
         assert_eq!(origin_path("E1EXAMPLE="), Some(String::new()));
         assert_eq!(origin_path("E1EXAMPLE=/"), Some(String::new()));
@@ -828,16 +720,7 @@ mod tests {
         assert_eq!(origin_path("E1EXAMPLE = /a/"), Some("/a".to_owned()));
         assert_refused(
             "DISTRIBUTION_IDS",
-            &[
-                "E",
-                "e1example",
-                "E1-2",
-                "1EXAMPLE",
-                "E1EXAMPLE=a",
-                "E1EXAMPLE=//",
-                "E1EXAMPLE=/a/../b",
-                "=/a",
-            ],
+            &["E", "e1example", "E1-2", "1EXAMPLE", "E1EXAMPLE=a", "E1EXAMPLE=//", "E1EXAMPLE=/a/../b", "=/a"],
         );
     }
 
@@ -847,25 +730,11 @@ mod tests {
             let id = format!("E1EXAMPLE={origin_path}");
             config(&[("LIVE_PREFIX", live_prefix), ("DISTRIBUTION_IDS", &id)])
         };
-        for (live_prefix, origin_path) in [
-            ("", ""),
-            ("", "/a"),
-            ("a", ""),
-            ("a", "/a"),
-            ("a", "/a/b"),
-            ("a/b", "/a"),
-        ] {
-            assert!(
-                with_both(live_prefix, origin_path).is_ok(),
-                "{live_prefix} {origin_path}"
-            );
+        for (live_prefix, origin_path) in [("", ""), ("", "/a"), ("a", ""), ("a", "/a"), ("a", "/a/b"), ("a/b", "/a")] {
+            assert!(with_both(live_prefix, origin_path).is_ok(), "{live_prefix} {origin_path}");
         }
-        for (live_prefix, origin_path) in [("a", "/b"), ("ab", "/a"), ("a", "/ab"), ("a/b", "/a/c")]
-        {
-            assert!(
-                with_both(live_prefix, origin_path).is_err(),
-                "{live_prefix} {origin_path}"
-            );
+        for (live_prefix, origin_path) in [("a", "/b"), ("ab", "/a"), ("a", "/ab"), ("a/b", "/a/c")] {
+            assert!(with_both(live_prefix, origin_path).is_err(), "{live_prefix} {origin_path}");
         }
     }
 
@@ -883,10 +752,7 @@ mod tests {
             with(variable, smallest);
             with(variable, largest);
             let beyond = (largest.parse::<u64>().unwrap() + 1).to_string();
-            assert_refused(
-                variable,
-                &[&beyond, "-1", "1.5", "many", "99999999999999999999"],
-            );
+            assert_refused(variable, &[&beyond, "-1", "1.5", "many", "99999999999999999999"]);
             if smallest == "1" {
                 assert_refused(variable, &["0"]);
             }
@@ -903,26 +769,12 @@ mod tests {
 
     #[test]
     fn a_cache_control_is_a_list_of_directives() {
-        for value in [
-            "no-store",
-            "public,max-age=1",
-            "max-age=\"1\", stale-while-revalidate=60",
-        ] {
-            assert_eq!(
-                with("CACHE_CONTROL_ASSETS", value).cache_control.assets,
-                value
-            );
+        for value in ["no-store", "public,max-age=1", "max-age=\"1\", stale-while-revalidate=60"] {
+            assert_eq!(with("CACHE_CONTROL_ASSETS", value).cache_control.assets, value);
         }
         assert_refused(
             "CACHE_CONTROL_ASSETS",
-            &[
-                "max-age: 1",
-                "max-age=1 day",
-                "public,,private",
-                "a=",
-                "größe",
-                "a\r\nb: c",
-            ],
+            &["max-age: 1", "max-age=1 day", "public,,private", "a=", "größe", "a\r\nb: c"],
         );
     }
 }

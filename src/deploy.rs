@@ -53,9 +53,7 @@ impl Invocation<'_> {
 
     /// How long there still is for what has no end of its own.
     pub fn time_left(&self) -> Duration {
-        (self.deadline - LAST_CALL - self.now())
-            .to_std()
-            .unwrap_or_default()
+        (self.deadline - LAST_CALL - self.now()).to_std().unwrap_or_default()
     }
 
     fn is_late(&self) -> bool {
@@ -112,9 +110,7 @@ async fn bring_live(
         // What a run that died has written is no drift.
         report.drift = 0;
     }
-    attempt
-        .progress()
-        .expect(plan.puts.len() + plan.copies.len());
+    attempt.progress().expect(plan.puts.len() + plan.copies.len());
     tracing::info!(
         new = report.new,
         changed = report.changed,

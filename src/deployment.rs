@@ -222,9 +222,9 @@ impl Request<'_> {
     }
 
     fn is_newest(&self, head: &Head) -> bool {
-        head.newest.as_ref().is_none_or(|newest| {
-            (self.uploaded_at, self.deployment) >= (newest.uploaded_at, &newest.deployment)
-        })
+        head.newest
+            .as_ref()
+            .is_none_or(|newest| (self.uploaded_at, self.deployment) >= (newest.uploaded_at, &newest.deployment))
     }
 }
 
@@ -266,9 +266,7 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
     let overtaken = |live: &Run| live.number > record.run;
     match record.status {
         Status::Rejected => Decision::Rejected(record.rejection.clone().unwrap_or_default()),
-        Status::Superseded if is_revived => {
-            when_free(head, request, Decision::Run { rollback: true })
-        }
+        Status::Superseded if is_revived => when_free(head, request, Decision::Run { rollback: true }),
         Status::Superseded => Decision::Superseded,
         Status::Running if head.live.as_ref().is_some_and(overtaken) => {
             if is_revived {
@@ -279,16 +277,10 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
         }
         Status::Running => when_free(head, request, Decision::Resume),
         Status::Finished => {
-            let is_live = head
-                .live
-                .as_ref()
-                .is_some_and(|live| live.deployment == *request.deployment);
+            let is_live = head.live.as_ref().is_some_and(|live| live.deployment == *request.deployment);
             // While a later run waits for its retry, what is live is not settled: a mere duplicate of the
             // old build must not finish ahead of it and so turn that retry away as overtaken.
-            let is_settled = head
-                .live
-                .as_ref()
-                .is_some_and(|live| live.number == head.sequence);
+            let is_settled = head.live.as_ref().is_some_and(|live| live.number == head.sequence);
             if is_live && (is_meant || is_settled) {
                 when_free(head, request, Decision::Run { rollback: false })
             } else if !is_live && is_meant {
@@ -318,25 +310,15 @@ impl Head {
     /// The head after `request` has taken the lease until `until` for run `number`.
     #[must_use]
     pub fn claimed(&self, request: &Request, number: u64, until: DateTime<Utc>) -> Self {
-        let newest = Newest {
-            uploaded_at: request.uploaded_at,
-            deployment: request.deployment.clone(),
-        };
+        let newest = Newest { uploaded_at: request.uploaded_at, deployment: request.deployment.clone() };
         Self {
             version: self.version + 1,
             sequence: self.sequence.max(number),
             newest: self.newest.clone().max(Some(newest)),
-            lease: Some(Lease {
-                holder: request.id.to_owned(),
-                deployment: request.deployment.clone(),
-                until,
-            }),
+            lease: Some(Lease { holder: request.id.to_owned(), deployment: request.deployment.clone(), until }),
             unfinished: match &self.unfinished {
                 Some(other) if other.number > number => Some(other.clone()),
-                _ => Some(Run {
-                    deployment: request.deployment.clone(),
-                    number,
-                }),
+                _ => Some(Run { deployment: request.deployment.clone(), number }),
             },
             ..self.clone()
         }
@@ -346,67 +328,43 @@ impl Head {
     #[must_use]
     pub fn swept_by(&self, request: &str, until: DateTime<Utc>) -> Self {
         Self {
-            lease: Some(Lease {
-                holder: request.to_owned(),
-                deployment: DeploymentId::named("a sweep"),
-                until,
-            }),
+            lease: Some(Lease { holder: request.to_owned(), deployment: DeploymentId::named("a sweep"), until }),
             ..self.touched()
         }
     }
 
     /// Whether another living request holds the lease.
     pub fn is_held_by_another(&self, request: &str, now: DateTime<Utc>) -> bool {
-        self.lease
-            .as_ref()
-            .is_some_and(|lease| lease.holder != request && lease.until > now)
+        self.lease.as_ref().is_some_and(|lease| lease.holder != request && lease.until > now)
     }
 
     /// The head as it is, written once more by its holder.
     #[must_use]
     pub fn touched(&self) -> Self {
-        Self {
-            version: self.version + 1,
-            ..self.clone()
-        }
+        Self { version: self.version + 1, ..self.clone() }
     }
 
     /// The head after its holder gave the lease back; the run stays unfinished.
     #[must_use]
     pub fn released(&self) -> Self {
-        Self {
-            lease: None,
-            ..self.touched()
-        }
+        Self { lease: None, ..self.touched() }
     }
 
     /// The head after its holder's `run` was refused before its first write; `before` is the head it claimed.
     #[must_use]
     pub fn refused(&self, run: &Run, before: &Self) -> Self {
         let unfinished = match &self.unfinished {
-            Some(own) if own == run && before.unfinished.as_ref() != Some(run) => {
-                before.unfinished.clone()
-            }
+            Some(own) if own == run && before.unfinished.as_ref() != Some(run) => before.unfinished.clone(),
             other => other.clone(),
         };
-        Self {
-            unfinished,
-            ..self.released()
-        }
+        Self { unfinished, ..self.released() }
     }
 
     /// The head after its holder's `run` has finished.
     #[must_use]
     pub fn finished(&self, run: &Run) -> Self {
-        let unfinished = self
-            .unfinished
-            .clone()
-            .filter(|other| other.number > run.number);
-        Self {
-            live: Some(run.clone()),
-            unfinished,
-            ..self.released()
-        }
+        let unfinished = self.unfinished.clone().filter(|other| other.number > run.number);
+        Self { live: Some(run.clone()), unfinished, ..self.released() }
     }
 }
 

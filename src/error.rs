@@ -12,22 +12,13 @@ pub enum Error {
     #[error("the archive was refused: {0}")]
     ArchiveRejected(String),
     #[error("the archive s3://{bucket}/{key}{} is gone: {reason}", version(.version_id))]
-    ArchiveGone {
-        bucket: String,
-        key: String,
-        version_id: Option<String>,
-        reason: String,
-    },
+    ArchiveGone { bucket: String, key: String, version_id: Option<String>, reason: String },
     #[error(
         "the deployment would take {deletes} of the {objects} live objects off the site and nothing was changed: \
          check that this is the right archive (ARCHIVE_ROOT, LIVE_PREFIX), then send the event again with \
          \"options\":{{\"allowLargeDelete\":true}}, or raise MAX_DELETE_PERCENT (now {percent})"
     )]
-    LargeDelete {
-        deletes: usize,
-        objects: usize,
-        percent: u8,
-    },
+    LargeDelete { deletes: usize, objects: usize, percent: u8 },
     #[error(
         "another deployment ({deployment}) is at work on the site until {until}: this one is tried again by \
          Lambda, or send its event again"
@@ -47,11 +38,7 @@ pub enum Error {
         "distribution {id} has no origin that serves s3://{bucket}/{prefix}: correct DISTRIBUTION_IDS, or state \
          the origin path as {id}=/path (or {id}=/) when the bucket is hidden behind another origin"
     )]
-    WrongDistribution {
-        id: String,
-        bucket: String,
-        prefix: String,
-    },
+    WrongDistribution { id: String, bucket: String, prefix: String },
     #[error(
         "the ledger of {site} has no such deployment to roll back to: read the ids with `aws dynamodb query`, or \
          send the saved event of the deployment"
@@ -71,10 +58,7 @@ pub enum Error {
 }
 
 fn version(version_id: &Option<String>) -> String {
-    version_id
-        .as_ref()
-        .map(|id| format!(" (version {id})"))
-        .unwrap_or_default()
+    version_id.as_ref().map(|id| format!(" (version {id})")).unwrap_or_default()
 }
 
 impl Error {
@@ -116,9 +100,6 @@ impl From<headers::BadHeadersFile> for Error {
 // Without it every error would carry the name of the boxed type as its errorType.
 impl From<Error> for Diagnostic {
     fn from(error: Error) -> Self {
-        Self {
-            error_type: error.kind().to_owned(),
-            error_message: error.to_string(),
-        }
+        Self { error_type: error.kind().to_owned(), error_message: error.to_string() }
     }
 }

@@ -30,9 +30,7 @@ impl From<&str> for Etag {
     fn from(text: &str) -> Self {
         let form = match text.split_once('-') {
             None => md5(text).map(Form::Md5),
-            Some((hex, count)) => md5(hex)
-                .zip(part_count(count))
-                .map(|(md5, count)| Form::Parts(md5, count)),
+            Some((hex, count)) => md5(hex).zip(part_count(count)).map(|(md5, count)| Form::Parts(md5, count)),
         };
         Self(form.unwrap_or_else(|| Form::Other(text.into())))
     }
@@ -90,14 +88,7 @@ mod tests {
     fn only_an_md5_is_one() {
         let md5 = "0123456789abcdef0123456789abcdef";
         assert!(Etag::from(md5).is_md5());
-        for other in [
-            "",
-            "e",
-            &md5[1..],
-            &md5.to_uppercase(),
-            &format!("{md5}-2"),
-            &format!("{md5}0"),
-        ] {
+        for other in ["", "e", &md5[1..], &md5.to_uppercase(), &format!("{md5}-2"), &format!("{md5}0")] {
             assert!(!Etag::from(other).is_md5(), "{other}");
         }
     }

@@ -19,10 +19,7 @@ use crate::key;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
     /// Bring archives live, in the order in which they were uploaded. Never empty.
-    Uploads {
-        uploads: Vec<Upload>,
-        options: Options,
-    },
+    Uploads { uploads: Vec<Upload>, options: Options },
     /// Bring an earlier deployment live again.
     Rollback { to: Rollback, options: Options },
     /// Delete what was kept for clients with old pages and is due, and send what is owed.
@@ -89,15 +86,10 @@ impl Event {
                 }
                 Form::Test => return Ok(Event::Test),
                 Form::Rollback(to) => {
-                    return Ok(Event::Rollback {
-                        to: rollback(to)?,
-                        options: Options::from_map(&options)?,
-                    });
+                    return Ok(Event::Rollback { to: rollback(to)?, options: Options::from_map(&options)? });
                 }
                 Form::Sweep => {
-                    return Ok(Event::Sweep {
-                        options: Options::from_map(&options)?,
-                    });
+                    return Ok(Event::Sweep { options: Options::from_map(&options)? });
                 }
                 Form::Records(records) => records
                     .iter()
@@ -124,24 +116,14 @@ pub enum BadEvent {
     )]
     UnknownForm,
     #[error("the event has both `{first}` and `{second}`; send two events instead")]
-    SeveralForms {
-        first: &'static str,
-        second: &'static str,
-    },
+    SeveralForms { first: &'static str, second: &'static str },
     #[error("`{field}` of the event is {value}; it has to be {allowed}")]
-    Field {
-        field: String,
-        value: Value,
-        allowed: &'static str,
-    },
+    Field { field: String, value: Value, allowed: &'static str },
     #[error(
         "`{field}` of the event cannot be read ({source}); it needs at least a bucket's `name` \
          and an object's `key`, in the form that S3 gives them"
     )]
-    Object {
-        field: String,
-        source: serde_json::Error,
-    },
+    Object { field: String, source: serde_json::Error },
     #[error("there is no option `{name}`; the options are `replay`, `dryRun`, `allowLargeDelete`")]
     UnknownOption { name: String },
     #[error("`{field}` of the event is `{sender}`, not S3; send the S3 event inside it by itself")]
@@ -162,11 +144,7 @@ pub enum BadEvent {
         "the archive `{key}` is in the bucket `{bucket}`, but this stack deploys from \
          `{staging_bucket}` (STAGING_BUCKET); upload it there, or send the event to its own stack"
     )]
-    ForeignBucket {
-        key: String,
-        bucket: String,
-        staging_bucket: String,
-    },
+    ForeignBucket { key: String, bucket: String, staging_bucket: String },
     #[error(
         "`{key}` is in the folder that dropship keeps for itself; upload archives outside \
          `.dropship/`, and let the notification leave that folder out"
@@ -200,11 +178,7 @@ fn form(payload: &Value) -> Result<Form<'_>, BadEvent> {
         "requestPayload" => Ok(Form::Failure(value)),
         "rollback" => Ok(Form::Rollback(value)),
         "sweep" if *value == Value::Bool(true) => Ok(Form::Sweep),
-        "sweep" => Err(BadEvent::Field {
-            field: first.to_owned(),
-            value: value.clone(),
-            allowed: "true",
-        }),
+        "sweep" => Err(BadEvent::Field { field: first.to_owned(), value: value.clone(), allowed: "true" }),
         // A failure destination that is an event bus wraps the record once more.
         "detail" => Ok(match &value["requestPayload"] {
             Value::Null => Form::EventBridge(value),
@@ -300,10 +274,7 @@ impl Upload {
         // SNS spells the field with a capital.
         for name in ["eventSource", "EventSource"] {
             if let Some(sender) = record[name].as_str().filter(|text| !text.ends_with(":s3")) {
-                return Err(BadEvent::NotS3 {
-                    field: field(name),
-                    sender: sender.to_owned(),
-                });
+                return Err(BadEvent::NotS3 { field: field(name), sender: sender.to_owned() });
             }
         }
         // S3 raises the minor version when it adds fields, and the major one when it breaks
@@ -311,24 +282,16 @@ impl Upload {
         if let Some(version) = text(record, "eventVersion", field)?
             && version.split('.').next() != Some("2")
         {
-            return Err(BadEvent::UnknownVersion {
-                field: field("eventVersion"),
-                version,
-            });
+            return Err(BadEvent::UnknownVersion { field: field("eventVersion"), version });
         }
         // Without `s3:` in S3's own events, with it in those of some that speak its protocol.
         if let Some(name) = text(record, "eventName", field)?
             && !name.trim_start_matches("s3:").starts_with("ObjectCreated:")
         {
-            return Err(BadEvent::NotAnUpload {
-                field: field("eventName"),
-                name,
-            });
+            return Err(BadEvent::NotAnUpload { field: field("eventName"), name });
         }
-        let entity = S3Entity::deserialize(&record["s3"]).map_err(|source| BadEvent::Object {
-            field: field("s3"),
-            source,
-        })?;
+        let entity =
+            S3Entity::deserialize(&record["s3"]).map_err(|source| BadEvent::Object { field: field("s3"), source })?;
         let encoded_key = required(entity.object.key, field("s3.object.key"))?;
         let Some(key) = key::form_decode(&encoded_key) else {
             return Err(BadEvent::KeyEncoding { key: encoded_key });
@@ -353,25 +316,14 @@ impl Upload {
     fn from_event_bridge(payload: &Value, detail: &Value) -> Result<Upload, BadEvent> {
         let field = |name: &str| name.to_owned();
         if let Some(sender) = text(payload, "source", field)?.filter(|text| text != "aws.s3") {
-            return Err(BadEvent::NotS3 {
-                field: field("source"),
-                sender,
-            });
+            return Err(BadEvent::NotS3 { field: field("source"), sender });
         }
-        if let Some(name) =
-            text(payload, "detail-type", field)?.filter(|text| text != "Object Created")
-        {
-            return Err(BadEvent::NotAnUpload {
-                field: field("detail-type"),
-                name,
-            });
+        if let Some(name) = text(payload, "detail-type", field)?.filter(|text| text != "Object Created") {
+            return Err(BadEvent::NotAnUpload { field: field("detail-type"), name });
         }
         let uploaded_at = time(payload, "time", field)?;
         let Detail { bucket, object } =
-            Detail::deserialize(detail).map_err(|source| BadEvent::Object {
-                field: field("detail"),
-                source,
-            })?;
+            Detail::deserialize(detail).map_err(|source| BadEvent::Object { field: field("detail"), source })?;
         let mut event = payload.clone();
         if let Some(event) = event.as_object_mut() {
             event.remove("options");
@@ -396,9 +348,7 @@ impl Upload {
             });
         }
         if self.key.starts_with(key::OWN_FOLDER) {
-            return Err(BadEvent::OwnKey {
-                key: self.key.clone(),
-            });
+            return Err(BadEvent::OwnKey { key: self.key.clone() });
         }
         Ok(())
     }
@@ -409,12 +359,7 @@ impl Upload {
     /// alone says the same.
     fn order(&self) -> impl Ord + use<> {
         let sequencer = self.sequencer.as_deref().unwrap_or_default();
-        (
-            self.uploaded_at.is_none(),
-            self.uploaded_at,
-            self.key.clone(),
-            sequencer.to_ascii_uppercase(),
-        )
+        (self.uploaded_at.is_none(), self.uploaded_at, self.key.clone(), sequencer.to_ascii_uppercase())
     }
 
     /// What is equal in two records of one upload: key and version, or all there is to go by.
@@ -428,10 +373,7 @@ impl Upload {
 }
 
 /// Refuses what is none of ours, sorts, and keeps one of each upload.
-fn in_upload_order(
-    mut uploads: Vec<Upload>,
-    staging_bucket: &str,
-) -> Result<Vec<Upload>, BadEvent> {
+fn in_upload_order(mut uploads: Vec<Upload>, staging_bucket: &str) -> Result<Vec<Upload>, BadEvent> {
     for upload in &uploads {
         upload.check(staging_bucket)?;
     }
@@ -441,27 +383,15 @@ fn in_upload_order(
     Ok(uploads)
 }
 
-fn text(
-    object: &Value,
-    name: &str,
-    field: impl Fn(&str) -> String,
-) -> Result<Option<String>, BadEvent> {
+fn text(object: &Value, name: &str, field: impl Fn(&str) -> String) -> Result<Option<String>, BadEvent> {
     match &object[name] {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text.clone())),
-        value => Err(BadEvent::Field {
-            field: field(name),
-            value: value.clone(),
-            allowed: "a text",
-        }),
+        value => Err(BadEvent::Field { field: field(name), value: value.clone(), allowed: "a text" }),
     }
 }
 
-fn time(
-    object: &Value,
-    name: &str,
-    field: impl Fn(&str) -> String,
-) -> Result<Option<DateTime<Utc>>, BadEvent> {
+fn time(object: &Value, name: &str, field: impl Fn(&str) -> String) -> Result<Option<DateTime<Utc>>, BadEvent> {
     let Some(text) = text(object, name, &field)? else {
         return Ok(None);
     };
@@ -478,11 +408,7 @@ fn time(
 fn required(text: Option<String>, field: String) -> Result<String, BadEvent> {
     match text {
         Some(text) if !text.is_empty() => Ok(text),
-        missing => Err(BadEvent::Field {
-            field,
-            value: missing.into(),
-            allowed: "a text that is not empty",
-        }),
+        missing => Err(BadEvent::Field { field, value: missing.into(), allowed: "a text that is not empty" }),
     }
 }
 
@@ -493,8 +419,7 @@ fn version_id(text: Option<String>) -> Option<String> {
 }
 
 fn etag(text: Option<String>) -> Option<String> {
-    text.map(|text| text.trim_matches('"').to_owned())
-        .filter(|text| !text.is_empty())
+    text.map(|text| text.trim_matches('"').to_owned()).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -517,9 +442,7 @@ mod tests {
 
     fn options(payload: &Value) -> Options {
         match parse(payload).unwrap() {
-            Event::Uploads { options, .. }
-            | Event::Rollback { options, .. }
-            | Event::Sweep { options } => options,
+            Event::Uploads { options, .. } | Event::Rollback { options, .. } | Event::Sweep { options } => options,
             Event::Test => panic!("a test event has no options"),
         }
     }
@@ -600,11 +523,7 @@ mod tests {
             "ObjectCreated:CompleteMultipartUpload",
             "s3:ObjectCreated:Put",
         ] {
-            assert_eq!(
-                uploads(&record_with("/eventName", name.into())).len(),
-                1,
-                "{name}"
-            );
+            assert_eq!(uploads(&record_with("/eventName", name.into())).len(), 1, "{name}");
         }
     }
 
@@ -639,10 +558,7 @@ mod tests {
             record_of("a.zip", "2026-11-22T10:15:01.500Z", "FF"),
             record_of("c.zip", "2026-11-22T12:15:01.000+02:00", "02"),
         ]});
-        let keys: Vec<String> = uploads(&event)
-            .into_iter()
-            .map(|upload| upload.key)
-            .collect();
+        let keys: Vec<String> = uploads(&event).into_iter().map(|upload| upload.key).collect();
         assert_eq!(keys, ["c.zip", "a.zip", "b.zip", "by-hand.zip"]);
     }
 
@@ -655,10 +571,7 @@ mod tests {
                 record_of("a.zip", time, sequencers[first]),
                 record_of("a.zip", time, sequencers[second]),
             ]});
-            let found: Vec<String> = uploads(&event)
-                .into_iter()
-                .filter_map(|upload| upload.sequencer)
-                .collect();
+            let found: Vec<String> = uploads(&event).into_iter().filter_map(|upload| upload.sequencer).collect();
             let older = sequencers[first.min(second)];
             assert_eq!(found, [older, sequencers[first.max(second)]]);
         }
@@ -679,19 +592,9 @@ mod tests {
         ]});
         let found: Vec<_> = uploads(&event)
             .into_iter()
-            .map(|upload| {
-                (
-                    upload.key,
-                    upload.version_id,
-                    upload.sequencer,
-                    upload.uploaded_at,
-                )
-            })
+            .map(|upload| (upload.key, upload.version_id, upload.sequencer, upload.uploaded_at))
             .map(|(key, version, sequencer, at)| {
-                format!(
-                    "{key} {version:?} {sequencer:?} {}",
-                    at.unwrap().timestamp() % 10
-                )
+                format!("{key} {version:?} {sequencer:?} {}", at.unwrap().timestamp() % 10)
             })
             .collect();
         assert_eq!(
@@ -724,11 +627,7 @@ mod tests {
 
     #[test]
     fn options_go_with_every_form() {
-        let expected = Options {
-            replay: true,
-            dry_run: true,
-            allow_large_delete: true,
-        };
+        let expected = Options { replay: true, dry_run: true, allow_large_delete: true };
         for mut event in [
             json!({"Records": [record("a.zip")]}),
             event_bridge("a.zip"),
@@ -738,10 +637,7 @@ mod tests {
             event["options"] = json!({"replay": true, "dryRun": true, "allowLargeDelete": true});
             assert_eq!(options(&event), expected, "{event}");
         }
-        assert_eq!(
-            options(&json!({"rollback": "previous", "options": null})),
-            Options::default()
-        );
+        assert_eq!(options(&json!({"rollback": "previous", "options": null})), Options::default());
     }
 
     #[test]
@@ -753,13 +649,7 @@ mod tests {
                 "Records": [record("a.zip")],
             },
         });
-        assert_eq!(
-            options(&event),
-            Options {
-                replay: true,
-                ..Options::default()
-            }
-        );
+        assert_eq!(options(&event), Options { replay: true, ..Options::default() });
     }
 
     #[test]
@@ -790,10 +680,7 @@ mod tests {
         let event = json!({"sweep": true, "options": {"dryRun": true}});
         let failed = json!({"requestPayload": event, "options": {"dryRun": false}});
         for (event, dry_run) in [(event, true), (failed, false)] {
-            let options = Options {
-                dry_run,
-                ..Options::default()
-            };
+            let options = Options { dry_run, ..Options::default() };
             assert_eq!(parse(&event).unwrap(), Event::Sweep { options });
         }
         for value in [json!(false), json!("true"), json!({})] {
@@ -805,10 +692,7 @@ mod tests {
     fn a_test_event_is_one_also_inside_a_failure_record() {
         let event = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "other"});
         assert_eq!(parse(&event).unwrap(), Event::Test);
-        assert_eq!(
-            parse(&json!({"requestPayload": event})).unwrap(),
-            Event::Test
-        );
+        assert_eq!(parse(&json!({"requestPayload": event})).unwrap(), Event::Test);
     }
 
     #[test]
@@ -894,14 +778,9 @@ mod tests {
 
     #[test]
     fn an_option_that_is_none_is_refused() {
-        let refusals = [
-            json!({"dryrun": true}),
-            json!({"replay": "true"}),
-            json!({"replay": null}),
-            json!(["replay"]),
-        ]
-        .map(|options| refusal(&json!({"rollback": "previous", "options": options})))
-        .join("\n");
+        let refusals = [json!({"dryrun": true}), json!({"replay": "true"}), json!({"replay": null}), json!(["replay"])]
+            .map(|options| refusal(&json!({"rollback": "previous", "options": options})))
+            .join("\n");
         assert_snapshot!(refusals, @r#"
         there is no option `dryrun`; the options are `replay`, `dryRun`, `allowLargeDelete`
         `options.replay` of the event is "true"; it has to be true or false
@@ -949,13 +828,11 @@ mod tests {
             any::<bool>().prop_map(Value::from),
             "(staging|a\\.zip|%2|2\\.1|previous|aws:s3)".prop_map(Value::from),
         ];
-        let name =
-            "(Records|s3|bucket|name|object|key|detail|requestPayload|options|rollback|eventTime)";
+        let name = "(Records|s3|bucket|name|object|key|detail|requestPayload|options|rollback|eventTime)";
         leaf.prop_recursive(6, 48, 4, move |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-                prop::collection::btree_map(name, inner, 0..4)
-                    .prop_map(|fields| fields.into_iter().collect()),
+                prop::collection::btree_map(name, inner, 0..4).prop_map(|fields| fields.into_iter().collect()),
             ]
         })
     }

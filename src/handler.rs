@@ -45,10 +45,7 @@ struct FailureLine<'a> {
 /// Handles one event.
 pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -> Handled {
     let mut results = Vec::new();
-    let failure = |key: Option<&String>, error| Failure {
-        key: key.cloned(),
-        error,
-    };
+    let failure = |key: Option<&String>, error| Failure { key: key.cloned(), error };
     match task(site, payload, invocation).await {
         Ok(Task::Nothing) => results.push(Ok(Report::ignored(site.config.site.clone()))),
         Ok(Task::Sweep(options)) => {
@@ -70,10 +67,7 @@ pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -
         let sent = reports.flat_map(|report| &mut report.invalidations);
         join_all(sent.map(|sent| see_completed(site, sent, invocation.time_left()))).await;
     }
-    Handled {
-        site: site.config.site.clone(),
-        results,
-    }
+    Handled { site: site.config.site.clone(), results }
 }
 
 /// Notes whether an invalidation is completed in time. One whose id got lost cannot be asked for.
@@ -120,22 +114,12 @@ async fn task(site: &Site, payload: &Value, invocation: &Invocation<'_>) -> Resu
         Event::Uploads { uploads, options } => Ok(Task::Deploy(uploads, options)),
         Event::Rollback { to, options } => {
             let record = match to {
-                Rollback::To(id) => {
-                    site.clients
-                        .ledger
-                        .record(&DeploymentId::named(&id))
-                        .await?
-                }
+                Rollback::To(id) => site.clients.ledger.record(&DeploymentId::named(&id)).await?,
                 Rollback::Previous => previous(site, invocation).await?,
             };
-            let record = record.ok_or(Error::NoSuchDeployment {
-                site: site.config.site.clone(),
-            })?;
+            let record = record.ok_or(Error::NoSuchDeployment { site: site.config.site.clone() })?;
             let upload = record.upload(staging_bucket)?;
-            let options = Options {
-                replay: true,
-                ..options
-            };
+            let options = Options { replay: true, ..options };
             Ok(Task::Deploy(vec![upload], options))
         }
     }
@@ -198,10 +182,8 @@ impl Handled {
         let mut diagnostic = Diagnostic::from(first.error);
         if count > 1 {
             let key = first.key.unwrap_or_default();
-            diagnostic.error_message = format!(
-                "{key}: {} ({failed} of {count} deployments failed, see the log)",
-                diagnostic.error_message
-            );
+            diagnostic.error_message =
+                format!("{key}: {} ({failed} of {count} deployments failed, see the log)", diagnostic.error_message);
         }
         Err(diagnostic)
     }

@@ -31,23 +31,17 @@ pub struct HeaderRules {
 impl HeaderRules {
     /// Takes the names of a build's files in the order of their bytes, and its `_headers` file.
     pub fn new(cache_control: CacheControl, names: &[&str], file: Option<HeadersFile>) -> Self {
-        let precompressed = names.iter().filter(|name| {
-            encoding(name).is_some_and(|(stem, _)| names.binary_search(&stem).is_ok())
-        });
-        Self {
-            cache_control,
-            file,
-            precompressed: precompressed.map(|&name| name.to_owned()).collect(),
-        }
+        let precompressed =
+            names.iter().filter(|name| encoding(name).is_some_and(|(stem, _)| names.binary_search(&stem).is_ok()));
+        Self { cache_control, file, precompressed: precompressed.map(|&name| name.to_owned()).collect() }
     }
 
     /// The headers of the file of this name, which is relative to the archive's root.
     pub fn headers(&self, name: &str) -> Headers {
         let mut headers = match encoding(name) {
-            Some((stem, encoding)) if self.precompressed.contains(name) => Headers {
-                content_encoding: Some(encoding.to_owned()),
-                ..Headers::for_key(stem, &self.cache_control)
-            },
+            Some((stem, encoding)) if self.precompressed.contains(name) => {
+                Headers { content_encoding: Some(encoding.to_owned()), ..Headers::for_key(stem, &self.cache_control) }
+            }
             _ => Headers::for_key(name, &self.cache_control),
         };
         if let Some(file) = &self.file {
@@ -79,16 +73,11 @@ impl Headers {
     /// Returns the headers that a key gets when nothing else is said about it.
     fn for_key(key: &str, cache_control: &CacheControl) -> Headers {
         let content_type = content_type(key);
-        let cache_control = if is_page_type(&content_type) {
-            &cache_control.pages
-        } else {
-            &cache_control.assets
-        };
+        let cache_control = if is_page_type(&content_type) { &cache_control.pages } else { &cache_control.assets };
         // A viewer must not show a compressed `.svgz` that comes without its Content-Encoding
         // (SVG 1.1, appendix G, "Conforming SVG Viewers").
-        let content_encoding = key::extension(key)
-            .filter(|extension| extension.eq_ignore_ascii_case("svgz"))
-            .map(|_| "gzip".to_owned());
+        let content_encoding =
+            key::extension(key).filter(|extension| extension.eq_ignore_ascii_case("svgz")).map(|_| "gzip".to_owned());
         Headers {
             content_type,
             cache_control: Some(cache_control.clone()),
@@ -128,18 +117,14 @@ impl Headers {
 
     /// Whether Cache-Control promises that the object never changes (RFC 8246).
     pub fn is_immutable(&self) -> bool {
-        self.cache_control.as_deref().is_some_and(|value| {
-            value
-                .split(',')
-                .any(|directive| directive.trim().eq_ignore_ascii_case("immutable"))
-        })
+        self.cache_control
+            .as_deref()
+            .is_some_and(|value| value.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("immutable")))
     }
 }
 
 /// The first 8 bytes of a SHA-256 over an object's headers, written as 16 hex digits.
-#[derive(
-    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Serialize, serde::Deserialize)]
 pub struct HeadersDigest([u8; 8]);
 
 /// A text that is no headers digest.
@@ -193,9 +178,7 @@ impl FramedDigest {
 
 /// Whether a content type is that of a page: HTML in either of its syntaxes.
 fn is_page_type(content_type: &str) -> bool {
-    ["text/html", "application/xhtml+xml"]
-        .iter()
-        .any(|page| essence_of(content_type).eq_ignore_ascii_case(page))
+    ["text/html", "application/xhtml+xml"].iter().any(|page| essence_of(content_type).eq_ignore_ascii_case(page))
 }
 
 /// A content type without its parameters.
@@ -210,11 +193,7 @@ fn essence_of(content_type: &str) -> &str {
 /// or a style sheet from loading at all.
 fn content_type(key: &str) -> String {
     let essence = essence(key);
-    if is_text(essence) {
-        format!("{essence}; charset=utf-8")
-    } else {
-        essence.to_owned()
-    }
+    if is_text(essence) { format!("{essence}; charset=utf-8") } else { essence.to_owned() }
 }
 
 const UNKNOWN: &str = "application/octet-stream";
@@ -236,8 +215,7 @@ fn essence(key: &str) -> &'static str {
 
 /// Whether a key's last components are `name`.
 fn is_named(key: &str, name: &str) -> bool {
-    key.strip_suffix(name)
-        .is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
+    key.strip_suffix(name).is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
 }
 
 /// Builds write UTF-8, and without a charset a browser may read text as windows-1252.
@@ -319,10 +297,7 @@ mod tests {
     use super::*;
 
     fn cache_control() -> CacheControl {
-        CacheControl {
-            pages: "pages".to_owned(),
-            assets: "assets".to_owned(),
-        }
+        CacheControl { pages: "pages".to_owned(), assets: "assets".to_owned() }
     }
 
     fn headers(key: &str) -> Headers {
@@ -331,10 +306,7 @@ mod tests {
 
     /// One line for each key: its extension or name, and its type.
     fn types(keys: &str) -> String {
-        keys.split_whitespace()
-            .map(|key| format!("{key} {}", headers(key).content_type))
-            .collect::<Vec<_>>()
-            .join("\n")
+        keys.split_whitespace().map(|key| format!("{key} {}", headers(key).content_type)).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
@@ -523,24 +495,13 @@ mod tests {
 
     #[test]
     fn pages_and_assets_have_their_own_cache_control() {
-        assert_eq!(
-            headers("a/index.html").cache_control.as_deref(),
-            Some("pages")
-        );
+        assert_eq!(headers("a/index.html").cache_control.as_deref(), Some("pages"));
         assert_eq!(headers("a/app.js").cache_control.as_deref(), Some("assets"));
     }
 
     #[test]
     fn a_compressed_file_beside_its_original_is_that_file_encoded() {
-        let names = [
-            "a/app.js",
-            "a/app.js.br",
-            "a/app.js.gz",
-            "data.tar.gz",
-            "index.html",
-            "index.html.gz",
-            "x.br",
-        ];
+        let names = ["a/app.js", "a/app.js.br", "a/app.js.gz", "data.tar.gz", "index.html", "index.html.gz", "x.br"];
         let rules = HeaderRules::new(cache_control(), &names, None);
         let shown = names.map(|name| {
             let headers = rules.headers(name);
@@ -621,19 +582,10 @@ https://:project.pages.dev/*
             let headers = rules.headers(name);
             let rest = [
                 headers.content_disposition,
-                headers
-                    .content_language
-                    .map(|language| format!("in {language}")),
-                headers
-                    .metadata
-                    .get("version")
-                    .map(|version| format!("version {version}")),
+                headers.content_language.map(|language| format!("in {language}")),
+                headers.metadata.get("version").map(|version| format!("version {version}")),
             ];
-            let rest: String = rest
-                .into_iter()
-                .flatten()
-                .map(|it| format!(" | {it}"))
-                .collect();
+            let rest: String = rest.into_iter().flatten().map(|it| format!(" | {it}")).collect();
             let cache_control = headers.cache_control.unwrap_or_default();
             format!("{name} | {} | {cache_control}{rest}", headers.content_type)
         });
@@ -653,10 +605,7 @@ https://:project.pages.dev/*
 
     #[test]
     fn only_svgz_is_taken_for_encoded() {
-        assert_eq!(
-            headers("logo.SVGZ").content_encoding.as_deref(),
-            Some("gzip")
-        );
+        assert_eq!(headers("logo.SVGZ").content_encoding.as_deref(), Some("gzip"));
         for key in ["logo.svg", "app.js.gz", "app.js.br", "svgz"] {
             assert_eq!(headers(key).content_encoding, None, "{key}");
         }
@@ -675,11 +624,7 @@ https://:project.pages.dev/*
     #[test]
     fn a_page_is_known_by_its_content_type() {
         let mut headers = headers("feed");
-        for content_type in [
-            "text/html",
-            "Text/HTML ; charset=utf-8",
-            "application/xhtml+xml",
-        ] {
+        for content_type in ["text/html", "Text/HTML ; charset=utf-8", "application/xhtml+xml"] {
             headers.content_type = content_type.to_owned();
             assert!(headers.is_page(), "{content_type}");
         }
@@ -692,11 +637,7 @@ https://:project.pages.dev/*
     #[test]
     fn immutable_is_a_directive_of_its_own() {
         let mut headers = headers("app.js");
-        for value in [
-            "immutable",
-            "public, max-age=31536000, Immutable",
-            "a,immutable ,b",
-        ] {
+        for value in ["immutable", "public, max-age=31536000, Immutable", "a,immutable ,b"] {
             headers.cache_control = Some(value.to_owned());
             assert!(headers.is_immutable(), "{value}");
         }
@@ -720,21 +661,9 @@ https://:project.pages.dev/*
 
     #[test]
     fn a_digest_is_16_hex_digits() {
-        assert_eq!(
-            "0123456789abcdef".parse(),
-            Ok(HeadersDigest([1, 35, 69, 103, 137, 171, 205, 239]))
-        );
-        for text in [
-            "",
-            "0123456789abcde",
-            "0123456789abcdef0",
-            "0123456789abcdeg",
-            "+123456789abcdef",
-        ] {
-            assert_eq!(
-                text.parse::<HeadersDigest>(),
-                Err(BadHeadersDigest(text.to_owned()))
-            );
+        assert_eq!("0123456789abcdef".parse(), Ok(HeadersDigest([1, 35, 69, 103, 137, 171, 205, 239])));
+        for text in ["", "0123456789abcde", "0123456789abcdef0", "0123456789abcdeg", "+123456789abcdef"] {
+            assert_eq!(text.parse::<HeadersDigest>(), Err(BadHeadersDigest(text.to_owned())));
         }
     }
 
@@ -742,26 +671,16 @@ https://:project.pages.dev/*
     fn any_headers() -> impl Strategy<Value = Headers> {
         let text = "[a-]{0,2}";
         let option = || prop::option::of(text);
-        (
-            text,
-            option(),
-            option(),
-            option(),
-            option(),
-            prop::collection::btree_map(text, text, 0..3),
+        (text, option(), option(), option(), option(), prop::collection::btree_map(text, text, 0..3)).prop_map(
+            |(content_type, cache_control, disposition, language, encoding, metadata)| Headers {
+                content_type,
+                cache_control,
+                content_disposition: disposition,
+                content_language: language,
+                content_encoding: encoding,
+                metadata,
+            },
         )
-            .prop_map(
-                |(content_type, cache_control, disposition, language, encoding, metadata)| {
-                    Headers {
-                        content_type,
-                        cache_control,
-                        content_disposition: disposition,
-                        content_language: language,
-                        content_encoding: encoding,
-                        metadata,
-                    }
-                },
-            )
     }
 
     proptest! {

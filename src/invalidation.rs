@@ -136,11 +136,7 @@ impl Phase {
 /// budget: each phase with stale paths gets its one item, and its one wildcard where it cannot
 /// do without, even if `max_items` or `max_wildcards` is less than that. Where several origin
 /// paths show an object at several places, the planner counts it once for each.
-pub fn invalidation(
-    distribution: &Distribution,
-    stale: &Stale<'_>,
-    options: &Options,
-) -> Invalidation {
+pub fn invalidation(distribution: &Distribution, stale: &Stale<'_>, options: &Options) -> Invalidation {
     let survey = Survey::new(distribution, stale, options);
     survey.cover(&survey.untagged())
 }

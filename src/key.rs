@@ -50,10 +50,7 @@ mod tests {
 
     #[test]
     fn a_plus_is_a_space_and_an_escaped_plus_is_a_plus() {
-        assert_eq!(
-            form_decode("red+flower%281%29+c%2B%2B.zip").as_deref(),
-            Some("red flower(1) c++.zip")
-        );
+        assert_eq!(form_decode("red+flower%281%29+c%2B%2B.zip").as_deref(), Some("red flower(1) c++.zip"));
     }
 
     #[test]

@@ -82,10 +82,7 @@ impl<V: Serialize + DeserializeOwned> Keyed<V> {
     /// Adds what another one holds.
     pub fn append(&mut self, mut other: Self) {
         other.close();
-        let first = other
-            .blocks
-            .first()
-            .and_then(|block| first_key(&block.rows));
+        let first = other.blocks.first().and_then(|block| first_key(&block.rows));
         if !self.is_empty() && first <= Some(&self.last_key) {
             return self.extend(other.iter());
         }
@@ -185,12 +182,7 @@ struct Rows<'r, B, V> {
 
 impl<B, V> Rows<'_, B, V> {
     fn new(blocks: B) -> Self {
-        Self {
-            blocks,
-            block: &[],
-            key: String::new(),
-            values: PhantomData,
-        }
+        Self { blocks, block: &[], key: String::new(), values: PhantomData }
     }
 }
 

@@ -23,14 +23,9 @@ const WHOLE_PROCESSOR_MIB: u64 = 1_769;
 
 fn main() -> Result<(), lambda_runtime::Error> {
     let config = Config::from_variables(|name| std::env::var(name).ok());
-    let has_processors =
-        (config.as_ref()).is_ok_and(|config| config.memory_mib > WHOLE_PROCESSOR_MIB);
+    let has_processors = (config.as_ref()).is_ok_and(|config| config.memory_mib > WHOLE_PROCESSOR_MIB);
     // With less, a second thread for the connections would only cost the waking of it for every request.
-    let mut runtime = if has_processors {
-        Builder::new_multi_thread()
-    } else {
-        Builder::new_current_thread()
-    };
+    let mut runtime = if has_processors { Builder::new_multi_thread() } else { Builder::new_current_thread() };
     runtime
         .enable_all()
         // They inflate: more than processors would only hold memory.
@@ -54,10 +49,7 @@ async fn serve(config: Result<Config, Error>) -> Result<(), lambda_runtime::Erro
         Ok(site) => answer(site, event).await,
         Err((error_type, error_message)) => {
             tracing::error!("{error_message}");
-            Err(Diagnostic {
-                error_type: error_type.clone(),
-                error_message: error_message.clone(),
-            })
+            Err(Diagnostic { error_type: error_type.clone(), error_message: error_message.clone() })
         }
     }))
     .await
@@ -69,21 +61,14 @@ async fn answer(site: &Site, event: LambdaEvent<Value>) -> Result<Answer, Diagno
     let invocation = Invocation {
         request_id: &event.context.request_id,
         // Local runners give a time that has passed.
-        deadline: if deadline > now {
-            deadline
-        } else {
-            now + LONGEST_INVOCATION
-        },
+        deadline: if deadline > now { deadline } else { now + LONGEST_INVOCATION },
         clock: &Utc::now,
         progress: &Progress::default(),
         pause: Duration::from_secs(1),
     };
     let handled = handle(site, &event.payload, &invocation).await;
     let now = Utc::now();
-    let moment = Moment {
-        now,
-        owed_seconds: owed_seconds(site, invocation.progress, now).await,
-    };
+    let moment = Moment { now, owed_seconds: owed_seconds(site, invocation.progress, now).await };
     for line in handled.log_lines(moment) {
         println!("{line}");
     }

@@ -118,15 +118,7 @@ impl Manifest {
         text.push('\n');
         for (key, row) in self.rows.iter() {
             use std::fmt::Write;
-            let Row {
-                size_bytes,
-                crc32,
-                etag,
-                headers,
-                immutable,
-                removed_at,
-                gzip_of,
-            } = row;
+            let Row { size_bytes, crc32, etag, headers, immutable, removed_at, gzip_of } = row;
             let immutable = if immutable { "i" } else { "" };
             let removed = removed_at.map(|at| at.to_string()).unwrap_or_default();
             let gzip_of = gzip_of.map(|size| size.to_string()).unwrap_or_default();
@@ -187,19 +179,11 @@ impl Decoder {
     /// # Errors
     /// When something is missing at the end.
     pub fn finish(self) -> Result<Manifest, BadManifest> {
-        let Lines {
-            rows,
-            has_begun,
-            begun,
-            ..
-        } = self.0.finish()?;
+        let Lines { rows, has_begun, begun, .. } = self.0.finish()?;
         if !has_begun || !begun.is_empty() {
             return Err(BadManifest("it ends in a line".to_owned()));
         }
-        Ok(Manifest {
-            rows,
-            saved_at: None,
-        })
+        Ok(Manifest { rows, saved_at: None })
     }
 }
 
@@ -230,9 +214,7 @@ impl Write for Lines {
             let mut line = std::mem::take(&mut self.begun);
             line.extend_from_slice(piece);
             let read = self.line(&line);
-            read.ok_or_else(|| {
-                io::Error::other(format!("line `{}`", String::from_utf8_lossy(&line)))
-            })?;
+            read.ok_or_else(|| io::Error::other(format!("line `{}`", String::from_utf8_lossy(&line))))?;
             line.clear();
             self.begun = line;
         }
@@ -276,10 +258,7 @@ fn parse(line: &str) -> Option<(&str, Row)> {
 #[cfg(test)]
 impl FromIterator<(String, Row)> for Manifest {
     fn from_iter<I: IntoIterator<Item = (String, Row)>>(rows: I) -> Self {
-        Self {
-            rows: rows.into_iter().collect(),
-            saved_at: None,
-        }
+        Self { rows: rows.into_iter().collect(), saved_at: None }
     }
 }
 
@@ -299,17 +278,15 @@ mod tests {
             any::<Option<i64>>(),
             any::<Option<u64>>(),
         )
-            .prop_map(
-                |(size_bytes, crc32, etag, headers, immutable, removed_at, gzip_of)| Row {
-                    size_bytes,
-                    crc32,
-                    etag: etag.into(),
-                    headers: headers.parse().unwrap(),
-                    immutable,
-                    removed_at,
-                    gzip_of,
-                },
-            )
+            .prop_map(|(size_bytes, crc32, etag, headers, immutable, removed_at, gzip_of)| Row {
+                size_bytes,
+                crc32,
+                etag: etag.into(),
+                headers: headers.parse().unwrap(),
+                immutable,
+                removed_at,
+                gzip_of,
+            })
     }
 
     proptest! {

@@ -93,11 +93,7 @@ pub fn of_report(report: &Report, moment: Moment) -> Option<String> {
         // Its duration says nothing of a deployment's.
         Outcome::Swept => OF_SWEEP,
         // What a dry run would do was not done, and an event that was turned away has done nothing.
-        Outcome::Superseded
-        | Outcome::Duplicate
-        | Outcome::InProgress
-        | Outcome::Planned
-        | Outcome::Ignored => &[],
+        Outcome::Superseded | Outcome::Duplicate | Outcome::InProgress | Outcome::Planned | Outcome::Ignored => &[],
     };
     line(report, counts, Some(items.sum()), moment)
 }
@@ -107,12 +103,7 @@ pub fn of_failure(failure: &impl Serialize, moment: Moment) -> Option<String> {
     line(failure, &[], None, moment)
 }
 
-fn line(
-    told: &impl Serialize,
-    counts: &[Named],
-    paths: Option<usize>,
-    moment: Moment,
-) -> Option<String> {
+fn line(told: &impl Serialize, counts: &[Named], paths: Option<usize>, moment: Moment) -> Option<String> {
     let mut of_site = counts.to_vec();
     if moment.owed_seconds.is_some() {
         of_site.push(OWED);
@@ -124,13 +115,10 @@ fn line(
         owed_seconds: moment.owed_seconds,
         metadata: Metadata {
             timestamp: moment.now.timestamp_millis(),
-            cloud_watch_metrics: vec![
-                directive(&["site"], &of_site),
-                directive(&["site", "outcome"], &[DEPLOYMENTS]),
-            ]
-            .into_iter()
-            .filter(|directive| !directive.metrics.is_empty())
-            .collect(),
+            cloud_watch_metrics: vec![directive(&["site"], &of_site), directive(&["site", "outcome"], &[DEPLOYMENTS])]
+                .into_iter()
+                .filter(|directive| !directive.metrics.is_empty())
+                .collect(),
         },
     };
     // A struct of strings and numbers always serialises.
@@ -141,10 +129,7 @@ fn directive(dimensions: &[&'static str], metrics: &[Named]) -> Directive {
     Directive {
         namespace: NAMESPACE,
         dimensions: vec![dimensions.to_vec()],
-        metrics: metrics
-            .iter()
-            .map(|&(name, unit)| Metric { name, unit })
-            .collect(),
+        metrics: metrics.iter().map(|&(name, unit)| Metric { name, unit }).collect(),
     }
 }
 
@@ -158,10 +143,7 @@ mod tests {
     use crate::report::Invalidated;
 
     fn moment(owed_seconds: Option<u64>) -> Moment {
-        Moment {
-            now: Utc.with_ymd_and_hms(2026, 11, 22, 10, 15, 0).unwrap(),
-            owed_seconds,
-        }
+        Moment { now: Utc.with_ymd_and_hms(2026, 11, 22, 10, 15, 0).unwrap(), owed_seconds }
     }
 
     fn report(outcome: Outcome) -> Report {
@@ -240,19 +222,12 @@ mod tests {
 
     #[test]
     fn what_was_not_done_is_counted_as_an_event_alone() {
-        for outcome in [
-            Outcome::Planned,
-            Outcome::Superseded,
-            Outcome::Duplicate,
-            Outcome::InProgress,
-            Outcome::Ignored,
-        ] {
+        for outcome in
+            [Outcome::Planned, Outcome::Superseded, Outcome::Duplicate, Outcome::InProgress, Outcome::Ignored]
+        {
             let line = parsed(of_report(&report(outcome), moment(Some(7))));
             assert_well_formed(&line);
-            let expected = [
-                r#"owedSeconds ["site"]"#,
-                r#"deployments ["site","outcome"]"#,
-            ];
+            let expected = [r#"owedSeconds ["site"]"#, r#"deployments ["site","outcome"]"#];
             assert_eq!(metrics(&line), expected, "{outcome:?}");
             assert_eq!(line["owedSeconds"], 7);
         }

@@ -84,10 +84,7 @@ impl Rules<'_> {
     /// How an entry is stored.
     pub fn wanted(&self, entry: &Entry) -> Wanted {
         let mut headers = self.headers_of(&entry.name);
-        let is_gzip = self.gzip
-            && headers.content_encoding.is_none()
-            && headers.is_text()
-            && Form::can_be_gzip(entry);
+        let is_gzip = self.gzip && headers.content_encoding.is_none() && headers.is_text() && Form::can_be_gzip(entry);
         let form = if is_gzip {
             headers.content_encoding = Some("gzip".to_owned());
             Form::Gzip
@@ -242,17 +239,14 @@ pub fn questions<'a>(
                 return None;
             }
             let form = rules.wanted(entry).form;
-            (object.size_bytes == form.size_bytes(entry))
-                .then(|| (known.key().into_owned(), entry, form))
+            (object.size_bytes == form.size_bytes(entry)).then(|| (known.key().into_owned(), entry, form))
         })
         .collect()
 }
 
 /// The row of `key`, if the listing still shows what it recorded.
 pub fn valid_row(manifest: &Manifest, key: &str, object: &Object) -> Option<Row> {
-    manifest
-        .get(key)
-        .filter(|row| is_valid(manifest, row, object))
+    manifest.get(key).filter(|row| is_valid(manifest, row, object))
 }
 
 /// Whether the object is the one of the row. What was written after the manifest was saved is someone
@@ -292,14 +286,7 @@ impl<'a> Plan<'a> {
             }
             match (known.entry, &known.object) {
                 (Some(entry), object) => {
-                    plan.settle(
-                        entry,
-                        &known,
-                        object.as_ref(),
-                        observed,
-                        rules,
-                        &mut digests,
-                    );
+                    plan.settle(entry, &known, object.as_ref(), observed, rules, &mut digests);
                 }
                 (None, Some(object)) => plan.remove(&known, object, rules),
                 (None, None) => {}
@@ -310,16 +297,11 @@ impl<'a> Plan<'a> {
 
     /// Holds back what would take most of the site away, whether its objects go at once or are retained first.
     fn guard(&self, rules: &Rules) -> Result<(), LargeDelete> {
-        let &Self {
-            removes, objects, ..
-        } = self;
-        let is_large = removes > DELETES_ALWAYS_ALLOWED
-            && removes * 100 > objects * usize::from(rules.max_delete_percent);
+        let &Self { removes, objects, .. } = self;
+        let is_large =
+            removes > DELETES_ALWAYS_ALLOWED && removes * 100 > objects * usize::from(rules.max_delete_percent);
         if is_large && !rules.allow_large_delete {
-            return Err(LargeDelete {
-                deletes: removes,
-                objects,
-            });
+            return Err(LargeDelete { deletes: removes, objects });
         }
         Ok(())
     }
@@ -339,12 +321,7 @@ impl<'a> Plan<'a> {
         let same_row = (known.row.as_ref()).is_some_and(|row| wanted.is_content_of(row, entry));
         let Some(object) = object else {
             self.forgets |= same_row;
-            self.puts.push(Put {
-                entry,
-                key: known.key(),
-                replaces: None,
-                is_page,
-            });
+            self.puts.push(Put { entry, key: known.key(), replaces: None, is_page });
             return;
         };
         let seen = known.stored_key().and_then(|key| observed.get(key));
@@ -377,12 +354,7 @@ impl<'a> Plan<'a> {
             });
         } else {
             self.forgets |= same_row;
-            self.puts.push(Put {
-                entry,
-                key: known.key(),
-                replaces: Some(object.etag.clone()),
-                is_page,
-            });
+            self.puts.push(Put { entry, key: known.key(), replaces: Some(object.etag.clone()), is_page });
         }
     }
 
@@ -402,13 +374,8 @@ impl<'a> Plan<'a> {
         let is_immutable = row.is_some_and(|row| row.immutable);
         let removed_at = row.and_then(|row| row.removed_at).unwrap_or(rules.now);
         match row {
-            Some(row)
-                if is_immutable && !is_due(removed_at, rules.retain_removed_days, rules.now) =>
-            {
-                let row = Row {
-                    removed_at: Some(removed_at),
-                    ..row.clone()
-                };
+            Some(row) if is_immutable && !is_due(removed_at, rules.retain_removed_days, rules.now) => {
+                let row = Row { removed_at: Some(removed_at), ..row.clone() };
                 self.retained.push((key, row));
             }
             row => self.deletes.push(Delete {
@@ -436,9 +403,7 @@ impl<'a> Plan<'a> {
             .chain(deleted.map(|delete| &*delete.key))
             .chain(self.foreign.iter().chain(&self.missed).map(String::as_str));
         let seen = self.noted.iter().chain(&self.retained);
-        let changes = lost
-            .map(|key| (key, None))
-            .chain(seen.map(|(key, row)| (key.as_str(), Some(row))));
+        let changes = lost.map(|key| (key, None)).chain(seen.map(|(key, row)| (key.as_str(), Some(row))));
         let changes: Vec<(&str, Option<Row>)> = changes
             .filter(|(key, row)| manifest.get(key).as_ref() != *row)
             .map(|(key, row)| (key, row.cloned()))
@@ -453,11 +418,7 @@ impl<'a> Plan<'a> {
     /// What the plan makes stale, of the listing that it was made from. `kept` holds the keys whose cached
     /// copies stay good, though the object of an immutable one may be deleted.
     pub fn stale<'k>(&'k self, listing: &Listing, kept: &'k mut Vec<String>) -> Stale<'k> {
-        let replaced = self
-            .puts
-            .iter()
-            .filter(|put| put.replaces.is_some())
-            .map(|put| &*put.key);
+        let replaced = self.puts.iter().filter(|put| put.replaces.is_some()).map(|put| &*put.key);
         let changed: Vec<&str> = replaced
             .chain(self.copies.iter().map(|copy| &*copy.key))
             .chain(self.missed.iter().map(String::as_str))
@@ -471,30 +432,16 @@ impl<'a> Plan<'a> {
             kept.reserve_exact(listing.len());
             kept.extend(keys.filter(|key| !gone.contains(key.as_str())));
         }
-        Stale {
-            new,
-            deleted,
-            kept: kept.iter().map(String::as_str).collect(),
-            changed,
-        }
+        Stale { new, deleted, kept: kept.iter().map(String::as_str).collect(), changed }
     }
 
     pub fn new_keys(&self) -> Vec<&str> {
-        self.puts
-            .iter()
-            .filter(|put| put.replaces.is_none())
-            .map(|put| &*put.key)
-            .collect()
+        self.puts.iter().filter(|put| put.replaces.is_none()).map(|put| &*put.key).collect()
     }
 
     /// The writes in their order, pages after all that they refer to, and the deletes that follow them.
     pub fn into_waves(self) -> ([Writes<'a>; 2], Vec<Delete>) {
-        let Self {
-            mut puts,
-            mut copies,
-            deletes,
-            ..
-        } = self;
+        let Self { mut puts, mut copies, deletes, .. } = self;
         // In place: there may be a million of them. As they lie in the archive, of which each turn then reads a part.
         puts.sort_unstable_by_key(|put| (put.is_page, put.entry.header_offset));
         copies.sort_unstable_by_key(|copy| (copy.is_page, copy.entry.header_offset));
@@ -518,9 +465,7 @@ fn is_drift(known: &Known<'_, '_>, prune: Prune) -> bool {
 
 /// Whether an earlier deployment has taken the object off the site, and only retains it.
 fn was_removed(known: &Known<'_, '_>) -> bool {
-    known
-        .valid_row()
-        .is_some_and(|row| row.removed_at.is_some())
+    known.valid_row().is_some_and(|row| row.removed_at.is_some())
 }
 
 /// The digests of the headers that were met last: most files of a site share a few sets of them.
@@ -551,13 +496,7 @@ impl Row {
         Self::of(entry, size_bytes, etag, wanted, digest)
     }
 
-    fn of(
-        entry: &Entry,
-        size_bytes: u64,
-        etag: Etag,
-        wanted: &Wanted,
-        headers: HeadersDigest,
-    ) -> Self {
+    fn of(entry: &Entry, size_bytes: u64, etag: Etag, wanted: &Wanted, headers: HeadersDigest) -> Self {
         Self {
             size_bytes,
             crc32: entry.crc32,
@@ -587,10 +526,7 @@ mod tests {
     static NO_TAGS: LazyLock<CacheTags> = LazyLock::new(CacheTags::default);
 
     fn header_rules(assets: &str) -> HeaderRules {
-        let cache_control = CacheControl {
-            pages: "max-age=0".to_owned(),
-            assets: assets.to_owned(),
-        };
+        let cache_control = CacheControl { pages: "max-age=0".to_owned(), assets: assets.to_owned() };
         HeaderRules::new(cache_control, &[], None)
     }
 
@@ -614,8 +550,7 @@ mod tests {
         use std::io::Write;
         let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         for (name, body) in files {
-            zip.start_file(name.as_str(), zip::write::SimpleFileOptions::default())
-                .unwrap();
+            zip.start_file(name.as_str(), zip::write::SimpleFileOptions::default()).unwrap();
             zip.write_all(body.as_bytes()).unwrap();
         }
         let zip = zip.finish().unwrap().into_inner();
@@ -635,24 +570,14 @@ mod tests {
         }
 
         fn listing(&self) -> Listing {
-            let object = |body: &str| Object {
-                size_bytes: body.len() as u64,
-                etag: Self::etag(body),
-                modified_at: None,
-            };
-            self.0
-                .iter()
-                .map(|(key, (body, _))| (key, object(body)))
-                .collect()
+            let object =
+                |body: &str| Object { size_bytes: body.len() as u64, etag: Self::etag(body), modified_at: None };
+            self.0.iter().map(|(key, (body, _))| (key, object(body))).collect()
         }
 
         fn observe(&self, key: &str) -> Observed {
             let (body, headers) = &self.0[key];
-            Observed {
-                crc32: Some(crc32fast::hash(body.as_bytes())),
-                same_bytes: None,
-                headers: headers.digest(),
-            }
+            Observed { crc32: Some(crc32fast::hash(body.as_bytes())), same_bytes: None, headers: headers.digest() }
         }
 
         /// Carries a plan out; gives the manifest that a run would write.
@@ -696,18 +621,10 @@ mod tests {
         manifest
     }
 
-    fn plan<'a>(
-        index: &'a ArchiveIndex,
-        bucket: &Bucket,
-        manifest: &Manifest,
-        rules: &Rules,
-    ) -> Plan<'a> {
+    fn plan<'a>(index: &'a ArchiveIndex, bucket: &Bucket, manifest: &Manifest, rules: &Rules) -> Plan<'a> {
         let listing = bucket.listing();
         let asked = questions(index, &listing, manifest, rules);
-        let observed = asked
-            .into_iter()
-            .map(|(key, ..)| (key.clone(), bucket.observe(&key)))
-            .collect();
+        let observed = asked.into_iter().map(|(key, ..)| (key.clone(), bucket.observe(&key))).collect();
         Plan::new(index, &listing, manifest, &observed, rules).unwrap()
     }
 
@@ -795,18 +712,7 @@ mod tests {
     }
 
     fn listing(keys: impl IntoIterator<Item = String>) -> Listing {
-        keys.into_iter()
-            .map(|key| {
-                (
-                    key,
-                    Object {
-                        size_bytes: 1,
-                        etag: "e".into(),
-                        modified_at: None,
-                    },
-                )
-            })
-            .collect()
+        keys.into_iter().map(|key| (key, Object { size_bytes: 1, etag: "e".into(), modified_at: None })).collect()
     }
 
     fn one_page() -> BTreeMap<String, String> {
@@ -824,76 +730,34 @@ mod tests {
     fn up_to_a_hundred_deletes_are_never_held_back() {
         let headers = header_rules("");
         assert_eq!(deletes(100, &rules(&headers)), Ok(100));
-        assert_eq!(
-            deletes(101, &rules(&headers)),
-            Err(LargeDelete {
-                deletes: 101,
-                objects: 101
-            })
-        );
+        assert_eq!(deletes(101, &rules(&headers)), Err(LargeDelete { deletes: 101, objects: 101 }));
     }
 
     #[test]
     fn a_large_delete_goes_through_when_it_is_allowed_or_below_the_share() {
         let headers = header_rules("");
         let rules = rules(&headers);
-        assert_eq!(
-            deletes(
-                101,
-                &Rules {
-                    allow_large_delete: true,
-                    ..rules.clone()
-                }
-            ),
-            Ok(101)
-        );
-        assert_eq!(
-            deletes(
-                101,
-                &Rules {
-                    max_delete_percent: 100,
-                    ..rules
-                }
-            ),
-            Ok(101)
-        );
+        assert_eq!(deletes(101, &Rules { allow_large_delete: true, ..rules.clone() }), Ok(101));
+        assert_eq!(deletes(101, &Rules { max_delete_percent: 100, ..rules }), Ok(101));
     }
 
     #[test]
     fn what_would_be_retained_is_guarded_once_as_it_leaves_the_site() {
         let headers = header_rules("max-age=31536000, immutable");
-        let rules = |days: i64| Rules {
-            retain_removed_days: 7,
-            now: NOW + days * DAY,
-            ..rules(&headers)
-        };
-        let old: BTreeMap<String, String> = (0..200)
-            .map(|n| (format!("{n}.js"), "asset".to_owned()))
-            .collect();
+        let rules = |days: i64| Rules { retain_removed_days: 7, now: NOW + days * DAY, ..rules(&headers) };
+        let old: BTreeMap<String, String> = (0..200).map(|n| (format!("{n}.js"), "asset".to_owned())).collect();
         let (old_index, new) = (index(&old), one_page());
         let new_index = index(&new);
         let mut bucket = Bucket::default();
         let first = plan(&old_index, &bucket, &Manifest::default(), &rules(0));
         let manifest = bucket.apply(&first, &Manifest::default(), &old, &rules(0));
         let planned = |bucket: &Bucket, manifest: &Manifest, rules: &Rules| {
-            let plan = Plan::new(
-                &new_index,
-                &bucket.listing(),
-                manifest,
-                &BTreeMap::new(),
-                rules,
-            );
+            let plan = Plan::new(&new_index, &bucket.listing(), manifest, &BTreeMap::new(), rules);
             plan.map(|plan| (plan.retained.len(), plan.deletes.len()))
         };
-        let refused = LargeDelete {
-            deletes: 200,
-            objects: 200,
-        };
+        let refused = LargeDelete { deletes: 200, objects: 200 };
         assert_eq!(planned(&bucket, &manifest, &rules(1)), Err(refused));
-        let allowed = Rules {
-            allow_large_delete: true,
-            ..rules(1)
-        };
+        let allowed = Rules { allow_large_delete: true, ..rules(1) };
         let removal = plan(&new_index, &bucket, &manifest, &allowed);
         let manifest = bucket.apply(&removal, &manifest, &new, &allowed);
         assert_eq!(planned(&bucket, &manifest, &rules(2)), Ok((200, 0)));
@@ -914,22 +778,12 @@ mod tests {
             removed_at: None,
             gzip_of: None,
         };
-        let manifest = [
-            ("ours.js".to_owned(), row("e")),
-            ("touched.js".to_owned(), row("another")),
-        ]
-        .into_iter()
-        .collect();
+        let manifest =
+            [("ours.js".to_owned(), row("e")), ("touched.js".to_owned(), row("another"))].into_iter().collect();
         let deleted = |prune| {
-            let rules = Rules {
-                prune,
-                ..rules(&headers)
-            };
+            let rules = Rules { prune, ..rules(&headers) };
             let plan = Plan::new(&index, &live, &manifest, &BTreeMap::new(), &rules).unwrap();
-            plan.deletes
-                .into_iter()
-                .map(|delete| delete.key)
-                .collect::<Vec<_>>()
+            plan.deletes.into_iter().map(|delete| delete.key).collect::<Vec<_>>()
         };
         assert_eq!(deleted(Prune::All), ["ours.js", "theirs.js", "touched.js"]);
         assert_eq!(deleted(Prune::Owned), ["ours.js"]);
@@ -940,18 +794,10 @@ mod tests {
     fn an_immutable_asset_is_retained_for_its_days_and_then_deleted_without_an_invalidation() {
         let headers = header_rules("max-age=31536000, immutable");
         let (old, new) = (
-            [
-                ("app.1.js".to_owned(), "one".to_owned()),
-                ("index.html".to_owned(), "page".to_owned()),
-            ]
-            .into(),
+            [("app.1.js".to_owned(), "one".to_owned()), ("index.html".to_owned(), "page".to_owned())].into(),
             one_page(),
         );
-        let at = |days: i64| Rules {
-            retain_removed_days: 7,
-            now: NOW + days * DAY,
-            ..rules(&headers)
-        };
+        let at = |days: i64| Rules { retain_removed_days: 7, now: NOW + days * DAY, ..rules(&headers) };
         let mut bucket = Bucket::default();
         let old_index = index(&old);
         let first = plan(&old_index, &bucket, &Manifest::default(), &at(0));
@@ -963,26 +809,15 @@ mod tests {
         let manifest = bucket.apply(&removed, &manifest, &new, &at(1));
 
         let kept = plan(&new_index, &bucket, &manifest, &at(7));
-        assert_eq!(
-            (kept.retained.len(), kept.deletes.len()),
-            (1, 0),
-            "six days after its removal"
-        );
+        assert_eq!((kept.retained.len(), kept.deletes.len()), (1, 0), "six days after its removal");
         let manifest = bucket.apply(&kept, &manifest, &new, &at(7));
 
         let back = plan(&old_index, &bucket, &manifest, &at(7));
-        assert!(
-            back.is_empty() && back.retained.is_empty(),
-            "a key that comes back is kept: {back:?}"
-        );
+        assert!(back.is_empty() && back.retained.is_empty(), "a key that comes back is kept: {back:?}");
 
         let due = plan(&new_index, &bucket, &manifest, &at(8));
         assert_eq!((due.retained.len(), due.deletes.len()), (0, 1));
-        assert!(
-            due.stale(&bucket.listing(), &mut Vec::new())
-                .deleted
-                .is_empty()
-        );
+        assert!(due.stale(&bucket.listing(), &mut Vec::new()).deleted.is_empty());
 
         // What comes in its place may be answered from its copy, which is still there.
         let in_its_place = [("app.1.js/index.html".to_owned(), "two".to_owned())];
@@ -997,20 +832,11 @@ mod tests {
     #[test]
     fn pages_are_in_a_later_wave_than_all_that_they_may_refer_to() {
         let headers = header_rules("");
-        let files = ["a.html", "app.js", "b/index.html", "z.css"]
-            .map(|name| (name.to_owned(), name.to_owned()));
+        let files = ["a.html", "app.js", "b/index.html", "z.css"].map(|name| (name.to_owned(), name.to_owned()));
         let index = index(&files.into());
-        let plan = plan(
-            &index,
-            &Bucket::default(),
-            &Manifest::default(),
-            &rules(&headers),
-        );
+        let plan = plan(&index, &Bucket::default(), &Manifest::default(), &rules(&headers));
         let (waves, _) = plan.into_waves();
         let keys = waves.map(|wave| wave.puts.into_iter().map(|put| put.key).collect::<Vec<_>>());
-        assert_eq!(
-            keys,
-            [vec!["app.js", "z.css"], vec!["a.html", "b/index.html"]]
-        );
+        assert_eq!(keys, [vec!["app.js", "z.css"], vec!["a.html", "b/index.html"]]);
     }
 }

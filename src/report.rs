@@ -48,20 +48,8 @@ pub struct Report {
 
 impl Report {
     /// A report without counts.
-    pub fn new(
-        id: DeploymentId,
-        run: u64,
-        site: String,
-        outcome: Outcome,
-        archive: ArchiveName,
-    ) -> Self {
-        Self {
-            id: Some(id),
-            run,
-            archive: Some(archive),
-            outcome,
-            ..Self::ignored(site)
-        }
+    pub fn new(id: DeploymentId, run: u64, site: String, outcome: Outcome, archive: ArchiveName) -> Self {
+        Self { id: Some(id), run, archive: Some(archive), outcome, ..Self::ignored(site) }
     }
 
     /// The report of an event that asks for nothing.

@@ -16,46 +16,14 @@ pub struct Bomb {
 }
 
 pub const BOMBS: &[Bomb] = &[
-    Bomb {
-        name: "overlap",
-        about: "50,000 entries that share 10 MiB of data",
-        make: overlap,
-    },
-    Bomb {
-        name: "nested",
-        about: "500 entries, each of which has all later ones in its data",
-        make: nested,
-    },
-    Bomb {
-        name: "ratio",
-        about: "one entry, 256 MiB of zeros",
-        make: ratio,
-    },
-    Bomb {
-        name: "expansion",
-        about: "30 entries of 1,000 MiB, each below the ratio",
-        make: expansion,
-    },
-    Bomb {
-        name: "count",
-        about: "1,000,001 entries",
-        make: count,
-    },
-    Bomb {
-        name: "directory",
-        about: "a central directory of 200 MB",
-        make: directory,
-    },
-    Bomb {
-        name: "understated",
-        about: "an entry of 256 MiB that says it has 100 bytes",
-        make: understated,
-    },
-    Bomb {
-        name: "quine",
-        about: "an archive whose one file is the archive itself",
-        make: || Ok(quine()),
-    },
+    Bomb { name: "overlap", about: "50,000 entries that share 10 MiB of data", make: overlap },
+    Bomb { name: "nested", about: "500 entries, each of which has all later ones in its data", make: nested },
+    Bomb { name: "ratio", about: "one entry, 256 MiB of zeros", make: ratio },
+    Bomb { name: "expansion", about: "30 entries of 1,000 MiB, each below the ratio", make: expansion },
+    Bomb { name: "count", about: "1,000,001 entries", make: count },
+    Bomb { name: "directory", about: "a central directory of 200 MB", make: directory },
+    Bomb { name: "understated", about: "an entry of 256 MiB that says it has 100 bytes", make: understated },
+    Bomb { name: "quine", about: "an archive whose one file is the archive itself", make: || Ok(quine()) },
 ];
 
 impl Bomb {
@@ -79,13 +47,7 @@ struct Said {
 
 impl Said {
     fn stored(name: String, crc32: u32, size_bytes: u32) -> Self {
-        Self {
-            name,
-            method: 0,
-            crc32,
-            compressed_bytes: size_bytes,
-            size_bytes,
-        }
+        Self { name, method: 0, crc32, compressed_bytes: size_bytes, size_bytes }
     }
 
     /// The fields that both headers have, from the flags on (APPNOTE 4.3.7 and 4.3.12).
@@ -218,11 +180,7 @@ fn expansion() -> Result<Vec<u8>, std::io::Error> {
     let data = [padding, data].concat();
     let mut archive = Archive::default();
     for number in 0..30 {
-        let said = Said {
-            name: format!("{number:02}"),
-            compressed_bytes: data.len() as u32,
-            ..said
-        };
+        let said = Said { name: format!("{number:02}"), compressed_bytes: data.len() as u32, ..said };
         archive.add(&said, &data);
     }
     Ok(archive.finish())
@@ -247,10 +205,7 @@ fn empty(names: impl Iterator<Item = String>) -> Vec<u8> {
 
 fn understated() -> Result<Vec<u8>, std::io::Error> {
     let (said, data) = zeros("small.txt", 256 << 20)?;
-    let said = Said {
-        size_bytes: 100,
-        ..said
-    };
+    let said = Said { size_bytes: 100, ..said };
     let mut archive = Archive::default();
     archive.add(&said, &data);
     Ok(archive.finish())

@@ -15,11 +15,7 @@ const SCALE: (f64, f64) = (0.02, 1_000.0);
 
 /// Draws the rows that have a minimum, which are those that deploy something.
 pub fn draw(figures: &Figures) -> String {
-    let rows: Vec<&Row> = figures
-        .rows
-        .iter()
-        .filter(|row| row.minimum.is_some())
-        .collect();
+    let rows: Vec<&Row> = figures.rows.iter().filter(|row| row.minimum.is_some()).collect();
     let bottom = TOP + LINE * rows.len() as f64;
     let height = bottom + 40.0;
     let mut svg = format!(
@@ -82,9 +78,5 @@ fn place(seconds: f64) -> f64 {
 }
 
 fn shown(seconds: f64) -> String {
-    if seconds < 10.0 {
-        format!("{seconds:.2}")
-    } else {
-        format!("{seconds:.0}")
-    }
+    if seconds < 10.0 { format!("{seconds:.2}") } else { format!("{seconds:.0}") }
 }

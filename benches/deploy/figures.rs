@@ -93,11 +93,7 @@ impl Figures {
             latency_ms: u64::try_from(options.latency.as_millis()).unwrap_or(u64::MAX),
             processors: std::thread::available_parallelism()?.get(),
             binary_bytes: std::fs::metadata(env!("CARGO_BIN_EXE_bootstrap"))?.len(),
-            settings: options
-                .settings
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect(),
+            settings: options.settings.iter().map(|(name, value)| format!("{name}={value}")).collect(),
             rows: Vec::new(),
         })
     }
@@ -149,8 +145,7 @@ impl Row {
     pub fn keep_least_disturbed(&mut self, runs: usize) {
         self.runs = self.samples.len();
         let share = |sample: &Sample| sample.stolen_seconds / sample.wall_seconds;
-        self.samples
-            .sort_by(|one, other| share(one).total_cmp(&share(other)));
+        self.samples.sort_by(|one, other| share(one).total_cmp(&share(other)));
         self.samples.truncate(runs);
     }
 
@@ -223,10 +218,7 @@ impl fmt::Display for Row {
         let pages = traffic.calls.get("ListObjectsV2").copied();
         if let Some(pages) = pages.filter(|pages| *pages > 1) {
             let listing = spread(|sample| sample.traffic.listing.length.as_secs_f64());
-            writeln!(
-                out,
-                "  all {pages} pages of the listing came within {listing} s"
-            )?;
+            writeln!(out, "  all {pages} pages of the listing came within {listing} s")?;
         }
         let inflate = spread(|sample| sample.inflate_seconds);
         if inflate.median > 0.01 {
@@ -238,17 +230,12 @@ impl fmt::Display for Row {
             )?;
         }
         let mut requests = Exact::default();
-        let operations: BTreeSet<&String> =
-            minimum.calls.keys().chain(traffic.calls.keys()).collect();
+        let operations: BTreeSet<&String> = minimum.calls.keys().chain(traffic.calls.keys()).collect();
         let mut each = Vec::new();
         for operation in operations {
-            let count = |calls: &std::collections::BTreeMap<String, u64>| {
-                calls.get(operation).copied().unwrap_or_default()
-            };
-            let exact = Exact {
-                found: count(&traffic.calls),
-                minimum: count(&minimum.calls),
-            };
+            let count =
+                |calls: &std::collections::BTreeMap<String, u64>| calls.get(operation).copied().unwrap_or_default();
+            let exact = Exact { found: count(&traffic.calls), minimum: count(&minimum.calls) };
             requests.found += exact.found;
             requests.minimum += exact.minimum;
             each.push(if exact.found == exact.minimum {
@@ -258,18 +245,9 @@ impl fmt::Display for Row {
             });
         }
         writeln!(out, "  requests {requests}: {}", each.join(", "))?;
-        let read = Exact {
-            found: traffic.bytes_read,
-            minimum: minimum.bytes_read,
-        };
-        let written = Exact {
-            found: traffic.bytes_written,
-            minimum: minimum.bytes_written,
-        };
-        write!(
-            out,
-            "  bytes read of the archive {read}; bytes written {written}"
-        )
+        let read = Exact { found: traffic.bytes_read, minimum: minimum.bytes_read };
+        let written = Exact { found: traffic.bytes_written, minimum: minimum.bytes_written };
+        write!(out, "  bytes read of the archive {read}; bytes written {written}")
     }
 }
 
@@ -318,10 +296,6 @@ impl Spread {
 impl fmt::Display for Spread {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = if self.median < 10.0 { 3 } else { 1 };
-        write!(
-            out,
-            "{:.digits$} ({:.digits$} to {:.digits$})",
-            self.median, self.least, self.most
-        )
+        write!(out, "{:.digits$} ({:.digits$} to {:.digits$})", self.median, self.least, self.most)
     }
 }

@@ -31,15 +31,8 @@ pub struct Run {
 }
 
 /// Starts the function and sends it one event.
-pub async fn run(
-    environment: &[(String, String)],
-    memory_mib: u64,
-    event: &Value,
-) -> Result<Run, Box<dyn Error>> {
-    let memory = [(
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(),
-        memory_mib.to_string(),
-    )];
+pub async fn run(environment: &[(String, String)], memory_mib: u64, event: &Value) -> Result<Run, Box<dyn Error>> {
+    let memory = [("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), memory_mib.to_string())];
     let environment = environment.iter().cloned().chain(memory);
     let started = Instant::now();
     let function = Function::start(environment).await;

@@ -62,10 +62,7 @@ async fn measure(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
             continue;
         }
         if !workload.is_available() {
-            println!(
-                "{}: left out, DROPSHIP_SHARED has no such site",
-                workload.name
-            );
+            println!("{}: left out, DROPSHIP_SHARED has no such site", workload.name);
             continue;
         }
         for row in measure_workload(workload, &options).await? {
@@ -89,10 +86,7 @@ async fn measure(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn measure_workload(
-    workload: &Workload,
-    options: &Options,
-) -> Result<Vec<Row>, Box<dyn Error>> {
+async fn measure_workload(workload: &Workload, options: &Options) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut services = Services::start(workload.name)?;
     let mut rows: Vec<Row> = workload
         .scenarios
@@ -103,10 +97,7 @@ async fn measure_workload(
     let mut environment = Vec::new();
     for scenario in workload.sequence(options.runs) {
         if scenario == Scenario::Cold {
-            if rows
-                .iter()
-                .all(|row| row.undisturbed_runs() >= options.runs)
-            {
+            if rows.iter().all(|row| row.undisturbed_runs() >= options.runs) {
                 break;
             }
             environment = services.reset(options.latency)?;
@@ -131,8 +122,7 @@ async fn measure_workload(
         }
         let row = rows.iter_mut().find(|row| row.scenario == scenario.name());
         let Some(row) = row else { continue };
-        row.samples
-            .push(Sample::of(&run, services_cpu, &traffic, &task.minimum));
+        row.samples.push(Sample::of(&run, services_cpu, &traffic, &task.minimum));
         row.traffic = Some(traffic);
         row.minimum = Some(task.minimum);
         row.archive_bytes = task.archive_bytes;
@@ -164,8 +154,7 @@ async fn measure_bombs(options: &Options) -> Result<Vec<Row>, Box<dyn Error>> {
                 }
                 Err(error) => return Err(format!("{}: {error}", bomb.name).into()),
             }
-            row.samples
-                .push(Sample::of(&run, services_cpu, &traffic, &task.minimum));
+            row.samples.push(Sample::of(&run, services_cpu, &traffic, &task.minimum));
             row.archive_bytes = task.archive_bytes;
         }
         row.keep_least_disturbed(options.runs);

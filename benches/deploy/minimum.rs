@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use dropship::archive::{
-    ArchiveIndex, Entry, Form, Limits, Method, Parsed, Progress, Unpacker, spans,
-};
+use dropship::archive::{ArchiveIndex, Entry, Form, Limits, Method, Parsed, Progress, Unpacker, spans};
 use serde::{Deserialize, Serialize};
 
 use crate::workload::Scenario;
@@ -36,10 +34,7 @@ impl Build {
     pub fn of(archive: &[u8]) -> Result<Self, Box<dyn Error>> {
         let limits = Limits::default();
         match ArchiveIndex::parse(archive.len() as u64, archive, "", &limits)? {
-            Parsed::Index(index) => Ok(Self {
-                entries: index.entries,
-                directory_bytes: index.directory_bytes,
-            }),
+            Parsed::Index(index) => Ok(Self { entries: index.entries, directory_bytes: index.directory_bytes }),
             Parsed::NeedsFrom(_) => Err("the whole archive was there".into()),
         }
     }
@@ -85,28 +80,15 @@ pub struct Minimum {
 impl Minimum {
     /// What it takes to bring a bucket from one build to another.
     pub fn between(live: &Build, next: &Build, scenario: Scenario) -> Self {
-        let old: BTreeMap<&str, &Entry> = live
-            .entries
-            .iter()
-            .map(|entry| (&*entry.name, entry))
-            .collect();
+        let old: BTreeMap<&str, &Entry> = live.entries.iter().map(|entry| (&*entry.name, entry)).collect();
         let is_same = |entry: &&Entry| {
-            old.get(&*entry.name)
-                .is_some_and(|old| (old.crc32, old.size_bytes) == (entry.crc32, entry.size_bytes))
+            old.get(&*entry.name).is_some_and(|old| (old.crc32, old.size_bytes) == (entry.crc32, entry.size_bytes))
         };
         let (same, written): (Vec<&Entry>, Vec<&Entry>) = next.entries.iter().partition(is_same);
-        let stay = next
-            .entries
-            .iter()
-            .filter(|entry| old.contains_key(&*entry.name))
-            .count();
+        let stay = next.entries.iter().filter(|entry| old.contains_key(&*entry.name)).count();
         let deletes = live.entries.len() - stay;
         let changed = written.len() + stay - next.entries.len();
-        let copies = if scenario == Scenario::Headers {
-            same.len()
-        } else {
-            0
-        };
+        let copies = if scenario == Scenario::Headers { same.len() } else { 0 };
         let mut minimum = Self {
             objects: (written.len() + copies) as u64,
             // The end record follows the directory.
@@ -114,10 +96,7 @@ impl Minimum {
             ..Self::default()
         };
         minimum.add("ListObjectsV2", live.entries.len().div_ceil(1_000).max(1));
-        minimum.add(
-            "GetObject",
-            1 + usize::from(next.directory_bytes > TAIL_BYTES),
-        );
+        minimum.add("GetObject", 1 + usize::from(next.directory_bytes > TAIL_BYTES));
         minimum.add("CopyObject", copies);
         minimum.add("DeleteObjects", deletes.div_ceil(1_000));
         minimum.transfer(&written);
@@ -139,24 +118,15 @@ impl Minimum {
     }
 
     fn transfer(&mut self, written: &[&Entry]) {
-        let (copied, sent): (Vec<&Entry>, Vec<&Entry>) = written
-            .iter()
-            .partition(|entry| entry.method == Method::Stored && entry.size_bytes > COPIED_BYTES);
-        let (large, whole): (Vec<&Entry>, Vec<&Entry>) = sent
-            .iter()
-            .partition(|entry| entry.size_bytes > WHOLE_BYTES);
+        let (copied, sent): (Vec<&Entry>, Vec<&Entry>) =
+            written.iter().partition(|entry| entry.method == Method::Stored && entry.size_bytes > COPIED_BYTES);
+        let (large, whole): (Vec<&Entry>, Vec<&Entry>) = sent.iter().partition(|entry| entry.size_bytes > WHOLE_BYTES);
         // A header is judged before its data is copied.
         self.add("GetObject", copied.len());
         self.add("UploadPartCopy", copied.len());
-        self.bytes_read += copied
-            .iter()
-            .map(|entry| entry.header_bytes_max())
-            .sum::<u64>();
+        self.bytes_read += copied.iter().map(|entry| entry.header_bytes_max()).sum::<u64>();
         for entry in &large {
-            self.add(
-                "GetObject",
-                entry.span_bytes().div_ceil(SPAN_BYTES) as usize,
-            );
+            self.add("GetObject", entry.span_bytes().div_ceil(SPAN_BYTES) as usize);
             self.add("UploadPart", entry.size_bytes.div_ceil(PART_BYTES) as usize);
         }
         self.add("CreateMultipartUpload", large.len() + copied.len());
@@ -164,10 +134,7 @@ impl Minimum {
         self.add("PutObject", whole.len());
         self.bytes_read += sent.iter().map(|entry| entry.span_bytes()).sum::<u64>();
         self.bytes_written += sent.iter().map(|entry| entry.size_bytes).sum::<u64>();
-        self.add(
-            "GetObject",
-            spans(whole.iter().copied(), GAP_BYTES, SPAN_BYTES).len(),
-        );
+        self.add("GetObject", spans(whole.iter().copied(), GAP_BYTES, SPAN_BYTES).len());
     }
 
     fn add(&mut self, operation: &str, count: usize) {

@@ -45,11 +45,7 @@ impl Options {
         };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
-            let mut value = || {
-                arguments
-                    .next()
-                    .ok_or_else(|| format!("{argument} needs a value\n{USAGE}"))
-            };
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"));
             match argument.as_str() {
                 "--workloads" => {
                     options.workloads = value()?.split(',').map(str::to_owned).collect();
@@ -62,9 +58,8 @@ impl Options {
                 "--memory" => options.memory_mib = Some(number(&value()?)?),
                 "--set" => {
                     let value = value()?;
-                    let (name, text) = value
-                        .split_once('=')
-                        .ok_or_else(|| format!("--set wants NAME=VALUE, not {value}"))?;
+                    let (name, text) =
+                        value.split_once('=').ok_or_else(|| format!("--set wants NAME=VALUE, not {value}"))?;
                     options.settings.push((name.to_owned(), text.to_owned()));
                 }
                 "--json" => options.json = Some(value()?.into()),
@@ -91,11 +86,7 @@ impl Options {
 }
 
 /// Refuses a name that is none of those that there are.
-fn check<'n>(
-    kind: &str,
-    asked: &[String],
-    names: impl Iterator<Item = &'n str>,
-) -> Result<(), String> {
+fn check<'n>(kind: &str, asked: &[String], names: impl Iterator<Item = &'n str>) -> Result<(), String> {
     let names: Vec<&str> = names.collect();
     let unknown = asked.iter().find(|name| !names.contains(&name.as_str()));
     unknown.map_or(Ok(()), |name| {
@@ -105,6 +96,5 @@ fn check<'n>(
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
-    text.parse()
-        .map_err(|_| format!("{text} is no number\n{USAGE}"))
+    text.parse().map_err(|_| format!("{text} is no number\n{USAGE}"))
 }

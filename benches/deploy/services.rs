@@ -106,11 +106,7 @@ impl Services {
             .spawn()?;
         let orders = process.stdin.take().ok_or("stdin is piped")?;
         let answers = process.stdout.take().ok_or("stdout is piped")?;
-        let mut services = Self {
-            process,
-            orders,
-            answers: BufReader::new(answers),
-        };
+        let mut services = Self { process, orders, answers: BufReader::new(answers) };
         let workload = workload.to_owned();
         services.ask::<()>(&Order::Make { workload })?;
         Ok(services)
@@ -157,10 +153,7 @@ impl Traffic {
             "CreateMultipartUpload" | "CompleteMultipartUpload" => self.in_parts.extend(),
             _ => {}
         }
-        let is_write = matches!(
-            call.operation.as_str(),
-            "PutObject" | "CopyObject" | "UploadPart" | "UploadPartCopy"
-        );
+        let is_write = matches!(call.operation.as_str(), "PutObject" | "CopyObject" | "UploadPart" | "UploadPartCopy");
         if call.status.is_none() {
             self.writes_under_way += u64::from(is_write);
             self.writes_at_once = self.writes_at_once.max(self.writes_under_way);
@@ -232,13 +225,7 @@ struct Account {
 
 impl Account {
     async fn new() -> Self {
-        Self {
-            cloud: Cloud::start().await,
-            builds: None,
-            live: Build::default(),
-            uploads: 0,
-            traffic: Arc::default(),
-        }
+        Self { cloud: Cloud::start().await, builds: None, live: Build::default(), uploads: 0, traffic: Arc::default() }
     }
 
     async fn reset(&mut self, latency: Duration) {
@@ -250,13 +237,10 @@ impl Account {
             traffic.add(call);
         }));
         // As with SSE-KMS: MD5 is S3's work, which is not to take the function's processors.
-        self.cloud
-            .create_bucket(STAGING, Versioning::On, Etags::Opaque);
-        self.cloud
-            .create_bucket(LIVE, Versioning::Off, Etags::Opaque);
+        self.cloud.create_bucket(STAGING, Versioning::On, Etags::Opaque);
+        self.cloud.create_bucket(LIVE, Versioning::Off, Etags::Opaque);
         self.cloud.create_table(TABLE).await;
-        self.cloud
-            .create_distribution(Distribution::of(DISTRIBUTION, LIVE));
+        self.cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
         if !latency.is_zero() {
             for service in [Service::S3, Service::DynamoDb, Service::CloudFront] {
                 self.cloud.set_latency(service, latency);
@@ -273,19 +257,11 @@ impl Account {
             ("DISTRIBUTION_IDS", DISTRIBUTION),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        self.cloud
-            .environment()
-            .into_iter()
-            .chain(settings)
-            .collect()
+        self.cloud.environment().into_iter().chain(settings).collect()
     }
 
     /// Uploads an archive that makes the bucket what it holds, or, without a scenario, is refused.
-    fn upload(
-        &mut self,
-        archive: Bytes,
-        scenario: Option<Scenario>,
-    ) -> Result<Task, Box<dyn Error>> {
+    fn upload(&mut self, archive: Bytes, scenario: Option<Scenario>) -> Result<Task, Box<dyn Error>> {
         let archive_bytes = archive.len() as u64;
         let minimum = match scenario {
             None => Minimum::default(),
@@ -306,9 +282,7 @@ impl Account {
         for version in self.cloud.versions(STAGING, KEY) {
             self.cloud.expire_version(STAGING, KEY, &version.id);
         }
-        let put = self
-            .cloud
-            .put_object(STAGING, KEY, archive, Headers::of_type("application/zip"));
+        let put = self.cloud.put_object(STAGING, KEY, archive, Headers::of_type("application/zip"));
         self.observe();
         // Uploads of one second would be ordered by their digest.
         self.uploads += 1;
@@ -329,11 +303,7 @@ impl Account {
                 },
             },
         }]});
-        Ok(Task {
-            event,
-            archive_bytes,
-            minimum,
-        })
+        Ok(Task { event, archive_bytes, minimum })
     }
 
     fn observe(&self) -> Traffic {

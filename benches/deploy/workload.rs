@@ -34,9 +34,7 @@ struct Changes {
 }
 
 /// What is deployed on top of what.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
     /// Into an empty bucket.
@@ -62,11 +60,7 @@ impl Scenario {
     }
 }
 
-const PERCENT: Changes = Changes {
-    changed: 10,
-    deleted: 5,
-    added: 5,
-};
+const PERCENT: Changes = Changes { changed: 10, deleted: 5, added: 5 };
 
 const DEFAULT_MEMORY_MIB: u64 = 512;
 
@@ -130,11 +124,7 @@ pub const WORKLOADS: &[Workload] = &[
         name: "huge-site",
         about: "200,000 files of 0.2 to 2 KiB, of which 0.1 % change",
         make: |rng| small_pages(rng, 200_000, 200..2_000),
-        changes: Changes {
-            changed: 1,
-            deleted: 0,
-            added: 0,
-        },
+        changes: Changes { changed: 1, deleted: 0, added: 0 },
         begins_anew: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
@@ -179,10 +169,7 @@ impl Workload {
             Scenario::Cold => 1,
             Scenario::NoOp | Scenario::Update | Scenario::Headers => runs,
         };
-        self.scenarios
-            .iter()
-            .flat_map(|scenario| vec![*scenario; repeats(scenario)])
-            .collect()
+        self.scenarios.iter().flat_map(|scenario| vec![*scenario; repeats(scenario)]).collect()
     }
 }
 
@@ -218,12 +205,7 @@ impl Kind {
 }
 
 fn file(rng: &mut Rng, name: String, size_bytes: u64, kind: Kind) -> File {
-    File {
-        name,
-        seed: rng.u64(..),
-        size_bytes,
-        kind,
-    }
+    File { name, seed: rng.u64(..), size_bytes, kind }
 }
 
 fn tiny_many(rng: &mut Rng) -> Vec<File> {
@@ -261,13 +243,7 @@ fn docs_site(rng: &mut Rng) -> Vec<File> {
     let mut files: Vec<File> = (0..5_000)
         .map(|number| {
             let (name, kind) = match number % 20 {
-                0..17 => (
-                    format!(
-                        "docs/chapter-{:03}/topic-{number:04}/index.html",
-                        number / 40
-                    ),
-                    Kind::Text,
-                ),
+                0..17 => (format!("docs/chapter-{:03}/topic-{number:04}/index.html", number / 40), Kind::Text),
                 17 => (format!("assets/js/{:016x}.js", rng.u64(..)), Kind::Text),
                 18 => (format!("img/figure-{number:04}.png"), Kind::Image),
                 _ => (format!("api/type-{number:04}.json"), Kind::Text),
@@ -292,11 +268,7 @@ fn small_pages(rng: &mut Rng, count: usize, sizes: std::ops::Range<u64>) -> Vec<
 }
 
 fn large(rng: &mut Rng, kind: Kind) -> Vec<File> {
-    let extension = if matches!(kind, Kind::Video) {
-        "mp4"
-    } else {
-        "json"
-    };
+    let extension = if matches!(kind, Kind::Video) { "mp4" } else { "json" };
     (0..12)
         .map(|number| {
             let name = format!("media/large-{number:02}.{extension}");
@@ -306,10 +278,7 @@ fn large(rng: &mut Rng, kind: Kind) -> Vec<File> {
 }
 
 fn giant(rng: &mut Rng) -> Vec<File> {
-    vec![
-        file(rng, "index.html".to_owned(), 5_000, Kind::Text),
-        file(rng, "dump.log".to_owned(), 3 << 30, Kind::Log),
-    ]
+    vec![file(rng, "index.html".to_owned(), 5_000, Kind::Text), file(rng, "dump.log".to_owned(), 3 << 30, Kind::Log)]
 }
 
 /// Makes the sizes add up to `total_bytes`.
@@ -350,12 +319,7 @@ impl Builds {
             }
             zip.finish()?.into_inner().into()
         };
-        Ok(Self {
-            workload,
-            latest: first.clone(),
-            first,
-            number: 0,
-        })
+        Ok(Self { workload, latest: first.clone(), first, number: 0 })
     }
 
     /// The build that a scenario deploys.
@@ -385,11 +349,7 @@ impl Builds {
             0 => 0,
             of_thousand => (count * of_thousand / 1_000).max(1),
         };
-        let Changes {
-            changed,
-            deleted,
-            added,
-        } = self.workload.changes;
+        let Changes { changed, deleted, added } = self.workload.changes;
         let mut chosen = rng.choose_multiple(0..count, share(changed) + share(deleted));
         rng.shuffle(&mut chosen);
         let mut differing = BTreeMap::new();
@@ -397,8 +357,7 @@ impl Builds {
             let old = archive.by_index_raw(number)?;
             let (name, size_bytes) = (old.name()?.into_owned(), old.size());
             let kind = Kind::of(&name);
-            let new =
-                (place < share(changed)).then(|| file(&mut rng, name.clone(), size_bytes, kind));
+            let new = (place < share(changed)).then(|| file(&mut rng, name.clone(), size_bytes, kind));
             differing.insert(name, new);
         }
         let added = (0..share(added))
@@ -415,11 +374,7 @@ impl Builds {
     }
 
     /// Packs the latest build again under new times, with what differs.
-    fn rebuilt(
-        &self,
-        differing: &BTreeMap<String, Option<File>>,
-        added: &[File],
-    ) -> Result<Bytes, Box<dyn Error>> {
+    fn rebuilt(&self, differing: &BTreeMap<String, Option<File>>, added: &[File]) -> Result<Bytes, Box<dyn Error>> {
         let mut old = ZipArchive::new(Cursor::new(&self.latest))?;
         let mut zip = ZipWriter::new(Cursor::new(Vec::with_capacity(self.latest.len())));
         for number in 0..old.len() {
@@ -445,11 +400,7 @@ fn modified(build: u64) -> DateTime {
     DateTime::from_date_and_time(2026, 11, 22, hour, minute, 0).unwrap_or_default()
 }
 
-fn write_file(
-    zip: &mut ZipWriter<Cursor<Vec<u8>>>,
-    file: &File,
-    build: u64,
-) -> Result<(), Box<dyn Error>> {
+fn write_file(zip: &mut ZipWriter<Cursor<Vec<u8>>>, file: &File, build: u64) -> Result<(), Box<dyn Error>> {
     let method = match file.kind {
         Kind::Video => CompressionMethod::Stored,
         _ => CompressionMethod::Deflated,
@@ -483,17 +434,13 @@ fn fill(piece: &mut Vec<u8>, rng: &mut Rng, size: usize, kind: Kind) {
                 // Few words are used often and many seldom, as in any text.
                 let rank = rng.f64().powi(4);
                 let word = (rank * 4_096.0) as u64;
-                piece
-                    .extend_from_slice(format!("{:x} ", word.wrapping_mul(0x9e37_79b9)).as_bytes());
+                piece.extend_from_slice(format!("{:x} ", word.wrapping_mul(0x9e37_79b9)).as_bytes());
             }
             piece.truncate(size);
         }
         Kind::Log => {
             while piece.len() < size {
-                let line = format!(
-                    "2026-11-22T10:15:00Z level=info request={:06}\n",
-                    rng.u32(..999)
-                );
+                let line = format!("2026-11-22T10:15:00Z level=info request={:06}\n", rng.u32(..999));
                 piece.extend(line.bytes().cycle().take(line.len() * 64));
             }
             piece.truncate(size);

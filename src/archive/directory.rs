@@ -17,10 +17,7 @@ impl DirectoryPlace {
     /// Refuses a directory over the limits, before it is read.
     pub(super) fn check(&self, limits: &Limits) -> Result<(), Rejection> {
         if self.entry_count > limits.max_entries {
-            return Err(Rejection::TooManyEntries {
-                count: self.entry_count,
-                max: limits.max_entries,
-            });
+            return Err(Rejection::TooManyEntries { count: self.entry_count, max: limits.max_entries });
         }
         if self.size_bytes > limits.max_directory_bytes {
             return Err(Rejection::DirectoryTooLarge {
@@ -29,9 +26,7 @@ impl DirectoryPlace {
             });
         }
         if self.size_bytes / CENTRAL_HEADER_BYTES < self.entry_count {
-            return Err(Rejection::DirectoryMalformed {
-                count: self.entry_count,
-            });
+            return Err(Rejection::DirectoryMalformed { count: self.entry_count });
         }
         Ok(())
     }
@@ -44,9 +39,7 @@ pub(super) fn read(
     root: &str,
     limits: &Limits,
 ) -> Result<ArchiveIndex, Rejection> {
-    let malformed = || Rejection::DirectoryMalformed {
-        count: place.entry_count,
-    };
+    let malformed = || Rejection::DirectoryMalformed { count: place.entry_count };
     let mut reader = Reader::new(root, limits, place);
     let mut fields = Fields::new(directory);
     for _ in 0..place.entry_count {
@@ -86,10 +79,7 @@ impl<'a> Reader<'a> {
 
     fn add(&mut self, header: &CentralHeader<'_>) -> Result<(), Rejection> {
         let entry = || shown(header.name);
-        let extra_field = |problem| Rejection::ExtraField {
-            entry: shown(header.name),
-            problem,
-        };
+        let extra_field = |problem| Rejection::ExtraField { entry: shown(header.name), problem };
         let extra = Extra::parse(header.extra).map_err(extra_field)?;
         let place = header.narrow.widen(extra.zip64).map_err(extra_field)?;
         if place.disk != 0 {
@@ -102,15 +92,10 @@ impl<'a> Reader<'a> {
         };
         let full_name = encoding.decode(header.name).map_err(|error| match error {
             NameDecodeError::UnknownEncoding => Rejection::NameEncoding { entry: entry() },
-            NameDecodeError::UnicodePath(problem) => Rejection::UnicodePath {
-                entry: entry(),
-                problem,
-            },
+            NameDecodeError::UnicodePath(problem) => Rejection::UnicodePath { entry: entry(), problem },
         })?;
-        name::check(full_name).map_err(|problem| Rejection::UnsafeName {
-            entry: shown(full_name.as_bytes()),
-            problem,
-        })?;
+        name::check(full_name)
+            .map_err(|problem| Rejection::UnsafeName { entry: shown(full_name.as_bytes()), problem })?;
         self.layout
             .add(header.name.len(), header.flags, place)
             .ok_or_else(|| Rejection::SpanOutside { entry: entry() })?;
@@ -168,11 +153,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks how a file is compressed and how far it expands.
-    fn check_contents(
-        &mut self,
-        header: &CentralHeader<'_>,
-        place: Place,
-    ) -> Result<Method, Rejection> {
+    fn check_contents(&mut self, header: &CentralHeader<'_>, place: Place) -> Result<Method, Rejection> {
         const SMALL_BYTES: u64 = 1 << 20;
         let entry = || shown(header.name);
         let method = match header.method {
@@ -180,10 +161,7 @@ impl<'a> Reader<'a> {
             8 if header.flags & flag::PATCH == 0 => Method::Deflate,
             93 => Method::Zstd,
             method => {
-                return Err(Rejection::UnsupportedMethod {
-                    entry: entry(),
-                    method,
-                });
+                return Err(Rejection::UnsupportedMethod { entry: entry(), method });
             }
         };
         // What cannot be compressed is stored in blocks, with a few bytes for each. No packer makes twice as much of
@@ -209,39 +187,25 @@ impl<'a> Reader<'a> {
         }
         self.expanded_bytes = self.expanded_bytes.saturating_add(place.size_bytes);
         if self.expanded_bytes > self.limits.max_expanded_bytes {
-            return Err(Rejection::ExpandsTooFar {
-                max_bytes: self.limits.max_expanded_bytes,
-            });
+            return Err(Rejection::ExpandsTooFar { max_bytes: self.limits.max_expanded_bytes });
         }
         Ok(method)
     }
 
-    fn finish(
-        mut self,
-        directory: &[u8],
-        place: DirectoryPlace,
-    ) -> Result<ArchiveIndex, Rejection> {
-        let ends = self
-            .layout
-            .close()
-            .map_err(|error| layout_rejection(directory, &error))?;
+    fn finish(mut self, directory: &[u8], place: DirectoryPlace) -> Result<ArchiveIndex, Rejection> {
+        let ends = self.layout.close().map_err(|error| layout_rejection(directory, &error))?;
         for entry in &mut self.entries {
             entry.end_offset = ends.of(entry.header_offset);
         }
         self.entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         check_names(&self.entries, &self.folders)?;
-        let headers_file = self
-            .entries
-            .binary_search_by(|entry| (*entry.name).cmp("_headers"))
-            .ok()
-            .map(|at| self.entries.remove(at));
+        let headers_file =
+            self.entries.binary_search_by(|entry| (*entry.name).cmp("_headers")).ok().map(|at| self.entries.remove(at));
         if self.entries.is_empty() {
             return Err(if self.root.is_empty() {
                 Rejection::Empty
             } else {
-                Rejection::RootNotFound {
-                    root: self.root.to_string(),
-                }
+                Rejection::RootNotFound { root: self.root.to_string() }
             });
         }
         let mut warnings = Vec::new();
@@ -271,12 +235,8 @@ fn layout_rejection(directory: &[u8], error: &LayoutError) -> Rejection {
         shown(headers.nth(number).map_or(&[], |header| header.name))
     };
     match *error {
-        LayoutError::Overlap(number) => Rejection::SpanOverlap {
-            entry: entry(number),
-        },
-        LayoutError::Unclaimed(number) => Rejection::UnclaimedBytes {
-            entry: entry(number),
-        },
+        LayoutError::Overlap(number) => Rejection::SpanOverlap { entry: entry(number) },
+        LayoutError::Unclaimed(number) => Rejection::UnclaimedBytes { entry: entry(number) },
     }
 }
 
@@ -287,16 +247,11 @@ fn check_names(entries: &[Entry], folders: &[Box<str>]) -> Result<(), Rejection>
     let mut starts: Vec<&Entry> = Vec::new();
     for entry in entries {
         let name = &*entry.name;
-        while starts
-            .pop_if(|start| !name.starts_with(&*start.name))
-            .is_some()
-        {}
+        while starts.pop_if(|start| !name.starts_with(&*start.name)).is_some() {}
         for start in &starts {
             match name.as_bytes().get(start.name.len()) {
                 None => {
-                    return Err(Rejection::DuplicateName {
-                        entry: entry.shown_name(),
-                    });
+                    return Err(Rejection::DuplicateName { entry: entry.shown_name() });
                 }
                 Some(b'/') => return Err(start.file_and_folder()),
                 Some(_) => {}
@@ -314,9 +269,7 @@ fn check_names(entries: &[Entry], folders: &[Box<str>]) -> Result<(), Rejection>
 
 impl Entry {
     fn file_and_folder(&self) -> Rejection {
-        Rejection::FileAndFolder {
-            entry: self.shown_name(),
-        }
+        Rejection::FileAndFolder { entry: self.shown_name() }
     }
 }
 
@@ -402,17 +355,12 @@ mod tests {
         let mut renamed = zip.clone();
         renamed.files[1] = File::stored("other.html", b"other");
         let index = renamed.parse().unwrap();
-        let [entry, other] = &index.entries[..] else {
-            panic!("{index:?}")
-        };
+        let [entry, other] = &index.entries[..] else { panic!("{index:?}") };
         assert_eq!(entry.size_bytes, 1_000);
         assert_eq!(entry.compressed_bytes, zip.files[0].data.len() as u64);
         assert_eq!(entry.crc32, crc32fast::hash(&[b'x'; 1_000]));
         assert_eq!(entry.method, Method::Deflate);
-        assert_eq!(
-            (entry.header_offset, entry.end_offset),
-            (0, other.header_offset)
-        );
+        assert_eq!((entry.header_offset, entry.end_offset), (0, other.header_offset));
         assert_eq!(other.method, Method::Stored);
         assert_eq!(other.end_offset - other.header_offset, 30 + 10 + 5);
         assert_eq!(index.directory_bytes, 2 * (46 + 10));
@@ -450,11 +398,7 @@ mod tests {
 
     #[test]
     fn the_headers_file_is_set_apart_at_the_root_only() {
-        let zip = zip([
-            page(),
-            File::stored("_headers", b"/*"),
-            File::stored("a/_headers", b"/*"),
-        ]);
+        let zip = zip([page(), File::stored("_headers", b"/*"), File::stored("a/_headers", b"/*")]);
         assert_eq!(names(&zip), ["a/_headers", "index.html"]);
         let index = zip.parse().unwrap();
         assert_eq!(&*index.headers_file.unwrap().name, "_headers");
@@ -464,8 +408,8 @@ mod tests {
 
     #[test]
     fn names_are_relative_to_the_root_and_the_rest_is_not_deployed() {
-        let link = File::stored("node_modules/.bin/x", b"../x")
-            .both(|header| header.external_attributes = 0o120_777 << 16);
+        let link =
+            File::stored("node_modules/.bin/x", b"../x").both(|header| header.external_attributes = 0o120_777 << 16);
         let zip = zip([
             link,
             File::folder("dist/"),
@@ -488,37 +432,17 @@ mod tests {
 
     #[test]
     fn a_wrapper_folder_without_a_page_at_the_root_is_a_warning() {
-        let wrapped = [
-            File::stored("site/index.html", b""),
-            File::stored("site/a", b""),
-        ];
+        let wrapped = [File::stored("site/index.html", b""), File::stored("site/a", b"")];
         let warnings = zip(wrapped.clone()).parse().unwrap().warnings;
         insta::assert_snapshot!(
             warnings.join("\n"),
             @"all files lie in the folder `site/` and none at the root; to deploy what is inside it, set ARCHIVE_ROOT to `site/`"
         );
         let [a, b] = wrapped;
-        assert!(
-            zip([a.clone(), b.clone(), page()])
-                .parse()
-                .unwrap()
-                .warnings
-                .is_empty()
-        );
+        assert!(zip([a.clone(), b.clone(), page()]).parse().unwrap().warnings.is_empty());
         let other = File::stored("other/a", b"");
-        assert!(
-            zip([a.clone(), b.clone(), other])
-                .parse()
-                .unwrap()
-                .warnings
-                .is_empty()
-        );
-        assert!(
-            with_root(&zip([a, b]), "site/")
-                .unwrap()
-                .warnings
-                .is_empty()
-        );
+        assert!(zip([a.clone(), b.clone(), other]).parse().unwrap().warnings.is_empty());
+        assert!(with_root(&zip([a, b]), "site/").unwrap().warnings.is_empty());
     }
 
     #[test]
@@ -529,10 +453,7 @@ mod tests {
             vec![File::stored("_headers", b"")],
             vec![File::stored(".DS_Store", b"")],
         ] {
-            let zip = Zip {
-                files,
-                ..Zip::default()
-            };
+            let zip = Zip { files, ..Zip::default() };
             assert_eq!(zip.rejection(), Rejection::Empty);
         }
     }
@@ -566,27 +487,13 @@ mod tests {
         ] {
             let rejection = zip([page(), File::stored(name, b"")]).rejection();
             let entry = name::shown(name.as_bytes());
-            assert_eq!(
-                rejection,
-                Rejection::UnsafeName { entry, problem },
-                "{name:?}"
-            );
+            assert_eq!(rejection, Rejection::UnsafeName { entry, problem }, "{name:?}");
         }
     }
 
     #[test]
     fn unusual_names_are_kept() {
-        for name in [
-            "..a",
-            "a..",
-            "...",
-            "a b",
-            "ab:c",
-            "~",
-            "'",
-            "%2e%2e",
-            "日本/é",
-        ] {
+        for name in ["..a", "a..", "...", "a b", "ab:c", "~", "'", "%2e%2e", "日本/é"] {
             assert_eq!(names(&zip([File::stored(name, b"")])), [name]);
         }
     }
@@ -608,20 +515,13 @@ mod tests {
 
     #[test]
     fn a_name_longer_than_a_key_is_refused() {
-        let limits = Limits {
-            max_name_bytes: 1_024,
-            ..Limits::default()
-        };
+        let limits = Limits { max_name_bytes: 1_024, ..Limits::default() };
         let fits = zip([File::stored(&"é".repeat(512), b"")]);
         assert!(with_limits(&fits, limits).is_ok());
         let long = zip([File::stored(&"x".repeat(1_025), b"")]);
         assert!(matches!(
             with_limits(&long, limits),
-            Err(Rejection::NameTooLong {
-                length_bytes: 1_025,
-                max_bytes: 1_024,
-                ..
-            })
+            Err(Rejection::NameTooLong { length_bytes: 1_025, max_bytes: 1_024, .. })
         ));
     }
 
@@ -647,22 +547,17 @@ mod tests {
             file(0, flag::UTF8, b"\xed\xa0\x80"),
         ] {
             let rejection = zip([file]).rejection();
-            assert!(
-                matches!(rejection, Rejection::NameEncoding { .. }),
-                "{rejection}"
-            );
+            assert!(matches!(rejection, Rejection::NameEncoding { .. }), "{rejection}");
         }
     }
 
     #[test]
     fn a_unicode_path_names_the_entry() {
         let file = |raw: &[u8], extra: Vec<u8>| {
-            File::stored("", b"")
-                .central(|header| header.extra = extra)
-                .both(|header| {
-                    header.made_by_host = 0;
-                    header.name = raw.to_vec();
-                })
+            File::stored("", b"").central(|header| header.extra = extra).both(|header| {
+                header.made_by_host = 0;
+                header.name = raw.to_vec();
+            })
         };
         let right = zip([file(b"\x82", unicode_path_field(b"\x82", "é"))]);
         assert_eq!(names(&right), ["é"]);
@@ -686,8 +581,8 @@ mod tests {
         ] {
             zip([file(b"\x82", extra)]).rejection();
         }
-        let two_names = file("é".as_bytes(), unicode_path_field("é".as_bytes(), "è"))
-            .both(|header| header.flags = flag::UTF8);
+        let two_names =
+            file("é".as_bytes(), unicode_path_field("é".as_bytes(), "è")).both(|header| header.flags = flag::UTF8);
         zip([two_names]).rejection();
     }
 
@@ -696,11 +591,7 @@ mod tests {
         let entry = "index.html".to_owned();
         let rejection = zip([page(), File::stored("a", b""), page()]).rejection();
         assert_eq!(rejection, Rejection::DuplicateName { entry });
-        assert!(
-            zip([page(), File::folder("a/"), File::folder("a/")])
-                .parse()
-                .is_ok()
-        );
+        assert!(zip([page(), File::folder("a/"), File::folder("a/")]).parse().is_ok());
     }
 
     #[test]
@@ -709,16 +600,10 @@ mod tests {
         for other in ["a/b/c", "a/b/c/d/e"] {
             // `-` and `.` come before `/`, so that file and folder are no neighbours.
             let files = ["a/b", "a/b-c", "a/b.html", other].map(|name| File::stored(name, b""));
-            assert_eq!(
-                zip(files).rejection(),
-                Rejection::FileAndFolder { entry: entry() }
-            );
+            assert_eq!(zip(files).rejection(), Rejection::FileAndFolder { entry: entry() });
         }
         let files = [File::stored("a/b", b""), File::folder("a/b/")];
-        assert_eq!(
-            zip(files).rejection(),
-            Rejection::FileAndFolder { entry: entry() }
-        );
+        assert_eq!(zip(files).rejection(), Rejection::FileAndFolder { entry: entry() });
     }
 
     #[test]
@@ -758,10 +643,7 @@ mod tests {
             attributes(File::stored("a", b""), 0x10),
         ] {
             let rejection = zip([page(), file]).rejection();
-            assert!(
-                matches!(rejection, Rejection::FolderMismatch { .. }),
-                "{rejection}"
-            );
+            assert!(matches!(rejection, Rejection::FolderMismatch { .. }), "{rejection}");
         }
     }
 
@@ -775,25 +657,17 @@ mod tests {
         for method in [1, 9, 12, 14, 20, 95, 99] {
             let file = page().both(|header| header.method = method);
             let entry = "index.html".to_owned();
-            assert_eq!(
-                zip([file]).rejection(),
-                Rejection::UnsupportedMethod { entry, method }
-            );
+            assert_eq!(zip([file]).rejection(), Rejection::UnsupportedMethod { entry, method });
         }
         let patch = File::deflated("a", b"").both(|header| header.flags = flag::PATCH);
-        assert!(matches!(
-            zip([patch]).rejection(),
-            Rejection::UnsupportedMethod { .. }
-        ));
+        assert!(matches!(zip([patch]).rejection(), Rejection::UnsupportedMethod { .. }));
     }
 
     #[test]
     fn sizes_that_the_method_cannot_have_are_refused() {
         // Empty stored blocks, one after the other, before the stream of nothing.
         let mut endless = File::deflated("a", b"");
-        endless
-            .data
-            .splice(..0, [0, 0, 0, 0xff, 0xff].repeat(14_000));
+        endless.data.splice(..0, [0, 0, 0, 0xff, 0xff].repeat(14_000));
         let length = u32::try_from(endless.data.len()).unwrap();
         let endless = endless.both(|header| header.compressed_bytes = length);
         for file in [
@@ -802,10 +676,7 @@ mod tests {
             endless,
         ] {
             let rejection = zip([file]).rejection();
-            assert!(
-                matches!(rejection, Rejection::ImpossibleSizes { .. }),
-                "{rejection}"
-            );
+            assert!(matches!(rejection, Rejection::ImpossibleSizes { .. }), "{rejection}");
         }
     }
 
@@ -814,41 +685,18 @@ mod tests {
         let zeros = |size| File::deflated("zeros", &vec![0; size]);
         let limits = Limits::default();
         assert!(zip([zeros(1 << 20)]).parse().is_ok());
-        assert!(matches!(
-            zip([zeros((1 << 20) + 1)]).rejection(),
-            Rejection::RatioTooHigh { max: 1_000, .. }
-        ));
+        assert!(matches!(zip([zeros((1 << 20) + 1)]).rejection(), Rejection::RatioTooHigh { max: 1_000, .. }));
         let two = zip([page(), File::stored("b", b"12345678")]);
         let over = |limits| with_limits(&two, limits).unwrap_err();
         let max_expanded_bytes = 15;
-        let error = over(Limits {
-            max_expanded_bytes,
-            ..limits
-        });
+        let error = over(Limits { max_expanded_bytes, ..limits });
         assert_eq!(error, Rejection::ExpandsTooFar { max_bytes: 15 });
-        let error = over(Limits {
-            max_entries: 1,
-            ..limits
-        });
+        let error = over(Limits { max_entries: 1, ..limits });
         assert_eq!(error, Rejection::TooManyEntries { count: 2, max: 1 });
         let max_directory_bytes = 2 * 46 + 11 - 1;
-        let error = over(Limits {
-            max_directory_bytes,
-            ..limits
-        });
-        assert!(matches!(
-            error,
-            Rejection::DirectoryTooLarge {
-                size_bytes: 103,
-                ..
-            }
-        ));
-        let enough = Limits {
-            max_entries: 2,
-            max_expanded_bytes: 16,
-            max_directory_bytes: 103,
-            ..limits
-        };
+        let error = over(Limits { max_directory_bytes, ..limits });
+        assert!(matches!(error, Rejection::DirectoryTooLarge { size_bytes: 103, .. }));
+        let enough = Limits { max_entries: 2, max_expanded_bytes: 16, max_directory_bytes: 103, ..limits };
         assert!(with_limits(&two, enough).is_ok());
     }
 
@@ -857,10 +705,7 @@ mod tests {
         let mut zip = zip([page()]);
         for extra_count in [1, 1_000, u16::MAX - 1] {
             zip.extra_count = extra_count;
-            assert!(matches!(
-                zip.rejection(),
-                Rejection::DirectoryMalformed { .. }
-            ));
+            assert!(matches!(zip.rejection(), Rejection::DirectoryMalformed { .. }));
         }
         // Room enough for one more, by its length.
         zip.files[0] = File::stored(&"x".repeat(100), b"");
@@ -871,10 +716,7 @@ mod tests {
     #[test]
     fn an_entry_on_another_disk_is_refused() {
         let file = page().central(|header| header.disk = 1);
-        assert!(matches!(
-            zip([file]).rejection(),
-            Rejection::OtherDisk { .. }
-        ));
+        assert!(matches!(zip([file]).rejection(), Rejection::OtherDisk { .. }));
     }
 
     #[test]
@@ -894,10 +736,7 @@ mod tests {
             zip([page().both(|header| header.flags = flag::STREAMED), other()]),
         ] {
             let rejection = overlap.rejection();
-            assert!(
-                matches!(rejection, Rejection::SpanOverlap { .. }),
-                "{rejection}"
-            );
+            assert!(matches!(rejection, Rejection::SpanOverlap { .. }), "{rejection}");
         }
         for outside in [
             zip([page(), at(other(), 49)]),
@@ -911,10 +750,7 @@ mod tests {
             ]),
         ] {
             let rejection = outside.rejection();
-            assert!(
-                matches!(rejection, Rejection::SpanOutside { .. }),
-                "{rejection}"
-            );
+            assert!(matches!(rejection, Rejection::SpanOutside { .. }), "{rejection}");
         }
     }
 
@@ -922,10 +758,7 @@ mod tests {
     fn bytes_that_no_header_can_claim_are_refused() {
         let mut file = page();
         file.after = vec![0; 65_535 + 24];
-        assert!(
-            zip([file.clone()]).parse().is_ok(),
-            "a local extra field could be that long"
-        );
+        assert!(zip([file.clone()]).parse().is_ok(), "a local extra field could be that long");
         file.after.push(0);
         let entry = "index.html".to_owned();
         assert_eq!(zip([file]).rejection(), Rejection::UnclaimedBytes { entry });

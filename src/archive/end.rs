@@ -14,8 +14,7 @@ const END64_SIGNATURE: u32 = 0x0606_4b50;
 const END64_BYTES: usize = 56;
 
 /// The last bytes of an archive in which all of these records lie, after the longest comment.
-pub(super) const END_SEARCH_BYTES: u64 =
-    (END64_BYTES + LOCATOR_BYTES + END_BYTES + COMMENT_BYTES_MAX) as u64;
+pub(super) const END_SEARCH_BYTES: u64 = (END64_BYTES + LOCATOR_BYTES + END_BYTES + COMMENT_BYTES_MAX) as u64;
 const COMMENT_BYTES_MAX: usize = u16::MAX as usize;
 
 /// Where the central directory is and how many entries it has.
@@ -42,9 +41,7 @@ pub(super) fn find_directory(tail: &[u8], tail_offset: u64) -> Result<DirectoryP
     if locator.u32() != Some(LOCATOR_SIGNATURE) {
         return end.place(tail_offset + end_at as u64);
     }
-    let (Some(disk), Some(end64_offset), Some(disk_count)) =
-        (locator.u32(), locator.u64(), locator.u32())
-    else {
+    let (Some(disk), Some(end64_offset), Some(disk_count)) = (locator.u32(), locator.u64(), locator.u32()) else {
         return Err(Rejection::Zip64End("its locator is cut short"));
     };
     if disk != 0 || disk_count != 1 {
@@ -54,9 +51,7 @@ pub(super) fn find_directory(tail: &[u8], tail_offset: u64) -> Result<DirectoryP
         Some(end64_at) if tail_offset + end64_at as u64 == end64_offset => {
             end.place64(&tail[end64_at..locator_at], end64_offset)
         }
-        _ => Err(Rejection::Zip64End(
-            "it does not lie right before its locator",
-        )),
+        _ => Err(Rejection::Zip64End("it does not lie right before its locator")),
     }
 }
 
@@ -115,10 +110,7 @@ impl EndRecord {
     }
 
     fn place(&self, end_offset: u64) -> Result<DirectoryPlace, Rejection> {
-        if self.disk != 0
-            || self.directory_disk != 0
-            || self.entry_count_on_disk != self.entry_count
-        {
+        if self.disk != 0 || self.directory_disk != 0 || self.entry_count_on_disk != self.entry_count {
             return Err(Rejection::SeveralDisks);
         }
         let place = DirectoryPlace {
@@ -133,9 +125,7 @@ impl EndRecord {
     fn place64(&self, end64: &[u8], end64_offset: u64) -> Result<DirectoryPlace, Rejection> {
         let end64 = EndRecord64::parse(end64).ok_or(Rejection::Zip64End("it is cut short"))?;
         if end64.signature != END64_SIGNATURE {
-            return Err(Rejection::Zip64End(
-                "there is none where its locator points",
-            ));
+            return Err(Rejection::Zip64End("there is none where its locator points"));
         }
         // Its size does not count the signature and the size itself. A longer record carries data
         // of version 2, whose only use is an encrypted directory.
@@ -155,9 +145,7 @@ impl EndRecord {
             || !same_or_in_zip64_u32(self.directory_bytes, end64.directory_bytes)
             || !same_or_in_zip64_u32(self.directory_offset, end64.directory_offset)
         {
-            return Err(Rejection::Zip64End(
-                "it disagrees with the other end record",
-            ));
+            return Err(Rejection::Zip64End("it disagrees with the other end record"));
         }
         let place = DirectoryPlace {
             offset: end64.directory_offset,
@@ -211,9 +199,7 @@ impl DirectoryPlace {
     fn ends_at(self, offset: u64) -> Result<Self, Rejection> {
         match self.offset.checked_add(self.size_bytes) {
             Some(end) if end == offset => Ok(self),
-            Some(end) if end < offset => Err(Rejection::ShiftedOffsets {
-                by_bytes: offset - end,
-            }),
+            Some(end) if end < offset => Err(Rejection::ShiftedOffsets { by_bytes: offset - end }),
             _ => Err(Rejection::DirectoryOutside),
         }
     }
@@ -234,11 +220,7 @@ mod tests {
         let plain = page().parse().unwrap();
         for zip64 in [false, true] {
             for comment in [&b""[..], b"built by CI", &[b'x'; 65_535]] {
-                let zip = Zip {
-                    zip64,
-                    comment: comment.to_vec(),
-                    ..page()
-                };
+                let zip = Zip { zip64, comment: comment.to_vec(), ..page() };
                 assert_eq!(zip.parse().unwrap(), plain);
             }
         }
@@ -268,19 +250,13 @@ mod tests {
 
     #[test]
     fn a_zip_in_the_comment_is_refused() {
-        let zip = Zip {
-            comment: page().bytes(),
-            ..page()
-        };
+        let zip = Zip { comment: page().bytes(), ..page() };
         assert_eq!(zip.rejection(), Rejection::SeveralEndRecords);
     }
 
     #[test]
     fn an_end_signature_in_the_comment_is_refused() {
-        let zip = Zip {
-            comment: b"PK\x05\x06 is how a zip ends".to_vec(),
-            ..page()
-        };
+        let zip = Zip { comment: b"PK\x05\x06 is how a zip ends".to_vec(), ..page() };
         assert_eq!(zip.rejection(), Rejection::SeveralEndRecords);
     }
 
@@ -292,17 +268,11 @@ mod tests {
 
     #[test]
     fn bytes_in_front_are_accepted_only_with_true_offsets() {
-        let zip = Zip {
-            prefix: b"#!/bin/sh\n".to_vec(),
-            ..page()
-        };
+        let zip = Zip { prefix: b"#!/bin/sh\n".to_vec(), ..page() };
         assert_eq!(zip.parse().unwrap().entries[0].header_offset, 10);
         let mut joined = b"#!/bin/sh\n".to_vec();
         joined.extend(page().bytes());
-        assert_eq!(
-            parse(&joined),
-            Err(Rejection::ShiftedOffsets { by_bytes: 10 })
-        );
+        assert_eq!(parse(&joined), Err(Rejection::ShiftedOffsets { by_bytes: 10 }));
     }
 
     #[test]
@@ -314,10 +284,7 @@ mod tests {
             bytes[end + field] += 1;
             assert_eq!(parse(&bytes), Err(Rejection::SeveralDisks), "at {field}");
         }
-        let zip64 = Zip {
-            zip64: true,
-            ..page()
-        };
+        let zip64 = Zip { zip64: true, ..page() };
         // The same three, and disk and number of disks in the locator.
         for field in [16, 20, 24, 56 + 4, 56 + 16] {
             let mut bytes = zip64.bytes();
@@ -329,28 +296,19 @@ mod tests {
 
     #[test]
     fn a_zip64_end_record_that_disagrees_is_refused() {
-        let zip = Zip {
-            zip64: true,
-            ..page()
-        };
+        let zip = Zip { zip64: true, ..page() };
         let end64 = zip.bytes().len() - END_BYTES - LOCATOR_BYTES - END64_BYTES;
         // Signature, length, and the locator's offset; then two values of the other end record.
         for field in [0, 4, 56 + 8] {
             let mut bytes = zip.bytes();
             bytes[end64 + field] += 1;
-            assert!(
-                matches!(parse(&bytes), Err(Rejection::Zip64End(_))),
-                "at {field}"
-            );
+            assert!(matches!(parse(&bytes), Err(Rejection::Zip64End(_))), "at {field}");
         }
         for field in [8, 10, 12, 16] {
             let mut bytes = zip.bytes();
             let end = bytes.len() - END_BYTES;
             bytes[end + field] = 7;
-            assert!(
-                matches!(parse(&bytes), Err(Rejection::Zip64End(_))),
-                "at {field}"
-            );
+            assert!(matches!(parse(&bytes), Err(Rejection::Zip64End(_))), "at {field}");
         }
     }
 
@@ -366,14 +324,8 @@ mod tests {
     fn a_short_tail_asks_for_what_is_missing() {
         let limits = Limits::default();
         let long_name = "n".repeat(1_000);
-        let files: Vec<File> = (0..80)
-            .map(|number| File::stored(&format!("{long_name}{number}"), b""))
-            .collect();
-        let zip = Zip {
-            files,
-            zip64: true,
-            ..Zip::default()
-        };
+        let files: Vec<File> = (0..80).map(|number| File::stored(&format!("{long_name}{number}"), b"")).collect();
+        let zip = Zip { files, zip64: true, ..Zip::default() };
         let bytes = zip.bytes();
         let mut asked = Vec::new();
         let mut from = bytes.len();
@@ -388,10 +340,7 @@ mod tests {
             }
         };
         let directory_offset = (bytes.len() - 98) as u64 - index.directory_bytes;
-        assert_eq!(
-            asked,
-            [bytes.len() as u64 - END_SEARCH_BYTES, directory_offset]
-        );
+        assert_eq!(asked, [bytes.len() as u64 - END_SEARCH_BYTES, directory_offset]);
         assert_eq!(index, parse(&bytes).unwrap());
     }
 }

@@ -26,9 +26,7 @@ impl<'a> Extra<'a> {
         let mut extra = Self::default();
         let mut fields = Fields::new(bytes);
         while let (Some(id), Some(length)) = (fields.u16(), fields.u16()) {
-            let data = fields
-                .take(usize::from(length))
-                .ok_or("an extra field is longer than the space for it")?;
+            let data = fields.take(usize::from(length)).ok_or("an extra field is longer than the space for it")?;
             let slot = match id {
                 ZIP64 => &mut extra.zip64,
                 UNICODE_PATH => &mut extra.unicode_path,
@@ -63,22 +61,11 @@ pub(super) struct NarrowPlace {
 impl NarrowPlace {
     pub(super) fn widen(self, zip64: Option<&[u8]>) -> Result<Place, &'static str> {
         let disk_is_wide = self.disk == DISK_IN_ZIP64;
-        let mut narrow =
-            [self.size_bytes, self.compressed_bytes, self.header_offset].map(Narrow::from);
+        let mut narrow = [self.size_bytes, self.compressed_bytes, self.header_offset].map(Narrow::from);
         let mut disk = u32::from(self.disk);
-        widen(
-            &mut narrow,
-            disk_is_wide.then_some(&mut disk),
-            zip64,
-            |narrow, wide| wide == u64::from(narrow),
-        )?;
+        widen(&mut narrow, disk_is_wide.then_some(&mut disk), zip64, |narrow, wide| wide == u64::from(narrow))?;
         let [size_bytes, compressed_bytes, header_offset] = narrow.map(|field| field.value);
-        Ok(Place {
-            size_bytes,
-            compressed_bytes,
-            header_offset,
-            disk,
-        })
+        Ok(Place { size_bytes, compressed_bytes, header_offset, disk })
     }
 }
 
@@ -92,9 +79,7 @@ pub(super) fn widen_local(
     zip64: Option<&[u8]>,
 ) -> Result<[u64; 2], &'static str> {
     let mut narrow = [size_bytes, compressed_bytes].map(Narrow::from);
-    widen(&mut narrow, None, zip64, |narrow, wide| {
-        wide == 0 || wide == u64::from(narrow)
-    })?;
+    widen(&mut narrow, None, zip64, |narrow, wide| wide == 0 || wide == u64::from(narrow))?;
     Ok(narrow.map(|field| field.value))
 }
 
@@ -106,10 +91,7 @@ struct Narrow {
 
 impl From<u32> for Narrow {
     fn from(narrow: u32) -> Self {
-        Self {
-            narrow,
-            value: u64::from(narrow),
-        }
+        Self { narrow, value: u64::from(narrow) }
     }
 }
 
@@ -125,10 +107,7 @@ fn widen(
 ) -> Result<(), &'static str> {
     const TOO_SHORT: &str = "the ZIP64 field is missing or lacks a value that the header refers to";
     const TOO_LONG: &str = "the ZIP64 field has a value that the header does not refer to";
-    let marked = narrow
-        .iter()
-        .filter(|field| field.narrow == IN_ZIP64)
-        .count();
+    let marked = narrow.iter().filter(|field| field.narrow == IN_ZIP64).count();
     let data = zip64.unwrap_or_default();
     let needed = marked * 8 + if disk.is_some() { 4 } else { 0 };
     let mut fields = Fields::new(data);
@@ -141,9 +120,7 @@ fn widen(
         }
         return Ok(());
     }
-    let marked_first = narrow[..marked]
-        .iter()
-        .all(|field| field.narrow == IN_ZIP64);
+    let marked_first = narrow[..marked].iter().all(|field| field.narrow == IN_ZIP64);
     if !marked_first || disk.is_some() {
         return Err(TOO_LONG);
     }
@@ -170,46 +147,22 @@ mod tests {
     use super::super::sample::{extra_field, zip64_field};
     use super::*;
 
-    const NARROW: NarrowPlace = NarrowPlace {
-        size_bytes: 5,
-        compressed_bytes: 7,
-        header_offset: 9,
-        disk: 0,
-    };
+    const NARROW: NarrowPlace = NarrowPlace { size_bytes: 5, compressed_bytes: 7, header_offset: 9, disk: 0 };
 
     fn widen(narrow: NarrowPlace, values: &[u64]) -> Option<[u64; 3]> {
         let field = zip64_field(values);
         let place = narrow.widen(Extra::parse(&field).unwrap().zip64).ok()?;
-        Some([
-            place.size_bytes,
-            place.compressed_bytes,
-            place.header_offset,
-        ])
+        Some([place.size_bytes, place.compressed_bytes, place.header_offset])
     }
 
     #[test]
     fn a_zip64_field_gives_what_the_header_marks() {
         let max = u32::MAX;
-        let size = NarrowPlace {
-            size_bytes: max,
-            ..NARROW
-        };
-        let compressed = NarrowPlace {
-            compressed_bytes: max,
-            ..NARROW
-        };
-        let offset = NarrowPlace {
-            header_offset: max,
-            ..NARROW
-        };
-        let sizes = NarrowPlace {
-            size_bytes: max,
-            ..compressed
-        };
-        let all = NarrowPlace {
-            header_offset: max,
-            ..sizes
-        };
+        let size = NarrowPlace { size_bytes: max, ..NARROW };
+        let compressed = NarrowPlace { compressed_bytes: max, ..NARROW };
+        let offset = NarrowPlace { header_offset: max, ..NARROW };
+        let sizes = NarrowPlace { size_bytes: max, ..compressed };
+        let all = NarrowPlace { header_offset: max, ..sizes };
         assert_eq!(widen(NARROW, &[]), Some([5, 7, 9]));
         assert_eq!(widen(size, &[1 << 33]), Some([1 << 33, 7, 9]));
         assert_eq!(widen(compressed, &[50]), Some([5, 50, 9]));
@@ -225,39 +178,23 @@ mod tests {
 
     #[test]
     fn surplus_zip64_values_must_repeat_the_header() {
-        let size = NarrowPlace {
-            size_bytes: u32::MAX,
-            ..NARROW
-        };
-        let offset = NarrowPlace {
-            header_offset: u32::MAX,
-            ..NARROW
-        };
+        let size = NarrowPlace { size_bytes: u32::MAX, ..NARROW };
+        let offset = NarrowPlace { header_offset: u32::MAX, ..NARROW };
         assert_eq!(widen(NARROW, &[5, 7]), Some([5, 7, 9]));
         assert_eq!(widen(NARROW, &[5, 7, 9]), Some([5, 7, 9]));
         assert_eq!(widen(size, &[50, 7]), Some([50, 7, 9]));
         assert_eq!(widen(NARROW, &[5, 8]), None);
         assert_eq!(widen(size, &[50, 0]), None);
-        assert_eq!(
-            widen(offset, &[5, 7, 90]),
-            None,
-            "some readers take the 5 for the offset"
-        );
+        assert_eq!(widen(offset, &[5, 7, 90]), None, "some readers take the 5 for the offset");
         assert_eq!(widen(NARROW, &[5, 7, 9, 0]), None);
-        let compressed = NarrowPlace {
-            compressed_bytes: u32::MAX,
-            ..NARROW
-        };
+        let compressed = NarrowPlace { compressed_bytes: u32::MAX, ..NARROW };
         let max = u64::from(u32::MAX);
         assert_eq!(widen(compressed, &[50, max]), None, "50 is not the size");
     }
 
     #[test]
     fn a_disk_number_is_read_from_the_zip64_field() {
-        let marked = NarrowPlace {
-            disk: u16::MAX,
-            ..NARROW
-        };
+        let marked = NarrowPlace { disk: u16::MAX, ..NARROW };
         let disk = |narrow: NarrowPlace, data: &[u8]| Some(narrow.widen(Some(data)).ok()?.disk);
         assert_eq!(disk(marked, &[1, 0, 0, 0]), Some(1));
         assert_eq!(disk(marked, &[1, 0, 0]), None);

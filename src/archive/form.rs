@@ -17,8 +17,7 @@ pub enum Form {
 impl Form {
     /// Whether the entry is deflated, and by a tenth or more shorter for it.
     pub fn can_be_gzip(entry: &Entry) -> bool {
-        entry.method == Method::Deflate
-            && u128::from(entry.compressed_bytes) * 10 <= u128::from(entry.size_bytes) * 9
+        entry.method == Method::Deflate && u128::from(entry.compressed_bytes) * 10 <= u128::from(entry.size_bytes) * 9
     }
 
     /// How many bytes the entry has in this form.

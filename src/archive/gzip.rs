@@ -39,19 +39,11 @@ impl Rewrapper {
         trailer[..4].copy_from_slice(&entry.crc32.to_le_bytes());
         // The length modulo 2^32.
         trailer[4..].copy_from_slice(&entry.size_bytes.to_le_bytes()[..4]);
-        Self {
-            entry: entry.clone(),
-            trailer,
-            written_bytes: 0,
-        }
+        Self { entry: entry.clone(), trailer, written_bytes: 0 }
     }
 
     /// As [`Inflater::push`](super::Inflater::push).
-    pub(super) fn push(
-        &mut self,
-        input: &mut &[u8],
-        output: &mut Vec<u8>,
-    ) -> Result<Progress, Corrupt> {
+    pub(super) fn push(&mut self, input: &mut &[u8], output: &mut Vec<u8>) -> Result<Progress, Corrupt> {
         let stream_start = HEADER.len() as u64;
         let stream_end = stream_start + self.entry.compressed_bytes;
         loop {
@@ -93,9 +85,7 @@ impl Rewrapper {
     }
 
     fn compressed_length(&self) -> Corrupt {
-        Corrupt::CompressedLength {
-            entry: self.entry.shown_name(),
-        }
+        Corrupt::CompressedLength { entry: self.entry.shown_name() }
     }
 }
 
@@ -118,12 +108,7 @@ mod tests {
         (index.entries[0].clone(), data)
     }
 
-    fn rewrapped(
-        entry: &Entry,
-        data: &[u8],
-        piece_bytes: usize,
-        room_bytes: usize,
-    ) -> Result<Vec<u8>, Corrupt> {
+    fn rewrapped(entry: &Entry, data: &[u8], piece_bytes: usize, room_bytes: usize) -> Result<Vec<u8>, Corrupt> {
         let mut unpacker = Unpacker::new(entry, Form::Gzip);
         let mut output = Vec::with_capacity(room_bytes);
         let mut gzip = Vec::new();

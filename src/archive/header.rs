@@ -47,12 +47,7 @@ impl<'a> CentralHeader<'a> {
             flags,
             method,
             crc32,
-            narrow: NarrowPlace {
-                size_bytes,
-                compressed_bytes,
-                header_offset,
-                disk,
-            },
+            narrow: NarrowPlace { size_bytes, compressed_bytes, header_offset, disk },
             name,
             extra,
             external_attributes,
@@ -67,11 +62,7 @@ impl<'a> CentralHeader<'a> {
     pub(super) fn kind(&self) -> Kind {
         const TYPE_MASK: u32 = 0o170_000;
         const MSDOS_FOLDER: u32 = 0x10;
-        let mode = if self.is_made_on_unix() {
-            self.external_attributes >> 16
-        } else {
-            0
-        };
+        let mode = if self.is_made_on_unix() { self.external_attributes >> 16 } else { 0 };
         match mode & TYPE_MASK {
             0 if self.external_attributes & MSDOS_FOLDER != 0 => Kind::Folder,
             0 => Kind::Unknown,

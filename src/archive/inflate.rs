@@ -18,10 +18,7 @@ pub enum Corrupt {
     #[error("entry `{entry}` is corrupt: its compressed data is invalid; pack the archive anew")]
     Data { entry: String },
     #[error("entry `{entry}`: its zstd frame {problem}")]
-    Zstd {
-        entry: String,
-        problem: &'static str,
-    },
+    Zstd { entry: String, problem: &'static str },
     #[error(
         "entry `{entry}` is corrupt: it has more than the {size_bytes} bytes that the archive \
          says; pack the archive anew"
@@ -31,11 +28,7 @@ pub enum Corrupt {
         "entry `{entry}` is corrupt: it ends after {found_bytes} of {size_bytes} bytes; pack the \
          archive anew"
     )]
-    TooShort {
-        entry: String,
-        size_bytes: u64,
-        found_bytes: u64,
-    },
+    TooShort { entry: String, size_bytes: u64, found_bytes: u64 },
     #[error(
         "entry `{entry}` is corrupt: its compressed data is longer or shorter than the archive \
          says; pack the archive anew"
@@ -48,9 +41,7 @@ pub enum Corrupt {
 impl Corrupt {
     /// The entry's bytes do not have its CRC-32.
     pub fn crc32(entry: &Entry) -> Self {
-        Self::Crc32 {
-            entry: entry.shown_name(),
-        }
+        Self::Crc32 { entry: entry.shown_name() }
     }
 }
 
@@ -102,11 +93,7 @@ impl Inflater {
     pub fn push(&mut self, input: &mut &[u8], output: &mut Vec<u8>) -> Result<Progress, Corrupt> {
         loop {
             if self.is_done {
-                return if input.is_empty() {
-                    Ok(Progress::Done)
-                } else {
-                    Err(self.compressed_length())
-                };
+                return if input.is_empty() { Ok(Progress::Done) } else { Err(self.compressed_length()) };
             }
             let is_full = self.written_bytes == self.entry.size_bytes;
             if !is_full && output.capacity() == output.len() {
@@ -123,10 +110,7 @@ impl Inflater {
             self.read_bytes += read as u64;
             self.written_bytes += (written + probe.len()) as u64;
             if self.written_bytes > self.entry.size_bytes {
-                return Err(Corrupt::TooLong {
-                    entry: self.entry.shown_name(),
-                    size_bytes: self.entry.size_bytes,
-                });
+                return Err(Corrupt::TooLong { entry: self.entry.shown_name(), size_bytes: self.entry.size_bytes });
             }
             if read == 0 && written == 0 && !self.is_done {
                 return if input.is_empty() {
@@ -162,10 +146,7 @@ impl Inflater {
                 self.is_done = frame.is_done();
                 result.map_err(|trouble| match trouble {
                     Trouble::Invalid => self.invalid(),
-                    Trouble::Unsupported(problem) => Corrupt::Zstd {
-                        entry: self.entry.shown_name(),
-                        problem,
-                    },
+                    Trouble::Unsupported(problem) => Corrupt::Zstd { entry: self.entry.shown_name(), problem },
                 })
             }
         }
@@ -190,15 +171,11 @@ impl Inflater {
     }
 
     fn invalid(&self) -> Corrupt {
-        Corrupt::Data {
-            entry: self.entry.shown_name(),
-        }
+        Corrupt::Data { entry: self.entry.shown_name() }
     }
 
     fn compressed_length(&self) -> Corrupt {
-        Corrupt::CompressedLength {
-            entry: self.entry.shown_name(),
-        }
+        Corrupt::CompressedLength { entry: self.entry.shown_name() }
     }
 }
 
@@ -208,9 +185,7 @@ impl Inflater {
 pub fn inflate(entry: &Entry, compressed: Bytes) -> Result<Bytes, Corrupt> {
     if entry.method == Method::Stored {
         if compressed.len() as u64 != entry.compressed_bytes {
-            return Err(Corrupt::CompressedLength {
-                entry: entry.shown_name(),
-            });
+            return Err(Corrupt::CompressedLength { entry: entry.shown_name() });
         }
         if crc32fast::hash(&compressed) != entry.crc32 {
             return Err(Corrupt::crc32(entry));
@@ -244,8 +219,7 @@ fn inflate_sound(entry: &Entry, compressed: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let mut contents = vec![0; usize::try_from(entry.size_bytes).ok()?];
-    let inflated =
-        DECOMPRESSOR.with_borrow_mut(|it| it.gzip_decompress(&file, &mut contents).ok())?;
+    let inflated = DECOMPRESSOR.with_borrow_mut(|it| it.gzip_decompress(&file, &mut contents).ok())?;
     (inflated == contents.len()).then_some(contents)
 }
 
@@ -271,12 +245,7 @@ mod tests {
     }
 
     /// Pushes pieces of the compressed data and drains the output when it is full.
-    fn in_pieces(
-        entry: &Entry,
-        compressed: &[u8],
-        piece_bytes: usize,
-        room_bytes: usize,
-    ) -> Result<Vec<u8>, Corrupt> {
+    fn in_pieces(entry: &Entry, compressed: &[u8], piece_bytes: usize, room_bytes: usize) -> Result<Vec<u8>, Corrupt> {
         let mut inflater = Inflater::new(entry);
         let mut output = Vec::with_capacity(room_bytes);
         let room_bytes = output.capacity();
@@ -316,19 +285,12 @@ mod tests {
     #[test]
     fn stored_contents_are_not_copied() {
         let (entry, data) = entry(File::stored("a", b"12345"));
-        assert_eq!(
-            inflate(&entry, data.clone()).unwrap().as_ptr(),
-            data.as_ptr()
-        );
+        assert_eq!(inflate(&entry, data.clone()).unwrap().as_ptr(), data.as_ptr());
     }
 
     #[test]
     fn empty_files_are_empty() {
-        for file in [
-            File::stored("a", b""),
-            File::deflated("a", b""),
-            File::zstd("a", b""),
-        ] {
+        for file in [File::stored("a", b""), File::deflated("a", b""), File::zstd("a", b"")] {
             let (entry, data) = entry(file);
             assert_eq!(both_ways(&entry, &data), Ok(Bytes::new()));
         }
@@ -337,49 +299,30 @@ mod tests {
     #[test]
     fn what_differs_from_the_directory_is_corrupt() {
         let contents = b"to be, or not to be, or to be";
-        for file in [
-            File::stored("a", contents),
-            File::deflated("a", contents),
-            File::zstd("a", contents),
-        ] {
+        for file in [File::stored("a", contents), File::deflated("a", contents), File::zstd("a", contents)] {
             let (right, data) = entry(file);
             assert_eq!(both_ways(&right, &data).unwrap(), &contents[..]);
 
             let crc32 = right.crc32 ^ 1;
-            let wrong = Entry {
-                crc32,
-                ..right.clone()
-            };
-            assert!(matches!(
-                both_ways(&wrong, &data),
-                Err(Corrupt::Crc32 { .. })
-            ));
+            let wrong = Entry { crc32, ..right.clone() };
+            assert!(matches!(both_ways(&wrong, &data), Err(Corrupt::Crc32 { .. })));
 
             for size_bytes in [0, 1, 28, 30, 1_000] {
-                let mut wrong = Entry {
-                    size_bytes,
-                    ..right.clone()
-                };
+                let mut wrong = Entry { size_bytes, ..right.clone() };
                 if wrong.method == Method::Stored {
                     wrong.compressed_bytes = size_bytes;
                 }
                 assert!(both_ways(&wrong, &data).is_err(), "{size_bytes}");
             }
 
-            let wrong = Entry {
-                compressed_bytes: right.compressed_bytes + 1,
-                ..right.clone()
-            };
+            let wrong = Entry { compressed_bytes: right.compressed_bytes + 1, ..right.clone() };
             assert!(both_ways(&wrong, &data).is_err());
 
             let mut longer = data.to_vec();
             longer.push(0);
             assert!(both_ways(&right, &longer.into()).is_err());
             for length in 0..data.len() {
-                assert!(
-                    both_ways(&right, &data.slice(..length)).is_err(),
-                    "{length}"
-                );
+                assert!(both_ways(&right, &data.slice(..length)).is_err(), "{length}");
             }
         }
     }
@@ -388,25 +331,12 @@ mod tests {
     fn bytes_after_a_stream_are_refused_whatever_they_are() {
         let (right, data) = entry(File::deflated("a", b"to be, or not to be"));
         let trailer = gzip(&right, &data).unwrap().split_off(10 + data.len());
-        let junk = [
-            trailer.clone(),
-            vec![0; 100],
-            data.to_vec(),
-            [&data[..], &trailer].concat(),
-        ];
-        for after in [
-            &trailer[..],
-            &trailer[..4],
-            &[0; 8],
-            &[&trailer[..], b"x"].concat(),
-        ] {
+        let junk = [trailer.clone(), vec![0; 100], data.to_vec(), [&data[..], &trailer].concat()];
+        for after in [&trailer[..], &trailer[..4], &[0; 8], &[&trailer[..], b"x"].concat()] {
             for junk in junk.iter().map(Vec::as_slice).chain([&[][..]]) {
                 let longer = [&data[..], after, junk].concat();
                 let compressed_bytes = longer.len() as u64;
-                let wrong = Entry {
-                    compressed_bytes,
-                    ..right.clone()
-                };
+                let wrong = Entry { compressed_bytes, ..right.clone() };
                 let error = both_ways(&wrong, &longer.into()).unwrap_err();
                 assert!(matches!(error, Corrupt::CompressedLength { .. }), "{error}");
             }
@@ -418,15 +348,9 @@ mod tests {
         let zeros = vec![0; 1 << 20];
         for file in [File::deflated("zeros", &zeros), File::zstd("zeros", &zeros)] {
             let (entry, data) = entry(file);
-            let entry = Entry {
-                size_bytes: 10,
-                ..entry
-            };
+            let entry = Entry { size_bytes: 10, ..entry };
             let error = both_ways(&entry, &data).unwrap_err();
-            let expected = Corrupt::TooLong {
-                entry: "zeros".into(),
-                size_bytes: 10,
-            };
+            let expected = Corrupt::TooLong { entry: "zeros".into(), size_bytes: 10 };
             assert_eq!(error, expected);
         }
     }
@@ -443,9 +367,7 @@ mod tests {
 
     #[test]
     fn zstd_is_read_at_every_level_with_and_without_checksum_and_size() {
-        let contents: Vec<u8> = (0..60_000_u32)
-            .flat_map(|number| (number * number).to_string().into_bytes())
-            .collect();
+        let contents: Vec<u8> = (0..60_000_u32).flat_map(|number| (number * number).to_string().into_bytes()).collect();
         for level in [-5, 1, 3, 10, 19] {
             for checksum in [false, true] {
                 let with_size = zstd::bulk::compress(&contents, level).unwrap();
@@ -471,15 +393,8 @@ mod tests {
             let error = both_ways(&entry, &data).unwrap_err();
             assert!(matches!(error, Corrupt::CompressedLength { .. }), "{error}");
         }
-        let (entry, data) = entry(File::framed(
-            "a",
-            contents,
-            [skippable, &first[..]].concat(),
-        ));
-        assert!(matches!(
-            both_ways(&entry, &data),
-            Err(Corrupt::Data { .. })
-        ));
+        let (entry, data) = entry(File::framed("a", contents, [skippable, &first[..]].concat()));
+        assert!(matches!(both_ways(&entry, &data), Err(Corrupt::Data { .. })));
     }
 
     #[test]
@@ -516,10 +431,7 @@ mod tests {
         }
         // Header, a block that fills the window, and one more, which first has to go out.
         assert_eq!((data.len() - input.len(), output.len()), (14, 10));
-        assert!(matches!(
-            both_ways(&entry, &data),
-            Err(Corrupt::TooLong { .. })
-        ));
+        assert!(matches!(both_ways(&entry, &data), Err(Corrupt::TooLong { .. })));
     }
 
     proptest! {

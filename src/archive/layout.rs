@@ -28,32 +28,18 @@ pub(super) enum LayoutError {
 
 impl Layout {
     pub(super) fn new(entry_count: usize, directory_offset: u64) -> Self {
-        Self {
-            spans: Vec::with_capacity(entry_count),
-            directory_offset,
-        }
+        Self { spans: Vec::with_capacity(entry_count), directory_offset }
     }
 
     /// `None` when the entry does not end before the directory starts.
     pub(super) fn add(&mut self, name_bytes: usize, flags: u16, place: Place) -> Option<()> {
-        let descriptor_bytes = if flags & flag::STREAMED != 0 {
-            DESCRIPTOR_BYTES_MIN
-        } else {
-            0
-        };
+        let descriptor_bytes = if flags & flag::STREAMED != 0 { DESCRIPTOR_BYTES_MIN } else { 0 };
         let own_bytes = LOCAL_HEADER_BYTES + name_bytes as u64 + descriptor_bytes;
-        let end_min = place
-            .header_offset
-            .checked_add(own_bytes)?
-            .checked_add(place.compressed_bytes)?;
+        let end_min = place.header_offset.checked_add(own_bytes)?.checked_add(place.compressed_bytes)?;
         if end_min > self.directory_offset {
             return None;
         }
-        self.spans.push(EntrySpan {
-            start: place.header_offset,
-            end_min,
-            number: self.spans.len(),
-        });
+        self.spans.push(EntrySpan { start: place.header_offset, end_min, number: self.spans.len() });
         Some(())
     }
 
@@ -72,10 +58,7 @@ impl Layout {
                 return Err(LayoutError::Unclaimed(span.number));
             }
         }
-        Ok(Ends {
-            spans: self.spans,
-            directory_offset: self.directory_offset,
-        })
+        Ok(Ends { spans: self.spans, directory_offset: self.directory_offset })
     }
 }
 
@@ -87,11 +70,7 @@ pub(super) struct Ends {
 
 impl Ends {
     pub(super) fn of(&self, header_offset: u64) -> u64 {
-        let next = self
-            .spans
-            .partition_point(|span| span.start <= header_offset);
-        self.spans
-            .get(next)
-            .map_or(self.directory_offset, |span| span.start)
+        let next = self.spans.partition_point(|span| span.start <= header_offset);
+        self.spans.get(next).map_or(self.directory_offset, |span| span.start)
     }
 }

@@ -34,13 +34,8 @@ impl Entry {
     /// It may end before the data does: then so does not the range. A data descriptor is checked
     /// here when `span` holds it, else by [`Entry::check_descriptor`].
     pub fn data_range(&self, span: &[u8]) -> Result<Range<usize>, Rejection> {
-        let refuse = |problem| Rejection::LocalHeader {
-            entry: self.shown_name(),
-            problem,
-        };
-        let cut = || Rejection::LocalHeaderCut {
-            entry: self.shown_name(),
-        };
+        let refuse = |problem| Rejection::LocalHeader { entry: self.shown_name(), problem };
+        let cut = || Rejection::LocalHeaderCut { entry: self.shown_name() };
         let span_bytes = usize::try_from(self.span_bytes()).unwrap_or(usize::MAX);
         let span = &span[..span.len().min(span_bytes)];
         let (header, mut rest) = LocalHeader::parse(span).ok_or_else(cut)?;
@@ -51,9 +46,7 @@ impl Entry {
         let header_bytes = LOCAL_HEADER_BYTES + name_and_extra_bytes;
         let data_end = header_bytes.saturating_add(self.compressed_bytes);
         let Some(rest_bytes) = self.span_bytes().checked_sub(data_end) else {
-            return Err(Rejection::SpanOverlap {
-                entry: self.shown_name(),
-            });
+            return Err(Rejection::SpanOverlap { entry: self.shown_name() });
         };
         let name = rest.take(usize::from(header.name_bytes)).ok_or_else(cut)?;
         let extra = rest.take(usize::from(header.extra_bytes)).ok_or_else(cut)?;
@@ -61,9 +54,7 @@ impl Entry {
 
         let is_streamed = header.is_streamed();
         if !is_streamed && rest_bytes > 0 {
-            return Err(Rejection::UnclaimedBytes {
-                entry: self.shown_name(),
-            });
+            return Err(Rejection::UnclaimedBytes { entry: self.shown_name() });
         }
         let start = header_bytes as usize;
         let end = usize::try_from(data_end).map_err(|_| cut())?;
@@ -105,12 +96,7 @@ impl Entry {
     }
 
     /// Compares with the central directory.
-    fn check_header(
-        &self,
-        local: &LocalHeader,
-        name: &[u8],
-        extra: &[u8],
-    ) -> Result<(), &'static str> {
+    fn check_header(&self, local: &LocalHeader, name: &[u8], extra: &[u8]) -> Result<(), &'static str> {
         if !self.is_named(name) {
             return Err("has another name than the central directory");
         }
@@ -125,11 +111,7 @@ impl Entry {
         }
         let extra = Extra::parse(extra)?;
         if let Some(unicode_path) = extra.unicode_path {
-            let encoding = NameEncoding {
-                is_utf8: false,
-                made_on_unix: false,
-                unicode_path: Some(unicode_path),
-            };
+            let encoding = NameEncoding { is_utf8: false, made_on_unix: false, unicode_path: Some(unicode_path) };
             if encoding.decode(name) != Ok(&*self.full_name()) {
                 return Err("has another Unicode path than the central directory");
             }
@@ -137,11 +119,8 @@ impl Entry {
         // A streamed entry's header was written before its sizes were known: zeros, or the truth.
         let is_streamed = local.is_streamed();
         let is_same = |local: u64, central| local == central || is_streamed && local == 0;
-        let [size_bytes, compressed_bytes] =
-            widen_local(local.size_bytes, local.compressed_bytes, extra.zip64)?;
-        if !is_same(size_bytes, self.size_bytes)
-            || !is_same(compressed_bytes, self.compressed_bytes)
-        {
+        let [size_bytes, compressed_bytes] = widen_local(local.size_bytes, local.compressed_bytes, extra.zip64)?;
+        if !is_same(size_bytes, self.size_bytes) || !is_same(compressed_bytes, self.compressed_bytes) {
             return Err("has other sizes than the central directory");
         }
         if !is_same(u64::from(local.crc32), u64::from(self.crc32)) {
@@ -153,9 +132,7 @@ impl Entry {
     fn is_named(&self, raw: &[u8]) -> bool {
         match self.raw_name.as_deref() {
             None => raw == self.name.as_bytes(),
-            Some(RawName::UnderRoot(root)) => {
-                raw.strip_prefix(root.as_bytes()) == Some(self.name.as_bytes())
-            }
+            Some(RawName::UnderRoot(root)) => raw.strip_prefix(root.as_bytes()) == Some(self.name.as_bytes()),
             Some(RawName::Other(name)) => raw == &**name,
         }
     }
@@ -175,9 +152,7 @@ impl Entry {
     }
 
     fn bad_descriptor(&self) -> Rejection {
-        Rejection::Descriptor {
-            entry: self.shown_name(),
-        }
+        Rejection::Descriptor { entry: self.shown_name() }
     }
 }
 
@@ -295,9 +270,7 @@ mod tests {
                 assert!(is_bad_descriptor(longer));
             }
         }
-        let mut none = page()
-            .streamed(true, false)
-            .central(|central| central.flags = 0);
+        let mut none = page().streamed(true, false).central(|central| central.flags = 0);
         none.after.clear();
         assert!(is_bad_descriptor(none));
     }
@@ -347,9 +320,7 @@ mod tests {
             page().local(|local| local.compressed_bytes += 1),
             page().local(|local| local.compressed_bytes = 0),
             page().streamed(true, false).local(|local| local.crc32 = 1),
-            page()
-                .streamed(true, false)
-                .local(|local| local.size_bytes = 1),
+            page().streamed(true, false).local(|local| local.size_bytes = 1),
             page().local(|local| local.extra = vec![1, 2, 3, 0]),
         ]
         .map(problem);
@@ -378,17 +349,11 @@ mod tests {
 
     #[test]
     fn a_directory_that_points_elsewhere_is_refused() {
-        let zip = Zip {
-            prefix: b"12345".to_vec(),
-            ..zip([page().central(|central| central.offset = Some(4))])
-        };
+        let zip = Zip { prefix: b"12345".to_vec(), ..zip([page().central(|central| central.offset = Some(4))]) };
         let entry = &zip.parse().unwrap().entries[0];
         assert!(matches!(
             entry.data_range(&zip.bytes()[4..]),
-            Err(Rejection::LocalHeader {
-                problem: "is not where the central directory says",
-                ..
-            })
+            Err(Rejection::LocalHeader { problem: "is not where the central directory says", .. })
         ));
     }
 
@@ -397,10 +362,7 @@ mod tests {
         let mut hiding = page();
         let hidden = zip([File::stored("hidden", b"x")]).bytes();
         hiding.after = hidden[..30 + 6 + 1].to_vec();
-        assert!(matches!(
-            open(hiding),
-            Err(Rejection::UnclaimedBytes { .. })
-        ));
+        assert!(matches!(open(hiding), Err(Rejection::UnclaimedBytes { .. })));
         let mut gap = page();
         gap.after.push(0);
         assert!(matches!(open(gap), Err(Rejection::UnclaimedBytes { .. })));
@@ -409,10 +371,7 @@ mod tests {
         let mut zip = zip([long]);
         zip.files[0].data.truncate(4);
         let shorter = zip.parse().unwrap();
-        assert!(matches!(
-            shorter.entries[0].data_range(&zip.bytes()),
-            Err(Rejection::SpanOverlap { .. })
-        ));
+        assert!(matches!(shorter.entries[0].data_range(&zip.bytes()), Err(Rejection::SpanOverlap { .. })));
     }
 
     #[test]
@@ -429,12 +388,8 @@ mod tests {
         };
         open(wide(file.clone(), &[size, compressed])).unwrap();
         // As Python writes an entry to a pipe.
-        let streamed = wide(file.clone(), &[size, compressed])
-            .local(|local| local.extra = zip64_field(&[0, 0]));
-        assert_eq!(
-            problem(streamed.clone()),
-            "has other sizes than the central directory"
-        );
+        let streamed = wide(file.clone(), &[size, compressed]).local(|local| local.extra = zip64_field(&[0, 0]));
+        assert_eq!(problem(streamed.clone()), "has other sizes than the central directory");
         let mut streamed = streamed.both(|header| header.flags = flag::STREAMED);
         streamed.after = file.streamed(true, true).after;
         open(streamed).unwrap();
@@ -460,14 +415,8 @@ mod tests {
         };
         open(file(unicode_path_field(raw, "é"))).unwrap();
         open(file(Vec::new())).unwrap();
-        for extra in [
-            unicode_path_field(raw, "è"),
-            unicode_path_field(b"\x83", "é"),
-        ] {
-            assert_eq!(
-                problem(file(extra)),
-                "has another Unicode path than the central directory"
-            );
+        for extra in [unicode_path_field(raw, "è"), unicode_path_field(b"\x83", "é")] {
+            assert_eq!(problem(file(extra)), "has another Unicode path than the central directory");
         }
     }
 }

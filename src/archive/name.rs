@@ -44,11 +44,8 @@ pub(super) fn check(name: &str) -> Result<(), NameProblem> {
     if bytes.contains(&b'\\') {
         return Err(NameProblem::Backslash);
     }
-    let has_control = if path.is_ascii() {
-        bytes.iter().any(u8::is_ascii_control)
-    } else {
-        path.chars().any(char::is_control)
-    };
+    let has_control =
+        if path.is_ascii() { bytes.iter().any(u8::is_ascii_control) } else { path.chars().any(char::is_control) };
     if has_control {
         return Err(NameProblem::ControlCharacter);
     }
@@ -65,9 +62,7 @@ pub(super) fn check(name: &str) -> Result<(), NameProblem> {
 
 /// Whether a file is what a desktop leaves behind rather than part of a site.
 pub(super) fn is_litter(name: &str) -> bool {
-    name.starts_with("__MACOSX/")
-        || name.contains("/__MACOSX/")
-        || matches!(file_name(name), ".DS_Store" | "Thumbs.db")
+    name.starts_with("__MACOSX/") || name.contains("/__MACOSX/") || matches!(file_name(name), ".DS_Store" | "Thumbs.db")
 }
 
 fn file_name(name: &str) -> &str {
@@ -98,9 +93,7 @@ impl<'a> NameEncoding<'a> {
         if let Some(field) = self.unicode_path {
             let name = unicode_path(field, raw).map_err(NameDecodeError::UnicodePath)?;
             if self.is_utf8 && name.as_bytes() != raw {
-                return Err(NameDecodeError::UnicodePath(
-                    "gives another name than the UTF-8 one",
-                ));
+                return Err(NameDecodeError::UnicodePath("gives another name than the UTF-8 one"));
             }
             return Ok(name);
         }

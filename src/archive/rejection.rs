@@ -44,10 +44,7 @@ pub enum Rejection {
     DirectoryMalformed { count: u64 },
 
     #[error("entry `{entry}`: {problem}; pack it with another tool")]
-    ExtraField {
-        entry: String,
-        problem: &'static str,
-    },
+    ExtraField { entry: String, problem: &'static str },
     #[error("entry `{entry}`: its name {problem}")]
     UnsafeName { entry: String, problem: NameProblem },
     #[error(
@@ -56,16 +53,9 @@ pub enum Rejection {
     )]
     NameEncoding { entry: String },
     #[error("entry `{entry}`: its Unicode path field {problem}; pack it with another tool")]
-    UnicodePath {
-        entry: String,
-        problem: &'static str,
-    },
+    UnicodePath { entry: String, problem: &'static str },
     #[error("entry `{entry}`: its name has {length_bytes} bytes, a key has room for {max_bytes}")]
-    NameTooLong {
-        entry: String,
-        length_bytes: usize,
-        max_bytes: usize,
-    },
+    NameTooLong { entry: String, length_bytes: usize, max_bytes: usize },
     #[error("entry `{entry}` is in the archive twice; pack it into a new file")]
     DuplicateName { entry: String },
     #[error("`{entry}` is a file and a folder; rename one of them")]
@@ -105,10 +95,7 @@ pub enum Rejection {
     )]
     UnclaimedBytes { entry: String },
     #[error("entry `{entry}`: its local header {problem}; pack the archive into a new file")]
-    LocalHeader {
-        entry: String,
-        problem: &'static str,
-    },
+    LocalHeader { entry: String, problem: &'static str },
     #[error(
         "entry `{entry}`: its data descriptor disagrees with the central directory; pack the \
          archive into a new file"
@@ -117,9 +104,7 @@ pub enum Rejection {
     #[error("entry `{entry}`: its local header was not read as a whole; retry the deployment")]
     LocalHeaderCut { entry: String },
 
-    #[error(
-        "entry `{entry}` is the archive itself, so that whoever unpacks what is unpacked never ends; leave it out"
-    )]
+    #[error("entry `{entry}` is the archive itself, so that whoever unpacks what is unpacked never ends; leave it out")]
     Quine { entry: String },
 
     #[error("the archive has no file to deploy; pack the build's output")]

@@ -72,12 +72,7 @@ impl File {
             external_attributes: 0o100_644 << 16,
             offset: None,
         };
-        Self {
-            local: header.clone(),
-            central: header,
-            data,
-            after: Vec::new(),
-        }
+        Self { local: header.clone(), central: header, data, after: Vec::new() }
     }
 
     /// With a data descriptor of this form.
@@ -130,10 +125,7 @@ pub(super) struct Zip {
 
 /// A zip of these files.
 pub(super) fn zip<const N: usize>(files: [File; N]) -> Zip {
-    Zip {
-        files: files.into(),
-        ..Zip::default()
-    }
+    Zip { files: files.into(), ..Zip::default() }
 }
 
 impl Zip {
@@ -222,10 +214,7 @@ pub(super) fn extra_field(id: u16, data: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn zip64_field(values: &[u64]) -> Vec<u8> {
-    let data: Vec<u8> = values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
+    let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     extra_field(0x0001, &data)
 }
 
@@ -240,11 +229,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ArchiveIndex, Rejection> {
     parse_root(bytes, "", &Limits::default())
 }
 
-pub(super) fn parse_root(
-    bytes: &[u8],
-    root: &str,
-    limits: &Limits,
-) -> Result<ArchiveIndex, Rejection> {
+pub(super) fn parse_root(bytes: &[u8], root: &str, limits: &Limits) -> Result<ArchiveIndex, Rejection> {
     match ArchiveIndex::parse(bytes.len() as u64, bytes, root, limits)? {
         Parsed::Index(index) => Ok(index),
         Parsed::NeedsFrom(offset) => panic!("all is there, and yet bytes from {offset} are needed"),

@@ -59,10 +59,7 @@ fn merged<'a>(
                 span.range.end = end;
                 span.entries.push(entry);
             }
-            _ => spans.push(Span {
-                range: entry.header_offset..end,
-                entries: vec![entry],
-            }),
+            _ => spans.push(Span { range: entry.header_offset..end, entries: vec![entry] }),
         }
     }
     spans
@@ -80,10 +77,7 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(number, size)| File::stored(&format!("{number:04}"), &vec![b'x'; size - 34]));
-        let zip = Zip {
-            files: files.collect(),
-            ..Zip::default()
-        };
+        let zip = Zip { files: files.collect(), ..Zip::default() };
         zip.parse().unwrap().entries
     }
 
@@ -95,18 +89,13 @@ mod tests {
     #[test]
     fn neighbours_are_read_together_up_to_a_gap_and_a_size() {
         let all = entries(&[100, 50, 100, 1_000, 100]);
-        let [a, gap, b, large, c] = &all[..] else {
-            panic!()
-        };
+        let [a, gap, b, large, c] = &all[..] else { panic!() };
         assert_eq!(ranges(&[], 0, 300), []);
         assert_eq!(ranges(&[b, a], 50, 300), vec![0..250_u64; 1]);
         assert_eq!(ranges(&[b, a], 49, 300), [0..100, 150..250]);
         assert_eq!(ranges(&[b, a], 50, 249), [0..100, 150..250]);
         assert_eq!(ranges(&[a, gap, b], 0, 300), vec![0..250_u64; 1]);
-        assert_eq!(
-            ranges(&[a, b, large, c], 50, 300),
-            [0..250, 250..1_250, 1_250..1_350]
-        );
+        assert_eq!(ranges(&[a, b, large, c], 50, 300), [0..250, 250..1_250, 1_250..1_350]);
     }
 
     #[test]

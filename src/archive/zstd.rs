@@ -54,12 +54,7 @@ impl Frame {
     pub(super) fn new() -> Self {
         let mut decoder = FrameDecoder::new();
         decoder.set_max_window_size(MAX_WINDOW_BYTES);
-        Self {
-            decoder,
-            next: Part::Header,
-            pending: Vec::new(),
-            has_checksum: false,
-        }
+        Self { decoder, next: Part::Header, pending: Vec::new(), has_checksum: false }
     }
 
     /// Whether all of it came in and went out.
@@ -78,9 +73,7 @@ impl Frame {
         if ready > 0 {
             let from = output.len();
             output.resize(from + ready.min(room), 0);
-            self.decoder
-                .read_exact(&mut output[from..])
-                .map_err(|_| Trouble::Invalid)?;
+            self.decoder.read_exact(&mut output[from..]).map_err(|_| Trouble::Invalid)?;
             return Ok(0);
         }
         let mut taken = 0;
@@ -126,8 +119,7 @@ impl Frame {
                 self.next = Part::Block;
             }
             Part::Block => {
-                let is_last =
-                    BlockHeader::parse(&self.pending).is_some_and(|header| header.is_last);
+                let is_last = BlockHeader::parse(&self.pending).is_some_and(|header| header.is_last);
                 self.decode_pending()?;
                 self.next = match (is_last, self.has_checksum) {
                     (false, _) => Part::Block,
@@ -148,11 +140,7 @@ impl Frame {
     fn decode_pending(&mut self) -> Result<(), Trouble> {
         let decoded = self.decoder.decode_from_to(&self.pending, &mut []);
         let (read, _) = decoded.map_err(trouble)?;
-        if read == self.pending.len() {
-            Ok(())
-        } else {
-            Err(Trouble::Invalid)
-        }
+        if read == self.pending.len() { Ok(()) } else { Err(Trouble::Invalid) }
     }
 }
 
@@ -172,9 +160,7 @@ fn header_bytes(descriptor: u8) -> usize {
 
 fn trouble(error: FrameDecoderError) -> Trouble {
     match error {
-        FrameDecoderError::DictNotProvided { .. } => {
-            Trouble::Unsupported("needs a dictionary; pack it without one")
-        }
+        FrameDecoderError::DictNotProvided { .. } => Trouble::Unsupported("needs a dictionary; pack it without one"),
         FrameDecoderError::WindowSizeTooBig { .. }
         | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig { .. }) => {
             Trouble::Unsupported("needs a window of over 8 MiB; pack it with level 19 or less")
@@ -204,10 +190,6 @@ impl BlockHeader {
     }
 
     fn content_bytes(&self) -> usize {
-        if self.is_repeated_byte {
-            1
-        } else {
-            self.size_bytes
-        }
+        if self.is_repeated_byte { 1 } else { self.size_bytes }
     }
 }

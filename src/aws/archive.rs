@@ -47,12 +47,7 @@ pub struct Archives {
 
 impl Archives {
     pub fn new(s3: aws_sdk_s3::Client, direct: Direct, bulk: Direct, config: &Config) -> Self {
-        Self {
-            s3,
-            direct,
-            bulk,
-            owner: config.account_id.clone(),
-        }
+        Self { s3, direct, bulk, owner: config.account_id.clone() }
     }
 
     /// Completes a hand-written event with what S3 knows of the object.
@@ -73,15 +68,10 @@ impl Archives {
             .send()
             .await
             .map_err(|error| gone_or_failed(upload, error))?;
-        let modified = head
-            .last_modified()
-            .and_then(|at| DateTime::from_timestamp(at.secs(), at.subsec_nanos()));
+        let modified = head.last_modified().and_then(|at| DateTime::from_timestamp(at.secs(), at.subsec_nanos()));
         Ok(Upload {
             version_id: upload.version_id.clone().or(head.version_id),
-            etag: upload
-                .etag
-                .clone()
-                .or(head.e_tag.map(|etag| unquoted(&etag))),
+            etag: upload.etag.clone().or(head.e_tag.map(|etag| unquoted(&etag))),
             uploaded_at: modified,
             ..upload.clone()
         })
@@ -153,8 +143,7 @@ impl Archive {
                     (start, tail) = (from, joined.freeze());
                 }
                 Parsed::NeedsFrom(from) => {
-                    let reason =
-                        format!("its directory is said to begin at {from}, which was read already");
+                    let reason = format!("its directory is said to begin at {from}, which was read already");
                     return Err(Error::ArchiveRejected(reason));
                 }
             }
@@ -209,9 +198,7 @@ impl Archive {
     /// Cuts a span into what has to be read, and the entries that need not, each of them alone.
     pub(super) fn in_pieces<'s>(&self, span: &Span<'s>) -> Vec<Span<'s>> {
         let must_be_read = |entry: &Entry| !self.is_read(&(entry.header_offset..entry.end_offset));
-        let parts = span
-            .entries
-            .chunk_by(|before, after| must_be_read(before) && must_be_read(after));
+        let parts = span.entries.chunk_by(|before, after| must_be_read(before) && must_be_read(after));
         parts
             .filter_map(|entries| {
                 let range = entries.first()?.header_offset..entries.last()?.end_offset;
@@ -228,12 +215,11 @@ impl Archive {
 
     fn read_before(&self, range: &Range<u64>) -> Option<Bytes> {
         let tail = self.tail.get();
-        tail.and_then(|(start, tail)| part(*start, tail, range))
-            .or_else(|| {
-                let ahead = self.ahead();
-                let (start, bytes) = ahead.range(..=range.start).next_back()?;
-                part(*start, bytes, range)
-            })
+        tail.and_then(|(start, tail)| part(*start, tail, range)).or_else(|| {
+            let ahead = self.ahead();
+            let (start, bytes) = ahead.range(..=range.start).next_back()?;
+            part(*start, bytes, range)
+        })
     }
 
     fn ahead(&self) -> MutexGuard<'_, BTreeMap<u64, Bytes>> {
@@ -264,10 +250,7 @@ impl Archive {
 
     fn short(&self, range: &Range<u64>) -> Error {
         Error::Aws {
-            what: format!(
-                "reading bytes {}-{} of {}",
-                range.start, range.end, self.upload.key
-            ),
+            what: format!("reading bytes {}-{} of {}", range.start, range.end, self.upload.key),
             reason: "the answer is shorter than the range".to_owned(),
             source: None,
         }
@@ -281,19 +264,11 @@ impl Archive {
             let place = content_range.as_deref().and_then(parse_content_range);
             match collect(body, &self.bytes_read).await {
                 Ok(bytes) => {
-                    return Ok(Body {
-                        start: place.map(|(start, _)| start),
-                        size: place.map(|(_, size)| size),
-                        bytes,
-                    });
+                    return Ok(Body { start: place.map(|(start, _)| start), size: place.map(|(_, size)| size), bytes });
                 }
                 Err(reason) if attempts == BODY_ATTEMPTS => {
                     let what = format!("reading {range} of {}", self.upload.key);
-                    return Err(Failure::Error(Error::Aws {
-                        what,
-                        reason,
-                        source: None,
-                    }));
+                    return Err(Failure::Error(Error::Aws { what, reason, source: None }));
                 }
                 Err(reason) => {
                     tracing::warn!(%range, %reason, "the archive's answer broke off; asking again")
@@ -302,11 +277,7 @@ impl Archive {
         }
     }
 
-    async fn request(
-        &self,
-        range: &str,
-        direct: &Direct,
-    ) -> Result<(Option<String>, ByteStream), Failure> {
+    async fn request(&self, range: &str, direct: &Direct) -> Result<(Option<String>, ByteStream), Failure> {
         if let Some(answer) = self.request_directly(range, direct).await {
             return Ok(answer);
         }
@@ -325,11 +296,7 @@ impl Archive {
         Ok((answer.content_range, answer.body))
     }
 
-    async fn request_directly(
-        &self,
-        range: &str,
-        direct: &Direct,
-    ) -> Option<(Option<String>, ByteStream)> {
+    async fn request_directly(&self, range: &str, direct: &Direct) -> Option<(Option<String>, ByteStream)> {
         let Upload { bucket, key, .. } = &self.upload;
         let if_match = self.if_match();
         let headers = with_values([
@@ -352,10 +319,7 @@ impl Archive {
     fn version_query(&self) -> String {
         let version = self.upload.version_id.as_deref();
         version.map_or_else(String::new, |version| {
-            format!(
-                "?versionId={}",
-                utf8_percent_encode(version, NON_ALPHANUMERIC)
-            )
+            format!("?versionId={}", utf8_percent_encode(version, NON_ALPHANUMERIC))
         })
     }
 
@@ -422,10 +386,7 @@ async fn collect(mut body: ByteStream, counter: &AtomicU64) -> Result<Bytes, Str
     Ok(bytes.freeze())
 }
 
-fn gone_or_failed<E>(
-    upload: &Upload,
-    error: SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
-) -> Error
+fn gone_or_failed<E>(upload: &Upload, error: SdkError<E, aws_sdk_s3::config::http::HttpResponse>) -> Error
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
@@ -438,10 +399,7 @@ where
             "its key was overwritten since, and the bucket keeps no versions: send the newer upload's event, or turn versioning on"
         }
         _ => {
-            return failed(
-                format!("reading s3://{}/{}", upload.bucket, upload.key),
-                error,
-            );
+            return failed(format!("reading s3://{}/{}", upload.bucket, upload.key), error);
         }
     };
     Error::ArchiveGone {

@@ -100,10 +100,7 @@ pub struct NotDeleted {
 impl NotDeleted {
     /// Whether someone else has written the object since it was listed.
     pub fn is_conflict(&self) -> bool {
-        matches!(
-            self.code.as_str(),
-            "PreconditionFailed" | "ConditionalRequestConflict"
-        )
+        matches!(self.code.as_str(), "PreconditionFailed" | "ConditionalRequestConflict")
     }
 }
 
@@ -144,18 +141,10 @@ impl Bucket {
             Err(error) => return Err(failed(format!("asking for {key}"), error)),
         };
         // A composite checksum is one over the parts' checksums, not over the bytes.
-        let is_full = head
-            .checksum_type()
-            .is_none_or(|kind| *kind == ChecksumType::FullObject);
-        let crc32 = head
-            .checksum_crc32()
-            .filter(|_| is_full)
-            .and_then(decode_crc32);
+        let is_full = head.checksum_type().is_none_or(|kind| *kind == ChecksumType::FullObject);
+        let crc32 = head.checksum_crc32().filter(|_| is_full).and_then(decode_crc32);
         Ok(Some(Inspected {
-            size_bytes: head
-                .content_length()
-                .and_then(|size| u64::try_from(size).ok())
-                .unwrap_or_default(),
+            size_bytes: head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
             etag: unquoted(head.e_tag().unwrap_or_default()).into(),
             crc32,
             headers: Headers {
@@ -199,9 +188,7 @@ impl Bucket {
             .disable_payload_signing()
             .send()
             .await;
-        written(answer.map(|output| output.e_tag), || {
-            format!("writing {key}")
-        })
+        written(answer.map(|output| output.e_tag), || format!("writing {key}"))
     }
 
     /// Writes one object at the first attempt; gives its ETag.
@@ -213,14 +200,8 @@ impl Bucket {
         headers: &Headers,
         condition: Condition<'_>,
     ) -> Option<Etag> {
-        let Headers {
-            content_type,
-            cache_control,
-            content_disposition,
-            content_language,
-            content_encoding,
-            metadata,
-        } = headers;
+        let Headers { content_type, cache_control, content_disposition, content_language, content_encoding, metadata } =
+            headers;
         let (if_match, if_none_match) = (condition.if_match(), condition.if_none_match());
         let crc32 = encode_crc32(crc32);
         let mut headers = with_values([
@@ -235,9 +216,7 @@ impl Bucket {
             ("if-none-match", if_none_match.as_deref()),
         ]);
         let metadata = metadata.iter();
-        headers.extend(
-            metadata.map(|(name, value)| (format!("x-amz-meta-{name}").into(), value.into())),
-        );
+        headers.extend(metadata.map(|(name, value)| (format!("x-amz-meta-{name}").into(), value.into())));
         let object = (self.name.as_str(), key, "");
         let answer = self.direct.send("PUT", object, headers, body).await?;
         match answer.status().as_u16() {
@@ -255,12 +234,7 @@ impl Bucket {
     ///
     /// # Errors
     /// `Aws`; a failed condition is no error.
-    pub async fn copy_onto_itself(
-        &self,
-        key: &str,
-        etag: &Etag,
-        headers: &Headers,
-    ) -> Result<Written, Error> {
+    pub async fn copy_onto_itself(&self, key: &str, etag: &Etag, headers: &Headers) -> Result<Written, Error> {
         self.pace.turn().await;
         let request = self.s3.copy_object().bucket(&self.name).key(key);
         let encoded_key = utf8_percent_encode(key, NON_ALPHANUMERIC);
@@ -272,10 +246,9 @@ impl Bucket {
             .set_expected_source_bucket_owner(self.owner.clone())
             .send()
             .await;
-        written(
-            answer.map(|output| output.copy_object_result.and_then(|result| result.e_tag)),
-            || format!("changing the headers of {key}"),
-        )
+        written(answer.map(|output| output.copy_object_result.and_then(|result| result.e_tag)), || {
+            format!("changing the headers of {key}")
+        })
     }
 
     /// Deletes up to 1,000 objects, each only while it has the ETag given; gives those that remain.
@@ -285,40 +258,21 @@ impl Bucket {
     pub async fn delete(&self, keys: &[(&str, Option<&Etag>)]) -> Result<Vec<NotDeleted>, Error> {
         let objects = keys.iter().filter_map(|(key, etag)| {
             // It fails only without a key.
-            ObjectIdentifier::builder()
-                .key(*key)
-                .set_e_tag(etag.map(|etag| format!("\"{etag}\"")))
-                .build()
-                .ok()
+            ObjectIdentifier::builder().key(*key).set_e_tag(etag.map(|etag| format!("\"{etag}\""))).build().ok()
         });
-        let delete = aws_sdk_s3::types::Delete::builder()
-            .set_objects(Some(objects.collect()))
-            .quiet(true)
-            .build();
+        let delete = aws_sdk_s3::types::Delete::builder().set_objects(Some(objects.collect())).quiet(true).build();
         let what = || format!("deleting {} objects", keys.len());
-        let delete = delete.map_err(|error| Error::Aws {
-            what: what(),
-            reason: error.to_string(),
-            source: None,
-        })?;
+        let delete = delete.map_err(|error| Error::Aws { what: what(), reason: error.to_string(), source: None })?;
         let request = self.s3.delete_objects().bucket(&self.name).delete(delete);
-        let answer = request
-            .set_expected_bucket_owner(self.owner.clone())
-            .send()
-            .await;
-        let errors = answer
-            .map_err(|error| failed(what(), error))?
-            .errors
-            .unwrap_or_default();
+        let answer = request.set_expected_bucket_owner(self.owner.clone()).send().await;
+        let errors = answer.map_err(|error| failed(what(), error))?.errors.unwrap_or_default();
         let remaining = errors.into_iter().map(|error| NotDeleted {
             key: error.key.unwrap_or_default(),
             code: error.code.unwrap_or_default(),
             message: error.message.unwrap_or_default(),
         });
         // What is gone already is what was wanted.
-        Ok(remaining
-            .filter(|error| error.code != "NoSuchKey")
-            .collect())
+        Ok(remaining.filter(|error| error.code != "NoSuchKey").collect())
     }
 }
 
@@ -331,17 +285,10 @@ where
 {
     match answer {
         Ok(Some(etag)) => Ok(Written::Done(unquoted(&etag).into())),
-        Ok(None) => Err(Error::Aws {
-            what: what(),
-            reason: "the answer has no ETag".to_owned(),
-            source: None,
-        }),
+        Ok(None) => Err(Error::Aws { what: what(), reason: "the answer has no ETag".to_owned(), source: None }),
         // 412: the condition does not hold. 409: another write to the key was under way. 404: the object that
         // was to be replaced is gone (S3 user guide, "Conditional writes").
-        Err(error)
-            if matches!(status(&error), Some(404 | 409 | 412))
-                && error.code() != Some("NoSuchBucket") =>
-        {
+        Err(error) if matches!(status(&error), Some(404 | 409 | 412)) && error.code() != Some("NoSuchBucket") => {
             Ok(Written::Conflict)
         }
         Err(error) => Err(failed(what(), error)),
@@ -354,7 +301,5 @@ pub(super) fn encode_crc32(crc32: u32) -> String {
 }
 
 fn decode_crc32(text: &str) -> Option<u32> {
-    Some(u32::from_be_bytes(
-        BASE64.decode(text).ok()?.try_into().ok()?,
-    ))
+    Some(u32::from_be_bytes(BASE64.decode(text).ok()?.try_into().ok()?))
 }

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_cloudfront::error::ProvideErrorMetadata;
-use aws_sdk_cloudfront::types::{
-    self, CustomErrorResponse, DistributionConfig, InvalidationBatch, Paths,
-};
+use aws_sdk_cloudfront::types::{self, CustomErrorResponse, DistributionConfig, InvalidationBatch, Paths};
 use percent_encoding::percent_decode_str;
 use tokio::sync::Mutex;
 
@@ -76,11 +74,7 @@ impl Cdn {
                 discovered.insert(distribution.id.clone(), self.read(distribution).await?);
             }
         }
-        Ok(self
-            .configured
-            .iter()
-            .filter_map(|distribution| discovered.get(&distribution.id).cloned())
-            .collect())
+        Ok(self.configured.iter().filter_map(|distribution| discovered.get(&distribution.id).cloned()).collect())
     }
 
     async fn read(&self, distribution: &config::DistributionConfig) -> Result<Distribution, Error> {
@@ -102,10 +96,7 @@ impl Cdn {
         let described = distribution.as_ref().and_then(|distribution| {
             let config = distribution.distribution_config.as_ref()?;
             let described = describe(id, config, &self.bucket, &self.live_prefix)?;
-            Some(Distribution {
-                tags: tagging(distribution, version),
-                ..described
-            })
+            Some(Distribution { tags: tagging(distribution, version), ..described })
         });
         described.ok_or_else(|| Error::WrongDistribution {
             id: id.clone(),
@@ -131,13 +122,7 @@ impl Cdn {
     /// # Errors
     /// `Aws`, after the SDK's retries.
     pub async fn send(&self, batch: &Batch) -> Result<Sent, Error> {
-        let what = || {
-            format!(
-                "invalidating {} items on {}",
-                batch.items.len(),
-                batch.distribution
-            )
-        };
+        let what = || format!("invalidating {} items on {}", batch.items.len(), batch.distribution);
         let malformed = |error: aws_sdk_cloudfront::error::BuildError| Error::Aws {
             what: what(),
             reason: error.to_string(),
@@ -148,22 +133,15 @@ impl Cdn {
             .set_items(Some(batch.items.clone()))
             .build()
             .map_err(malformed)?;
-        let body = InvalidationBatch::builder()
-            .caller_reference(&batch.reference)
-            .paths(paths);
+        let body = InvalidationBatch::builder().caller_reference(&batch.reference).paths(paths);
         let body = body.build().map_err(malformed)?;
-        let request = self
-            .client
-            .create_invalidation()
-            .distribution_id(&batch.distribution);
+        let request = self.client.create_invalidation().distribution_id(&batch.distribution);
         match request.invalidation_batch(body).send().await {
-            Ok(answer) => Ok(Sent::Accepted(
-                answer.invalidation.map(|it| it.id).unwrap_or_default(),
-            )),
+            Ok(answer) => Ok(Sent::Accepted(answer.invalidation.map(|it| it.id).unwrap_or_default())),
             Err(error) => match error.code() {
-                Some("TooManyInvalidationsInProgress") => Ok(Sent::QuotaFull(
-                    error.message().unwrap_or_default().to_owned(),
-                )),
+                Some("TooManyInvalidationsInProgress") => {
+                    Ok(Sent::QuotaFull(error.message().unwrap_or_default().to_owned()))
+                }
                 Some("NoSuchDistribution") => Ok(Sent::NoSuchDistribution),
                 code if is_known_reference(code, error.message()) => Ok(Sent::AcceptedBefore),
                 _ => Err(failed(what(), error)),
@@ -179,11 +157,7 @@ impl Cdn {
             pause = (pause * 2).min(LONGEST_PAUSE);
             let request = self.client.get_invalidation();
             match request.distribution_id(distribution).id(id).send().await {
-                Ok(answer)
-                    if answer
-                        .invalidation()
-                        .is_some_and(|it| it.status() == "Completed") =>
-                {
+                Ok(answer) if answer.invalidation().is_some_and(|it| it.status() == "Completed") => {
                     return true;
                 }
                 Ok(_) => {}
@@ -211,34 +185,17 @@ fn is_known_reference(code: Option<&str>, message: Option<&str>) -> bool {
 }
 
 /// What a distribution does with the bucket; `None` when no viewer's path leads to the live prefix.
-fn describe(
-    id: &str,
-    config: &DistributionConfig,
-    bucket: &str,
-    live_prefix: &str,
-) -> Option<Distribution> {
-    let origins = config
-        .origins()
-        .map(|origins| origins.items())
-        .unwrap_or_default();
+fn describe(id: &str, config: &DistributionConfig, bucket: &str, live_prefix: &str) -> Option<Distribution> {
+    let origins = config.origins().map(|origins| origins.items()).unwrap_or_default();
     let mut origin_paths: Vec<String> = origins
         .iter()
         .filter(|origin| is_bucket_domain(origin.domain_name(), bucket))
-        .map(|origin| {
-            origin
-                .origin_path()
-                .unwrap_or_default()
-                .trim_end_matches('/')
-                .to_owned()
-        })
+        .map(|origin| origin.origin_path().unwrap_or_default().trim_end_matches('/').to_owned())
         .filter(|origin_path| !config::is_apart(origin_path, live_prefix))
         .collect();
     origin_paths.sort();
     origin_paths.dedup();
-    let errors = config
-        .custom_error_responses()
-        .map(|errors| errors.items())
-        .unwrap_or_default();
+    let errors = config.custom_error_responses().map(|errors| errors.items()).unwrap_or_default();
     let is_kept = |error: &&CustomErrorResponse| {
         let ttl_seconds = error.error_caching_min_ttl();
         ttl_seconds.is_some_and(|seconds| seconds > DEFAULT_ERROR_CACHING_SECONDS)
@@ -268,11 +225,7 @@ fn tagging(distribution: &types::Distribution, version: String) -> Option<Taggin
     // It does not say when it was deployed, only when it was changed, and whether it is deployed.
     let is_deployed = distribution.status() == "Deployed";
     let since = distribution.last_modified_time().secs() + DEPLOYMENT_SECONDS;
-    Some(Tagging {
-        metadata: metadata.to_owned(),
-        since: is_deployed.then_some(since),
-        version,
-    })
+    Some(Tagging { metadata: metadata.to_owned(), since: is_deployed.then_some(since), version })
 }
 
 /// The page that viewers get as if it were what they asked for. One that says that it is an error is left
@@ -280,12 +233,8 @@ fn tagging(distribution: &types::Distribution, version: String) -> Option<Taggin
 fn fallback(error: &CustomErrorResponse) -> Option<String> {
     // What S3 answers for a missing key, without and with the right to list the bucket.
     let is_missing_key = matches!(error.error_code(), 403 | 404);
-    let is_success = error
-        .response_code()
-        .is_some_and(|code| code.starts_with('2'));
-    let page = error
-        .response_page_path()
-        .filter(|_| is_missing_key && is_success)?;
+    let is_success = error.response_code().is_some_and(|code| code.starts_with('2'));
+    let page = error.response_page_path().filter(|_| is_missing_key && is_success)?;
     let page = percent_decode_str(page).decode_utf8_lossy();
     Some(format!("/{}", page.trim_start_matches('/')))
 }
@@ -294,16 +243,10 @@ fn fallback(error: &CustomErrorResponse) -> Option<String> {
 /// dualstack, website endpoint with dash or dot, accelerate.
 fn is_bucket_domain(domain: &str, bucket: &str) -> bool {
     let domain = domain.to_ascii_lowercase();
-    let Some(rest) = domain
-        .strip_prefix(bucket)
-        .and_then(|rest| rest.strip_prefix('.'))
-    else {
+    let Some(rest) = domain.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('.')) else {
         return false;
     };
-    let Some(service) = rest
-        .strip_suffix(".amazonaws.com")
-        .or_else(|| rest.strip_suffix(".amazonaws.com.cn"))
-    else {
+    let Some(service) = rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn")) else {
         return false;
     };
     let first = service.split('.').next().unwrap_or_default();
@@ -352,10 +295,7 @@ mod tests {
         let used = "Your request contains a caller reference that was used for a previous invalidation batch \
                     for the same distribution.";
         assert!(is_known_reference(Some("InvalidArgument"), Some(used)));
-        assert!(is_known_reference(
-            Some("InvalidationBatchAlreadyExists"),
-            None
-        ));
+        assert!(is_known_reference(Some("InvalidationBatchAlreadyExists"), None));
         assert!(!is_known_reference(
             Some("InvalidArgument"),
             Some("Your request contains one or more invalid invalidation paths.")

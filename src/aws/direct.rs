@@ -17,8 +17,8 @@ use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::SdkBody;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-    UriPathNormalizationMode, sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
 };
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
@@ -28,12 +28,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use tokio::sync::Mutex;
 
 /// What stays as it is in a key's path (S3 API, "Signature Calculations", `UriEncode`).
-const KEY: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
+const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 const USER_AGENT: &str = concat!("dropship/", env!("CARGO_PKG_VERSION"));
 
@@ -63,9 +58,7 @@ struct Target {
 pub type HttpHeaders<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 /// Those headers that have a value.
-pub fn with_values<'a, const N: usize>(
-    headers: [(&'static str, Option<&'a str>); N],
-) -> HttpHeaders<'a> {
+pub fn with_values<'a, const N: usize>(headers: [(&'static str, Option<&'a str>); N]) -> HttpHeaders<'a> {
     let headers = headers.into_iter();
     let headers = headers.filter_map(|(name, value)| Some((name.into(), value?.into())));
     headers.collect()
@@ -77,12 +70,7 @@ impl Direct {
         connector: SharedHttpConnector,
         credentials: Option<SharedCredentialsProvider>,
     ) -> Self {
-        Self {
-            s3,
-            connector,
-            credentials,
-            targets: Arc::default(),
-        }
+        Self { s3, connector, credentials, targets: Arc::default() }
     }
 
     /// Sends one request about a key, or with the key "" about the bucket, with an encoded query string or an
@@ -116,12 +104,7 @@ impl Direct {
     /// Lets the SDK sign an address, which nobody is asked for, to see where and how it would send.
     async fn resolve(&self, bucket: &str) -> Option<Target> {
         const KEY: &str = "key";
-        let credentials = self
-            .credentials
-            .as_ref()?
-            .provide_credentials()
-            .await
-            .ok()?;
+        let credentials = self.credentials.as_ref()?.provide_credentials().await.ok()?;
         let validity = PresigningConfig::expires_in(LEAST_TIME_LEFT).ok()?;
         let request = self.s3.get_object().bucket(bucket).key(KEY);
         let request = request.presigned(validity).await.ok()?;
@@ -178,12 +161,10 @@ impl Target {
         let into = request.headers_mut();
         into.try_insert("user-agent", USER_AGENT).ok()?;
         for (name, value) in headers {
-            into.try_insert(name.into_owned(), value.into_owned())
-                .ok()?;
+            into.try_insert(name.into_owned(), value.into_owned()).ok()?;
         }
         for header in signature.into_parts().0 {
-            into.try_insert(header.name(), header.value().to_owned())
-                .ok()?;
+            into.try_insert(header.name(), header.value().to_owned()).ok()?;
         }
         Some(request)
     }
@@ -219,9 +200,11 @@ mod tests {
 
     #[test]
     fn what_is_signed_in_another_way_is_left_to_the_sdk() {
-        let other_algorithm = "X-Amz-Algorithm=AWS4-ECDSA-P256-SHA256&X-Amz-Credential=AKID%2F20261122%2Fs3%2Faws4_request";
+        let other_algorithm =
+            "X-Amz-Algorithm=AWS4-ECDSA-P256-SHA256&X-Amz-Credential=AKID%2F20261122%2Fs3%2Faws4_request";
         assert_eq!(signing_region(other_algorithm), None);
-        let directory_bucket = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKID%2F20261122%2Feu-north-1%2Fs3express%2Faws4_request";
+        let directory_bucket =
+            "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKID%2F20261122%2Feu-north-1%2Fs3express%2Faws4_request";
         assert_eq!(signing_region(directory_bucket), None);
     }
 }

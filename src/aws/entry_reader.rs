@@ -159,11 +159,7 @@ fn piece_end(entry: &Entry, start: u64) -> u64 {
     entry.end_offset.min(start + PIECE_BYTES)
 }
 
-fn piece<'a>(
-    archive: &'a Archive,
-    entry: &Entry,
-    start: u64,
-) -> MaybeDone<BoxFuture<'a, Result<Bytes, Error>>> {
+fn piece<'a>(archive: &'a Archive, entry: &Entry, start: u64) -> MaybeDone<BoxFuture<'a, Result<Bytes, Error>>> {
     maybe_done(Box::pin(archive.read(start..piece_end(entry, start))))
 }
 

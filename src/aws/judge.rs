@@ -51,10 +51,7 @@ impl<'a> Transfer<'a> {
             .buffer_unordered(self.at_once)
             .try_collect::<()>();
         match tokio::try_join!(spans, large) {
-            Err(Error::Unfinished { done, .. }) => Err(Error::Unfinished {
-                done,
-                total: puts.len(),
-            }),
+            Err(Error::Unfinished { done, .. }) => Err(Error::Unfinished { done, total: puts.len() }),
             judged => judged.map(|_| ()),
         }
     }
@@ -69,11 +66,7 @@ impl<'a> Transfer<'a> {
             false => length_bytes,
         };
         let _memory = self.memory.for_both(room_bytes).await;
-        let bytes = if keep {
-            self.archive.read_ahead(range).await?
-        } else {
-            self.archive.read(range).await?
-        };
+        let bytes = if keep { self.archive.read_ahead(range).await? } else { self.archive.read(range).await? };
         for entry in &span.entries {
             let at = (entry.header_offset - span.range.start) as usize;
             entry.data_range(&bytes[at..])?;
@@ -111,11 +104,7 @@ impl<'a> Reads<'a> {
         let spans = whole_spans(whole);
         let length: u64 = spans.iter().map(Span::length_bytes).sum();
         // What does not fit in any case is better read by many at once, which takes room too.
-        let mut room = if length <= ahead_bytes {
-            ahead_bytes
-        } else {
-            ahead_bytes / 2
-        };
+        let mut room = if length <= ahead_bytes { ahead_bytes } else { ahead_bytes / 2 };
         let (mut kept, mut others) = (Vec::new(), Vec::new());
         for span in spans {
             let length = span.length_bytes();
@@ -126,10 +115,6 @@ impl<'a> Reads<'a> {
                 others.extend(span.entries);
             }
         }
-        Self {
-            kept,
-            headers: header_spans(others, HEADER_GAP_BYTES, SPAN_BYTES),
-            large,
-        }
+        Self { kept, headers: header_spans(others, HEADER_GAP_BYTES, SPAN_BYTES), large }
     }
 }

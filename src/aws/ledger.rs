@@ -7,9 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, Get, Put, TransactGetItem, TransactWriteItem,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Get, Put, TransactGetItem, TransactWriteItem};
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
@@ -97,11 +95,7 @@ pub enum Commit {
 
 impl Ledger {
     pub fn new(client: aws_sdk_dynamodb::Client, config: &Config) -> Self {
-        Self {
-            client,
-            table: config.table_name.clone(),
-            site: config.site.clone(),
-        }
+        Self { client, table: config.table_name.clone(), site: config.site.clone() }
     }
 
     /// Reads the site's head; one that does not exist yet is the default.
@@ -169,9 +163,7 @@ impl Ledger {
         let name = record_name(live);
         let is_before = |record: &Record| {
             // One that was run again since, and not to its end, has been live all the same.
-            record.answer.is_some()
-                && record.status != Status::Rejected
-                && record_name(&record.deployment) < name
+            record.answer.is_some() && record.status != Status::Rejected && record_name(&record.deployment) < name
         };
         Ok(self.query("deployment#", is_before, Some(1)).await?.pop())
     }
@@ -181,14 +173,7 @@ impl Ledger {
     /// # Errors
     /// `Aws`.
     pub async fn started_by(&self, request: &str) -> Result<Option<Record>, Error> {
-        Ok(self
-            .query(
-                "deployment#",
-                |record: &Record| record.was_claimed_by(request),
-                Some(1),
-            )
-            .await?
-            .pop())
+        Ok(self.query("deployment#", |record: &Record| record.was_claimed_by(request), Some(1)).await?.pop())
     }
 
     /// Moves the site from `before` to `after`, with a record and up to [`BATCHES_PER_COMMIT`] new owed batches,
@@ -209,44 +194,24 @@ impl Ledger {
         let (settled, surplus) = settled.split_at(room.min(settled.len()));
         self.settle(surplus).await?;
         let head_put = self.item("head", after)?;
-        let condition = if before.version == 0 {
-            "attribute_not_exists(#item)"
-        } else {
-            "#version = :version"
-        };
-        let mut put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(head_put))
-            .condition_expression(condition);
+        let condition = if before.version == 0 { "attribute_not_exists(#item)" } else { "#version = :version" };
+        let mut put = Put::builder().table_name(&self.table).set_item(Some(head_put)).condition_expression(condition);
         if before.version == 0 {
             put = put.expression_attribute_names("#item", "item");
         } else {
             put = put
                 .expression_attribute_names("#version", "version")
-                .expression_attribute_values(
-                    ":version",
-                    AttributeValue::N(before.version.to_string()),
-                );
+                .expression_attribute_values(":version", AttributeValue::N(before.version.to_string()));
         }
         let mut writes = vec![put];
         if let Some(record) = record {
             let record_item = self.item(&record_name(&record.deployment), record)?;
-            writes.push(
-                Put::builder()
-                    .table_name(&self.table)
-                    .set_item(Some(record_item)),
-            );
+            writes.push(Put::builder().table_name(&self.table).set_item(Some(record_item)));
         }
         for batch in owed {
-            writes.push(
-                Put::builder()
-                    .table_name(&self.table)
-                    .set_item(Some(self.owed_item(batch)?)),
-            );
+            writes.push(Put::builder().table_name(&self.table).set_item(Some(self.owed_item(batch)?)));
         }
-        let puts = writes
-            .into_iter()
-            .map(|put| Ok(TransactWriteItem::builder().put(put.build()?).build()));
+        let puts = writes.into_iter().map(|put| Ok(TransactWriteItem::builder().put(put.build()?).build()));
         let deletes = settled.iter().map(|batch| {
             let delete = Delete::builder().table_name(&self.table);
             let delete = delete.set_key(Some(self.key(&owed_name(&batch.reference))));
@@ -258,10 +223,7 @@ impl Ledger {
             .map_err(|error| malformed(&error))?;
         let mut collisions = 0;
         loop {
-            let request = self
-                .client
-                .transact_write_items()
-                .set_transact_items(Some(writes.clone()));
+            let request = self.client.transact_write_items().set_transact_items(Some(writes.clone()));
             let Err(error) = request.send().await else {
                 return Ok(Commit::Done);
             };
@@ -296,9 +258,7 @@ impl Ledger {
             .table_name(&self.table)
             .set_item(Some(self.item(&record_name(&record.deployment), record)?));
         let put = match before {
-            None => put
-                .condition_expression("attribute_not_exists(#item)")
-                .expression_attribute_names("#item", "item"),
+            None => put.condition_expression("attribute_not_exists(#item)").expression_attribute_names("#item", "item"),
             Some(before) => put
                 .condition_expression("#run = :run AND #status = :status")
                 .expression_attribute_names("#run", "run")
@@ -310,11 +270,7 @@ impl Ledger {
             Ok(_) => Ok(Commit::Done),
             Err(error) if error.code() == Some("ConditionalCheckFailedException") => {
                 let now = self.record(&record.deployment).await?;
-                Ok(if now.as_ref() == Some(record) {
-                    Commit::Done
-                } else {
-                    Commit::Lost
-                })
+                Ok(if now.as_ref() == Some(record) { Commit::Done } else { Commit::Lost })
             }
             Err(error) => Err(failed("writing to the ledger", error)),
         }
@@ -368,16 +324,9 @@ impl Ledger {
     }
 
     async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
-        let request = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(self.key(name)))
-            .consistent_read(true);
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| failed("reading the ledger", error))?;
+        let request =
+            self.client.get_item().table_name(&self.table).set_key(Some(self.key(name))).consistent_read(true);
+        let answer = request.send().await.map_err(|error| failed("reading the ledger", error))?;
         answer.item.map(from_item).transpose()
     }
 

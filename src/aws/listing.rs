@@ -85,16 +85,9 @@ impl Bucket {
 
     /// Asks for a page at the first attempt; nothing where that did not give one.
     async fn page_directly(&self, after: Option<&str>, token: Option<&str>) -> Option<Page> {
-        let fields = [
-            ("continuation-token", token),
-            ("prefix", Some(self.prefix.as_str())),
-            ("start-after", after),
-        ];
+        let fields = [("continuation-token", token), ("prefix", Some(self.prefix.as_str())), ("start-after", after)];
         let mut query = String::from("?encoding-type=url&list-type=2");
-        for (name, value) in fields
-            .into_iter()
-            .filter_map(|(name, it)| Some((name, it?)))
-        {
+        for (name, value) in fields.into_iter().filter_map(|(name, it)| Some((name, it?))) {
             let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
             query.push_str(&format!("&{name}={value}"));
         }
@@ -167,10 +160,7 @@ impl Page {
             };
             Some((key, object))
         });
-        Self {
-            objects: objects.collect(),
-            next: answer.next_continuation_token,
-        }
+        Self { objects: objects.collect(), next: answer.next_continuation_token }
     }
 }
 
@@ -185,11 +175,7 @@ struct Contents {
 
 impl Contents {
     fn whole(self) -> Option<(String, Object)> {
-        let object = Object {
-            size_bytes: self.size_bytes?,
-            etag: self.etag?,
-            modified_at: Some(self.modified_at?),
-        };
+        let object = Object { size_bytes: self.size_bytes?, etag: self.etag?, modified_at: Some(self.modified_at?) };
         Some((self.key?, object))
     }
 }
@@ -197,17 +183,12 @@ impl Contents {
 /// Reads an ETag with its quotes, which may be escaped.
 fn etag(text: &str) -> Option<Etag> {
     let quoted = |quote| text.strip_prefix(quote)?.strip_suffix(quote);
-    let etag = quoted("&quot;")
-        .or_else(|| quoted("&#34;"))
-        .or_else(|| quoted("\""))?;
+    let etag = quoted("&quot;").or_else(|| quoted("&#34;")).or_else(|| quoted("\""))?;
     (!etag.contains('&')).then(|| etag.into())
 }
 
 /// Reads a range page by page.
-async fn read(
-    range: Range<'_>,
-    fetch: impl AsyncFn(Option<String>) -> Result<Page, Error>,
-) -> Result<Listing, Error> {
+async fn read(range: Range<'_>, fetch: impl AsyncFn(Option<String>) -> Result<Page, Error>) -> Result<Listing, Error> {
     let is_beyond = |key: &str| range.until.is_some_and(|until| key > until);
     let mut found = Listing::default();
     let mut token = None;
@@ -227,18 +208,10 @@ async fn read(
 /// The keys to split the next listing behind, in order: it then takes no more pages than one after the other
 /// would, if its keys are the manifest's.
 pub fn ends(manifest: &Manifest) -> Vec<String> {
-    ends_of_pages(
-        manifest.len(),
-        manifest.iter().map(|(key, _)| key),
-        PAGE_KEYS,
-    )
+    ends_of_pages(manifest.len(), manifest.iter().map(|(key, _)| key), PAGE_KEYS)
 }
 
-fn ends_of_pages(
-    count: usize,
-    keys: impl Iterator<Item = String>,
-    page_keys: usize,
-) -> Vec<String> {
+fn ends_of_pages(count: usize, keys: impl Iterator<Item = String>, page_keys: usize) -> Vec<String> {
     let pages = count.div_ceil(page_keys);
     let step = pages.div_ceil(RANGES).max(1) * page_keys;
     // A range ends with a known key, and so that nothing but an unknown key is left for another page.
@@ -252,10 +225,7 @@ fn ranges(ends: &[String]) -> Vec<Range<'_>> {
     let mut ranges = Vec::new();
     let mut range = Range::default();
     for end in ends {
-        ranges.push(Range {
-            until: Some(end),
-            ..range
-        });
+        ranges.push(Range { until: Some(end), ..range });
         range.after = Some(end);
     }
     ranges.push(range);
@@ -274,45 +244,24 @@ mod tests {
     use super::*;
 
     /// Lists a set of keys as S3 would, in pages; gives what was seen, range by range, and the number of pages.
-    fn listed(
-        keys: &BTreeSet<String>,
-        known: &BTreeSet<String>,
-        page_keys: usize,
-    ) -> (Vec<String>, usize) {
+    fn listed(keys: &BTreeSet<String>, known: &BTreeSet<String>, page_keys: usize) -> (Vec<String>, usize) {
         let ends = ends_of_pages(known.len(), known.iter().cloned(), page_keys);
         let pages = AtomicUsize::new(0);
         let fetch = |after: Option<&str>, token: Option<String>| {
             pages.fetch_add(1, Ordering::Relaxed);
-            let from = token
-                .as_deref()
-                .or(after)
-                .map_or(Bound::Unbounded, Bound::Excluded);
+            let from = token.as_deref().or(after).map_or(Bound::Unbounded, Bound::Excluded);
             let mut rest = keys.range::<str, _>((from, Bound::Unbounded));
             let objects: Vec<_> = rest
                 .by_ref()
                 .take(page_keys)
-                .map(|key| {
-                    (
-                        key.clone(),
-                        Object {
-                            size_bytes: 0,
-                            etag: "".into(),
-                            modified_at: None,
-                        },
-                    )
-                })
+                .map(|key| (key.clone(), Object { size_bytes: 0, etag: "".into(), modified_at: None }))
                 .collect();
-            let next = rest
-                .next()
-                .and(objects.last())
-                .map(|(key, _): &(String, Object)| key.clone());
+            let next = rest.next().and(objects.last()).map(|(key, _): &(String, Object)| key.clone());
             Ok(Page { objects, next })
         };
         let mut seen = Vec::new();
         for range in ranges(&ends) {
-            let objects = futures_util::FutureExt::now_or_never(read(range, async |token| {
-                fetch(range.after, token)
-            }));
+            let objects = futures_util::FutureExt::now_or_never(read(range, async |token| fetch(range.after, token)));
             let objects = objects.expect("nothing waits").unwrap();
             seen.extend(objects.iter().map(|(key, _)| key));
         }
@@ -359,16 +308,12 @@ mod tests {
             modified_at: Some(modified_at),
         };
         let wanted: Vec<(String, _)> = vec![
-            (
-                "a/café &+.html".into(),
-                object(7, "0123456789abcdef0123456789abcdef", 1_795_342_500),
-            ),
+            ("a/café &+.html".into(), object(7, "0123456789abcdef0123456789abcdef", 1_795_342_500)),
             ("b".into(), object(0, "x-2", 1)),
         ];
         let page = Page::parse(LAST_PAGE).unwrap();
         assert_eq!((page.objects, page.next), (wanted, None));
-        let truncated =
-            "<IsTruncated>true</IsTruncated><NextContinuationToken>1/2+=</NextContinuationToken>";
+        let truncated = "<IsTruncated>true</IsTruncated><NextContinuationToken>1/2+=</NextContinuationToken>";
         let page = LAST_PAGE.replace("<IsTruncated>false</IsTruncated>", truncated);
         let next = Page::parse(&page).unwrap().next;
         assert_eq!(next.as_deref(), Some("1/2+="));

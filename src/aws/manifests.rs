@@ -38,11 +38,7 @@ impl Manifests {
             return Ok(Manifest::default());
         };
         let request = self.s3.get_object().bucket(&self.bucket).key(key);
-        let answer = match request
-            .set_expected_bucket_owner(self.owner.clone())
-            .send()
-            .await
-        {
+        let answer = match request.set_expected_bucket_owner(self.owner.clone()).send().await {
             Ok(answer) => answer,
             Err(error) if status(&error) == Some(404) => {
                 tracing::warn!(%key, "the manifest is gone: every object is asked for once");
@@ -50,8 +46,7 @@ impl Manifests {
             }
             Err(error) => return Err(failed(format!("reading the manifest {key}"), error)),
         };
-        let as_of =
-            (answer.metadata.as_ref()).and_then(|metadata| metadata.get(AS_OF)?.parse().ok());
+        let as_of = (answer.metadata.as_ref()).and_then(|metadata| metadata.get(AS_OF)?.parse().ok());
         let saved_at = as_of.or_else(|| answer.last_modified.as_ref().map(DateTime::secs));
         let mut body = answer.body;
         let mut decoder = Decoder::default();
@@ -86,17 +81,10 @@ impl Manifests {
             .bucket(&self.bucket)
             .key(&key)
             // One that was loaded, and that no listing was compared with since, keeps its date.
-            .set_metadata(
-                manifest
-                    .as_of()
-                    .map(|at| [(AS_OF.to_owned(), at.to_string())].into()),
-            )
+            .set_metadata(manifest.as_of().map(|at| [(AS_OF.to_owned(), at.to_string())].into()))
             .body(manifest.encode().into());
-        let answer = request
-            .content_type("application/gzip")
-            .set_expected_bucket_owner(self.owner.clone())
-            .send()
-            .await;
+        let answer =
+            request.content_type("application/gzip").set_expected_bucket_owner(self.owner.clone()).send().await;
         answer.map_err(|error| failed(format!("writing the manifest {key}"), error))?;
         Ok(key)
     }
@@ -104,11 +92,7 @@ impl Manifests {
     /// Deletes a manifest that nothing points at any more; a leftover does no harm.
     pub async fn remove(&self, key: &str) {
         let request = self.s3.delete_object().bucket(&self.bucket).key(key);
-        if let Err(error) = request
-            .set_expected_bucket_owner(self.owner.clone())
-            .send()
-            .await
-        {
+        if let Err(error) = request.set_expected_bucket_owner(self.owner.clone()).send().await {
             tracing::warn!(%key, "an outdated manifest was left behind: {error}");
         }
     }

@@ -19,10 +19,7 @@ pub(super) type Held<'m> = Option<SemaphorePermit<'m>>;
 impl Memory {
     pub(super) fn new(bytes: u64) -> Self {
         let (read, unpacked) = shares(bytes);
-        Self {
-            read: Room::new(read),
-            unpacked: Room::new(unpacked),
-        }
+        Self { read: Room::new(read), unpacked: Room::new(unpacked) }
     }
 
     /// Adds room that nothing else needs.
@@ -71,10 +68,7 @@ struct Room {
 impl Room {
     fn new(bytes: u64) -> Self {
         let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX >> 4);
-        Self {
-            kib: kib.into(),
-            free: Semaphore::new(kib as usize),
-        }
+        Self { kib: kib.into(), free: Semaphore::new(kib as usize) }
     }
 
     fn grow(&self, bytes: u64) {
@@ -85,9 +79,7 @@ impl Room {
 
     /// One alone may always go on, even if it is over the budget.
     async fn reserve(&self, bytes: u64) -> Held<'_> {
-        let kib = u32::try_from(bytes.div_ceil(1024))
-            .unwrap_or(u32::MAX)
-            .min(self.kib.load(Ordering::Relaxed));
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(self.kib.load(Ordering::Relaxed));
         // The semaphore is never closed.
         self.free.acquire_many(kib).await.ok()
     }

@@ -19,11 +19,7 @@ impl Bucket {
     /// # Errors
     /// `Aws`.
     pub async fn begin(&self, key: &str, headers: &Headers) -> Result<MultipartUpload<'_>, Error> {
-        let request = self
-            .s3
-            .create_multipart_upload()
-            .bucket(&self.name)
-            .key(key);
+        let request = self.s3.create_multipart_upload().bucket(&self.name).key(key);
         let answer = under_headers!(request, headers)
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .checksum_type(ChecksumType::FullObject)
@@ -31,11 +27,7 @@ impl Bucket {
             .send()
             .await
             .map_err(|error| failed(format!("beginning the upload of {key}"), error))?;
-        Ok(MultipartUpload {
-            bucket: self,
-            key: key.to_owned(),
-            id: answer.upload_id.unwrap_or_default(),
-        })
+        Ok(MultipartUpload { bucket: self, key: key.to_owned(), id: answer.upload_id.unwrap_or_default() })
     }
 }
 
@@ -54,16 +46,8 @@ impl MultipartUpload<'_> {
     pub async fn part(&self, number: i32, body: Bytes, crc32: u32) -> Result<CompletedPart, Error> {
         let crc32 = encode_crc32(crc32);
         let bucket = self.bucket;
-        let request = bucket
-            .s3
-            .upload_part()
-            .bucket(&bucket.name)
-            .key(&self.key)
-            .upload_id(&self.id);
-        let request = request
-            .part_number(number)
-            .body(ByteStream::from(body))
-            .checksum_crc32(&crc32);
+        let request = bucket.s3.upload_part().bucket(&bucket.name).key(&self.key).upload_id(&self.id);
+        let request = request.part_number(number).body(ByteStream::from(body)).checksum_crc32(&crc32);
         let answer = request
             .set_expected_bucket_owner(bucket.owner.clone())
             .customize()
@@ -71,12 +55,8 @@ impl MultipartUpload<'_> {
             .disable_payload_signing()
             .send()
             .await;
-        let answer = answer
-            .map_err(|error| failed(format!("uploading part {number} of {}", self.key), error))?;
-        let part = CompletedPart::builder()
-            .part_number(number)
-            .checksum_crc32(crc32)
-            .set_e_tag(answer.e_tag);
+        let answer = answer.map_err(|error| failed(format!("uploading part {number} of {}", self.key), error))?;
+        let part = CompletedPart::builder().part_number(number).checksum_crc32(crc32).set_e_tag(answer.e_tag);
         Ok(part.build())
     }
 
@@ -84,12 +64,7 @@ impl MultipartUpload<'_> {
     ///
     /// # Errors
     /// `ArchiveGone`, `Aws`.
-    pub async fn copy(
-        &self,
-        number: i32,
-        archive: &Archive,
-        range: &Range<u64>,
-    ) -> Result<CompletedPart, Error> {
+    pub async fn copy(&self, number: i32, archive: &Archive, range: &Range<u64>) -> Result<CompletedPart, Error> {
         let bucket = self.bucket;
         let request = bucket
             .s3
@@ -100,13 +75,8 @@ impl MultipartUpload<'_> {
             .part_number(number)
             .set_expected_bucket_owner(bucket.owner.clone());
         let copied = archive.copy(range, request).await?;
-        let (crc32, etag) = copied
-            .map(|part| (part.checksum_crc32, part.e_tag))
-            .unwrap_or_default();
-        let part = CompletedPart::builder()
-            .part_number(number)
-            .set_checksum_crc32(crc32)
-            .set_e_tag(etag);
+        let (crc32, etag) = copied.map(|part| (part.checksum_crc32, part.e_tag)).unwrap_or_default();
+        let part = CompletedPart::builder().part_number(number).set_checksum_crc32(crc32).set_e_tag(etag);
         Ok(part.build())
     }
 
@@ -120,16 +90,9 @@ impl MultipartUpload<'_> {
         crc32: u32,
         condition: Condition<'_>,
     ) -> Result<Written, Error> {
-        let parts = CompletedMultipartUpload::builder()
-            .set_parts(Some(parts))
-            .build();
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let bucket = self.bucket;
-        let request = bucket
-            .s3
-            .complete_multipart_upload()
-            .bucket(&bucket.name)
-            .key(&self.key)
-            .upload_id(&self.id);
+        let request = bucket.s3.complete_multipart_upload().bucket(&bucket.name).key(&self.key).upload_id(&self.id);
         let answer = request
             .multipart_upload(parts)
             .checksum_crc32(encode_crc32(crc32))
@@ -139,16 +102,12 @@ impl MultipartUpload<'_> {
             .set_expected_bucket_owner(bucket.owner.clone())
             .send()
             .await;
-        let is_corrupt = answer
-            .as_ref()
-            .is_err_and(|error| error.code() == Some("BadDigest"));
+        let is_corrupt = answer.as_ref().is_err_and(|error| error.code() == Some("BadDigest"));
         if is_corrupt {
             self.abort().await;
             return Ok(Written::Corrupt);
         }
-        let result = written(answer.map(|output| output.e_tag), || {
-            format!("completing the upload of {}", self.key)
-        });
+        let result = written(answer.map(|output| output.e_tag), || format!("completing the upload of {}", self.key));
         if !matches!(result, Ok(Written::Done(_))) {
             self.abort().await;
         }
@@ -158,16 +117,8 @@ impl MultipartUpload<'_> {
     /// Gives the upload up and frees its parts; the bucket's lifecycle rule is what remains if this fails.
     pub async fn abort(self) {
         let bucket = self.bucket;
-        let request = bucket
-            .s3
-            .abort_multipart_upload()
-            .bucket(&bucket.name)
-            .key(&self.key)
-            .upload_id(&self.id);
-        if let Err(error) = request
-            .set_expected_bucket_owner(bucket.owner.clone())
-            .send()
-            .await
+        let request = bucket.s3.abort_multipart_upload().bucket(&bucket.name).key(&self.key).upload_id(&self.id);
+        if let Err(error) = request.set_expected_bucket_owner(bucket.owner.clone()).send().await
             && status(&error) != Some(404)
         {
             tracing::warn!(key = %self.key, "an aborted upload may have left parts: {error}");

@@ -43,9 +43,7 @@ struct State {
 impl Pace {
     pub fn new(most_per_second: u32) -> Self {
         let now = Instant::now();
-        Self {
-            state: Arc::new(Mutex::new(State::new(f64::from(most_per_second), now))),
-        }
+        Self { state: Arc::new(Mutex::new(State::new(f64::from(most_per_second), now))) }
     }
 
     /// Waits for the turn of one more write.
@@ -69,13 +67,7 @@ impl Pace {
 
 impl State {
     fn new(most_per_second: f64, now: Instant) -> Self {
-        Self {
-            most_per_second,
-            per_second: most_per_second,
-            changed_at: now,
-            slowed_at: None,
-            next: now,
-        }
+        Self { most_per_second, per_second: most_per_second, changed_at: now, slowed_at: None, next: now }
     }
 
     /// When a write may begin that is asked for now.
@@ -134,9 +126,7 @@ mod tests {
 
     /// How many writes begin within a time if all are asked for at its beginning.
     fn begun_within(state: &mut State, now: Instant, time: Duration) -> usize {
-        (0..100_000)
-            .take_while(|_| state.turn(now) < now + time)
-            .count()
+        (0..100_000).take_while(|_| state.turn(now) < now + time).count()
     }
 
     #[test]
@@ -176,11 +166,7 @@ mod tests {
         let mut state = State::new(3_500.0, start);
         state.slow_down(start);
         state.turn(start + CLIMB / 2);
-        assert!(
-            (2_600.0..2_650.0).contains(&state.per_second),
-            "{}",
-            state.per_second
-        );
+        assert!((2_600.0..2_650.0).contains(&state.per_second), "{}", state.per_second);
         state.turn(start + CLIMB * 2);
         assert_eq!(state.per_second, 3_500.0);
     }

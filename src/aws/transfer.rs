@@ -106,10 +106,7 @@ pub struct Wave<'a> {
 
 impl Wave<'_> {
     fn of(writes: usize) -> Self {
-        Self {
-            written: Vec::with_capacity(writes),
-            ..Self::default()
-        }
+        Self { written: Vec::with_capacity(writes), ..Self::default() }
     }
 }
 
@@ -149,8 +146,7 @@ impl<'a> Transfer<'a> {
     /// Puts entries. Failures are part of the answer, so that what was written before them is not forgotten.
     pub async fn put_all(&self, puts: Vec<Put<'a>>) -> Wave<'a> {
         let wave = Mutex::new(Wave::of(puts.len()));
-        let (large, whole): (Vec<_>, Vec<_>) =
-            puts.into_iter().partition(|put| self.is_large(put.entry));
+        let (large, whole): (Vec<_>, Vec<_>) = puts.into_iter().partition(|put| self.is_large(put.entry));
         let wholes = self.each_whole(
             whole,
             |put| put.entry,
@@ -166,46 +162,26 @@ impl<'a> Transfer<'a> {
                 };
                 let size_bytes = body.len() as u64;
                 let condition = Condition::replacing(put.replaces.as_ref());
-                let answer = self
-                    .bucket
-                    .put(&put.key, body, crc32, &wanted.headers, condition)
-                    .await?;
-                let sent = Sent {
-                    crc32: Some(crc32),
-                    size_bytes,
-                    has_body: true,
-                    wanted,
-                };
+                let answer = self.bucket.put(&put.key, body, crc32, &wanted.headers, condition).await?;
+                let sent = Sent { crc32: Some(crc32), size_bytes, has_body: true, wanted };
                 self.note(put, sent, answer, &wave).await
             },
         );
-        let (copied, large): (Vec<_>, Vec<_>) =
-            large.into_iter().partition(|put| self.is_copied(put.entry));
+        let (copied, large): (Vec<_>, Vec<_>) = large.into_iter().partition(|put| self.is_copied(put.entry));
         let put = async |put: Put<'a>| {
             let is_copied = self.is_copied(put.entry);
-            let room_bytes = if is_copied {
-                0
-            } else {
-                self.large_bytes(put.entry)
-            };
+            let room_bytes = if is_copied { 0 } else { self.large_bytes(put.entry) };
             let memory = self.memory.for_both(room_bytes).await;
             if self.must_stop() {
                 lock(&wave).not_begun += 1;
                 return Ok(());
             }
-            let (sent, answer) = if is_copied {
-                self.put_copied(&put).await?
-            } else {
-                self.put_large(&put, memory).await?
-            };
+            let (sent, answer) =
+                if is_copied { self.put_copied(&put).await? } else { self.put_large(&put, memory).await? };
             self.note(put, sent, answer, &wave).await
         };
-        let larges = stream::iter(large)
-            .map(&put)
-            .buffer_unordered(LARGE_AT_ONCE);
-        let copies = stream::iter(copied)
-            .map(&put)
-            .buffer_unordered(COPIES_AT_ONCE);
+        let larges = stream::iter(large).map(&put).buffer_unordered(LARGE_AT_ONCE);
+        let copies = stream::iter(copied).map(&put).buffer_unordered(COPIES_AT_ONCE);
         let multiparts = self.first_failure(stream::select(larges, copies));
         let (wholes, multiparts) = tokio::join!(wholes, multiparts);
         let mut wave = wave.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -224,29 +200,15 @@ impl<'a> Transfer<'a> {
                     return Ok(());
                 }
                 let wanted = self.rules.wanted(copy.entry);
-                let answer = self
-                    .bucket
-                    .copy_onto_itself(&copy.key, &copy.etag, &wanted.headers)
-                    .await?;
+                let answer = self.bucket.copy_onto_itself(&copy.key, &copy.etag, &wanted.headers).await?;
                 let sent = Sent {
                     crc32: (wanted.form == Form::Inflated).then_some(copy.entry.crc32),
                     size_bytes: copy.size_bytes,
                     has_body: false,
                     wanted,
                 };
-                let Copy {
-                    entry,
-                    key,
-                    etag,
-                    is_page,
-                    ..
-                } = copy;
-                let put = Put {
-                    entry,
-                    key,
-                    replaces: Some(etag),
-                    is_page,
-                };
+                let Copy { entry, key, etag, is_page, .. } = copy;
+                let put = Put { entry, key, replaces: Some(etag), is_page };
                 self.note(put, sent, answer, &wave).await
             })
             .buffer_unordered(self.at_once);
@@ -260,15 +222,11 @@ impl<'a> Transfer<'a> {
     ///
     /// # Errors
     /// `ArchiveRejected`, `ArchiveGone`, `Aws`; `Unfinished` when the deadline comes first.
-    pub async fn same_bytes(
-        &self,
-        questions: Vec<Comparison<'a>>,
-    ) -> Result<HashSet<String>, Error> {
+    pub async fn same_bytes(&self, questions: Vec<Comparison<'a>>) -> Result<HashSet<String>, Error> {
         let same = Mutex::new(HashSet::new());
         let total = questions.len();
-        let (large, whole): (Vec<_>, Vec<_>) = questions
-            .into_iter()
-            .partition(|question| self.is_large(question.entry));
+        let (large, whole): (Vec<_>, Vec<_>) =
+            questions.into_iter().partition(|question| self.is_large(question.entry));
         let wholes = self
             .each_whole(
                 whole,
@@ -295,19 +253,13 @@ impl<'a> Transfer<'a> {
             }
         }
         if not_begun > 0 {
-            return Err(Error::Unfinished {
-                done: total - not_begun,
-                total,
-            });
+            return Err(Error::Unfinished { done: total - not_begun, total });
         }
         Ok(same.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn sum_of_large(&self, entry: &Entry, mut summing: Summing) -> Result<Sum, Error> {
-        let _memory = self
-            .memory
-            .for_both(PART_BYTES + EntryReader::memory_bytes(entry))
-            .await;
+        let _memory = self.memory.for_both(PART_BYTES + EntryReader::memory_bytes(entry)).await;
         let form = self.rules.wanted(entry).form;
         self.count_inflated(entry, form);
         let reader = EntryReader::open(self.archive, entry, form).await?;
@@ -388,10 +340,7 @@ impl<'a> Transfer<'a> {
             // Many short spans are read while those before them are written.
             .buffer_unordered(2 * self.at_once);
         let error = self.first_failure(using).await;
-        Begun {
-            not_begun: not_begun.into_inner(),
-            error,
-        }
+        Begun { not_begun: not_begun.into_inner(), error }
     }
 
     /// Puts an entry that is not held whole, as a multipart upload.
@@ -449,12 +398,7 @@ impl<'a> Transfer<'a> {
         let crc32 = crc32.finalize();
         let condition = Condition::replacing(put.replaces.as_ref());
         let answer = upload.complete(parts, crc32, condition).await?;
-        let sent = Sent {
-            wanted,
-            size_bytes,
-            crc32: Some(crc32),
-            has_body: true,
-        };
+        let sent = Sent { wanted, size_bytes, crc32: Some(crc32), has_body: true };
         Ok((sent, answer))
     }
 
@@ -492,24 +436,13 @@ impl<'a> Transfer<'a> {
         }
         let condition = Condition::replacing(put.replaces.as_ref());
         let answer = upload.complete(parts, entry.crc32, condition).await?;
-        let sent = Sent {
-            wanted,
-            size_bytes: entry.size_bytes,
-            crc32: Some(entry.crc32),
-            has_body: false,
-        };
+        let sent = Sent { wanted, size_bytes: entry.size_bytes, crc32: Some(entry.crc32), has_body: false };
         Ok((sent, answer))
     }
 
     /// Books a write. On a conflict the object is looked at: it may be our own, from an attempt whose
     /// answer was lost; if it is not, the write is to be tried again on top of what is there now.
-    async fn note(
-        &self,
-        put: Put<'a>,
-        sent: Sent,
-        answer: Written,
-        wave: &Mutex<Wave<'a>>,
-    ) -> Result<(), Error> {
+    async fn note(&self, put: Put<'a>, sent: Sent, answer: Written, wave: &Mutex<Wave<'a>>) -> Result<(), Error> {
         let etag = match answer {
             Written::Done(etag) => etag,
             Written::Corrupt => return Err(Corrupt::crc32(put.entry).into()),
@@ -574,9 +507,7 @@ impl<'a> Transfer<'a> {
     async fn first_failure(&self, results: impl Stream<Item = Result<(), Error>>) -> Option<Error> {
         let failures = results.filter_map(async |result| result.err());
         let noted = failures.inspect(|_| self.is_stopped.store(true, Ordering::Relaxed));
-        noted
-            .fold(None, async |first, error| first_of(first, Some(error)))
-            .await
+        noted.fold(None, async |first, error| first_of(first, Some(error))).await
     }
 }
 

@@ -13,9 +13,7 @@ use crate::aws::archive::Archive;
 use crate::aws::ledger::{Commit, Owed};
 use crate::aws::transfer::{Comparison, Transfer};
 use crate::cache_tag::{CacheTags, Evidence};
-use crate::deployment::{
-    Decision, DeploymentId, Head, LEASE_GRACE, Record, Request, Status, decide,
-};
+use crate::deployment::{Decision, DeploymentId, Head, LEASE_GRACE, Record, Request, Status, decide};
 use crate::error::Error;
 use crate::event::{Options, Upload};
 use crate::headers::{HeaderRules, HeadersFile};
@@ -100,15 +98,7 @@ impl<'a> Attempt<'a> {
         // What S3 gives no date cannot be ordered, and is taken as new.
         let uploaded_at = upload.uploaded_at.unwrap_or(started_at);
         let id = DeploymentId::of(&upload, uploaded_at);
-        Ok(Self {
-            site,
-            invocation,
-            id,
-            upload,
-            uploaded_at,
-            options,
-            started_at,
-        })
+        Ok(Self { site, invocation, id, upload, uploaded_at, options, started_at })
     }
 
     pub fn progress(&self) -> &Progress {
@@ -140,10 +130,7 @@ impl<'a> Attempt<'a> {
                 Decision::InProgress => return Ok(Claimed::No(Outcome::InProgress, last_run)),
                 Decision::Duplicate => return Ok(Claimed::No(Outcome::Duplicate, last_run)),
                 Decision::Superseded => {
-                    let superseded = Record {
-                        status: Status::Superseded,
-                        ..self.record(record.as_ref())
-                    };
+                    let superseded = Record { status: Status::Superseded, ..self.record(record.as_ref()) };
                     if ledger.note(record.as_ref(), &superseded).await? == Commit::Done {
                         return Ok(Claimed::No(Outcome::Superseded, last_run));
                     }
@@ -153,9 +140,7 @@ impl<'a> Attempt<'a> {
             }
             judging.as_mut().await;
             if !matches!(judging.as_mut().output_mut(), Some(Ok(_))) {
-                return self
-                    .refused(judging.as_mut().take_output(), record.as_ref())
-                    .await;
+                return self.refused(judging.as_mut().take_output(), record.as_ref()).await;
             }
             let next = match decision {
                 Decision::Run { rollback } => Record {
@@ -174,41 +159,25 @@ impl<'a> Attempt<'a> {
             let next = next.claimed_by(self.invocation.request_id);
             let until = self.invocation.deadline + LEASE_GRACE;
             let claimed = head.claimed(&self.request(), next.run, until);
-            let (committed, live) = tokio::join!(
-                ledger.commit(&head, &claimed, Some(&next), &[], &[]),
-                Box::pin(self.live(&head)),
-            );
+            let (committed, live) =
+                tokio::join!(ledger.commit(&head, &claimed, Some(&next), &[], &[]), Box::pin(self.live(&head)),);
             if committed? == Commit::Done
                 && let Some(Ok(build)) = judging.as_mut().take_output()
             {
                 tracing::info!(run = next.run, rollback = next.rollback, "claimed");
-                let claim = Claim {
-                    build,
-                    live,
-                    before: head,
-                    head: claimed,
-                    record: next,
-                };
+                let claim = Claim { build, live, before: head, head: claimed, record: next };
                 return Ok(Claimed::Yes(Box::new(claim)));
             }
         }
     }
 
     /// Remembers that the archive was refused, and passes on why; so with any other error of judging it.
-    async fn refused(
-        &self,
-        judged: Option<Result<Build, Error>>,
-        record: Option<&Record>,
-    ) -> Result<Claimed, Error> {
+    async fn refused(&self, judged: Option<Result<Build, Error>>, record: Option<&Record>) -> Result<Claimed, Error> {
         let Some(Err(error)) = judged else {
             return Err(Error::ArchiveRejected("it was not read".to_owned()));
         };
         if let Error::ArchiveRejected(reason) = &error {
-            let rejected = Record {
-                status: Status::Rejected,
-                rejection: Some(reason.clone()),
-                ..self.record(record)
-            };
+            let rejected = Record { status: Status::Rejected, rejection: Some(reason.clone()), ..self.record(record) };
             // Where another run has changed the record meanwhile, the next event finds the same.
             let _ = self.site.clients.ledger.note(record, &rejected).await?;
         }
@@ -227,11 +196,7 @@ impl<'a> Attempt<'a> {
             ..Limits::default()
         };
         let index = archive.index(&config.archive_root, &limits).await?;
-        tracing::info!(
-            entries = index.entries.len(),
-            left_out = index.left_out,
-            "archive read"
-        );
+        tracing::info!(entries = index.entries.len(), left_out = index.left_out, "archive read");
         let file = match &index.headers_file {
             Some(entry) => Some(HeadersFile::parse(&archive.small(entry).await?)?),
             None => None,
@@ -242,24 +207,15 @@ impl<'a> Attempt<'a> {
             warnings.extend(file.check(&names)?);
         }
         let headers = HeaderRules::new(config.cache_control.clone(), &names, file);
-        Ok(Build {
-            archive,
-            index,
-            headers,
-            warnings,
-        })
+        Ok(Build { archive, index, headers, warnings })
     }
 
     async fn wait(&self, head: &Head) -> Result<(), Error> {
         if self.invocation.is_late() {
             let lease = head.lease.as_ref();
             return Err(Error::Busy {
-                deployment: lease
-                    .map(|lease| lease.deployment.to_string())
-                    .unwrap_or_default(),
-                until: lease
-                    .map(|lease| lease.until.to_rfc3339())
-                    .unwrap_or_default(),
+                deployment: lease.map(|lease| lease.deployment.to_string()).unwrap_or_default(),
+                until: lease.map(|lease| lease.until.to_rfc3339()).unwrap_or_default(),
             });
         }
         tracing::debug!("another deployment is at work; waiting");
@@ -282,44 +238,23 @@ impl<'a> Attempt<'a> {
         let situation = self.look(&build, live, &rules).await?;
         let plan = self.plan(&build.index, &situation, &rules)?;
         let is_late = || self.invocation.is_late();
-        self.transfer(&build.archive, &rules, &is_late)
-            .judge(&plan.puts)
-            .await?;
+        self.transfer(&build.archive, &rules, &is_late).judge(&plan.puts).await?;
         let mut report = self.report(Outcome::Planned, 0);
         report.count(&plan);
         report.bytes_read = build.archive.bytes_read();
         report.warnings.extend(build.warnings);
         let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
-        let evidence = Evidence {
-            listing: &situation.live.listing,
-            manifest: &situation.live.manifest,
-            rules: &rules,
-        };
+        let evidence = Evidence { listing: &situation.live.listing, manifest: &situation.live.manifest, rules: &rules };
         let mut kept = Vec::new();
         let stale = plan.stale(&situation.live.listing, &mut kept);
         let items = self.invalidations(&situation.live.distributions, &stale, Some(&evidence));
-        let warnings = items
-            .iter()
-            .filter_map(|(distribution, invalidation)| self.warning(distribution, invalidation));
+        let warnings = items.iter().filter_map(|(distribution, invalidation)| self.warning(distribution, invalidation));
         report.warnings.extend(warnings);
         report.plan = Some(Planned {
             new: owned(plan.new_keys()),
-            changed: plan
-                .puts
-                .iter()
-                .filter(|put| put.replaces.is_some())
-                .map(|put| put.key.to_string())
-                .collect(),
-            headers: plan
-                .copies
-                .iter()
-                .map(|copy| copy.key.to_string())
-                .collect(),
-            deleted: plan
-                .deletes
-                .iter()
-                .map(|delete| delete.key.clone())
-                .collect(),
+            changed: plan.puts.iter().filter(|put| put.replaces.is_some()).map(|put| put.key.to_string()).collect(),
+            headers: plan.copies.iter().map(|copy| copy.key.to_string()).collect(),
+            deleted: plan.deletes.iter().map(|delete| delete.key.clone()).collect(),
             items: items
                 .into_iter()
                 .map(|(distribution, invalidation)| PlannedItems {
@@ -343,12 +278,7 @@ impl<'a> Attempt<'a> {
             clients.cdn.discover(),
             clients.ledger.owed(),
         )?;
-        Ok(Live {
-            listing,
-            manifest,
-            distributions,
-            owed,
-        })
+        Ok(Live { listing, manifest, distributions, owed })
     }
 
     /// Asks for the objects that listing and manifest do not settle.
@@ -362,15 +292,11 @@ impl<'a> Attempt<'a> {
         rules: &Rules<'_>,
     ) -> Result<Situation, Error> {
         let clients = &self.site.clients;
-        let Live {
-            listing, manifest, ..
-        } = &live;
+        let Live { listing, manifest, .. } = &live;
         tracing::info!(objects = listing.len(), "live bucket listed");
         let questions = plan::questions(index, listing, manifest, rules);
         let inspected = stream::iter(&questions)
-            .map(async |(key, ..)| {
-                Ok::<_, Error>((key.clone(), clients.bucket.inspect(key).await?))
-            })
+            .map(async |(key, ..)| Ok::<_, Error>((key.clone(), clients.bucket.inspect(key).await?)))
             .buffer_unordered(QUESTIONS_AT_ONCE);
         let mut observed: BTreeMap<String, Observed> = inspected
             .try_filter_map(async |(key, found)| {
@@ -397,9 +323,7 @@ impl<'a> Attempt<'a> {
             let same = transfer.same_bytes(unsettled).await?;
             for key in keys {
                 let is_same = same.contains(&key);
-                observed
-                    .entry(key)
-                    .and_modify(|seen| seen.same_bytes = Some(is_same));
+                observed.entry(key).and_modify(|seen| seen.same_bytes = Some(is_same));
             }
         }
         Ok(Situation { live, observed })
@@ -412,37 +336,16 @@ impl<'a> Attempt<'a> {
         rules: &'t Rules<'t>,
         is_late: &'t (dyn Fn() -> bool + Sync),
     ) -> Transfer<'t> {
-        Transfer::new(
-            archive,
-            &self.site.clients.bucket,
-            rules,
-            self.progress(),
-            is_late,
-            self.site.config.memory_mib,
-        )
+        Transfer::new(archive, &self.site.clients.bucket, rules, self.progress(), is_late, self.site.config.memory_mib)
     }
 
     /// Compares archive and bucket.
     ///
     /// # Errors
     /// `LargeDelete`.
-    pub fn plan<'i>(
-        &self,
-        index: &'i ArchiveIndex,
-        found: &Situation,
-        rules: &Rules,
-    ) -> Result<Plan<'i>, Error> {
-        Plan::new(
-            index,
-            &found.live.listing,
-            &found.live.manifest,
-            &found.observed,
-            rules,
-        )
-        .map_err(|large| Error::LargeDelete {
-            deletes: large.deletes,
-            objects: large.objects,
-            percent: rules.max_delete_percent,
+    pub fn plan<'i>(&self, index: &'i ArchiveIndex, found: &Situation, rules: &Rules) -> Result<Plan<'i>, Error> {
+        Plan::new(index, &found.live.listing, &found.live.manifest, &found.observed, rules).map_err(|large| {
+            Error::LargeDelete { deletes: large.deletes, objects: large.objects, percent: rules.max_delete_percent }
         })
     }
 
@@ -482,12 +385,7 @@ impl<'a> Attempt<'a> {
             invalidate_new: config.invalidate_new,
             query_strings: config.invalidate_query_strings,
         };
-        let keys = Stale {
-            changed: &stale.changed,
-            new: &stale.new,
-            deleted: &stale.deleted,
-            kept: &stale.kept,
-        };
+        let keys = Stale { changed: &stale.changed, new: &stale.new, deleted: &stale.deleted, kept: &stale.kept };
         let plan = |distribution: &Distribution| {
             let tagging = distribution.tags.as_ref();
             match evidence.zip(tagging.and_then(|tagging| tagging.since)) {
@@ -498,18 +396,11 @@ impl<'a> Attempt<'a> {
                 }
             }
         };
-        distributions
-            .iter()
-            .map(|distribution| (distribution, plan(distribution)))
-            .collect()
+        distributions.iter().map(|distribution| (distribution, plan(distribution))).collect()
     }
 
     /// What the site's owner may want to change where unchanged objects are evicted.
-    pub fn warning(
-        &self,
-        distribution: &Distribution,
-        invalidation: &Invalidation,
-    ) -> Option<String> {
+    pub fn warning(&self, distribution: &Distribution, invalidation: &Invalidation) -> Option<String> {
         let (id, evicted) = (&distribution.id, invalidation.collateral);
         if let Some(page) = &invalidation.fallback {
             return Some(format!(
@@ -520,11 +411,7 @@ impl<'a> Attempt<'a> {
         let is_tagged = [&invalidation.changed, &invalidation.deleted]
             .iter()
             .any(|items| items.paths.iter().any(|item| is_tag(item)));
-        let what = if is_tagged {
-            "wildcards and cache tags"
-        } else {
-            "wildcards"
-        };
+        let what = if is_tagged { "wildcards and cache tags" } else { "wildcards" };
         (evicted > 0).then(|| {
             format!(
                 "{what} evict {evicted} unchanged objects from {id}: more than MAX_INVALIDATION_PATHS ({}) \
@@ -542,15 +429,11 @@ impl<'a> Attempt<'a> {
             version_id: self.upload.version_id.clone(),
         };
         let site = self.site.config.site.clone();
-        Report {
-            duration_ms: self.duration_ms(),
-            ..Report::new(self.id.clone(), run, site, outcome, archive)
-        }
+        Report { duration_ms: self.duration_ms(), ..Report::new(self.id.clone(), run, site, outcome, archive) }
     }
 
     pub fn duration_ms(&self) -> u64 {
-        u64::try_from((self.invocation.now() - self.started_at).num_milliseconds())
-            .unwrap_or_default()
+        u64::try_from((self.invocation.now() - self.started_at).num_milliseconds()).unwrap_or_default()
     }
 
     fn request(&self) -> Request<'_> {
@@ -566,8 +449,7 @@ impl<'a> Attempt<'a> {
 
     /// The record as it was, or a fresh one.
     fn record(&self, record: Option<&Record>) -> Record {
-        let expires_at =
-            self.invocation.now() + TimeDelta::days(i64::from(self.site.config.history_days));
+        let expires_at = self.invocation.now() + TimeDelta::days(i64::from(self.site.config.history_days));
         Record {
             expires_at: expires_at.timestamp(),
             ..record.cloned().unwrap_or_else(|| Record {

@@ -60,23 +60,14 @@ pub struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    pub fn new(
-        attempt: &'a Attempt<'a>,
-        archive: &'a Archive,
-        before: Head,
-        head: Head,
-        record: Record,
-    ) -> Self {
+    pub fn new(attempt: &'a Attempt<'a>, archive: &'a Archive, before: Head, head: Head, record: Record) -> Self {
         Self {
             attempt,
             archive,
             before,
             outdated: head.outdated.clone(),
             head,
-            run: Run {
-                deployment: record.deployment.clone(),
-                number: record.run,
-            },
+            run: Run { deployment: record.deployment.clone(), number: record.run },
             record,
             distributions: Vec::new(),
             manifest: Manifest::default(),
@@ -109,11 +100,7 @@ impl<'a> Running<'a> {
     }
 
     /// The means to carry the plan out.
-    pub fn transfer<'t>(
-        &self,
-        rules: &'t Rules<'t>,
-        is_late: &'t (dyn Fn() -> bool + Sync),
-    ) -> Transfer<'t>
+    pub fn transfer<'t>(&self, rules: &'t Rules<'t>, is_late: &'t (dyn Fn() -> bool + Sync)) -> Transfer<'t>
     where
         'a: 't,
     {
@@ -133,21 +120,12 @@ impl<'a> Running<'a> {
         rules: &Rules<'_>,
         judging: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Error> {
-        let Live {
-            listing,
-            mut manifest,
-            distributions,
-            owed,
-        } = situation.live;
+        let Live { listing, mut manifest, distributions, owed } = situation.live;
         self.owed = owed;
         self.knows_owed = true;
         self.distributions = distributions;
         self.to_write = plan.puts.len() + plan.copies.len();
-        let evidence = Evidence {
-            listing: &listing,
-            manifest: &manifest,
-            rules,
-        };
+        let evidence = Evidence { listing: &listing, manifest: &manifest, rules };
         let mut kept = Vec::new();
         let stale = plan.stale(&listing, &mut kept);
         let found = self.owed.len();
@@ -202,43 +180,23 @@ impl<'a> Running<'a> {
 
     /// Records batches for what is going stale, except where one of this run's that was never offered
     /// covers it already. A batch that was offered covers no write that is still to come.
-    async fn owe(
-        &mut self,
-        stale: &Stale<'_>,
-        evidence: Option<&Evidence<'_>>,
-    ) -> Result<(), Error> {
+    async fn owe(&mut self, stale: &Stale<'_>, evidence: Option<&Evidence<'_>>) -> Result<(), Error> {
         let mut owed = Vec::new();
         let mut count = self.record.batches;
-        for (distribution, mut invalidation) in
-            self.attempt
-                .invalidations(&self.distributions, stale, evidence)
-        {
+        for (distribution, mut invalidation) in self.attempt.invalidations(&self.distributions, stale, evidence) {
             let warning = self.attempt.warning(distribution, &invalidation);
             self.warnings.extend(warning);
-            for (items, after_deletes) in [
-                (&mut invalidation.changed, false),
-                (&mut invalidation.deleted, true),
-            ] {
+            for (items, after_deletes) in [(&mut invalidation.changed, false), (&mut invalidation.deleted, true)] {
                 let waiting: Vec<&String> = self
                     .owed
                     .iter()
-                    .filter(|owed| {
-                        self.is_own(owed) && !owed.offered && owed.after_deletes == after_deletes
-                    })
+                    .filter(|owed| self.is_own(owed) && !owed.offered && owed.after_deletes == after_deletes)
                     .filter(|owed| owed.distribution == distribution.id)
                     .flat_map(|owed| &owed.items)
                     .collect();
-                items
-                    .paths
-                    .retain(|item| !waiting.iter().any(|waiting| matches(waiting, item)));
+                items.paths.retain(|item| !waiting.iter().any(|waiting| matches(waiting, item)));
             }
-            let batches = batches(
-                self.run.deployment.as_str(),
-                self.run.number,
-                count,
-                distribution,
-                &invalidation,
-            );
+            let batches = batches(self.run.deployment.as_str(), self.run.number, count, distribution, &invalidation);
             count += u32::try_from(batches.len()).unwrap_or(u32::MAX);
             let now = self.attempt.invocation.now();
             let recorded = batches.into_iter();
@@ -269,11 +227,7 @@ impl<'a> Running<'a> {
     ///
     /// # Errors
     /// `Unfinished` at the deadline; those of reading the archive; `InvalidationOwed`; `Aws`.
-    pub async fn write<'p>(
-        &mut self,
-        transfer: &Transfer<'p>,
-        [assets, pages]: [Writes<'p>; 2],
-    ) -> Result<(), Error> {
+    pub async fn write<'p>(&mut self, transfer: &Transfer<'p>, [assets, pages]: [Writes<'p>; 2]) -> Result<(), Error> {
         let last = if pages.is_empty() {
             assets
         } else {
@@ -289,11 +243,7 @@ impl<'a> Running<'a> {
 
     /// Carries out one wave. What someone else has written meanwhile is not overwritten blindly: its
     /// invalidation is recorded first, then it is written again on the condition that it is as it was seen.
-    async fn write_wave<'p>(
-        &mut self,
-        transfer: &Transfer<'p>,
-        writes: Writes<'p>,
-    ) -> Result<(), Error> {
+    async fn write_wave<'p>(&mut self, transfer: &Transfer<'p>, writes: Writes<'p>) -> Result<(), Error> {
         let Writes { puts, copies } = writes;
         let mut conflicts = Vec::new();
         for copies in in_turns(copies) {
@@ -308,9 +258,7 @@ impl<'a> Running<'a> {
             if rounds == ROUNDS {
                 return Err(Error::Aws {
                     what: format!("writing {}", keys.collect::<Vec<_>>().join(", ")),
-                    reason:
-                        "something else keeps writing it; stop that, or move it out of LIVE_PREFIX"
-                            .to_owned(),
+                    reason: "something else keeps writing it; stop that, or move it out of LIVE_PREFIX".to_owned(),
                     source: None,
                 });
             }
@@ -336,10 +284,7 @@ impl<'a> Running<'a> {
             None if done.not_begun == 0 => return Ok(done.conflicts),
             None => {}
         }
-        Err(Error::Unfinished {
-            done: self.written,
-            total: self.to_write,
-        })
+        Err(Error::Unfinished { done: self.written, total: self.to_write })
     }
 
     /// Records batches for keys that turned out to be someone else's.
@@ -378,10 +323,7 @@ impl<'a> Running<'a> {
     /// written again, since nobody has offered it.
     fn heed_marks(&mut self, due: Vec<String>, marked: Result<(), Error>) -> Result<(), Error> {
         if let Err(error) = marked {
-            return Err(Error::InvalidationOwed {
-                batches: self.owed.len(),
-                reason: error.to_string(),
-            });
+            return Err(Error::InvalidationOwed { batches: self.owed.len(), reason: error.to_string() });
         }
         for owed in &mut self.owed {
             owed.offered |= due.contains(&owed.reference);
@@ -394,9 +336,8 @@ impl<'a> Running<'a> {
     /// # Errors
     /// `InvalidationOwed`.
     pub async fn send_what_is_written(&mut self) -> Result<(), Error> {
-        let (later, due): (Vec<_>, Vec<_>) = std::mem::take(&mut self.owed)
-            .into_iter()
-            .partition(|owed| self.follows_deletes(owed));
+        let (later, due): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.owed).into_iter().partition(|owed| self.follows_deletes(owed));
         let result = self.send(due).await;
         self.owed.extend(later);
         result
@@ -421,31 +362,18 @@ impl<'a> Running<'a> {
     }
 
     fn sender(&self) -> Sender<'_> {
-        Sender {
-            site: self.attempt.site,
-            invocation: self.attempt.invocation,
-            distributions: &self.distributions,
-        }
+        Sender { site: self.attempt.site, invocation: self.attempt.invocation, distributions: &self.distributions }
     }
 
     fn heed(&mut self, sending: Sending) -> Result<(), Error> {
-        let Sending {
-            sent,
-            settled,
-            remaining,
-            reason,
-            elsewhere,
-        } = sending;
+        let Sending { sent, settled, remaining, reason, elsewhere } = sending;
         self.invalidations.extend(sent);
         self.settled.extend(settled);
         self.owed.extend(remaining);
         self.elsewhere.extend(elsewhere);
         match reason {
             None => Ok(()),
-            Some(reason) => Err(Error::InvalidationOwed {
-                batches: self.owed.len(),
-                reason,
-            }),
+            Some(reason) => Err(Error::InvalidationOwed { batches: self.owed.len(), reason }),
         }
     }
 
@@ -466,11 +394,7 @@ impl<'a> Running<'a> {
     }
 
     /// Deletes, and adds the keys that are no more to `gone`.
-    async fn delete_all(
-        &mut self,
-        deletes: Vec<Delete>,
-        gone: &mut Vec<(String, Option<Row>)>,
-    ) -> Result<(), Error> {
+    async fn delete_all(&mut self, deletes: Vec<Delete>, gone: &mut Vec<(String, Option<Row>)>) -> Result<(), Error> {
         let total = deletes.len();
         let mut deletes = deletes;
         let mut refused = Vec::new();
@@ -479,15 +403,9 @@ impl<'a> Running<'a> {
             let mut again = Vec::new();
             for chunk in deletes.chunks(DELETES_PER_CALL) {
                 if self.attempt.invocation.is_late() {
-                    return Err(Error::Unfinished {
-                        done: self.written,
-                        total: self.to_write + total,
-                    });
+                    return Err(Error::Unfinished { done: self.written, total: self.to_write + total });
                 }
-                let keys: Vec<_> = chunk
-                    .iter()
-                    .map(|delete| (delete.key.as_str(), Some(&delete.etag)))
-                    .collect();
+                let keys: Vec<_> = chunk.iter().map(|delete| (delete.key.as_str(), Some(&delete.etag))).collect();
                 let remaining = self.attempt.site.clients.bucket.delete(&keys).await?;
                 for delete in chunk {
                     let refusal = remaining.iter().find(|it| it.key == delete.key);
@@ -508,10 +426,8 @@ impl<'a> Running<'a> {
             }
             tokio::time::sleep(Duration::from_millis(100 << round)).await;
         }
-        let reasons = refused
-            .iter()
-            .take(5)
-            .map(|refused| format!("{} ({}: {})", refused.key, refused.code, refused.message));
+        let reasons =
+            refused.iter().take(5).map(|refused| format!("{} ({}: {})", refused.key, refused.code, refused.message));
         Err(Error::Aws {
             what: format!("deleting {} of {total} objects", deletes.len()),
             reason: reasons.collect::<Vec<_>>().join(", "),
@@ -520,39 +436,21 @@ impl<'a> Running<'a> {
     }
 
     /// What is still to be deleted under a key that was refused; nothing when it is gone.
-    async fn seen_again(
-        &mut self,
-        delete: &Delete,
-        is_conflict: bool,
-    ) -> Result<Option<Delete>, Error> {
+    async fn seen_again(&mut self, delete: &Delete, is_conflict: bool) -> Result<Option<Delete>, Error> {
         if !is_conflict {
             return Ok(Some(delete.clone()));
         }
         self.drift += 1;
-        let Some(found) = self
-            .attempt
-            .site
-            .clients
-            .bucket
-            .inspect(&delete.key)
-            .await?
-        else {
+        let Some(found) = self.attempt.site.clients.bucket.inspect(&delete.key).await? else {
             return Ok(None);
         };
         if !delete.is_stale {
             // Immutable was the object that is gone; caches may hold what has taken its place.
             let deleted = [delete.key.as_str()];
-            let stale = Stale {
-                deleted: deleted.to_vec(),
-                ..Stale::default()
-            };
+            let stale = Stale { deleted: deleted.to_vec(), ..Stale::default() };
             self.owe(&stale, None).await?;
         }
-        Ok(Some(Delete {
-            etag: found.etag,
-            is_stale: true,
-            ..delete.clone()
-        }))
+        Ok(Some(Delete { etag: found.etag, is_stale: true, ..delete.clone() }))
     }
 
     /// Ends the run: the manifest is written, the deployment is live, the lease is given back.
@@ -567,11 +465,8 @@ impl<'a> Running<'a> {
         report.warnings.append(&mut self.warnings);
         report.duration_ms = self.attempt.duration_ms();
         self.write_manifest().await?;
-        let record = Record {
-            status: Status::Finished,
-            answer: serde_json::to_string(&report).ok(),
-            ..self.record.clone()
-        };
+        let record =
+            Record { status: Status::Finished, answer: serde_json::to_string(&report).ok(), ..self.record.clone() };
         let head = self.head.finished(&self.run);
         self.commit(head, record, &[]).await?;
         self.tell_owed();
@@ -585,20 +480,14 @@ impl<'a> Running<'a> {
     pub async fn give_up(&mut self, error: &Error) {
         let was_begun = self.has_begun || self.before.unfinished.as_ref() == Some(&self.run);
         let record = match error {
-            Error::ArchiveRejected(reason) if !was_begun => Record {
-                status: Status::Rejected,
-                rejection: Some(reason.clone()),
-                ..self.record.clone()
-            },
+            Error::ArchiveRejected(reason) if !was_begun => {
+                Record { status: Status::Rejected, rejection: Some(reason.clone()), ..self.record.clone() }
+            }
             _ => self.record.clone(),
         };
         let result = async {
             self.write_manifest().await?;
-            let head = if self.has_begun {
-                self.head.released()
-            } else {
-                self.head.refused(&self.run, &self.before)
-            };
+            let head = if self.has_begun { self.head.released() } else { self.head.refused(&self.run, &self.before) };
             self.commit(head, record, &[]).await
         };
         if let Err(error) = result.await {
@@ -612,16 +501,13 @@ impl<'a> Running<'a> {
         if self.knows_owed {
             let owed = [&self.owed, &self.settled, &self.elsewhere];
             let recorded_at = owed.into_iter().flatten().map(|owed| owed.recorded_at);
-            self.attempt
-                .progress()
-                .note_owed(recorded_at.flatten().min());
+            self.attempt.progress().note_owed(recorded_at.flatten().min());
         }
     }
 
     async fn save_manifest(&mut self) -> Result<(), Error> {
         self.write_manifest().await?;
-        self.commit(self.head.touched(), self.record.clone(), &[])
-            .await
+        self.commit(self.head.touched(), self.record.clone(), &[]).await
     }
 
     /// Writes the manifest where it is new, and puts its key into the head that is committed next.
@@ -650,21 +536,13 @@ impl<'a> Running<'a> {
             let removed = std::mem::take(&mut self.outdated);
             let head = &mut self.head;
             head.outdated.retain(|key| !removed.contains(key));
-            head.outdated
-                .extend(std::mem::replace(&mut head.manifest, manifest_key));
+            head.outdated.extend(std::mem::replace(&mut head.manifest, manifest_key));
             head.list_at = listing::ends(&self.manifest);
         }
     }
 
     async fn commit(&mut self, head: Head, record: Record, owed: &[Owed]) -> Result<(), Error> {
-        match self
-            .attempt
-            .site
-            .clients
-            .ledger
-            .commit(&self.head, &head, Some(&record), owed, &self.settled)
-            .await?
-        {
+        match self.attempt.site.clients.ledger.commit(&self.head, &head, Some(&record), owed, &self.settled).await? {
             Commit::Done => {
                 self.settled.clear();
                 (self.head, self.record) = (head, record);

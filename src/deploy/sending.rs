@@ -42,17 +42,9 @@ impl Sender<'_> {
     pub async fn send(&self, due: Vec<Owed>) -> Sending {
         let mut by_distribution = BTreeMap::<String, Vec<Owed>>::new();
         for owed in due {
-            by_distribution
-                .entry(owed.distribution.clone())
-                .or_default()
-                .push(owed);
+            by_distribution.entry(owed.distribution.clone()).or_default().push(owed);
         }
-        let results = join_all(
-            by_distribution
-                .into_values()
-                .map(|due| self.send_to_one(due)),
-        )
-        .await;
+        let results = join_all(by_distribution.into_values().map(|due| self.send_to_one(due))).await;
         let mut sending = Sending::default();
         for one in results {
             sending.sent.extend(one.sent);
@@ -66,9 +58,7 @@ impl Sender<'_> {
 
     /// Whether the distribution is one of the site's.
     fn is_in_front(&self, distribution: &str) -> bool {
-        self.distributions
-            .iter()
-            .any(|known| known.id == distribution)
+        self.distributions.iter().any(|known| known.id == distribution)
     }
 
     /// Sends one distribution's batches in order, up to the first that is not accepted.
@@ -118,12 +108,7 @@ impl Sender<'_> {
                     batch = batch.without_tags();
                 }
             }
-            match clients
-                .cdn
-                .send(&batch)
-                .await
-                .map_err(|error| error.to_string())?
-            {
+            match clients.cdn.send(&batch).await.map_err(|error| error.to_string())? {
                 Sent::Accepted(id) => break Some(id),
                 Sent::AcceptedBefore => break None,
                 Sent::NoSuchDistribution if !self.is_in_front(&owed.distribution) => {
@@ -134,10 +119,7 @@ impl Sender<'_> {
                     return Err(format!("distribution {} does not exist", owed.distribution));
                 }
                 Sent::QuotaFull(reason) if self.invocation.is_late() => {
-                    return Err(format!(
-                        "{} has too many invalidations in progress: {reason}",
-                        owed.distribution
-                    ));
+                    return Err(format!("{} has too many invalidations in progress: {reason}", owed.distribution));
                 }
                 Sent::QuotaFull(_) => {
                     tracing::warn!(distribution = %owed.distribution, "too many invalidations in progress; waiting");

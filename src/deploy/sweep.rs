@@ -22,11 +22,7 @@ use crate::report::{Outcome, Planned, Report};
 ///
 /// # Errors
 /// `WrongDistribution`, `InvalidationOwed`, `Aws`; what was done before an error is kept.
-pub async fn sweep(
-    site: &Site,
-    options: Options,
-    invocation: &Invocation<'_>,
-) -> Result<Report, Error> {
+pub async fn sweep(site: &Site, options: Options, invocation: &Invocation<'_>) -> Result<Report, Error> {
     let started_at = invocation.now();
     let mut report = Report::ignored(site.config.site.clone());
     report.outcome = sweep_into(&mut report, site, options, invocation).await?;
@@ -43,27 +39,17 @@ async fn sweep_into(
 ) -> Result<Outcome, Error> {
     let ledger = &site.clients.ledger;
     let head = ledger.head().await?;
-    let (manifest, owed) = tokio::try_join!(
-        site.clients.manifests.load(head.manifest.as_deref()),
-        ledger.owed()
-    )?;
+    let (manifest, owed) = tokio::try_join!(site.clients.manifests.load(head.manifest.as_deref()), ledger.owed())?;
     let tell_owed = |owed: &mut dyn Iterator<Item = &Owed>| {
         let recorded_at = owed.filter_map(|owed| owed.recorded_at);
         invocation.progress.note_owed(recorded_at.min());
     };
     tell_owed(&mut owed.iter());
     let due = due(site, &head, &manifest, invocation.now().timestamp());
-    report.retained = manifest
-        .iter()
-        .filter(|(_, row)| row.removed_at.is_some())
-        .count()
-        - due.len();
+    report.retained = manifest.iter().filter(|(_, row)| row.removed_at.is_some()).count() - due.len();
     if options.dry_run {
         report.deleted = due.len();
-        report.plan = Some(Planned {
-            deleted: due.into_iter().map(|(key, _)| key).collect(),
-            ..Planned::default()
-        });
+        report.plan = Some(Planned { deleted: due.into_iter().map(|(key, _)| key).collect(), ..Planned::default() });
         return Ok(Outcome::Planned);
     }
     if due.is_empty() && owed.is_empty() {
@@ -85,11 +71,7 @@ async fn sweep_into(
     let distributions = site.clients.cdn.discover().await;
     let sending = match &distributions {
         Ok(distributions) => {
-            let sender = Sender {
-                site,
-                invocation,
-                distributions,
-            };
+            let sender = Sender { site, invocation, distributions };
             sender.send(owed).await
         }
         Err(_) => Sending::default(),
@@ -104,10 +86,7 @@ async fn sweep_into(
     distributions?;
     match sending.reason {
         None => Ok(Outcome::Swept),
-        Some(reason) => Err(Error::InvalidationOwed {
-            batches: sending.remaining.len(),
-            reason,
-        }),
+        Some(reason) => Err(Error::InvalidationOwed { batches: sending.remaining.len(), reason }),
     }
 }
 
@@ -135,10 +114,7 @@ async fn delete<'k>(
         if invocation.is_late() {
             break;
         }
-        let keys: Vec<_> = chunk
-            .iter()
-            .map(|(key, row)| (key.as_str(), Some(&row.etag)))
-            .collect();
+        let keys: Vec<_> = chunk.iter().map(|(key, row)| (key.as_str(), Some(&row.etag))).collect();
         let remaining = site.clients.bucket.delete(&keys).await?;
         for (key, _) in chunk {
             match remaining.iter().find(|remaining| remaining.key == *key) {
@@ -153,20 +129,11 @@ async fn delete<'k>(
 }
 
 /// Gives the lease back, with the manifest where it has changed, and forgets what is owed no more.
-async fn release(
-    site: &Site,
-    held: Head,
-    manifest: Option<&Manifest>,
-    settled: &[Owed],
-) -> Result<(), Error> {
+async fn release(site: &Site, held: Head, manifest: Option<&Manifest>, settled: &[Owed]) -> Result<(), Error> {
     let mut released = held.released();
     let mut outdated = Vec::new();
     if let Some(manifest) = manifest {
-        let key = site
-            .clients
-            .manifests
-            .save(manifest, released.version)
-            .await?;
+        let key = site.clients.manifests.save(manifest, released.version).await?;
         released.list_at = listing::ends(manifest);
         outdated = std::mem::take(&mut released.outdated);
         outdated.extend(released.manifest.replace(key));

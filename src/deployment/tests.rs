@@ -12,18 +12,11 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 /// The deployment of the upload that was made at `seconds`.
 fn id(seconds: i64) -> DeploymentId {
-    DeploymentId::named(
-        &at(seconds)
-            .format("%Y%m%dT%H%M%SZ-aaaaaaaaaaaa")
-            .to_string(),
-    )
+    DeploymentId::named(&at(seconds).format("%Y%m%dT%H%M%SZ-aaaaaaaaaaaa").to_string())
 }
 
 fn run(seconds: i64, number: u64) -> Run {
-    Run {
-        deployment: id(seconds),
-        number,
-    }
+    Run { deployment: id(seconds), number }
 }
 
 /// The record of the upload made at `seconds`, last claimed by the request `first`.
@@ -51,21 +44,14 @@ fn head(sequence: u64, newest: i64, live: Option<Run>) -> Head {
     Head {
         version: 1,
         sequence,
-        newest: Some(Newest {
-            uploaded_at: at(newest),
-            deployment: id(newest),
-        }),
+        newest: Some(Newest { uploaded_at: at(newest), deployment: id(newest) }),
         live,
         ..Head::default()
     }
 }
 
 fn held(head: Head, holder: &str, seconds: i64, until: i64) -> Head {
-    let lease = Some(Lease {
-        holder: holder.to_owned(),
-        deployment: id(seconds),
-        until: at(until),
-    });
+    let lease = Some(Lease { holder: holder.to_owned(), deployment: id(seconds), until: at(until) });
     Head { lease, ..head }
 }
 
@@ -80,20 +66,12 @@ struct Arrival<'a> {
 
 /// The event of the upload made at `uploaded`, delivered two seconds later by the request `second`.
 fn event(uploaded: i64) -> Arrival<'static> {
-    Arrival {
-        request: "second",
-        uploaded,
-        now: uploaded + 2,
-        replay: false,
-    }
+    Arrival { request: "second", uploaded, now: uploaded + 2, replay: false }
 }
 
 impl Arrival<'_> {
     fn replay(self) -> Self {
-        Self {
-            replay: true,
-            ..self
-        }
+        Self { replay: true, ..self }
     }
 
     fn now(self, now: i64) -> Self {
@@ -101,10 +79,7 @@ impl Arrival<'_> {
     }
 
     fn retry(self) -> Self {
-        Self {
-            request: "first",
-            ..self
-        }
+        Self { request: "first", ..self }
     }
 
     fn decide(self, head: &Head, record: Option<&Record>) -> Decision {
@@ -147,10 +122,7 @@ fn an_upload_older_than_one_that_claimed_is_superseded_unless_it_is_replayed() {
 #[test]
 fn a_saved_event_without_a_record_needs_the_option_to_go_back() {
     let late = event(0).now(86_400);
-    assert_eq!(
-        late.decide(&head(1, 5, Some(run(5, 1))), None),
-        Decision::Superseded
-    );
+    assert_eq!(late.decide(&head(1, 5, Some(run(5, 1))), None), Decision::Superseded);
 }
 
 #[test]
@@ -180,15 +152,8 @@ fn a_duplicate_of_a_run_at_work_is_in_progress() {
 fn the_same_request_retakes_its_lease_at_once_and_others_when_it_has_lapsed() {
     let head = held(head(1, 0, None), "first", 0, 900);
     let record = record(0, Status::Running, 1);
-    assert_eq!(
-        event(0).retry().decide(&head, Some(&record)),
-        Decision::Resume
-    );
-    for (now, decision) in [
-        (899, Decision::InProgress),
-        (900, Decision::Resume),
-        (901, Decision::Resume),
-    ] {
+    assert_eq!(event(0).retry().decide(&head, Some(&record)), Decision::Resume);
+    for (now, decision) in [(899, Decision::InProgress), (900, Decision::Resume), (901, Decision::Resume)] {
         assert_eq!(event(0).now(now).decide(&head, Some(&record)), decision);
     }
 }
@@ -197,10 +162,7 @@ fn the_same_request_retakes_its_lease_at_once_and_others_when_it_has_lapsed() {
 fn a_site_that_another_deployment_holds_is_waited_for() {
     let head = held(head(1, 0, None), "first", 0, 900);
     assert_eq!(event(9).decide(&head, None), Decision::Wait);
-    assert_eq!(
-        event(9).decide(&head, Some(&record(9, Status::Running, 1))),
-        Decision::Wait
-    );
+    assert_eq!(event(9).decide(&head, Some(&record(9, Status::Running, 1))), Decision::Wait);
     assert_eq!(event(9).now(900).decide(&head, None), RUN);
     // What will change nothing does not wait.
     assert_eq!(event(-9).decide(&head, None), Decision::Superseded);
@@ -228,14 +190,8 @@ fn only_an_explicit_replay_revives_an_overtaken_run_and_its_retry_does_not() {
     for status in [Status::Running, Status::Superseded] {
         let record = record(0, status, 2);
         assert_eq!(event(0).replay().decide(&head, Some(&record)), ROLLBACK);
-        assert_eq!(
-            event(0).replay().retry().decide(&head, Some(&record)),
-            Decision::Superseded
-        );
-        assert_eq!(
-            event(0).now(9_999).decide(&head, Some(&record)),
-            Decision::Superseded
-        );
+        assert_eq!(event(0).replay().retry().decide(&head, Some(&record)), Decision::Superseded);
+        assert_eq!(event(0).now(9_999).decide(&head, Some(&record)), Decision::Superseded);
     }
 }
 
@@ -243,10 +199,7 @@ fn only_an_explicit_replay_revives_an_overtaken_run_and_its_retry_does_not() {
 fn what_was_live_comes_back_by_its_saved_event_even_when_a_later_run_of_it_was_overtaken() {
     let head = head(4, 9, Some(run(9, 4)));
     for status in [Status::Running, Status::Superseded] {
-        let record = Record {
-            answer: Some("{}".to_owned()),
-            ..record(0, status, 3)
-        };
+        let record = Record { answer: Some("{}".to_owned()), ..record(0, status, 3) };
         assert_eq!(event(0).now(9_999).decide(&head, Some(&record)), ROLLBACK);
         for event in [event(0), event(0).now(9_999).retry()] {
             assert_eq!(event.decide(&head, Some(&record)), Decision::Superseded);
@@ -258,12 +211,7 @@ fn what_was_live_comes_back_by_its_saved_event_even_when_a_later_run_of_it_was_o
 fn what_is_live_runs_again_on_any_event() {
     let head = head(1, 0, Some(run(0, 1)));
     let record = record(0, Status::Finished, 1);
-    for event in [
-        event(0),
-        event(0).retry(),
-        event(0).now(9_999),
-        event(0).replay(),
-    ] {
+    for event in [event(0), event(0).retry(), event(0).now(9_999), event(0).replay()] {
         assert_eq!(event.decide(&head, Some(&record)), RUN);
     }
 }
@@ -277,10 +225,7 @@ fn a_duplicate_of_the_live_build_does_not_finish_ahead_of_a_run_that_waits_for_i
         head.unfinished = unfinished;
         assert_eq!(event(0).decide(&head, Some(&record)), Decision::Duplicate);
         // Lambda may retry for hours: a retry is never meant as a replay.
-        assert_eq!(
-            event(0).retry().now(9_999).decide(&head, Some(&record)),
-            Decision::Duplicate
-        );
+        assert_eq!(event(0).retry().now(9_999).decide(&head, Some(&record)), Decision::Duplicate);
         assert_eq!(event(0).replay().decide(&head, Some(&record)), RUN);
         assert_eq!(event(0).now(9_999).decide(&head, Some(&record)), RUN);
     }
@@ -291,11 +236,7 @@ fn a_finished_deployment_rolls_back_when_asked_to_or_when_its_event_is_old() {
     let head = head(2, 9, Some(run(9, 2)));
     let record = record(0, Status::Finished, 1);
     assert_eq!(event(0).replay().decide(&head, Some(&record)), ROLLBACK);
-    for (now, decision) in [
-        (2, Decision::Duplicate),
-        (300, Decision::Duplicate),
-        (301, ROLLBACK),
-    ] {
+    for (now, decision) in [(2, Decision::Duplicate), (300, Decision::Duplicate), (301, ROLLBACK)] {
         assert_eq!(event(0).now(now).decide(&head, Some(&record)), decision);
     }
 }
@@ -307,10 +248,7 @@ fn a_retry_of_a_finished_run_after_a_newer_one_does_nothing_however_late() {
     // Another request has resumed the run since; the first one's retry is a retry all the same.
     record = record.claimed_by("third");
     for event in [event(0), event(0).now(9_999), event(0).replay()] {
-        assert_eq!(
-            event.retry().decide(&head, Some(&record)),
-            Decision::Duplicate
-        );
+        assert_eq!(event.retry().decide(&head, Some(&record)), Decision::Duplicate);
     }
 }
 
@@ -318,10 +256,7 @@ fn a_retry_of_a_finished_run_after_a_newer_one_does_nothing_however_late() {
 fn a_duplicate_that_waited_for_the_site_is_a_duplicate() {
     let head = head(2, 9, Some(run(9, 2)));
     let record = record(0, Status::Finished, 1);
-    assert_eq!(
-        event(0).decide_at(9_999, &head, Some(&record)),
-        Decision::Duplicate
-    );
+    assert_eq!(event(0).decide_at(9_999, &head, Some(&record)), Decision::Duplicate);
 }
 
 #[test]
@@ -329,16 +264,8 @@ fn a_refused_archive_is_refused_again_whatever_asks_for_it() {
     let record = record(0, Status::Rejected, 0);
     let held = held(head(1, 9, None), "other", 9, 900);
     for head in [Head::default(), held] {
-        for event in [
-            event(0),
-            event(0).retry(),
-            event(0).replay(),
-            event(0).now(9_999),
-        ] {
-            assert_eq!(
-                event.decide(&head, Some(&record)),
-                Decision::Rejected("no zip".to_owned())
-            );
+        for event in [event(0), event(0).retry(), event(0).replay(), event(0).now(9_999)] {
+            assert_eq!(event.decide(&head, Some(&record)), Decision::Rejected("no zip".to_owned()));
         }
     }
 }
@@ -400,10 +327,7 @@ fn a_refused_run_leaves_unfinished_what_was_so_before() {
         before.unfinished = unfinished.clone();
         let claimed = before.claimed(&claim("a", &id(9), 9), 2, at(900));
         let refused = claimed.touched().refused(&run(9, 2), &before);
-        assert_eq!(
-            (refused.unfinished, refused.lease, refused.version),
-            (unfinished, None, 4)
-        );
+        assert_eq!((refused.unfinished, refused.lease, refused.version), (unfinished, None, 4));
     }
 }
 
@@ -412,10 +336,7 @@ fn a_refused_retry_does_not_forget_what_its_first_attempt_wrote() {
     let mut before = head(2, 9, None);
     before.unfinished = Some(run(9, 2));
     let claimed = before.claimed(&claim("a", &id(9), 9), 2, at(900));
-    assert_eq!(
-        claimed.refused(&run(9, 2), &before).unfinished,
-        Some(run(9, 2))
-    );
+    assert_eq!(claimed.refused(&run(9, 2), &before).unfinished, Some(run(9, 2)));
     assert_eq!(claimed.released().unfinished, Some(run(9, 2)));
 }
 
@@ -505,11 +426,11 @@ impl Site {
             Step::Retry(number) => {
                 if let Some(delivery) = self.deliveries.get(number) {
                     // Of a request that never claimed nothing is known: its late retry counts as new.
-                    let is_known = delivery.has_claimed
-                        || at(self.seconds) - at(delivery.upload as i64) <= DUPLICATE_WINDOW;
+                    let is_known =
+                        delivery.has_claimed || at(self.seconds) - at(delivery.upload as i64) <= DUPLICATE_WINDOW;
                     // Lambda does not try again what is still at work.
-                    let is_at_work = self.work.is_some()
-                        && self.head.lease.as_ref().map(|it| &it.holder) == Some(&delivery.request);
+                    let is_at_work =
+                        self.work.is_some() && self.head.lease.as_ref().map(|it| &it.holder) == Some(&delivery.request);
                     if is_known && !is_at_work {
                         self.invoke(number);
                     }
@@ -518,12 +439,7 @@ impl Site {
             Step::Pass { seconds } => {
                 self.seconds += seconds;
                 // No invocation outlives its lease.
-                if self
-                    .head
-                    .lease
-                    .as_ref()
-                    .is_some_and(|it| it.until <= at(self.seconds))
-                {
+                if self.head.lease.as_ref().is_some_and(|it| it.until <= at(self.seconds)) {
                     self.work = None;
                 }
             }
@@ -548,10 +464,7 @@ impl Site {
     }
 
     fn finish(&mut self, work: Work) {
-        let overtaken = self
-            .finished
-            .iter()
-            .filter(|(_, upload)| *upload > work.upload);
+        let overtaken = self.finished.iter().filter(|(_, upload)| *upload > work.upload);
         if let Some(&(newer, _)) = overtaken.max() {
             let was_live = self.finished.last().map(|(_, upload)| *upload) == Some(work.upload);
             assert!(
@@ -584,22 +497,14 @@ impl Site {
         let is_meant = !delivery.has_claimed && request.is_replay();
         let known = self.records.get(&upload).cloned();
         let decision = decide(&self.head, known.as_ref(), &request);
-        let known = known.unwrap_or_else(|| Record {
-            requests: Vec::new(),
-            ..record(uploaded, Status::Running, 0)
-        });
+        let known = known.unwrap_or_else(|| Record { requests: Vec::new(), ..record(uploaded, Status::Running, 0) });
         let next = match decision {
             Decision::Run { rollback } => {
                 let run = self.head.sequence + 1;
                 if is_meant {
                     self.meant.insert(run);
                 }
-                Record {
-                    status: Status::Running,
-                    run,
-                    rollback,
-                    ..known
-                }
+                Record { status: Status::Running, run, rollback, ..known }
             }
             Decision::Resume => known,
             Decision::Superseded => {
@@ -611,15 +516,10 @@ impl Site {
             _ => return,
         };
         assert!(self.work.is_none(), "two invocations at work");
-        let head = self
-            .head
-            .claimed(&request, next.run, at(self.seconds + 905));
+        let head = self.head.claimed(&request, next.run, at(self.seconds + 905));
         self.work = Some(Work {
             before: std::mem::replace(&mut self.head, head),
-            run: Run {
-                deployment: next.deployment.clone(),
-                number: next.run,
-            },
+            run: Run { deployment: next.deployment.clone(), number: next.run },
             upload,
         });
         self.records.insert(upload, next.claimed_by(&request_id));

@@ -148,10 +148,7 @@ impl HeadersFile {
             }
             let number = index + 1;
             if let Err(problem) = reader.line(number, line) {
-                reader.bad.push(BadLine {
-                    line: number,
-                    problem,
-                });
+                reader.bad.push(BadLine { line: number, problem });
             }
         }
         reader.finish()
@@ -166,9 +163,7 @@ impl HeadersFile {
                 Field::ContentEncoding => headers.content_encoding = value,
                 Field::ContentLanguage => headers.content_language = value,
                 // S3 gives every object a type, so that there is none without.
-                Field::ContentType => {
-                    headers.content_type = value.unwrap_or(headers.content_type.clone())
-                }
+                Field::ContentType => headers.content_type = value.unwrap_or(headers.content_type.clone()),
                 Field::Metadata(name) => match value {
                     Some(value) => drop(headers.metadata.insert(name, value)),
                     None => drop(headers.metadata.remove(&name)),
@@ -180,10 +175,7 @@ impl HeadersFile {
     /// What the rules say of each header: its value, or that it is taken away.
     fn fields(&self, name: &str) -> BTreeMap<Field, Option<String>> {
         let paths = paths(name);
-        let matches: BTreeSet<usize> = paths
-            .iter()
-            .flat_map(|path| self.patterns.matches(path))
-            .collect();
+        let matches: BTreeSet<usize> = paths.iter().flat_map(|path| self.patterns.matches(path)).collect();
         let mut fields: BTreeMap<Field, Option<String>> = BTreeMap::new();
         for rule in matches.into_iter().map(|index| &self.rules[index]) {
             for field in &rule.detached {
@@ -223,10 +215,7 @@ impl HeadersFile {
             ));
         }
         if !self.not_stored.is_empty() {
-            let headers = self
-                .not_stored
-                .iter()
-                .map(|(name, lines)| format!("{name} ({})", numbers(lines)));
+            let headers = self.not_stored.iter().map(|(name, lines)| format!("{name} ({})", numbers(lines)));
             warnings.push(format!(
                 "S3 keeps no such headers with an object, so `_headers` cannot set {}: put them in a response \
                  headers policy of the CloudFront distribution",
@@ -284,9 +273,7 @@ impl Reader {
             }
             return Ok(());
         }
-        let (name, value) = line
-            .split_once(':')
-            .ok_or_else(|| Problem::Unknown(line.to_owned()))?;
+        let (name, value) = line.split_once(':').ok_or_else(|| Problem::Unknown(line.to_owned()))?;
         let (name, value) = (name.trim_end(), value.trim_start());
         let field = Field::named(name)?;
         if value.is_empty() {
@@ -300,10 +287,7 @@ impl Reader {
             }
             return Ok(());
         };
-        if !value
-            .bytes()
-            .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
-        {
+        if !value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
             return Err(Problem::NotAscii(name.to_owned()));
         }
         if field == Field::ContentType && !is_media_type(value) {
@@ -327,19 +311,11 @@ impl Reader {
         if self.rules.len() == MAX_RULES {
             return Err(Problem::TooManyRules);
         }
-        let bad_pattern = |problem| Problem::Pattern {
-            path: path.to_owned(),
-            problem,
-        };
+        let bad_pattern = |problem| Problem::Pattern { path: path.to_owned(), problem };
         let expression = expression(path).map_err(bad_pattern)?;
         let pattern = Regex::new(&expression).map_err(|_| bad_pattern("is too long"))?;
         self.expressions.push(expression);
-        self.rules.push(Rule {
-            line: number,
-            pattern,
-            detached: Vec::new(),
-            set: Vec::new(),
-        });
+        self.rules.push(Rule { line: number, pattern, detached: Vec::new(), set: Vec::new() });
         self.open = Open::Rule(number, path.to_owned(), false);
         Ok(())
     }
@@ -362,10 +338,7 @@ impl Reader {
 
     fn close(&mut self) {
         if let Open::Rule(line, path, false) = &self.open {
-            self.bad.push(BadLine {
-                line: *line,
-                problem: Problem::NoHeaders(path.clone()),
-            });
+            self.bad.push(BadLine { line: *line, problem: Problem::NoHeaders(path.clone()) });
         }
     }
 
@@ -383,18 +356,10 @@ impl Reader {
                     path: "of this rule and all before it".to_owned(),
                     problem: "are too long together",
                 };
-                return Err(BadHeadersFile::Lines(vec![BadLine {
-                    line: rule,
-                    problem,
-                }]));
+                return Err(BadHeadersFile::Lines(vec![BadLine { line: rule, problem }]));
             }
         };
-        Ok(HeadersFile {
-            rules: self.rules,
-            patterns,
-            not_stored: self.not_stored,
-            for_hosts: self.for_hosts,
-        })
+        Ok(HeadersFile { rules: self.rules, patterns, not_stored: self.not_stored, for_hosts: self.for_hosts })
     }
 }
 
@@ -447,8 +412,7 @@ impl Field {
     /// The header of this name; none when S3 does not keep it.
     fn named(name: &str) -> Result<Option<Self>, Problem> {
         // RFC 9110, section 5.6.2: a token.
-        let is_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if name.is_empty() || !name.bytes().all(is_token) {
             return Err(Problem::Name(name.to_owned()));
         }
@@ -500,42 +464,23 @@ fn paths(name: &str) -> Vec<String> {
 
 /// Whether a line is a URL, and no header whose value is one.
 fn is_url(line: &str) -> bool {
-    line.split_once("://")
-        .is_some_and(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    line.split_once("://").is_some_and(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
         && !line.contains(char::is_whitespace)
 }
 
 fn is_media_type(value: &str) -> bool {
     let essence = value.split(';').next().unwrap_or_default().trim_end();
-    essence.split_once('/').is_some_and(|(kind, subtype)| {
-        [kind, subtype]
-            .iter()
-            .all(|part| Field::named(part).is_ok())
-    })
+    essence.split_once('/').is_some_and(|(kind, subtype)| [kind, subtype].iter().all(|part| Field::named(part).is_ok()))
 }
 
-fn check_lengths(
-    name: &str,
-    fields: &BTreeMap<Field, Option<String>>,
-) -> Result<(), BadHeadersFile> {
+fn check_lengths(name: &str, fields: &BTreeMap<Field, Option<String>>) -> Result<(), BadHeadersFile> {
     let length = |is_user_metadata: bool| -> usize {
-        let fields = fields
-            .iter()
-            .filter(|(field, _)| matches!(field, Field::Metadata(_)) == is_user_metadata);
-        fields
-            .map(|(field, value)| {
-                value
-                    .as_ref()
-                    .map_or(0, |value| field.name_bytes() + value.len())
-            })
-            .sum()
+        let fields = fields.iter().filter(|(field, _)| matches!(field, Field::Metadata(_)) == is_user_metadata);
+        fields.map(|(field, value)| value.as_ref().map_or(0, |value| field.name_bytes() + value.len())).sum()
     };
     for (what, length_bytes) in [("user metadata", length(true)), ("headers", length(false))] {
         if length_bytes > MAX_METADATA_BYTES {
-            return Err(BadHeadersFile::TooLong {
-                name: name.to_owned(),
-                what,
-            });
+            return Err(BadHeadersFile::TooLong { name: name.to_owned(), what });
         }
     }
     Ok(())
@@ -545,12 +490,7 @@ fn check_lengths(
 fn repeats_a_directive(cache_control: &str) -> bool {
     let mut seen = BTreeSet::new();
     cache_control.split(',').any(|directive| {
-        let name = directive
-            .split('=')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
+        let name = directive.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
         !seen.insert(name)
     })
 }
@@ -836,10 +776,7 @@ http://example.com/*
     #[test]
     fn what_s3_would_refuse_is_refused_before() {
         let value = "x".repeat(1_500);
-        for (header, what) in [
-            ("X-Amz-Meta-A", "user metadata"),
-            ("Cache-Control", "headers"),
-        ] {
+        for (header, what) in [("X-Amz-Meta-A", "user metadata"), ("Cache-Control", "headers")] {
             let file = format!("/*\n{header}: {value}\n/a/*\n{header}: {value}");
             let file = HeadersFile::parse(file.as_bytes()).unwrap();
             assert_eq!(file.check(&["b", "c/a"]), Ok(Vec::new()));

@@ -54,8 +54,7 @@ pub(super) fn expression(pattern: &str) -> Result<String, &'static str> {
 
 /// The length of the placeholder's name that `text` starts with.
 pub(super) fn placeholder_bytes(text: &str) -> usize {
-    text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .unwrap_or(text.len())
+    text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len())
 }
 
 fn escaped(literal: &str) -> String {
@@ -76,23 +75,14 @@ mod tests {
         let pattern = Regex::new(&expression(pattern).unwrap()).unwrap();
         let captures = pattern.captures(path)?;
         let named = pattern.capture_names().flatten();
-        let shown: Vec<_> = named
-            .map(|name| format!("{name}={}", &captures[name]))
-            .collect();
+        let shown: Vec<_> = named.map(|name| format!("{name}={}", &captures[name])).collect();
         Some(shown.join(" "))
     }
 
     #[test]
     fn a_pattern_without_splat_is_for_one_path() {
         assert_eq!(captured("/a/b.html", "/a/b.html").as_deref(), Some(""));
-        for path in [
-            "/a/b.htm",
-            "/a/b.html/",
-            "/a/B.html",
-            "/x/a/b.html",
-            "/a/bxhtml",
-            "",
-        ] {
+        for path in ["/a/b.htm", "/a/b.html/", "/a/B.html", "/x/a/b.html", "/a/bxhtml", ""] {
             assert_eq!(captured("/a/b.html", path), None, "{path}");
         }
     }
@@ -107,11 +97,7 @@ mod tests {
             ("/*.jpg", "/a.jpg.jpg", "splat=a.jpg"),
             ("/a*z", "/az", "splat="),
         ] {
-            assert_eq!(
-                captured(pattern, path).as_deref(),
-                Some(expected),
-                "{pattern} {path}"
-            );
+            assert_eq!(captured(pattern, path).as_deref(), Some(expected), "{pattern} {path}");
         }
         assert_eq!(captured("/static/*", "/static"), None);
         assert_eq!(captured("/*.jpg", "/a.jpeg"), None);
@@ -119,14 +105,8 @@ mod tests {
 
     #[test]
     fn a_placeholder_takes_some_of_one_segment() {
-        assert_eq!(
-            captured("/movies/:title", "/movies/up").as_deref(),
-            Some("title=up")
-        );
-        assert_eq!(
-            captured("/:year-:month/*", "/2026-11/a/b").as_deref(),
-            Some("year=2026 month=11 splat=a/b")
-        );
+        assert_eq!(captured("/movies/:title", "/movies/up").as_deref(), Some("title=up"));
+        assert_eq!(captured("/:year-:month/*", "/2026-11/a/b").as_deref(), Some("year=2026 month=11 splat=a/b"));
         for path in ["/movies/", "/movies/a/b", "/movies"] {
             assert_eq!(captured("/movies/:title", path), None, "{path}");
         }
@@ -135,10 +115,7 @@ mod tests {
 
     #[test]
     fn escapes_in_a_pattern_are_what_they_encode() {
-        assert_eq!(
-            captured("/caf%C3%A9/*", "/café/à la").as_deref(),
-            Some("splat=à la")
-        );
+        assert_eq!(captured("/caf%C3%A9/*", "/café/à la").as_deref(), Some("splat=à la"));
         for literal in ["/café", "/100%", "/%FF", "/a.b+c(d)[e]{f}^$|\\"] {
             assert_eq!(captured(literal, literal).as_deref(), Some(""), "{literal}");
         }

@@ -41,12 +41,7 @@ impl Batch {
         let digest = digest(&self.distribution, &items);
         let number = self.reference.rsplit_once('-');
         let number = number.map_or(self.reference.as_str(), |(number, _)| number);
-        Self {
-            reference: format!("{number}-{digest}"),
-            items,
-            relies_on: None,
-            ..self.clone()
-        }
+        Self { reference: format!("{number}-{digest}"), items, relies_on: None, ..self.clone() }
     }
 }
 
@@ -61,16 +56,9 @@ pub fn batches(
     distribution: &Distribution,
     invalidation: &Invalidation,
 ) -> Vec<Batch> {
-    let phases = [
-        (sendable(&invalidation.changed), false),
-        (sendable(&invalidation.deleted), true),
-    ];
+    let phases = [(sendable(&invalidation.changed), false), (sendable(&invalidation.deleted), true)];
     (phases.iter())
-        .flat_map(|&(items, after_deletes)| {
-            portions(items)
-                .into_iter()
-                .map(move |items| (items, after_deletes))
-        })
+        .flat_map(|&(items, after_deletes)| portions(items).into_iter().map(move |items| (items, after_deletes)))
         .zip(first..)
         .map(|((items, after_deletes), n)| Batch {
             reference: reference(deployment, run, n, &distribution.id, items),
@@ -90,13 +78,7 @@ pub fn batches(
 /// references mean equal requests: CloudFront refuses a known reference with other paths. Of
 /// its 128 characters (the limit AWS states for other caller references), 63 are left to the
 /// deployment id.
-pub fn reference(
-    deployment: &str,
-    run: u64,
-    n: u32,
-    distribution: &str,
-    items: &[String],
-) -> String {
+pub fn reference(deployment: &str, run: u64, n: u32, distribution: &str, items: &[String]) -> String {
     format!("{deployment}.{run}.{n}-{}", digest(distribution, items))
 }
 
@@ -148,17 +130,11 @@ mod tests {
     const DEPLOYMENT: &str = "20261122T101500Z-0123456789ab";
 
     fn distribution(tags: Option<Tagging>) -> Distribution {
-        Distribution {
-            tags,
-            ..Distribution::plain()
-        }
+        Distribution { tags, ..Distribution::plain() }
     }
 
     fn items(paths: Vec<String>) -> Items {
-        Items {
-            paths,
-            ..Items::default()
-        }
+        Items { paths, ..Items::default() }
     }
 
     fn owned(items: &[&str]) -> Vec<String> {
@@ -174,8 +150,7 @@ mod tests {
 
     #[test]
     fn the_digest_depends_on_distribution_and_items_and_not_on_their_order() {
-        let digest =
-            |distribution, items: &[&str]| reference("d", 1, 0, distribution, &owned(items));
+        let digest = |distribution, items: &[&str]| reference("d", 1, 0, distribution, &owned(items));
         assert_eq!(digest("E1", &["/b", "/a"]), digest("E1", &["/a", "/b"]));
         let different = [
             digest("E1", &["/a", "/b"]),
@@ -206,52 +181,22 @@ mod tests {
     fn batches_hold_at_most_3000_items_and_what_one_record_can_take() {
         let short: Vec<String> = (0..7_000).map(|n| format!("/{n:04}")).collect();
         let long: Vec<String> = (0..100).map(|n| format!("/{n:03996}")).collect();
-        let invalidation = Invalidation {
-            changed: items(short.clone()),
-            deleted: items(long.clone()),
-            ..Invalidation::default()
-        };
+        let invalidation =
+            Invalidation { changed: items(short.clone()), deleted: items(long.clone()), ..Invalidation::default() };
         let batches = batches(DEPLOYMENT, 1, 5, &distribution(None), &invalidation);
-        let sizes: Vec<_> = batches
-            .iter()
-            .map(|batch| (batch.after_deletes, batch.items.len()))
-            .collect();
-        assert_eq!(
-            sizes,
-            [
-                (false, 3000),
-                (false, 3000),
-                (false, 1000),
-                (true, 65),
-                (true, 35)
-            ]
-        );
-        let all: Vec<_> = batches
-            .iter()
-            .flat_map(|batch| batch.items.clone())
-            .collect();
+        let sizes: Vec<_> = batches.iter().map(|batch| (batch.after_deletes, batch.items.len())).collect();
+        assert_eq!(sizes, [(false, 3000), (false, 3000), (false, 1000), (true, 65), (true, 35)]);
+        let all: Vec<_> = batches.iter().flat_map(|batch| batch.items.clone()).collect();
         assert_eq!(all, [short, long].concat());
         for (batch, n) in batches.iter().zip(5..) {
             assert_eq!(batch.distribution, "E1");
-            assert_eq!(
-                batch.reference,
-                reference(DEPLOYMENT, 1, n, "E1", &batch.items)
-            );
+            assert_eq!(batch.reference, reference(DEPLOYMENT, 1, n, "E1", &batch.items));
             assert!(batch.items.iter().map(String::len).sum::<usize>() <= 256 * 1024);
         }
     }
 
     #[test]
     fn nothing_stale_makes_no_batch() {
-        assert_eq!(
-            batches(
-                DEPLOYMENT,
-                1,
-                0,
-                &distribution(None),
-                &Invalidation::default()
-            ),
-            []
-        );
+        assert_eq!(batches(DEPLOYMENT, 1, 0, &distribution(None), &Invalidation::default()), []);
     }
 }

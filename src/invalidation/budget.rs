@@ -55,11 +55,7 @@ impl<'a> Spot<'a> {
     pub(super) fn of(phase: Phase, at: &'a str, wildcard_bytes: usize, need: Need) -> Self {
         let mut needs = [Need::Nothing; 2];
         needs[phase as usize] = need;
-        Self {
-            at,
-            wildcard_bytes,
-            needs,
-        }
+        Self { at, wildcard_bytes, needs }
     }
 
     /// Takes in what else is wanted at the same place.
@@ -105,9 +101,7 @@ impl<'a> Field<'a> {
     fn places(&self, spots: &[Spot<'_>]) -> Vec<usize> {
         let mut place = 0;
         let place_of = |spot: &Spot<'_>| {
-            let before = self.paths[place..]
-                .iter()
-                .take_while(|path| path.as_str() < spot.at);
+            let before = self.paths[place..].iter().take_while(|path| path.as_str() < spot.at);
             place += before.count();
             place
         };
@@ -129,12 +123,8 @@ impl<'a> Field<'a> {
         };
         let (least, most) = reach(&|back| is_under(&self.paths[place - back]), place);
         let first = place + 1 - most;
-        let start =
-            first + self.paths[first..place - least].partition_point(|path| !is_under(path));
-        let (least, most) = reach(
-            &|onward| is_under(&self.paths[place + onward - 1]),
-            self.paths.len() - place,
-        );
+        let start = first + self.paths[first..place - least].partition_point(|path| !is_under(path));
+        let (least, most) = reach(&|onward| is_under(&self.paths[place + onward - 1]), self.paths.len() - place);
         let (first, last) = (place + least, place + most - 1);
         let end = first + self.paths[first..last].partition_point(is_under);
         self.before[end] - self.before[start]
@@ -143,42 +133,21 @@ impl<'a> Field<'a> {
 
 /// The prefixes of the wildcards to send, by [`Phase`] and sorted; what does not start with one of
 /// them is to be named alone. `spots` is sorted and unique.
-pub(super) fn wildcards<'a>(
-    spots: &[Spot<'a>],
-    live: &Field<'_>,
-    limits: Limits,
-) -> [Vec<&'a str>; 2] {
-    let wants = |phase: Phase| {
-        spots
-            .iter()
-            .any(|spot| spot.needs[phase as usize] != Need::Nothing)
-    };
+pub(super) fn wildcards<'a>(spots: &[Spot<'a>], live: &Field<'_>, limits: Limits) -> [Vec<&'a str>; 2] {
+    let wants = |phase: Phase| spots.iter().any(|spot| spot.needs[phase as usize] != Need::Nothing);
     let phases = Phase::ALL.into_iter().filter(|&phase| wants(phase)).count();
     // With one wildcard for each phase, the root's, there always is a cover.
-    let bounds = Limits {
-        items: limits.items.max(phases),
-        wildcards: limits.wildcards.max(phases),
-    };
-    let mut planner = Planner {
-        spots,
-        live,
-        bounds,
-        choices: Choices::default(),
-    };
+    let bounds = Limits { items: limits.items.max(phases), wildcards: limits.wildcards.max(phases) };
+    let mut planner = Planner { spots, live, bounds, choices: Choices::default() };
     let Some(root) = planner.root() else {
         return Default::default();
     };
     let best = (root.cheapest(limits)).or_else(|| root.cheapest(bounds));
     // The root's frontier is never empty, as said above.
-    let mut covers = best
-        .map(|point| planner.choices.covers(&point))
-        .unwrap_or_default();
+    let mut covers = best.map(|point| planner.choices.covers(&point)).unwrap_or_default();
     fill(&mut covers, spots, limits.wildcards);
     Phase::ALL.map(|phase| {
-        let mut prefixes: Vec<&str> = covers
-            .iter()
-            .filter_map(|cover| cover[phase as usize])
-            .collect();
+        let mut prefixes: Vec<&str> = covers.iter().filter_map(|cover| cover[phase as usize]).collect();
         prefixes.sort_unstable();
         prefixes
     })
@@ -234,29 +203,17 @@ impl<'a> Below<'a> {
     fn of(need: Need, prefix: &'a str) -> Self {
         let items = match need {
             Need::Nothing => {
-                return Self {
-                    items: Some(0),
-                    prefix: None,
-                };
+                return Self { items: Some(0), prefix: None };
             }
-            Need::Alone {
-                items,
-                wildcards: 0,
-            } => Some(items.into()),
+            Need::Alone { items, wildcards: 0 } => Some(items.into()),
             Need::Alone { .. } | Need::Wildcard => None,
         };
-        Self {
-            items,
-            prefix: Some(prefix),
-        }
+        Self { items, prefix: Some(prefix) }
     }
 
     /// Takes in what lies below another child; `prefix` is the wildcard of the node itself.
     fn add(&mut self, other: Self, prefix: &'a str) {
-        self.items = self
-            .items
-            .zip(other.items)
-            .map(|(here, there)| here + there);
+        self.items = self.items.zip(other.items).map(|(here, there)| here + there);
         self.prefix = match (self.prefix, other.prefix) {
             (Some(_), Some(_)) => Some(prefix),
             (here, there) => here.or(there),
@@ -350,19 +307,11 @@ impl<'a> Planner<'a, '_> {
         for need in spot.needs {
             match need {
                 Need::Nothing => {}
-                Need::Alone { items, wildcards } => {
-                    frontier.charge(items.into(), wildcards.into(), self.bounds)
-                }
+                Need::Alone { items, wildcards } => frontier.charge(items.into(), wildcards.into(), self.bounds),
                 Need::Wildcard => frontier.clear(),
             }
         }
-        Node {
-            depth: spot.at.len(),
-            prefix,
-            place,
-            below: spot.needs.map(|need| Below::of(need, prefix)),
-            frontier,
-        }
+        Node { depth: spot.at.len(), prefix, place, below: spot.needs.map(|need| Below::of(need, prefix)), frontier }
     }
 
     /// Offers the wildcards that end on the edge from the parent, `parent_depth` bytes down, to
@@ -404,19 +353,12 @@ impl<'a> Planner<'a, '_> {
         let wildcards = cover.iter().flatten().count();
         if items <= self.bounds.items && node.frontier.lacks(wildcards, items, collateral) {
             let choice = self.choices.one(cover);
-            let point = Point {
-                items,
-                collateral,
-                choice,
-            };
+            let point = Point { items, collateral, choice };
             node.frontier.insert(wildcards, point, self.bounds);
         }
     }
 }
 
 fn shared_bytes(one: &str, other: &str) -> usize {
-    one.bytes()
-        .zip(other.bytes())
-        .take_while(|(one, other)| one == other)
-        .count()
+    one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count()
 }

@@ -46,18 +46,13 @@ impl Spelling {
                 // The query string is part of what an item names, and `*` stands for any end of
                 // it. (AWS shows `/a.html*`, which is what the planner uses where nothing
                 // else starts so: it is one item less.)
-                items = (items.into_iter())
-                    .flat_map(|item| [format!("{item}?*"), item])
-                    .collect();
+                items = (items.into_iter()).flat_map(|item| [format!("{item}?*"), item]).collect();
             }
             if items.iter().any(|item| item.len() > MAX_CHARACTERS) {
                 items.clear();
             }
         }
-        Self {
-            items,
-            wildcard_bytes,
-        }
+        Self { items, wildcard_bytes }
     }
 }
 
@@ -69,9 +64,8 @@ impl Spelling {
 /// start a query string. Control characters and dot segments are rewritten by whoever stands
 /// between, and one refused item fails the whole batch.
 fn nameable_bytes(path: &str) -> usize {
-    let character = path.find(|character: char| {
-        character.is_ascii_control() || matches!(character, '~' | '\'' | '*' | '?')
-    });
+    let character =
+        path.find(|character: char| character.is_ascii_control() || matches!(character, '~' | '\'' | '*' | '?'));
     let mut segment_start = 0;
     let dots = path.split('/').find_map(|segment| {
         let start = segment_start;
@@ -168,9 +162,7 @@ pub enum InvalidItem {
     InnerWildcard { item: String },
     #[error("item `{item}` has the escape `{escape}`, which CloudFront refuses or ignores")]
     Escape { item: String, escape: String },
-    #[error(
-        "item `{item}` has a `.` or `..` segment, which no viewer asks for; end in `*` before it"
-    )]
+    #[error("item `{item}` has a `.` or `..` segment, which no viewer asks for; end in `*` before it")]
     DotSegment { item: String },
     #[error(
         "tag `{item}` must be of 1 to {MAX_TAG_CHARACTERS} visible ASCII characters without comma \
@@ -205,19 +197,13 @@ pub fn validate(item: &str) -> Result<(), InvalidItem> {
             '%' => {
                 let escape: String = item[index..].chars().take(3).collect();
                 if !is_needed(&escape) {
-                    return Err(InvalidItem::Escape {
-                        item: owned(),
-                        escape,
-                    });
+                    return Err(InvalidItem::Escape { item: owned(), escape });
                 }
             }
             '*' | '?' => {}
             _ if character.is_ascii_alphanumeric() || SAFE.contains(character) => {}
             _ => {
-                return Err(InvalidItem::Character {
-                    item: owned(),
-                    character,
-                });
+                return Err(InvalidItem::Character { item: owned(), character });
             }
         }
     }
@@ -251,10 +237,7 @@ mod tests {
     fn only_non_ascii_and_unsafe_characters_are_encoded() {
         assert_eq!(spell("/café.html").items, ["/caf%C3%A9.html"]);
         assert_eq!(spell("/🎉").items, ["/%F0%9F%8E%89"]);
-        assert_eq!(
-            spell("/a#[b]{c}|^`\"<>%\\").items,
-            ["/a%23%5Bb%5D%7Bc%7D%7C%5E%60%22%3C%3E%25%5C"]
-        );
+        assert_eq!(spell("/a#[b]{c}|^`\"<>%\\").items, ["/a%23%5Bb%5D%7Bc%7D%7C%5E%60%22%3C%3E%25%5C"]);
         assert_eq!(spell("/a$-_.!(),;:@=&").items, ["/a$-_.!(),;:@=&"]);
         assert_eq!(spell("/%41").items, ["/%2541"]);
     }
@@ -308,15 +291,12 @@ mod tests {
     #[test]
     fn items_that_cloudfront_refuses_or_ignores_are_invalid() {
         for item in [
-            "", "a", "/a~", "/a'", "/%7E", "/%2A", "/%27", "/a*b", "/**", "/a b", "/é", "/%",
-            "/%4", "/%C", "/%41", "/%é1", "/a/../b", "/.", "#", "#a,b", "#a b", "#é", "#a*",
-            "/a\n", "/%0A", "/%3F", "/a[1]",
+            "", "a", "/a~", "/a'", "/%7E", "/%2A", "/%27", "/a*b", "/**", "/a b", "/é", "/%", "/%4", "/%C", "/%41",
+            "/%é1", "/a/../b", "/.", "#", "#a,b", "#a b", "#é", "#a*", "/a\n", "/%0A", "/%3F", "/a[1]",
         ] {
             assert!(validate(item).is_err(), "{item}");
         }
-        for item in [
-            "/", "/*", "/a%20b", "/a+b", "/%2B", "/%c3%A9", "/a?*", "/.*", "/a?b=c", "#a:b",
-        ] {
+        for item in ["/", "/*", "/a%20b", "/a+b", "/%2B", "/%c3%A9", "/a?*", "/.*", "/a?b=c", "#a:b"] {
             assert_eq!(validate(item), Ok(()), "{item}");
         }
         let too_long = validate(&format!("/{}", "a".repeat(4_000)));

@@ -42,10 +42,7 @@ fn aliases(path: &str, distribution: &Distribution, clean_urls: bool) -> Vec<Str
     if root_object.is_some_and(|object| path[1..] == *object.trim_start_matches('/')) {
         aliases.push("/".to_owned());
     }
-    if let Some(folder) = path
-        .strip_suffix(INDEX)
-        .filter(|folder| folder.ends_with('/'))
-    {
+    if let Some(folder) = path.strip_suffix(INDEX).filter(|folder| folder.ends_with('/')) {
         aliases.push(folder.to_owned());
         // With and without the slash are two cache entries (AWS: "Invalidation paths").
         match folder.strip_suffix('/') {
@@ -77,10 +74,7 @@ mod tests {
     #[test]
     fn an_index_document_answers_for_its_folder_with_and_without_the_slash() {
         let plain = distribution(&[""], None);
-        assert_eq!(
-            paths("a/b/index.html", &plain, false),
-            ["/a/b/index.html", "/a/b/", "/a/b"]
-        );
+        assert_eq!(paths("a/b/index.html", &plain, false), ["/a/b/index.html", "/a/b/", "/a/b"]);
         assert_eq!(paths("index.html", &plain, false), ["/index.html", "/"]);
         assert_eq!(paths("myindex.html", &plain, false), ["/myindex.html"]);
         assert_eq!(paths("a/index.htm", &plain, false), ["/a/index.htm"]);
@@ -89,29 +83,17 @@ mod tests {
     #[test]
     fn a_default_root_object_answers_for_the_root_alone() {
         let home = distribution(&[""], Some("app/home.html"));
-        assert_eq!(
-            paths("app/home.html", &home, false),
-            ["/app/home.html", "/"]
-        );
+        assert_eq!(paths("app/home.html", &home, false), ["/app/home.html", "/"]);
         assert_eq!(paths("x/app/home.html", &home, false), ["/x/app/home.html"]);
         let index = distribution(&["/prod"], Some("index.html"));
-        assert_eq!(
-            paths("prod/index.html", &index, false),
-            ["/index.html", "/"]
-        );
+        assert_eq!(paths("prod/index.html", &index, false), ["/index.html", "/"]);
     }
 
     #[test]
     fn a_clean_url_is_the_page_without_its_extension() {
         let plain = distribution(&[""], None);
-        assert_eq!(
-            paths("a/about.html", &plain, true),
-            ["/a/about.html", "/a/about"]
-        );
-        assert_eq!(
-            paths("a/index.html", &plain, true),
-            ["/a/index.html", "/a/", "/a", "/a/index"]
-        );
+        assert_eq!(paths("a/about.html", &plain, true), ["/a/about.html", "/a/about"]);
+        assert_eq!(paths("a/index.html", &plain, true), ["/a/index.html", "/a/", "/a", "/a/index"]);
         assert_eq!(paths("a/.html", &plain, true), ["/a/.html"]);
     }
 

@@ -46,18 +46,12 @@ impl Tagged {
     pub(super) fn collateral(&self) -> usize {
         let [changed, deleted] = &self.evicted;
         let evicted = changed.iter().zip(deleted);
-        evicted
-            .filter(|(changed, deleted)| **changed || **deleted)
-            .count()
+        evicted.filter(|(changed, deleted)| **changed || **deleted).count()
     }
 }
 
 impl<'a> Survey<'a> {
-    pub(super) fn new(
-        distribution: &'a Distribution,
-        stale: &Stale<'a>,
-        options: &Options,
-    ) -> Self {
+    pub(super) fn new(distribution: &'a Distribution, stale: &Stale<'a>, options: &Options) -> Self {
         let stale_paths = stale_paths(distribution, stale, options);
         let live = Live::new(distribution, stale.kept, &stale_paths);
         let fallbacks = stale_paths.each_ref().map(|paths| {
@@ -66,12 +60,7 @@ impl<'a> Survey<'a> {
                 found.is_ok()
             })
         });
-        Self {
-            stale: stale_paths,
-            live,
-            options: *options,
-            fallbacks,
-        }
+        Self { stale: stale_paths, live, options: *options, fallbacks }
     }
 
     /// No tag at all.
@@ -86,10 +75,8 @@ impl<'a> Survey<'a> {
     /// Covers what `tagged` leaves, within what it leaves of the budget.
     pub(super) fn cover(&self, tagged: &Tagged) -> Invalidation {
         let tags: usize = tagged.items.iter().map(Vec::len).sum();
-        let limits = Limits {
-            items: self.options.max_items.saturating_sub(tags),
-            wildcards: self.options.max_wildcards,
-        };
+        let limits =
+            Limits { items: self.options.max_items.saturating_sub(tags), wildcards: self.options.max_wildcards };
         let field = self.live.field(|key| {
             let evicted = tagged.evicted.iter();
             evicted.into_iter().any(|evicted| evicted[key])
@@ -105,14 +92,8 @@ impl<'a> Survey<'a> {
             let mut under = prefixes.iter().peekable();
             for stale in self.remaining(tagged, phase) {
                 // Both are sorted, and no prefix is the beginning of another one.
-                while under
-                    .next_if(|prefix| is_past(&stale.path, prefix))
-                    .is_some()
-                {}
-                if !under
-                    .peek()
-                    .is_some_and(|prefix| stale.path.starts_with(**prefix))
-                {
+                while under.next_if(|prefix| is_past(&stale.path, prefix)).is_some() {}
+                if !under.peek().is_some_and(|prefix| stale.path.starts_with(**prefix)) {
                     items.extend(Spelling::of(&stale.path, self.options.query_strings).items);
                 }
             }
@@ -120,9 +101,7 @@ impl<'a> Survey<'a> {
             items.dedup();
             Items {
                 wildcards: items.iter().filter(|item| item.ends_with('*')).count(),
-                collateral: self
-                    .live
-                    .evicted(prefixes, &tagged.evicted[phase as usize..=phase as usize]),
+                collateral: self.live.evicted(prefixes, &tagged.evicted[phase as usize..=phase as usize]),
                 paths: items,
             }
         };
@@ -141,10 +120,7 @@ impl<'a> Survey<'a> {
         phase: Phase,
     ) -> impl Iterator<Item = &'s StalePath<'a>> + use<'s, 't, 'a> {
         let stale = self.stale[phase as usize].iter();
-        stale
-            .zip(&tagged.covered[phase as usize])
-            .filter(|(_, is_covered)| !**is_covered)
-            .map(|(stale, _)| stale)
+        stale.zip(&tagged.covered[phase as usize]).filter(|(_, is_covered)| !**is_covered).map(|(stale, _)| stale)
     }
 
     /// The places in the trie of paths where something is left to be covered, sorted and unique.
@@ -160,12 +136,7 @@ impl<'a> Survey<'a> {
                     Need::Wildcard => &stale.path[..stale.wildcard_bytes],
                     _ => stale.path.as_str(),
                 };
-                spots.push(Spot::of(
-                    phase,
-                    at,
-                    stale.wildcard_bytes.min(at.len()),
-                    stale.need,
-                ));
+                spots.push(Spot::of(phase, at, stale.wildcard_bytes.min(at.len()), stale.need));
             }
         }
         // Stable, for it is made for what is nearly sorted.
@@ -186,20 +157,10 @@ fn is_past(path: &str, prefix: &str) -> bool {
 }
 
 /// The viewer paths that go stale, by phase.
-fn stale_paths<'a>(
-    distribution: &Distribution,
-    stale: &Stale<'a>,
-    options: &Options,
-) -> [Vec<StalePath<'a>>; 2] {
+fn stale_paths<'a>(distribution: &Distribution, stale: &Stale<'a>, options: &Options) -> [Vec<StalePath<'a>>; 2] {
     let of_keys = |keys: &[&'a str]| -> Vec<(String, Option<&'a str>)> {
         let paths_of = |key: &'a str| paths(key, distribution, options.clean_urls);
-        (keys.iter())
-            .flat_map(|key| {
-                paths_of(key)
-                    .into_iter()
-                    .map(move |path| (path, Some(*key)))
-            })
-            .collect()
+        (keys.iter()).flat_map(|key| paths_of(key).into_iter().map(move |path| (path, Some(*key)))).collect()
     };
     let mut changed = of_keys(stale.changed);
     if distribution.caches_errors || options.invalidate_new {
@@ -214,9 +175,7 @@ fn stale_paths<'a>(
         keys.dedup();
         let mut new = HashSet::new();
         let new_paths = of_keys(&keys).into_iter();
-        let shared: Vec<String> = new_paths
-            .filter_map(|(path, _)| new.replace(path))
-            .collect();
+        let shared: Vec<String> = new_paths.filter_map(|(path, _)| new.replace(path)).collect();
         let paths_of = |key: &&str| paths(key, distribution, options.clean_urls);
         let taken_over = (stale.kept.iter().flat_map(paths_of)).filter(|path| new.contains(path));
         changed.extend(taken_over.chain(shared).map(|path| (path, None)));
@@ -227,9 +186,7 @@ fn stale_paths<'a>(
         for (path, of) in found {
             match paths.last_mut() {
                 // What several objects may have answered is of none of them for certain.
-                Some(last) if last.path == path => {
-                    last.of = last.of.filter(|last| Some(*last) == of)
-                }
+                Some(last) if last.path == path => last.of = last.of.filter(|last| Some(*last) == of),
                 _ => paths.push(StalePath::new(path, of, options.query_strings)),
             }
         }
@@ -244,17 +201,9 @@ impl<'a> StalePath<'a> {
         let price = |count: usize| u8::try_from(count).unwrap_or(u8::MAX);
         let need = match spelling.items.len() {
             0 => Need::Wildcard,
-            items => Need::Alone {
-                items: price(items),
-                wildcards: price(wildcards.count()),
-            },
+            items => Need::Alone { items: price(items), wildcards: price(wildcards.count()) },
         };
-        Self {
-            path,
-            of,
-            need,
-            wildcard_bytes: spelling.wildcard_bytes,
-        }
+        Self { path, of, need, wildcard_bytes: spelling.wildcard_bytes }
     }
 }
 
@@ -276,9 +225,10 @@ impl<'a> Live<'a> {
         keys.dedup();
         // Most distributions have one path for each key.
         let mut live: Vec<(String, usize)> = Vec::with_capacity(keys.len());
-        live.extend((keys.iter().zip(0..)).flat_map(|(key, index)| {
-            path::own_paths(key, distribution).map(move |path| (path, index))
-        }));
+        live.extend(
+            (keys.iter().zip(0..))
+                .flat_map(|(key, index)| path::own_paths(key, distribution).map(move |path| (path, index))),
+        );
         // Stable, for with a single origin path it is sorted already.
         live.sort();
         live.dedup();
@@ -290,11 +240,7 @@ impl<'a> Live<'a> {
             });
         }
         let (paths, key_of) = live.into_iter().unzip();
-        Self {
-            keys,
-            paths,
-            key_of,
-        }
+        Self { keys, paths, key_of }
     }
 
     /// The objects for the planner, of which those that are `evicted` anyway cost nothing.
@@ -303,11 +249,7 @@ impl<'a> Live<'a> {
     }
 
     /// How many objects are evicted by their own path, which starts with one of `prefixes`, or by a tag.
-    fn evicted<'p>(
-        &self,
-        prefixes: impl IntoIterator<Item = &'p &'p str>,
-        by_tags: &[Vec<bool>],
-    ) -> usize {
+    fn evicted<'p>(&self, prefixes: impl IntoIterator<Item = &'p &'p str>, by_tags: &[Vec<bool>]) -> usize {
         let mut evicted = vec![false; self.keys.len()];
         for by_tag in by_tags {
             for (evicted, by_tag) in evicted.iter_mut().zip(by_tag) {

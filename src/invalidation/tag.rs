@@ -51,11 +51,7 @@ impl<'a> Tags<'a> {
 
     /// Numbers in the order of the names, so that no answer depends on who came first.
     fn of(&self, keys: impl Iterator<Item = Option<&'a str>>) -> Vec<Option<[usize; 2]>> {
-        let mut names: Vec<(&str, u32)> = self
-            .numbers
-            .iter()
-            .map(|(name, number)| (name.as_str(), *number))
-            .collect();
+        let mut names: Vec<(&str, u32)> = self.numbers.iter().map(|(name, number)| (name.as_str(), *number)).collect();
         names.sort_unstable();
         let mut ranks = vec![0; names.len()];
         for (rank, (_, number)) in names.into_iter().enumerate() {
@@ -106,10 +102,7 @@ pub(super) fn improve(plain: Invalidation, survey: &Survey<'_>, tags: &Tags<'_>)
     for line in &mut lines {
         let mut step = line.best_length / 4;
         while step > 0 {
-            for length in [
-                line.best_length.saturating_sub(step),
-                line.best_length + step,
-            ] {
+            for length in [line.best_length.saturating_sub(step), line.best_length + step] {
                 trials.run(line, length);
             }
             step /= 2;
@@ -195,8 +188,7 @@ struct Search<'s, 'a> {
 impl<'s, 'a> Search<'s, 'a> {
     fn new(survey: &'s Survey<'a>, tags: &'s Tags<'a>) -> Self {
         let names = tags.names();
-        let of_stale =
-            (survey.stale.each_ref()).map(|paths| tags.of(paths.iter().map(|path| path.of)));
+        let of_stale = (survey.stale.each_ref()).map(|paths| tags.of(paths.iter().map(|path| path.of)));
         let of_live = tags.of(survey.live.keys.iter().map(|key| Some(*key)));
         Self {
             covers: of_stale.each_ref().map(|of| by_tag(of, names.len())),
@@ -211,9 +203,7 @@ impl<'s, 'a> Search<'s, 'a> {
     fn weight(&self, phase: Phase, path: usize) -> usize {
         match self.survey.stale[phase as usize][path].need {
             Need::Nothing => 0,
-            Need::Alone { items, wildcards } => {
-                usize::from(items) + usize::from(wildcards) * WILDCARD_WEIGHT
-            }
+            Need::Alone { items, wildcards } => usize::from(items) + usize::from(wildcards) * WILDCARD_WEIGHT,
             Need::Wildcard => WILDCARD_WEIGHT,
         }
     }
@@ -231,14 +221,7 @@ impl<'s, 'a> Search<'s, 'a> {
         };
         let mut gains = [Phase::Changed, Phase::Deleted].map(|phase| {
             let covered = self.covers[phase as usize].iter();
-            covered
-                .map(|paths| {
-                    paths
-                        .iter()
-                        .map(|&path| self.weight(phase, path))
-                        .sum::<usize>()
-                })
-                .collect::<Vec<_>>()
+            covered.map(|paths| paths.iter().map(|&path| self.weight(phase, path)).sum::<usize>()).collect::<Vec<_>>()
         });
         let mut costs: Vec<usize> = self.evicts.iter().map(Vec::len).collect();
         let mut candidates: Vec<Candidate> = Phase::ALL
@@ -254,10 +237,7 @@ impl<'s, 'a> Search<'s, 'a> {
         candidates.truncate(MAX_CANDIDATES);
 
         let mut line = Vec::new();
-        let mut covered = self
-            .of_stale
-            .each_ref()
-            .map(|paths| vec![false; paths.len()]);
+        let mut covered = self.of_stale.each_ref().map(|paths| vec![false; paths.len()]);
         let mut evicted = vec![false; self.of_live.len()];
         while line.len() < self.survey.options.max_items {
             let best = (candidates.iter().zip(0..))

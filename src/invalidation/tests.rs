@@ -5,23 +5,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn options() -> Options {
-    Options {
-        max_items: 200,
-        max_wildcards: 10,
-        clean_urls: false,
-        invalidate_new: false,
-        query_strings: false,
-    }
+    Options { max_items: 200, max_wildcards: 10, clean_urls: false, invalidate_new: false, query_strings: false }
 }
 
 fn changed(key: &str) -> Vec<String> {
-    let stale = Stale {
-        changed: &[key],
-        ..Stale::default()
-    };
-    invalidation(&Distribution::plain(), &stale, &options())
-        .changed
-        .paths
+    let stale = Stale { changed: &[key], ..Stale::default() };
+    invalidation(&Distribution::plain(), &stale, &options()).changed.paths
 }
 
 #[test]
@@ -40,10 +29,7 @@ fn awkward_keys_are_named_or_covered() {
         ("star*", vec!["/star*"]),
         ("st*r.html", vec!["/st*"]),
         ("index.html", vec!["/", "/index.html"]),
-        (
-            "docs/index.html",
-            vec!["/docs", "/docs/", "/docs/index.html"],
-        ),
+        ("docs/index.html", vec!["/docs", "/docs/", "/docs/index.html"]),
         ("myindex.html", vec!["/myindex.html"]),
         ("🎉/🎉.html", vec!["/%F0%9F%8E%89/%F0%9F%8E%89.html"]),
         ("what?.html", vec!["/what*"]),
@@ -57,112 +43,57 @@ fn awkward_keys_are_named_or_covered() {
 
 #[test]
 fn only_what_is_stale_is_named_and_each_phase_by_itself() {
-    let stale = Stale {
-        changed: &["index.html", "a.css"],
-        new: &["b.css"],
-        deleted: &["old/index.html"],
-        kept: &["c.css"],
-    };
+    let stale =
+        Stale { changed: &["index.html", "a.css"], new: &["b.css"], deleted: &["old/index.html"], kept: &["c.css"] };
     let plain = invalidation(&Distribution::plain(), &stale, &options());
     assert_eq!(plain.changed.paths, ["/", "/a.css", "/index.html"]);
     assert_eq!(plain.deleted.paths, ["/old", "/old/", "/old/index.html"]);
     assert_eq!((plain.changed.wildcards, plain.collateral), (0, 0));
 
     let with_new = ["/", "/a.css", "/b.css", "/index.html"];
-    let caching = Distribution {
-        caches_errors: true,
-        ..Distribution::plain()
-    };
-    assert_eq!(
-        invalidation(&caching, &stale, &options()).changed.paths,
-        with_new
-    );
-    let asked = Options {
-        invalidate_new: true,
-        ..options()
-    };
-    assert_eq!(
-        invalidation(&Distribution::plain(), &stale, &asked)
-            .changed
-            .paths,
-        with_new
-    );
+    let caching = Distribution { caches_errors: true, ..Distribution::plain() };
+    assert_eq!(invalidation(&caching, &stale, &options()).changed.paths, with_new);
+    let asked = Options { invalidate_new: true, ..options() };
+    assert_eq!(invalidation(&Distribution::plain(), &stale, &asked).changed.paths, with_new);
 }
 
 #[test]
 fn a_path_that_two_objects_answer_one_after_the_other_is_stale_though_the_later_one_is_new() {
-    let clean = Options {
-        clean_urls: true,
-        ..options()
-    };
+    let clean = Options { clean_urls: true, ..options() };
     let stale = |new: &[&'static str], kept: &[&'static str]| {
-        let stale = Stale {
-            new,
-            kept,
-            ..Stale::default()
-        };
-        invalidation(&Distribution::plain(), &stale, &clean)
-            .changed
-            .paths
+        let stale = Stale { new, kept, ..Stale::default() };
+        invalidation(&Distribution::plain(), &stale, &clean).changed.paths
     };
     // The new key takes the path over.
     let taken_over = stale(&["about.html", "new.html"], &["about/index.html"]);
     assert_eq!(taken_over, ["/about"]);
     // The one that is written first may be cached before the other is there.
-    let in_turn = stale(
-        &["new.html", "about.html", "about/index.html", "new.html"],
-        &[],
-    );
+    let in_turn = stale(&["new.html", "about.html", "about/index.html", "new.html"], &[]);
     assert_eq!(in_turn, ["/about"]);
 }
 
 #[test]
 fn each_origin_path_has_its_own_items() {
-    let stale = Stale {
-        changed: &["prod/a.css", "beta/a.css", "other/a.css"],
-        ..Stale::default()
-    };
+    let stale = Stale { changed: &["prod/a.css", "beta/a.css", "other/a.css"], ..Stale::default() };
     let paths = |origin_paths: &[&str]| {
         let origin_paths = origin_paths.iter().map(|&path| path.to_owned()).collect();
-        let distribution = Distribution {
-            origin_paths,
-            ..Distribution::plain()
-        };
-        invalidation(&distribution, &stale, &options())
-            .changed
-            .paths
+        let distribution = Distribution { origin_paths, ..Distribution::plain() };
+        invalidation(&distribution, &stale, &options()).changed.paths
     };
     assert_eq!(paths(&["/prod"]), ["/a.css"]);
     assert_eq!(paths(&["/prod", "/beta"]), ["/a.css"]);
-    assert_eq!(
-        paths(&["/prod", ""]),
-        ["/a.css", "/beta/a.css", "/other/a.css", "/prod/a.css"]
-    );
+    assert_eq!(paths(&["/prod", ""]), ["/a.css", "/beta/a.css", "/other/a.css", "/prod/a.css"]);
     assert_eq!(paths(&["/none"]), [""; 0]);
 }
 
 #[test]
 fn an_object_that_both_phases_evict_counts_once() {
-    let stale = Stale {
-        changed: &["a/1", "a/2"],
-        deleted: &["a/3", "a/4"],
-        kept: &["a/5", "b"],
-        ..Stale::default()
-    };
-    let tight = Options {
-        max_items: 2,
-        ..options()
-    };
+    let stale = Stale { changed: &["a/1", "a/2"], deleted: &["a/3", "a/4"], kept: &["a/5", "b"], ..Stale::default() };
+    let tight = Options { max_items: 2, ..options() };
     let invalidation = invalidation(&Distribution::plain(), &stale, &tight);
     assert_eq!(invalidation.changed.paths, ["/a/*"]);
     assert_eq!(invalidation.deleted.paths, ["/a/*"]);
-    assert_eq!(
-        (
-            invalidation.changed.collateral,
-            invalidation.deleted.collateral
-        ),
-        (1, 1)
-    );
+    assert_eq!((invalidation.changed.collateral, invalidation.deleted.collateral), (1, 1));
     assert_eq!(invalidation.collateral, 1);
 }
 
@@ -174,17 +105,11 @@ fn what_the_other_phase_evicts_anyway_is_not_named_one_by_one() {
         kept: &["b/2"],
         ..Stale::default()
     };
-    let tight = Options {
-        max_items: 4,
-        ..options()
-    };
+    let tight = Options { max_items: 4, ..options() };
     let plan = invalidation(&Distribution::plain(), &stale, &tight);
     assert_eq!(plan.changed.paths, ["/*"]);
     assert_eq!(plan.deleted.paths, ["/*"]);
-    let one = Options {
-        max_wildcards: 1,
-        ..tight
-    };
+    let one = Options { max_wildcards: 1, ..tight };
     let plan = invalidation(&Distribution::plain(), &stale, &one);
     assert_eq!(plan.changed.paths, ["/*"]);
     assert_eq!(plan.deleted.paths, ["/b/x", "/b/y", "/c/z"]);
@@ -201,24 +126,11 @@ fn over_the_budget_the_cheapest_folders_are_merged() {
         ..Stale::default()
     };
     let plan = |max_items| {
-        let tight = Options {
-            max_items,
-            ..options()
-        };
+        let tight = Options { max_items, ..options() };
         let invalidation = invalidation(&Distribution::plain(), &stale, &tight);
-        (
-            invalidation.changed.paths,
-            invalidation.deleted.paths.len(),
-            invalidation.collateral,
-        )
+        (invalidation.changed.paths, invalidation.deleted.paths.len(), invalidation.collateral)
     };
-    let named = || {
-        vec![
-            "/".to_owned(),
-            "/feed.xml".to_owned(),
-            "/index.html".to_owned(),
-        ]
-    };
+    let named = || vec!["/".to_owned(), "/feed.xml".to_owned(), "/index.html".to_owned()];
     assert_eq!(plan(69), (named(), 66, 0));
     assert_eq!(plan(68), (named(), 57, 0));
     assert_eq!(plan(10), (named(), 7, 0));
@@ -228,76 +140,37 @@ fn over_the_budget_the_cheapest_folders_are_merged() {
 
 #[test]
 fn with_query_strings_every_item_covers_all_variants() {
-    let with_queries = Options {
-        query_strings: true,
-        ..options()
-    };
-    let stale = Stale {
-        changed: &["a.html", "index.html"],
-        kept: &["b.html"],
-        ..Stale::default()
-    };
+    let with_queries = Options { query_strings: true, ..options() };
+    let stale = Stale { changed: &["a.html", "index.html"], kept: &["b.html"], ..Stale::default() };
     let invalidation = invalidation(&Distribution::plain(), &stale, &with_queries);
-    assert_eq!(
-        invalidation.changed.paths,
-        ["/", "/?*", "/a.html*", "/index.html*"]
-    );
+    assert_eq!(invalidation.changed.paths, ["/", "/?*", "/a.html*", "/index.html*"]);
     assert_eq!(invalidation.collateral, 0);
 }
 
 #[test]
 fn a_fallback_that_goes_stale_takes_every_path_with_it() {
-    let single_page = Distribution {
-        caches_errors: true,
-        fallbacks: vec!["/index.html".to_owned()],
-        ..Distribution::plain()
-    };
+    let single_page =
+        Distribution { caches_errors: true, fallbacks: vec!["/index.html".to_owned()], ..Distribution::plain() };
     let kept = &["app.js", "logo.svg"];
     let plan = |stale: Stale<'_>| invalidation(&single_page, &stale, &options());
-    let changed = plan(Stale {
-        changed: &["index.html"],
-        deleted: &["old.js"],
-        kept,
-        ..Stale::default()
-    });
+    let changed = plan(Stale { changed: &["index.html"], deleted: &["old.js"], kept, ..Stale::default() });
     assert_eq!(changed.changed.paths, ["/*"]);
     assert_eq!(changed.deleted.paths, ["/old.js"]);
     assert_eq!(changed.collateral, 2);
     assert_eq!(changed.fallback.as_deref(), Some("/index.html"));
-    let deleted = plan(Stale {
-        deleted: &["index.html"],
-        kept,
-        ..Stale::default()
-    });
+    let deleted = plan(Stale { deleted: &["index.html"], kept, ..Stale::default() });
     assert_eq!(deleted.deleted.paths, ["/*"]);
-    let new = plan(Stale {
-        new: &["index.html"],
-        kept,
-        ..Stale::default()
-    });
+    let new = plan(Stale { new: &["index.html"], kept, ..Stale::default() });
     assert_eq!(new.changed.paths, ["/*"]);
-    let other = plan(Stale {
-        changed: &["app.css"],
-        kept: &["index.html"],
-        ..Stale::default()
-    });
+    let other = plan(Stale { changed: &["app.css"], kept: &["index.html"], ..Stale::default() });
     assert_eq!(other.changed.paths, ["/app.css"]);
     assert_eq!((other.collateral, other.fallback), (0, None));
 }
 
 #[test]
 fn a_budget_below_one_item_for_each_phase_is_overdrawn_rather_than_a_path_left_out() {
-    let stale = Stale {
-        changed: &["a", "b~"],
-        deleted: &["c"],
-        kept: &["d"],
-        ..Stale::default()
-    };
-    let none = Options {
-        max_items: 0,
-        max_wildcards: 0,
-        ..options()
-    };
+    let stale = Stale { changed: &["a", "b~"], deleted: &["c"], kept: &["d"], ..Stale::default() };
+    let none = Options { max_items: 0, max_wildcards: 0, ..options() };
     let invalidation = invalidation(&Distribution::plain(), &stale, &none);
     assert_eq!(invalidation.changed.paths, ["/*"]);
     assert_eq!(invalidation.deleted.paths, ["/c"]);
@@ -305,21 +178,14 @@ fn a_budget_below_one_item_for_each_phase_is_overdrawn_rather_than_a_path_left_o
 
 /// Tags as the site gives them, in plain words.
 fn tags_of(key: &str) -> [String; 2] {
-    let class = if key.ends_with(".html") {
-        "page"
-    } else {
-        "asset"
-    };
+    let class = if key.ends_with(".html") { "page" } else { "asset" };
     let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
     let folder: String = folder.bytes().map(|byte| format!("{byte:02x}")).collect();
     [class.to_owned(), format!("in-{folder}")]
 }
 
 fn tagged<'a>(stale: &Stale<'a>, max_items: usize, unmarked: &[&str]) -> Invalidation {
-    let tight = Options {
-        max_items,
-        ..options()
-    };
+    let tight = Options { max_items, ..options() };
     tagged_invalidation(&Distribution::plain(), stale, &tight, || {
         let mut tags = Tags::default();
         let keys = [stale.changed, stale.deleted, stale.kept].concat();
@@ -333,38 +199,20 @@ fn tagged<'a>(stale: &Stale<'a>, max_items: usize, unmarked: &[&str]) -> Invalid
 #[test]
 fn a_tag_takes_the_place_of_a_wildcard_that_evicts_more() {
     // Every page is built anew, and stands beside what it shows.
-    let keys = |extension: &str| -> Vec<String> {
-        (0..30)
-            .map(|n| format!("{}/{n:02}.{extension}", n % 3))
-            .collect()
-    };
+    let keys = |extension: &str| -> Vec<String> { (0..30).map(|n| format!("{}/{n:02}.{extension}", n % 3)).collect() };
     let (pages, images) = (keys("html"), keys("png"));
     let pages: Vec<&str> = pages.iter().map(String::as_str).collect();
     let images: Vec<&str> = images.iter().map(String::as_str).collect();
-    let mut stale = Stale {
-        changed: &pages,
-        kept: &images,
-        ..Stale::default()
-    };
+    let mut stale = Stale { changed: &pages, kept: &images, ..Stale::default() };
     let plain = |max_items| {
-        let tight = Options {
-            max_items,
-            ..options()
-        };
+        let tight = Options { max_items, ..options() };
         invalidation(&Distribution::plain(), &stale, &tight)
     };
     assert_eq!(plain(30).collateral, 0);
     assert!(plain(20).collateral > 0);
-    assert_eq!(
-        tagged(&stale, 30, &[]),
-        plain(30),
-        "what can be named is named"
-    );
+    assert_eq!(tagged(&stale, 30, &[]), plain(30), "what can be named is named");
     let cover = tagged(&stale, 20, &[]);
-    assert_eq!(
-        (cover.changed.paths, cover.collateral),
-        (vec!["#page".to_owned()], 0)
-    );
+    assert_eq!((cover.changed.paths, cover.collateral), (vec!["#page".to_owned()], 0));
 
     // A page of which older copies may be about is named beside the tag.
     let cover = tagged(&stale, 20, &["1/07.html"]);
@@ -372,11 +220,7 @@ fn a_tag_takes_the_place_of_a_wildcard_that_evicts_more() {
     assert_eq!(cover.collateral, 0);
 
     // A tag's unchanged objects are counted as a wildcard's are.
-    let changed: Vec<&str> = pages
-        .iter()
-        .copied()
-        .filter(|key| *key != "2/02.html")
-        .collect();
+    let changed: Vec<&str> = pages.iter().copied().filter(|key| *key != "2/02.html").collect();
     let kept = [&images[..], &["2/02.html"]].concat();
     stale.changed = &changed;
     stale.kept = &kept;
@@ -401,27 +245,16 @@ fn a_folders_tag_spares_the_folders_below() {
     assert_eq!(cover.deleted.paths, ["#in-646f63732f6f6c64"]);
     assert_eq!(cover.collateral, 0);
     assert_eq!(tagged(&stale, 2, &[]), cover);
-    assert!(
-        wildcards(&tagged(&stale, 12, &[])) == 0,
-        "what can be named is named"
-    );
+    assert!(wildcards(&tagged(&stale, 12, &[])) == 0, "what can be named is named");
 }
 
 #[test]
 fn no_tag_covers_what_another_object_may_have_answered() {
     let names: Vec<String> = (0..9).map(|n| format!("x/{n}.html")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let stale = Stale {
-        changed: &names,
-        new: &["about.html"],
-        kept: &["about/index.html", "x/y", "x/z"],
-        ..Stale::default()
-    };
-    let clean = Options {
-        max_items: 3,
-        clean_urls: true,
-        ..options()
-    };
+    let stale =
+        Stale { changed: &names, new: &["about.html"], kept: &["about/index.html", "x/y", "x/z"], ..Stale::default() };
+    let clean = Options { max_items: 3, clean_urls: true, ..options() };
     let all = |key: &'static str| (key, tags_of(key));
     let cover = tagged_invalidation(&Distribution::plain(), &stale, &clean, || {
         let mut tags = Tags::default();
@@ -440,9 +273,7 @@ fn a_hundred_thousand_keys_are_planned_in_no_time() {
     let keys: Vec<String> = (0..100_000).map(key).collect();
     let verdict = |wanted: &[usize]| -> Vec<&str> {
         let keys = keys.iter().enumerate();
-        keys.filter(|(n, _)| wanted.contains(&(n / 7 % 10)))
-            .map(|(_, key)| key.as_str())
-            .collect()
+        keys.filter(|(n, _)| wanted.contains(&(n / 7 % 10))).map(|(_, key)| key.as_str()).collect()
     };
     let stale = Stale {
         changed: &verdict(&[0, 1, 2]),
@@ -453,20 +284,10 @@ fn a_hundred_thousand_keys_are_planned_in_no_time() {
     let begun = std::time::Instant::now();
     let plan = invalidation(&Distribution::plain(), &stale, &options());
     let took = begun.elapsed();
-    eprintln!(
-        "100,000 keys: {took:?}, {} items, {} evicted in vain",
-        items(&plan),
-        plan.collateral
-    );
+    eprintln!("100,000 keys: {took:?}, {} items, {} evicted in vain", items(&plan), plan.collateral);
     assert!(items(&plan) <= 200 && wildcards(&plan) <= 10);
-    for (keys, items) in [
-        (stale.changed, &plan.changed),
-        (stale.deleted, &plan.deleted),
-    ] {
-        assert!(
-            keys.iter()
-                .all(|key| evicted(&items.paths, &format!("/{key}")))
-        );
+    for (keys, items) in [(stale.changed, &plan.changed), (stale.deleted, &plan.deleted)] {
+        assert!(keys.iter().all(|key| evicted(&items.paths, &format!("/{key}"))));
     }
     // A second without optimisation on a busy machine is more; what is quadratic takes minutes.
     assert!(took.as_secs() < 20, "{took:?}");
@@ -511,21 +332,12 @@ struct Site {
 
 impl Site {
     fn keys(&self, verdict: u8) -> Vec<&str> {
-        self.keys
-            .iter()
-            .filter(|key| key.1 == verdict)
-            .map(|key| key.0.as_str())
-            .collect()
+        self.keys.iter().filter(|key| key.1 == verdict).map(|key| key.0.as_str()).collect()
     }
 
     fn plan(&self, distribution: &Distribution, options: &Options) -> Invalidation {
         let [changed, new, deleted, kept] = [0, 1, 2, 3].map(|verdict| self.keys(verdict));
-        let stale = Stale {
-            changed: &changed,
-            new: &new,
-            deleted: &deleted,
-            kept: &kept,
-        };
+        let stale = Stale { changed: &changed, new: &new, deleted: &deleted, kept: &kept };
         invalidation(distribution, &stale, options)
     }
 }
@@ -535,28 +347,19 @@ fn sites(alphabet: &'static str) -> impl Strategy<Value = Site> {
         4 => alphabet.prop_map(String::from),
         1 => "([ab]/){0,2}(index|a)\\.html",
     ];
-    proptest::collection::btree_map(key, 0..4_u8, 0..14).prop_map(|keys| Site {
-        keys: keys.into_iter().collect(),
-    })
+    proptest::collection::btree_map(key, 0..4_u8, 0..14).prop_map(|keys| Site { keys: keys.into_iter().collect() })
 }
 
 fn any_options() -> impl Strategy<Value = Options> {
-    (
-        0..12_usize,
-        0..4_usize,
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
+    (0..12_usize, 0..4_usize, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(max_items, max_wildcards, clean_urls, invalidate_new, query_strings)| Options {
+            max_items,
+            max_wildcards,
+            clean_urls,
+            invalidate_new,
+            query_strings,
+        },
     )
-        .prop_map(
-            |(max_items, max_wildcards, clean_urls, invalidate_new, query_strings)| Options {
-                max_items,
-                max_wildcards,
-                clean_urls,
-                invalidate_new,
-                query_strings,
-            },
-        )
 }
 
 fn distributions() -> impl Strategy<Value = Distribution> {
@@ -566,14 +369,12 @@ fn distributions() -> impl Strategy<Value = Distribution> {
         1 => Just(vec!["/a", ""]),
     ];
     let root = proptest::option::of(Just("a.html".to_owned()));
-    (origin_paths, root, any::<bool>()).prop_map(
-        |(origin_paths, default_root_object, caches_errors)| Distribution {
-            origin_paths: origin_paths.into_iter().map(str::to_owned).collect(),
-            default_root_object,
-            caches_errors,
-            ..Distribution::plain()
-        },
-    )
+    (origin_paths, root, any::<bool>()).prop_map(|(origin_paths, default_root_object, caches_errors)| Distribution {
+        origin_paths: origin_paths.into_iter().map(str::to_owned).collect(),
+        default_root_object,
+        caches_errors,
+        ..Distribution::plain()
+    })
 }
 
 const AWKWARD: &str = "[ab/~+ ?éè]{1,4}";
@@ -711,12 +512,7 @@ struct TaggedSite {
 impl TaggedSite {
     fn plan(&self, distribution: &Distribution, options: &Options) -> Invalidation {
         let [changed, new, deleted, kept] = [0, 1, 2, 3].map(|verdict| self.site.keys(verdict));
-        let stale = Stale {
-            changed: &changed,
-            new: &new,
-            deleted: &deleted,
-            kept: &kept,
-        };
+        let stale = Stale { changed: &changed, new: &new, deleted: &deleted, kept: &kept };
         tagged_invalidation(distribution, &stale, options, || {
             let mut tags = Tags::default();
             for (key, verdict) in &self.site.keys {
@@ -746,15 +542,8 @@ fn tagged_sites() -> impl Strategy<Value = TaggedSite> {
     let verdicts = prop_oneof![4 => Just(0_u8), 1 => Just(1), 2 => Just(2), 3 => Just(3)];
     let keys = proptest::collection::btree_map(key, (verdicts, prop::bool::weighted(0.8)), 0..24);
     keys.prop_map(|keys| TaggedSite {
-        marked: (keys.iter().filter(|(_, (_, marked))| *marked))
-            .map(|(key, _)| key.clone())
-            .collect(),
-        site: Site {
-            keys: keys
-                .into_iter()
-                .map(|(key, (verdict, _))| (key, verdict))
-                .collect(),
-        },
+        marked: (keys.iter().filter(|(_, (_, marked))| *marked)).map(|(key, _)| key.clone()).collect(),
+        site: Site { keys: keys.into_iter().map(|(key, (verdict, _))| (key, verdict)).collect() },
     })
 }
 
@@ -846,9 +635,7 @@ fn items(plan: &Invalidation) -> usize {
 /// Tries all sets of wildcards for each phase: the least collateral, then wildcards, then items.
 fn brute_force(site: &Site, options: &Options) -> Option<(usize, usize, usize)> {
     let stale = [0, 2].map(|verdict| -> BTreeSet<String> {
-        (site.keys(verdict).iter())
-            .flat_map(|key| paths(key, &Distribution::plain(), false))
-            .collect()
+        (site.keys(verdict).iter()).flat_map(|key| paths(key, &Distribution::plain(), false)).collect()
     });
     let kept: Vec<String> = (site.keys(3).iter())
         .map(|key| format!("/{key}"))
@@ -893,16 +680,12 @@ fn covers<'a>(stale: &'a BTreeSet<String>, options: &Options) -> Vec<(Vec<&'a st
     }
     (sets.into_iter())
         .filter_map(|set| {
-            let alone: Vec<&String> = (stale.iter())
-                .filter(|path| !set.iter().any(|prefix| path.starts_with(prefix)))
-                .collect();
+            let alone: Vec<&String> =
+                (stale.iter()).filter(|path| !set.iter().any(|prefix| path.starts_with(prefix))).collect();
             if alone.iter().any(|path| path.contains('~')) {
                 return None;
             }
-            let names: usize = alone
-                .iter()
-                .map(|path| if path.contains('+') { 2 } else { 1 })
-                .sum();
+            let names: usize = alone.iter().map(|path| if path.contains('+') { 2 } else { 1 }).sum();
             let queries = if options.query_strings { names } else { 0 };
             let wildcards = set.len() + queries;
             Some((set, wildcards, wildcards + names))

@@ -23,9 +23,7 @@ pub fn contents(archive: &[u8]) -> Result<Contents, String> {
         let bytes = &archive[span.range.start as usize..span.range.end as usize];
         for entry in span.entries {
             let at = (entry.header_offset - span.range.start) as usize;
-            let data = entry
-                .data_range(&bytes[at..])
-                .map_err(|error| error.to_string())?;
+            let data = entry.data_range(&bytes[at..]).map_err(|error| error.to_string())?;
             let compressed = Bytes::copy_from_slice(&bytes[at..][data]);
             let inflated = inflate(entry, compressed).map_err(|error| error.to_string())?;
             contents.push((entry.name.to_string(), inflated));
@@ -38,12 +36,7 @@ pub fn contents(archive: &[u8]) -> Result<Contents, String> {
 fn index(archive: &[u8]) -> Result<ArchiveIndex, String> {
     let mut from = archive.len().saturating_sub(1_000);
     loop {
-        let parsed = ArchiveIndex::parse(
-            archive.len() as u64,
-            &archive[from..],
-            "",
-            &Limits::default(),
-        );
+        let parsed = ArchiveIndex::parse(archive.len() as u64, &archive[from..], "", &Limits::default());
         match parsed.map_err(|error| error.to_string())? {
             Parsed::Index(index) => return Ok(index),
             Parsed::NeedsFrom(offset) => {
@@ -70,12 +63,7 @@ fn file() -> impl Strategy<Value = File> {
         prop::sample::select(vec![Stored, Deflated, Zstd]),
         any::<bool>(),
     )
-        .prop_map(|(name, contents, method, is_zip64)| File {
-            name,
-            contents,
-            method,
-            is_zip64,
-        })
+        .prop_map(|(name, contents, method, is_zip64)| File { name, contents, method, is_zip64 })
 }
 
 fn files() -> impl Strategy<Value = Vec<File>> {
@@ -88,26 +76,17 @@ fn files() -> impl Strategy<Value = Vec<File>> {
 }
 
 fn expected(files: &[File]) -> Contents {
-    let mut contents: Contents = files
-        .iter()
-        .map(|file| (file.name.clone(), file.contents.clone().into()))
-        .collect();
+    let mut contents: Contents = files.iter().map(|file| (file.name.clone(), file.contents.clone().into())).collect();
     contents.sort();
     contents
 }
 
 /// Writes an archive with the `zip` crate, to a file or to a pipe.
 fn written(files: &[File], comment: &str, is_streamed: bool) -> Vec<u8> {
-    fn write_all<W: Write + std::io::Seek>(
-        mut writer: ZipWriter<W>,
-        files: &[File],
-        comment: &str,
-    ) -> W {
+    fn write_all<W: Write + std::io::Seek>(mut writer: ZipWriter<W>, files: &[File], comment: &str) -> W {
         writer.set_comment(comment).unwrap();
         for file in files {
-            let options = SimpleFileOptions::default()
-                .compression_method(file.method)
-                .large_file(file.is_zip64);
+            let options = SimpleFileOptions::default().compression_method(file.method).large_file(file.is_zip64);
             writer.start_file(&*file.name, options).unwrap();
             writer.write_all(&file.contents).unwrap();
         }
@@ -262,35 +241,17 @@ fn sizes_and_offsets_past_4_gib_are_read() {
     // The third starts at 4 GiB - 1, the fourth 51 bytes behind, the fifth far behind.
     let (files, directory_offset) = spans_of(&[0, before, 0, LARGE, 7]);
     assert_eq!(files[2].2, u64::from(u32::MAX));
-    let mut tail: Vec<u8> = files
-        .iter()
-        .flat_map(|(name, size, offset)| zip64_header(name, *size, *offset))
-        .collect();
+    let mut tail: Vec<u8> = files.iter().flat_map(|(name, size, offset)| zip64_header(name, *size, *offset)).collect();
     let directory_bytes = tail.len() as u64;
-    tail.extend(zip64_end(
-        files.len() as u64,
-        directory_bytes,
-        directory_offset,
-    ));
+    tail.extend(zip64_end(files.len() as u64, directory_bytes, directory_offset));
     // Zeros where the last entry's end would be.
     let missing = 70_000 - tail.len();
     tail.splice(0..0, std::iter::repeat_n(0, missing));
     let archive_bytes = directory_offset + tail.len() as u64 - missing as u64;
     let parsed = ArchiveIndex::parse(archive_bytes, &tail, "", &Limits::default());
-    let Ok(Parsed::Index(index)) = parsed else {
-        panic!("{parsed:?}")
-    };
-    let read: Vec<_> = index
-        .entries
-        .iter()
-        .map(|entry| {
-            (
-                entry.name.to_string(),
-                entry.size_bytes,
-                entry.header_offset,
-            )
-        })
-        .collect();
+    let Ok(Parsed::Index(index)) = parsed else { panic!("{parsed:?}") };
+    let read: Vec<_> =
+        index.entries.iter().map(|entry| (entry.name.to_string(), entry.size_bytes, entry.header_offset)).collect();
     assert_eq!(read, files);
     let spans = spans(&index.entries, 4_096, 1 << 20);
     let ranges: Vec<_> = spans.iter().map(|span| span.range.clone()).collect();
@@ -300,29 +261,16 @@ fn sizes_and_offsets_past_4_gib_are_read() {
     assert_eq!(ranges, [alone(0), alone(1), alone(2), alone(3), last]);
 
     // The same with a limit that the large one is over.
-    let limits = Limits {
-        max_expanded_bytes: LARGE,
-        ..Limits::default()
-    };
+    let limits = Limits { max_expanded_bytes: LARGE, ..Limits::default() };
     let refused = ArchiveIndex::parse(archive_bytes, &tail, "", &limits);
-    assert!(
-        refused
-            .unwrap_err()
-            .to_string()
-            .contains("MAX_ARCHIVE_BYTES")
-    );
+    assert!(refused.unwrap_err().to_string().contains("MAX_ARCHIVE_BYTES"));
 }
 
 #[test]
 fn a_directory_of_200_mb_and_two_million_entries_are_refused_by_the_end_record_alone() {
-    for (count, bytes, words) in [
-        (
-            900_000,
-            200_000_000,
-            "central directory has 200000000 bytes",
-        ),
-        (2_000_000, 100_000_000, "MAX_ENTRIES"),
-    ] {
+    for (count, bytes, words) in
+        [(900_000, 200_000_000, "central directory has 200000000 bytes"), (2_000_000, 100_000_000, "MAX_ENTRIES")]
+    {
         let offset = 1 << 30;
         let mut tail = vec![0; 70_000];
         tail.extend(zip64_end(count, bytes, offset));
@@ -348,10 +296,7 @@ fn entries_that_share_their_data_are_refused() {
     let limits = refused.unwrap_err().to_string();
     // 60,000 MiB are over the limit before that; without it, the overlap is what is wrong.
     assert!(limits.contains("MAX_ARCHIVE_BYTES"), "{limits}");
-    let limits = Limits {
-        max_expanded_bytes: u64::MAX,
-        ..Limits::default()
-    };
+    let limits = Limits { max_expanded_bytes: u64::MAX, ..Limits::default() };
     let refused = ArchiveIndex::parse(offset + tail.len() as u64, &tail, "", &limits);
     let reason = refused.unwrap_err().to_string();
     assert!(reason.contains("overlaps"), "{reason}");
@@ -470,14 +415,7 @@ fn what_info_zip_writes_is_read_equally() {
     }
     let folder = tempfile::tempdir().unwrap();
     let site = site(folder.path());
-    for options in [
-        &["-r"][..],
-        &["-r0"],
-        &["-rX"],
-        &["-rD"],
-        &["-r", "-fz"],
-        &["-r", "-fd"],
-    ] {
+    for options in [&["-r"][..], &["-r0"], &["-rX"], &["-rD"], &["-r", "-fz"], &["-r", "-fd"]] {
         // Names without the UTF-8 flag in one locale, with it or with a Unicode path in another.
         for locale in ["C", "C.UTF-8"] {
             for to_pipe in [false, true] {
@@ -486,11 +424,7 @@ fn what_info_zip_writes_is_read_equally() {
                     continue;
                 }
                 let mut command = Command::new("zip");
-                command
-                    .current_dir(&folder)
-                    .env("LC_ALL", locale)
-                    .arg("-q")
-                    .args(options);
+                command.current_dir(&folder).env("LC_ALL", locale).arg("-q").args(options);
                 let archive = if to_pipe {
                     run(command.args(["-", "."]))
                 } else {
@@ -513,21 +447,16 @@ fn what_javas_jar_tool_writes_is_read_equally() {
     let folder = tempfile::tempdir().unwrap();
     let site = site(folder.path());
     for options in ["-cM", "-cM0"] {
-        let archive = run(Command::new("jar")
-            .args([options, "-C"])
-            .arg(folder.path())
-            .arg(".")
-            .env("LC_ALL", "C.UTF-8"));
+        let archive =
+            run(Command::new("jar").args([options, "-C"]).arg(folder.path()).arg(".").env("LC_ALL", "C.UTF-8"));
         assert_same(&archive, &site, options);
     }
 }
 
 /// The labelled archives, or `None` where they are not at hand.
 pub fn corpus(label: &str) -> Option<Vec<(String, Vec<u8>)>> {
-    let shared = std::env::var_os("DROPSHIP_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
+    let shared = std::env::var_os("DROPSHIP_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let folder = shared.join("corpora/malo/zip").join(label);
     let Ok(files) = fs::read_dir(&folder) else {
         eprintln!("skipped: no archives in {}", folder.display());
@@ -535,12 +464,7 @@ pub fn corpus(label: &str) -> Option<Vec<(String, Vec<u8>)>> {
     };
     let mut archives: Vec<_> = files
         .map(|file| file.unwrap())
-        .map(|file| {
-            (
-                file.file_name().into_string().unwrap(),
-                fs::read(file.path()).unwrap(),
-            )
-        })
+        .map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap()))
         .collect();
     archives.sort();
     assert!(!archives.is_empty());
@@ -550,11 +474,7 @@ pub fn corpus(label: &str) -> Option<Vec<(String, Vec<u8>)>> {
 #[test]
 fn every_archive_of_the_corpus_to_accept_is_read_equally() {
     for (name, archive) in corpus("accept").unwrap_or_default() {
-        assert_eq!(
-            contents(&archive),
-            Ok(read_by_the_zip_crate(&archive)),
-            "{name}"
-        );
+        assert_eq!(contents(&archive), Ok(read_by_the_zip_crate(&archive)), "{name}");
     }
 }
 
@@ -570,92 +490,24 @@ fn every_archive_of_the_corpus_to_reject_is_refused() {
 
 /// Our verdict on an archive that is weird and yet valid; the name may end in `*`.
 const IFFY: &[(&str, Verdict, &str)] = &[
-    (
-        "8bitcomment",
-        Refused,
-        "the last end signature is inside the comment, where Python looks",
-    ),
-    (
-        "comment_cdsize_*",
-        Refused,
-        "the directory's sizes are not the local header's",
-    ),
-    (
-        "crc_collision_*",
-        Deployed,
-        "contents are compared by size and CRC-32, each is its own",
-    ),
-    (
-        "crc_zero_nonempty",
-        Deployed,
-        "zero is a CRC-32 like any other",
-    ),
-    (
-        "data_descriptor_cd_zero",
-        Refused,
-        "the directory denies the contents that are there",
-    ),
-    (
-        "data_descriptor_flag_off*",
-        Refused,
-        "nothing announces the data descriptor that is there",
-    ),
-    (
-        "data_descriptor_no_sig",
-        Refused,
-        "four zeros stand where the signature would",
-    ),
-    (
-        "data_descriptor_zero*",
-        Refused,
-        "directory and descriptor deny the contents",
-    ),
-    (
-        "extra3byte",
-        Deployed,
-        "three bytes cannot hold an extra field, no reader finds one",
-    ),
-    (
-        "non_ascii_original_name",
-        Deployed,
-        "the Unicode path field says what the name is",
-    ),
+    ("8bitcomment", Refused, "the last end signature is inside the comment, where Python looks"),
+    ("comment_cdsize_*", Refused, "the directory's sizes are not the local header's"),
+    ("crc_collision_*", Deployed, "contents are compared by size and CRC-32, each is its own"),
+    ("crc_zero_nonempty", Deployed, "zero is a CRC-32 like any other"),
+    ("data_descriptor_cd_zero", Refused, "the directory denies the contents that are there"),
+    ("data_descriptor_flag_off*", Refused, "nothing announces the data descriptor that is there"),
+    ("data_descriptor_no_sig", Refused, "four zeros stand where the signature would"),
+    ("data_descriptor_zero*", Refused, "directory and descriptor deny the contents"),
+    ("extra3byte", Deployed, "three bytes cannot hold an extra field, no reader finds one"),
+    ("non_ascii_original_name", Deployed, "the Unicode path field says what the name is"),
     ("nosubdir", Deployed, "a folder needs no entry of its own"),
-    (
-        "prefix*",
-        Refused,
-        "the offsets are not true; a reader that trusts them finds other bytes",
-    ),
-    (
-        "store_cdsize_*",
-        Refused,
-        "the directory's sizes are not the local header's",
-    ),
-    (
-        "suffix_not_comment",
-        Refused,
-        "bytes follow the end, perhaps another archive",
-    ),
-    (
-        "trailing_slash_attr_mismatch",
-        Refused,
-        "a folder by name, a file by attribute and size",
-    ),
-    (
-        "zip64_eocd_extensible_data",
-        Refused,
-        "only an encrypted directory has use for that data",
-    ),
-    (
-        "zip64_extra_too_long",
-        Refused,
-        "a surplus ZIP64 value contradicts the header",
-    ),
-    (
-        "zip64_extra_too_short",
-        Refused,
-        "the compressed size is nowhere",
-    ),
+    ("prefix*", Refused, "the offsets are not true; a reader that trusts them finds other bytes"),
+    ("store_cdsize_*", Refused, "the directory's sizes are not the local header's"),
+    ("suffix_not_comment", Refused, "bytes follow the end, perhaps another archive"),
+    ("trailing_slash_attr_mismatch", Refused, "a folder by name, a file by attribute and size"),
+    ("zip64_eocd_extensible_data", Refused, "only an encrypted directory has use for that data"),
+    ("zip64_extra_too_long", Refused, "a surplus ZIP64 value contradicts the header"),
+    ("zip64_extra_too_short", Refused, "the compressed size is nowhere"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]

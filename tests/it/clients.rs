@@ -45,11 +45,8 @@ fn assets(files: &Files) -> Vec<String> {
         let file_name = name.rsplit('/').next().unwrap_or_default();
         text.contains(file_name)
     };
-    let scripts: Vec<_> = files
-        .iter()
-        .filter(|(name, _)| name.ends_with(".js"))
-        .map(|(_, body)| String::from_utf8_lossy(body))
-        .collect();
+    let scripts: Vec<_> =
+        files.iter().filter(|(name, _)| name.ends_with(".js")).map(|(_, body)| String::from_utf8_lossy(body)).collect();
     files
         .keys()
         .filter(|name| name.starts_with("static/"))
@@ -60,30 +57,18 @@ fn assets(files: &Files) -> Vec<String> {
 
 impl Browser {
     fn new(random: &mut Rng) -> Self {
-        Self {
-            pace: random.usize(1..6),
-            is_cold: random.bool(),
-            state: Loading::Nothing,
-        }
+        Self { pace: random.usize(1..6), is_cold: random.bool(), state: Loading::Nothing }
     }
 
     /// Sends its next request; starts over when it has everything.
-    fn step(
-        &mut self,
-        edge: &Edge,
-        releases: &[(Files, Vec<String>)],
-        random: &mut Rng,
-        failures: &mut Failures,
-    ) {
+    fn step(&mut self, edge: &Edge, releases: &[(Files, Vec<String>)], random: &mut Rng, failures: &mut Failures) {
         if self.is_cold {
             edge.clear();
         }
         match &mut self.state {
             Loading::Nothing => {
                 let page = edge.get("/");
-                let release = releases
-                    .iter()
-                    .position(|(files, _)| page.body == files["index.html"]);
+                let release = releases.iter().position(|(files, _)| page.body == files["index.html"]);
                 let release = release.expect("a page is one of the two");
                 let mut assets = releases[release].1.clone();
                 random.shuffle(&mut assets);
@@ -117,10 +102,7 @@ async fn deployed_under(
     let stage = Stage::new()
         .await
         .with("RETAIN_REMOVED_DAYS", retain_days)
-        .with(
-            "CACHE_CONTROL_ASSETS",
-            "public, max-age=31536000, immutable",
-        );
+        .with("CACHE_CONTROL_ASSETS", "public, max-age=31536000, immutable");
     let event = stage.upload_bytes("1.zip", archives[0].clone());
     stage.deploy("one", &event).await;
     let event = stage.upload_bytes("2.zip", archives[1].clone());
@@ -152,22 +134,15 @@ async fn a_page_that_was_loaded_during_a_deployment_finds_its_assets_where_they_
     let Some(folder) = shared("sites") else {
         return;
     };
-    let archives = ["streamlit-1.48.0.zip", "streamlit-1.48.1.zip"]
-        .map(|name| std::fs::read(folder.join(name)).unwrap());
+    let archives =
+        ["streamlit-1.48.0.zip", "streamlit-1.48.1.zip"].map(|name| std::fs::read(folder.join(name)).unwrap());
     let releases = archives.each_ref().map(|archive| {
         let files = unzipped(archive);
         let assets = assets(&files);
         (files, assets)
     });
-    let in_both = releases[0]
-        .1
-        .iter()
-        .filter(|name| releases[1].0.contains_key(*name))
-        .count();
-    assert!(
-        releases[0].1.len() > in_both + 20,
-        "many of the old page's assets are gone"
-    );
+    let in_both = releases[0].1.iter().filter(|name| releases[1].0.contains_key(*name)).count();
+    assert!(releases[0].1.len() > in_both + 20, "many of the old page's assets are gone");
     for seed in 0..DEPLOYMENTS {
         let found = deployed_under(seed, &archives, &releases, "7").await;
         assert_eq!((found.missing, found.mixed), (0, 0), "seed {seed}");
@@ -185,10 +160,7 @@ async fn a_page_that_was_loaded_during_a_deployment_finds_its_assets_where_they_
         DEPLOYMENTS_WITHOUT * BROWSERS as u64,
     ));
     assert_eq!(found.mixed, 0);
-    assert!(
-        found.missing > 0,
-        "the simulation would show what is missing"
-    );
+    assert!(found.missing > 0, "the simulation would show what is missing");
 }
 
 fn is_write(call: &Call, operation: &str) -> bool {
@@ -197,19 +169,11 @@ fn is_write(call: &Call, operation: &str) -> bool {
 
 /// Checks the order of the calls of one deployment, by when they began and ended.
 fn check_order(calls: &[Call], changed: &BTreeSet<&str>, deleted: &BTreeSet<&str>) {
-    let is_page = |call: &&Call| {
-        call.key
-            .as_deref()
-            .is_some_and(|key| key.ends_with(".html"))
-    };
+    let is_page = |call: &&Call| call.key.as_deref().is_some_and(|key| key.ends_with(".html"));
     let puts = || calls.iter().filter(|call| is_write(call, "PutObject"));
     let began = |call: &Call| call.sequence;
     let ended = |call: &Call| call.ended_at.expect("all are over");
-    let last_asset = puts()
-        .filter(|call| !is_page(call))
-        .map(ended)
-        .max()
-        .unwrap_or(0);
+    let last_asset = puts().filter(|call| !is_page(call)).map(ended).max().unwrap_or(0);
     for page in puts().filter(is_page) {
         assert!(began(page) > last_asset, "{:?} before an asset", page.key);
     }
@@ -217,23 +181,14 @@ fn check_order(calls: &[Call], changed: &BTreeSet<&str>, deleted: &BTreeSet<&str
     let deletes = || calls.iter().filter(|call| is_write(call, "DeleteObjects"));
     let first_delete = deletes().map(began).min();
     let last_delete = deletes().map(ended).max();
-    let sent: Vec<&Call> = calls
-        .iter()
-        .filter(|call| call.operation == "CreateInvalidation")
-        .collect();
-    assert_eq!(
-        sent.len(),
-        usize::from(!changed.is_empty()) + usize::from(!deleted.is_empty())
-    );
+    let sent: Vec<&Call> = calls.iter().filter(|call| call.operation == "CreateInvalidation").collect();
+    assert_eq!(sent.len(), usize::from(!changed.is_empty()) + usize::from(!deleted.is_empty()));
     let mut sent = sent.into_iter();
     if !changed.is_empty() {
         let batch = sent.next().unwrap();
         assert!(began(batch) > last_put, "invalidated before it was written");
         assert_eq!(batch.status, Some(201));
-        assert!(
-            first_delete.is_none_or(|delete| delete > ended(batch)),
-            "deleted before it was invalidated"
-        );
+        assert!(first_delete.is_none_or(|delete| delete > ended(batch)), "deleted before it was invalidated");
     }
     if !deleted.is_empty() {
         let batch = sent.next().unwrap();
@@ -254,8 +209,7 @@ fn build(random: &mut Rng) -> Files {
 }
 
 #[tokio::test]
-async fn pages_follow_their_assets_deletes_the_invalidation_and_the_last_invalidation_the_deletes()
-{
+async fn pages_follow_their_assets_deletes_the_invalidation_and_the_last_invalidation_the_deletes() {
     let mut random = Rng::with_seed(5);
     for _ in 0..12 {
         let stage = Stage::new().await;
@@ -264,20 +218,9 @@ async fn pages_follow_their_assets_deletes_the_invalidation_and_the_last_invalid
         let event = stage.upload("2.zip", &new);
         stage.cloud.clear_calls();
         stage.deploy("two", &event).await;
-        let changed = new
-            .iter()
-            .filter(|(name, body)| old.get(*name).is_some_and(|it| it != *body));
+        let changed = new.iter().filter(|(name, body)| old.get(*name).is_some_and(|it| it != *body));
         let deleted = old.keys().filter(|name| !new.contains_key(*name));
-        let calls: Vec<Call> = stage
-            .cloud
-            .calls()
-            .into_iter()
-            .filter(|call| call.client == CLIENT)
-            .collect();
-        check_order(
-            &calls,
-            &changed.map(|(name, _)| name.as_str()).collect(),
-            &deleted.map(String::as_str).collect(),
-        );
+        let calls: Vec<Call> = stage.cloud.calls().into_iter().filter(|call| call.client == CLIENT).collect();
+        check_order(&calls, &changed.map(|(name, _)| name.as_str()).collect(), &deleted.map(String::as_str).collect());
     }
 }

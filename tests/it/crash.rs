@@ -19,10 +19,7 @@ use crate::support::{Distribution, Does, Fault, Headers, Object, Service, Waitin
 fn stride(after: After) -> usize {
     let chosen = std::env::var("DROPSHIP_CRASH_STRIDE").ok();
     let usual = if after == After::SameRequest { 1 } else { 2 };
-    chosen
-        .and_then(|stride| stride.parse().ok())
-        .filter(|stride| *stride > 0)
-        .unwrap_or(usual)
+    chosen.and_then(|stride| stride.parse().ok()).filter(|stride| *stride > 0).unwrap_or(usual)
 }
 
 /// How many cases are under way at once.
@@ -40,13 +37,7 @@ enum Doing {
     OverlapNewer,
 }
 
-const DOINGS: [Doing; 5] = [
-    Doing::First,
-    Doing::Update,
-    Doing::Rollback,
-    Doing::OverlapOlder,
-    Doing::OverlapNewer,
-];
+const DOINGS: [Doing; 5] = [Doing::First, Doing::Update, Doing::Rollback, Doing::OverlapOlder, Doing::OverlapNewer];
 
 /// What happens after the death.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,11 +79,7 @@ impl Case {
             must(&base, "one", &one).await;
         }
         let die = || {
-            base.cloud.fault(Fault {
-                client: Some("victim".to_owned()),
-                first: n,
-                ..Fault::any(does.clone())
-            });
+            base.cloud.fault(Fault { client: Some("victim".to_owned()), first: n, ..Fault::any(does.clone()) });
         };
         let (stage, cache_control, event, newest) = match doing {
             Doing::First => (base.clone(), None, one.clone(), (one, first())),
@@ -137,9 +124,7 @@ impl Case {
                             () = base.cloud.death(older) => {}
                         }
                         let time_left = TimeDelta::minutes(10);
-                        scene
-                            .invoke(&changed, newer, newer, &three, time_left)
-                            .await
+                        scene.invoke(&changed, newer, newer, &three, time_left).await
                     },
                 );
                 let (older, newer) = scene.watched(work).await;
@@ -159,33 +144,18 @@ impl Case {
             }
         };
         die();
-        let handled = scene
-            .watched(scene.invoke(&stage, "victim", "victim", &event, SHORT))
-            .await;
+        let handled = scene.watched(scene.invoke(&stage, "victim", "victim", &event, SHORT)).await;
         base.cloud.clear_faults();
         let died = handled.is_none();
         if let Some(handled) = handled {
             handled.into_answer().unwrap();
         }
-        Self {
-            scene,
-            stage,
-            cache_control,
-            event,
-            newest,
-            died,
-        }
+        Self { scene, stage, cache_control, event, newest, died }
     }
 
     /// Goes on after the death.
     async fn settle(&mut self, doing: Doing, after: After, n: usize) -> Result<(), String> {
-        let Self {
-            scene,
-            stage,
-            event,
-            newest,
-            ..
-        } = self;
+        let Self { scene, stage, event, newest, .. } = self;
         let lapse = || stage.pass(TimeDelta::minutes(11));
         match after {
             After::SameRequest => {
@@ -201,16 +171,9 @@ impl Case {
             After::NewerUpload => {
                 lapse();
                 let claimed = record(stage, &newest.0).await;
-                let has_asked = claimed.is_some_and(|record| {
-                    serde_json::to_string(&record)
-                        .unwrap()
-                        .contains("\"victim\"")
-                });
-                let build = Files::from_iter(
-                    third()
-                        .into_iter()
-                        .chain([("app.2.js".to_owned(), b"again".to_vec())]),
-                );
+                let has_asked =
+                    claimed.is_some_and(|record| serde_json::to_string(&record).unwrap().contains("\"victim\""));
+                let build = Files::from_iter(third().into_iter().chain([("app.2.js".to_owned(), b"again".to_vec())]));
                 let newer = stage.upload("site.zip", &build);
                 scene.deliver(stage, "newer", &newer).await?;
                 stage.pass(TimeDelta::minutes(20));
@@ -230,13 +193,7 @@ impl Case {
                 scene.deliver(stage, "victim", event).await?;
             }
             After::ForeignWrite | After::ForeignDelete => {
-                let keys = [
-                    "data.json",
-                    "index.html",
-                    "logo.svg",
-                    "app.2.js",
-                    "app.1.js",
-                ];
+                let keys = ["data.json", "index.html", "logo.svg", "app.2.js", "app.1.js"];
                 // Another few of them each time.
                 for (bit, key) in keys.into_iter().enumerate() {
                     if (n >> bit) & 1 == 0 {
@@ -293,9 +250,7 @@ async fn die_everywhere(doing: Doing, does: Does, after: After) -> (usize, Vec<S
 }
 
 async fn matrix(after: After, deaths: &[Does]) {
-    let rows = DOINGS
-        .into_iter()
-        .flat_map(|doing| deaths.iter().map(move |does| (doing, does.clone())));
+    let rows = DOINGS.into_iter().flat_map(|doing| deaths.iter().map(move |does| (doing, does.clone())));
     let results: Vec<(usize, Vec<String>)> = stream::iter(rows)
         .map(|(doing, does)| die_everywhere(doing, does, after))
         .buffer_unordered(AT_ONCE)
@@ -303,17 +258,10 @@ async fn matrix(after: After, deaths: &[Does]) {
         .await;
     let points: usize = results.iter().map(|(points, _)| points).sum();
     let wrong: Vec<String> = results.into_iter().flat_map(|(_, wrong)| wrong).collect();
-    say(&format!(
-        "crash matrix {after:?}: {points} crash points tried"
-    ));
+    say(&format!("crash matrix {after:?}: {points} crash points tried"));
     let fewest = 100 / stride(after);
     assert!(points > fewest, "only {points} crash points");
-    assert!(
-        wrong.is_empty(),
-        "{} of {points} crash points:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {points} crash points:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -354,10 +302,7 @@ async fn a_duplicate_of_the_live_build_does_not_overtake_a_newer_run_that_is_to_
     scene.deliver(&stage, "one", &one).await.unwrap();
     let two = stage.upload("site.zip", &second());
     // The newer one claims the site, and fails before its first write.
-    stage.cloud.fault(Fault {
-        times: usize::MAX,
-        ..Fault::on("ListObjectsV2", Does::refuse(403, "AccessDenied"))
-    });
+    stage.cloud.fault(Fault { times: usize::MAX, ..Fault::on("ListObjectsV2", Does::refuse(403, "AccessDenied")) });
     let failed = stage.invoke("two", &two).await.into_answer().unwrap_err();
     assert_eq!(failed.error_type, "Aws");
     stage.cloud.clear_faults();
@@ -427,10 +372,7 @@ async fn an_object_that_someone_removed_is_invalidated_whether_it_comes_back_or_
 #[tokio::test]
 async fn an_object_that_was_immutable_and_is_overwritten_just_before_its_deletion_is_invalidated() {
     let scene = Scene::new().await;
-    let stage = scene
-        .stage
-        .clone()
-        .with("CACHE_CONTROL_ASSETS", "max-age=31536000, immutable");
+    let stage = scene.stage.clone().with("CACHE_CONTROL_ASSETS", "max-age=31536000, immutable");
     let both = files([("index.html", "page"), ("app.1.js", "one")]);
     let one = stage.upload("site.zip", &both);
     stage.deploy("one", &one).await;
@@ -438,9 +380,7 @@ async fn an_object_that_was_immutable_and_is_overwritten_just_before_its_deletio
     let two = stage.upload("site.zip", &page);
     let foreign_write = |waiting: &[Waiting]| {
         let is_ours = |it: Object| it.body == "one";
-        if waiting[0].call.operation == "DeleteObjects"
-            && stage.cloud.object(LIVE, "app.1.js").is_some_and(is_ours)
-        {
+        if waiting[0].call.operation == "DeleteObjects" && stage.cloud.object(LIVE, "app.1.js").is_some_and(is_ours) {
             let headers = Headers::of_type("text/plain");
             stage.cloud.put_object(LIVE, "app.1.js", "foreign", headers);
             scene.ask_for_everything();
@@ -449,10 +389,7 @@ async fn an_object_that_was_immutable_and_is_overwritten_just_before_its_deletio
     };
     let report = stage.deploy_by_call("two", &two, foreign_write).await;
     assert_eq!(report.drift, 1);
-    scene
-        .has_settled(&page, &two, Some("max-age=31536000, immutable"))
-        .await
-        .unwrap();
+    scene.has_settled(&page, &two, Some("max-age=31536000, immutable")).await.unwrap();
 }
 
 #[tokio::test]
@@ -472,10 +409,7 @@ async fn a_distribution_that_was_taken_out_of_the_configuration_stops_no_deploym
     assert_eq!(failed.error_type, "InvalidationOwed");
     let owed = stage.site("judge").await.clients.ledger.owed().await;
     let accepted = |owed: &Owed| owed.distribution == DISTRIBUTION && !owed.after_deletes;
-    assert!(
-        !owed.unwrap().iter().any(accepted),
-        "what the other one has accepted is owed no more"
-    );
+    assert!(!owed.unwrap().iter().any(accepted), "what the other one has accepted is owed no more");
     let one_left = stage.clone().with("DISTRIBUTION_IDS", DISTRIBUTION);
     let report = scene.deliver(&one_left, "two", &two).await.unwrap();
     assert_eq!(report.outcome, Outcome::Deployed);
@@ -526,18 +460,10 @@ async fn batches_of_more_than_one_transaction_are_never_recorded_under_a_used_re
 async fn a_resumed_run_puts_nothing_that_is_there_already() {
     let scene = Scene::new().await;
     let stage = scene.stage.clone();
-    let build: Files = (0..40)
-        .map(|n| (format!("{n}.json"), format!("number {n}").into_bytes()))
-        .collect();
+    let build: Files = (0..40).map(|n| (format!("{n}.json"), format!("number {n}").into_bytes())).collect();
     let event = stage.upload("site.zip", &build);
-    stage.cloud.fault(Fault {
-        first: 15,
-        key: Some("*.json".to_owned()),
-        ..Fault::on("PutObject", Does::DieAfter)
-    });
-    let dead = scene
-        .watched(scene.invoke(&stage, "victim", "one", &event, SHORT))
-        .await;
+    stage.cloud.fault(Fault { first: 15, key: Some("*.json".to_owned()), ..Fault::on("PutObject", Does::DieAfter) });
+    let dead = scene.watched(scene.invoke(&stage, "victim", "one", &event, SHORT)).await;
     assert!(dead.is_none());
     let there = stage.cloud.objects(LIVE).len();
     assert_eq!(there, 15);

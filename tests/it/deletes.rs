@@ -10,9 +10,7 @@ use crate::support::{Does, Fault, Headers};
 /// A site of 500 pages, all live.
 async fn large_site() -> Stage {
     let stage = Stage::new().await;
-    let mut site: Files = (0..499)
-        .map(|n| (format!("docs/{n}.html"), b"page".to_vec()))
-        .collect();
+    let mut site: Files = (0..499).map(|n| (format!("docs/{n}.html"), b"page".to_vec())).collect();
     site.insert("index.html".to_owned(), b"home".to_vec());
     let report = stage.deploy("site", &stage.upload("site.zip", &site)).await;
     assert_eq!(report.new, 500);
@@ -24,29 +22,17 @@ async fn large_site() -> Stage {
 async fn refused(stage: &Stage, request: &str, event: &Value) -> (String, String) {
     let before = stage.cloud.objects(LIVE);
     let sent = stage.cloud.invalidations(DISTRIBUTION).len();
-    let failure = stage
-        .invoke(request, event)
-        .await
-        .into_answer()
-        .unwrap_err();
+    let failure = stage.invoke(request, event).await.into_answer().unwrap_err();
     assert_eq!(writes_to_live(stage), [] as [String; 0]);
     let after = stage.cloud.objects(LIVE);
     let is_same = before.iter().zip(&after).all(|(before, after)| {
         (before.0, &before.1.etag, before.1.modified) == (after.0, &after.1.etag, after.1.modified)
     });
-    assert!(
-        is_same && before.len() == after.len(),
-        "nothing was touched"
-    );
+    assert!(is_same && before.len() == after.len(), "nothing was touched");
     assert_eq!(stage.cloud.invalidations(DISTRIBUTION).len(), sent);
     // Nothing is owed either: what a sweep finds it sends.
-    let swept = stage
-        .deploy(&format!("sweep after {request}"), &json!({"sweep": true}))
-        .await;
-    assert_eq!(
-        (swept.outcome, swept.invalidations.len()),
-        (Outcome::Swept, 0)
-    );
+    let swept = stage.deploy(&format!("sweep after {request}"), &json!({"sweep": true})).await;
+    assert_eq!((swept.outcome, swept.invalidations.len()), (Outcome::Swept, 0));
     (failure.error_type, failure.error_message)
 }
 
@@ -63,26 +49,15 @@ async fn the_wrong_archive_leaves_a_live_site_alone_and_is_told_what_to_do() {
     let event = stage.upload("other.zip", &other);
     let (kind, message) = refused(&stage, "other", &event).await;
     assert_eq!(kind, "LargeDelete");
-    for word in [
-        "499 of the 500",
-        "allowLargeDelete",
-        "MAX_DELETE_PERCENT",
-        "ARCHIVE_ROOT",
-        "LIVE_PREFIX",
-    ] {
+    for word in ["499 of the 500", "allowLargeDelete", "MAX_DELETE_PERCENT", "ARCHIVE_ROOT", "LIVE_PREFIX"] {
         assert!(message.contains(word), "{word}: {message}");
     }
 
-    let wrapped: Files = (0..499)
-        .map(|n| (format!("dist/docs/{n}.html"), b"page".to_vec()))
-        .collect();
+    let wrapped: Files = (0..499).map(|n| (format!("dist/docs/{n}.html"), b"page".to_vec())).collect();
     let event = stage.upload("wrapped.zip", &wrapped);
     let (kind, message) = refused(&stage, "wrapped", &event).await;
     assert_eq!(kind, "LargeDelete");
-    assert!(
-        message.contains("500 of the 500") && message.contains("ARCHIVE_ROOT"),
-        "{message}"
-    );
+    assert!(message.contains("500 of the 500") && message.contains("ARCHIVE_ROOT"), "{message}");
     let dry_run = json!({"Records": event["Records"], "options": {"dryRun": true}});
     let (kind, _) = refused(&stage, "rehearsal", &dry_run).await;
     assert_eq!(kind, "LargeDelete", "a dry run says so too");
@@ -104,13 +79,9 @@ async fn the_wrong_archive_leaves_a_live_site_alone_and_is_told_what_to_do() {
 
 #[tokio::test]
 async fn the_wrong_archive_is_refused_where_what_it_removes_would_be_retained() {
-    let stage = Stage::new()
-        .await
-        .with("RETAIN_REMOVED_DAYS", "7")
-        .with("CACHE_CONTROL_ASSETS", "max-age=31536000, immutable");
-    let mut site: Files = (0..499)
-        .map(|n| (format!("assets/{n}.js"), b"asset".to_vec()))
-        .collect();
+    let stage =
+        Stage::new().await.with("RETAIN_REMOVED_DAYS", "7").with("CACHE_CONTROL_ASSETS", "max-age=31536000, immutable");
+    let mut site: Files = (0..499).map(|n| (format!("assets/{n}.js"), b"asset".to_vec())).collect();
     site.insert("index.html".to_owned(), b"home".to_vec());
     stage.deploy("site", &stage.upload("site.zip", &site)).await;
     stage.cloud.clear_calls();
@@ -123,35 +94,20 @@ async fn the_wrong_archive_is_refused_where_what_it_removes_would_be_retained() 
 
 #[tokio::test]
 async fn prune_says_whose_objects_may_be_deleted() {
-    let old = files([
-        ("index.html", "1"),
-        ("old.html", "1"),
-        ("touched.html", "1"),
-    ]);
+    let old = files([("index.html", "1"), ("old.html", "1"), ("touched.html", "1")]);
     let new = files([("index.html", "2")]);
     for (prune, left) in [
         ("all", vec!["index.html"]),
         ("owned", vec!["index.html", "theirs.html", "touched.html"]),
-        (
-            "off",
-            vec!["index.html", "old.html", "theirs.html", "touched.html"],
-        ),
+        ("off", vec!["index.html", "old.html", "theirs.html", "touched.html"]),
     ] {
         let stage = Stage::new().await.with("PRUNE", prune);
-        let theirs = |key| {
-            stage
-                .cloud
-                .put_object(LIVE, key, "theirs", Headers::of_type("text/html"))
-        };
+        let theirs = |key| stage.cloud.put_object(LIVE, key, "theirs", Headers::of_type("text/html"));
         theirs("theirs.html");
         let first = stage.deploy("old", &stage.upload("old.zip", &old)).await;
         // Under `all` the first deployment deletes it; put it back.
         assert_eq!(first.deleted, usize::from(prune == "all"));
-        let theirs = |key| {
-            stage
-                .cloud
-                .put_object(LIVE, key, "theirs", Headers::of_type("text/html"))
-        };
+        let theirs = |key| stage.cloud.put_object(LIVE, key, "theirs", Headers::of_type("text/html"));
         theirs("theirs.html");
         theirs("touched.html");
         let report = stage.deploy("new", &stage.upload("new.zip", &new)).await;
@@ -168,12 +124,7 @@ async fn a_key_that_cannot_be_deleted_is_tried_again_and_then_named() {
     let refuse = |times| Fault {
         key: Some("locked.html".to_owned()),
         times,
-        ..Fault::on(
-            "DeleteObjects",
-            Does::RefuseKeys {
-                code: "AccessDenied".to_owned(),
-            },
-        )
+        ..Fault::on("DeleteObjects", Does::RefuseKeys { code: "AccessDenied".to_owned() })
     };
     let stage = Stage::new().await;
     stage.deploy("old", &stage.upload("old.zip", &old)).await;
@@ -182,11 +133,7 @@ async fn a_key_that_cannot_be_deleted_is_tried_again_and_then_named() {
     stage.cloud.clear_calls();
     let failure = stage.invoke("new", &event).await.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "Aws");
-    assert!(
-        failure.error_message.contains("locked.html (AccessDenied"),
-        "{}",
-        failure.error_message
-    );
+    assert!(failure.error_message.contains("locked.html (AccessDenied"), "{}", failure.error_message);
     assert_eq!(stage.count("DeleteObjects"), 4, "tried again, alone");
     let keys: Vec<String> = stage.cloud.objects(LIVE).into_keys().collect();
     assert_eq!(keys, ["index.html", "locked.html"], "the others are gone");

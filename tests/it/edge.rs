@@ -16,8 +16,7 @@ use serde_json::Value;
 
 use crate::stage::{DISTRIBUTION, Files, LIVE, Stage, files, report, shared, unzipped};
 use crate::support::{
-    CustomError, Distribution, Does, Domain, Edge, EdgeAnswer, Fault, Origin, ReferenceConflict,
-    Waiting,
+    CustomError, Distribution, Does, Domain, Edge, EdgeAnswer, Fault, Origin, ReferenceConflict, Waiting,
 };
 
 /// A second, always empty cache in front of the same bucket: what it answers is the truth.
@@ -51,71 +50,39 @@ fn urls(key: &str, clean_urls: bool) -> Vec<String> {
     let escaped = |path: &String| format!("/{}", utf8_percent_encode(path, &IN_PATHS));
     let mut urls: Vec<String> = paths.iter().map(escaped).collect();
     let with_plus = urls.iter().filter(|url| url.contains('+'));
-    urls.extend(
-        with_plus
-            .map(|url| url.replace('+', "%2B"))
-            .collect::<Vec<_>>(),
-    );
+    urls.extend(with_plus.map(|url| url.replace('+', "%2B")).collect::<Vec<_>>());
     urls
 }
 
 /// An answer without the question where it came from.
 fn content(answer: EdgeAnswer) -> EdgeAnswer {
-    EdgeAnswer {
-        from_cache: false,
-        ..answer
-    }
+    EdgeAnswer { from_cache: false, ..answer }
 }
 
 /// Checks that a cache answers as an empty one does.
 #[track_caller]
-fn assert_fresh<'u>(
-    stage: &Stage,
-    distribution: Distribution,
-    urls: impl IntoIterator<Item = &'u String>,
-) {
+fn assert_fresh<'u>(stage: &Stage, distribution: Distribution, urls: impl IntoIterator<Item = &'u String>) {
     let edge = stage.cloud.edge(&distribution.id);
-    stage.cloud.create_distribution(Distribution {
-        id: FRESH.to_owned(),
-        ..distribution
-    });
+    stage.cloud.create_distribution(Distribution { id: FRESH.to_owned(), ..distribution });
     let fresh = stage.cloud.edge(FRESH);
     for url in urls {
-        assert_eq!(
-            content(edge.get(url)),
-            content(fresh.get(url)),
-            "{url} is stale"
-        );
+        assert_eq!(content(edge.get(url)), content(fresh.get(url)), "{url} is stale");
     }
 }
 
 /// The cache keys that are gone, and those among them whose answer would have been the same.
 fn evicted(edge: &Edge, before: &BTreeMap<String, EdgeAnswer>) -> (Vec<String>, Vec<String>) {
     let now = edge.cached();
-    let gone: Vec<String> = before
-        .keys()
-        .filter(|key| !now.contains_key(*key))
-        .cloned()
-        .collect();
-    let same = gone
-        .iter()
-        .filter(|key| content(edge.get(key)) == before[*key])
-        .cloned()
-        .collect();
+    let gone: Vec<String> = before.keys().filter(|key| !now.contains_key(*key)).cloned().collect();
+    let same = gone.iter().filter(|key| content(edge.get(key)) == before[*key]).cloned().collect();
     (gone, same)
 }
 
 fn items(sent: &[Invalidated], stage: &Stage, distribution: &str) -> BTreeSet<String> {
-    let ids: Vec<_> = sent
-        .iter()
-        .filter(|sent| sent.distribution_id == distribution)
-        .map(|sent| sent.id.clone().unwrap())
-        .collect();
+    let ids: Vec<_> =
+        sent.iter().filter(|sent| sent.distribution_id == distribution).map(|sent| sent.id.clone().unwrap()).collect();
     let invalidations = stage.cloud.invalidations(distribution).into_iter();
-    invalidations
-        .filter(|accepted| ids.contains(&accepted.id))
-        .flat_map(|accepted| accepted.items)
-        .collect()
+    invalidations.filter(|accepted| ids.contains(&accepted.id)).flat_map(|accepted| accepted.items).collect()
 }
 
 fn owned<const N: usize>(items: [&str; N]) -> BTreeSet<String> {
@@ -167,8 +134,7 @@ struct Case {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let folder =
-        prop_oneof![3 => Just(""), 2 => Just("docs/"), 1 => Just("docs/é/"), 1 => Just("a b/")];
+    let folder = prop_oneof![3 => Just(""), 2 => Just("docs/"), 1 => Just("docs/é/"), 1 => Just("a b/")];
     let name = prop_oneof![
         4 => Just("index.html".to_owned()),
         3 => Just("about.html".to_owned()),
@@ -185,11 +151,7 @@ fn cases() -> impl Strategy<Value = Case> {
         3 => Just((1_u8, 1_u8)), 2 => Just((1, 2)), 2 => Just((0, 1)), 2 => Just((1, 0)),
     ];
     let contents = (0..3_u8, contents).prop_map(|(early, (old, new))| Contents { early, old, new });
-    let tags = prop_oneof![
-        Just(Tags::Never),
-        Just(Tags::Always),
-        Just(Tags::NotAllTheTime)
-    ];
+    let tags = prop_oneof![Just(Tags::Never), Just(Tags::Always), Just(Tags::NotAllTheTime)];
     let errors = prop_oneof![
         3 => Just(Errors::Plain), 1 => Just(Errors::Page),
         1 => Just(Errors::SinglePage), 1 => Just(Errors::ShortSinglePage),
@@ -204,37 +166,26 @@ fn cases() -> impl Strategy<Value = Case> {
         errors,
         prop::option::weighted(0.3, any::<u64>()),
     )
-        .prop_map(
-            |(keys, tags, clean_urls, query_strings, max_items, errors, busy)| Case {
-                keys,
-                tags,
-                clean_urls,
-                query_strings,
-                max_items,
-                errors,
-                busy,
-            },
-        )
+        .prop_map(|(keys, tags, clean_urls, query_strings, max_items, errors, busy)| Case {
+            keys,
+            tags,
+            clean_urls,
+            query_strings,
+            max_items,
+            errors,
+            busy,
+        })
 }
 
 impl Case {
     fn version(&self, pick: impl Fn(&Contents) -> u8) -> Files {
         let mut files: Files = (self.keys.iter())
             .filter(|(_, contents)| pick(contents) > 0)
-            .map(|(key, contents)| {
-                (
-                    key.clone(),
-                    format!("{key} {}", pick(contents)).into_bytes(),
-                )
-            })
+            .map(|(key, contents)| (key.clone(), format!("{key} {}", pick(contents)).into_bytes()))
             .collect();
         // No archive holds a file and a folder of one name.
         let folders: Vec<String> = files.keys().cloned().collect();
-        files.retain(|key, _| {
-            !folders
-                .iter()
-                .any(|other| other.starts_with(&format!("{key}/")))
-        });
+        files.retain(|key, _| !folders.iter().any(|other| other.starts_with(&format!("{key}/"))));
         files.insert("kept.txt".to_owned(), b"kept".to_vec());
         files
     }
@@ -261,9 +212,7 @@ impl Case {
     }
 
     fn asked(&self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeSet<String> {
-        let urls = keys
-            .into_iter()
-            .flat_map(|key| urls(key.as_ref(), self.clean_urls));
+        let urls = keys.into_iter().flat_map(|key| urls(key.as_ref(), self.clean_urls));
         urls.flat_map(|url| [format!("{url}?x=1"), url]).collect()
     }
 
@@ -311,19 +260,13 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
     let edge = stage.cloud.edge(DISTRIBUTION);
     if case.tags == Tags::NotAllTheTime {
         let early = case.version(|it| it.early);
-        stage
-            .deploy("early", &stage.upload("site.zip", &early))
-            .await;
+        stage.deploy("early", &stage.upload("site.zip", &early)).await;
         stage.cloud.backdate(LIVE, Duration::from_secs(3 * 3_600));
-        stage.cloud.change_distribution(Distribution {
-            cache_tag_header: None,
-            ..case.distribution()
-        });
+        stage.cloud.change_distribution(Distribution { cache_tag_header: None, ..case.distribution() });
         edge.warm_all(&asked);
-        stage.cloud.change_distribution(Distribution {
-            modified_at: Utc::now() - TimeDelta::hours(2),
-            ..case.distribution()
-        });
+        stage
+            .cloud
+            .change_distribution(Distribution { modified_at: Utc::now() - TimeDelta::hours(2), ..case.distribution() });
     }
     stage.deploy("old", &stage.upload("site.zip", &old)).await;
     edge.warm_all(&asked);
@@ -344,15 +287,9 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
     let mut totals = totals.borrow_mut();
     totals.cases += 1;
     totals.urls += asked.len();
-    totals.items += report
-        .invalidations
-        .iter()
-        .map(|sent| sent.items)
-        .sum::<usize>();
-    totals.tags += items(&report.invalidations, &stage, DISTRIBUTION)
-        .iter()
-        .filter(|item| item.starts_with('#'))
-        .count();
+    totals.items += report.invalidations.iter().map(|sent| sent.items).sum::<usize>();
+    totals.tags +=
+        items(&report.invalidations, &stage, DISTRIBUTION).iter().filter(|item| item.starts_with('#')).count();
     if case.busy.is_none() {
         let (gone, same) = evicted(&edge, &before);
         totals.evicted += gone.len();
@@ -361,26 +298,15 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
         let is_within = report.warnings.is_empty();
         if is_within {
             totals.vain_within_budget += vain.len();
-            assert_eq!(
-                vain,
-                [] as [&String; 0],
-                "evicted in vain, and nobody was told"
-            );
+            assert_eq!(vain, [] as [&String; 0], "evicted in vain, and nobody was told");
         } else {
             totals.over_budget += 1;
             totals.vain_over_budget += vain.len();
         }
         // The warning is the report's own word: it must not be given where each path can be named.
-        let all_named = stale
-            .iter()
-            .all(|url| !url.contains(['~', '\'', '*']) && !url.contains("%3F"));
-        let is_roomy =
-            case.max_items == 200 && !case.query_strings && case.errors != Errors::SinglePage;
-        assert!(
-            is_within || !all_named || !is_roomy,
-            "{:?}",
-            report.warnings
-        );
+        let all_named = stale.iter().all(|url| !url.contains(['~', '\'', '*']) && !url.contains("%3F"));
+        let is_roomy = case.max_items == 200 && !case.query_strings && case.errors != Errors::SinglePage;
+        assert!(is_within || !all_named || !is_roomy, "{:?}", report.warnings);
     }
     assert_fresh(&stage, case.distribution(), &asked);
 }
@@ -388,11 +314,7 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
 fn simulate_all(number: u32, cases: impl Strategy<Value = Case>) -> Totals {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let totals = RefCell::new(Totals::default());
-    let config = Config {
-        cases: number,
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { cases: number, failure_persistence: None, ..Config::default() };
     let run = TestRunner::new(config).run(&cases, |case| {
         runtime.block_on(simulate(&case, &totals));
         Ok(())
@@ -412,13 +334,12 @@ fn every_url_answers_as_the_new_site_does_where_tags_are_used() {
     // Over the budget, for only there is a tag of use.
     let tags = prop_oneof![Just(Tags::Always), Just(Tags::NotAllTheTime)];
     let errors = prop_oneof![4 => Just(Errors::Plain), 1 => Just(Errors::Page)];
-    let tight =
-        (cases(), tags, errors, 2..7_usize).prop_map(|(case, tags, errors, max_items)| Case {
-            tags,
-            errors,
-            max_items,
-            ..case
-        });
+    let tight = (cases(), tags, errors, 2..7_usize).prop_map(|(case, tags, errors, max_items)| Case {
+        tags,
+        errors,
+        max_items,
+        ..case
+    });
     let totals = simulate_all(60, tight);
     assert!(totals.tags > 0, "no tag was ever used");
 }
@@ -426,10 +347,7 @@ fn every_url_answers_as_the_new_site_does_where_tags_are_used() {
 #[tokio::test]
 async fn a_path_that_two_new_pages_answer_is_fresh_though_it_was_asked_for_between_the_two() {
     let stage = Stage::new().await.with("CLEAN_URLS", "true");
-    let distribution = Distribution {
-        clean_urls: true,
-        ..Distribution::of(DISTRIBUTION, LIVE)
-    };
+    let distribution = Distribution { clean_urls: true, ..Distribution::of(DISTRIBUTION, LIVE) };
     stage.cloud.create_distribution(distribution.clone());
     let site = [("about.html", "first"), ("about/index.html", "second")];
     let event = stage.upload("site.zip", &files(site));
@@ -466,24 +384,13 @@ impl Releases {
             stage = stage.with(name, value);
         }
         let (old_files, new_files) = (unzipped(&old), unzipped(&new));
-        stage
-            .deploy("old", &stage.upload_bytes("old.zip", old))
-            .await;
+        stage.deploy("old", &stage.upload_bytes("old.zip", old)).await;
         let edge = stage.cloud.edge(DISTRIBUTION);
         edge.warm_all(old_files.keys().flat_map(|key| urls(key, false)));
         let before = edge.cached();
-        let report = stage
-            .deploy("new", &stage.upload_bytes("new.zip", new))
-            .await;
+        let report = stage.deploy("new", &stage.upload_bytes("new.zip", new)).await;
         let (gone, vain) = evicted(&edge, &before);
-        Some(Self {
-            stage,
-            old: old_files,
-            new: new_files,
-            report,
-            evicted: gone.into_iter().collect(),
-            vain,
-        })
+        Some(Self { stage, old: old_files, new: new_files, report, evicted: gone.into_iter().collect(), vain })
     }
 
     /// The changed keys' URLs.
@@ -510,46 +417,25 @@ async fn a_real_release_evicts_what_it_made_stale_and_nothing_else() {
     let Some(releases) = Releases::deploy(&[]).await else {
         return;
     };
-    let stale: BTreeSet<String> = releases
-        .changed()
-        .union(&releases.deleted())
-        .cloned()
-        .collect();
+    let stale: BTreeSet<String> = releases.changed().union(&releases.deleted()).cloned().collect();
     assert_eq!((releases.deleted().len(), stale.len()), (66, 69));
     assert_eq!(releases.items(), stale);
     assert_eq!(releases.evicted, stale);
     assert_eq!(releases.vain, [""; 0]);
     assert_eq!(releases.report.warnings, [""; 0]);
     releases.assert_fresh(
-        releases
-            .old
-            .keys()
-            .chain(releases.new.keys())
-            .flat_map(|key| urls(key, false))
-            .collect::<Vec<_>>()
-            .iter(),
+        releases.old.keys().chain(releases.new.keys()).flat_map(|key| urls(key, false)).collect::<Vec<_>>().iter(),
     );
-    eprintln!(
-        "streamlit: {} items, {} evicted, 0 in vain",
-        stale.len(),
-        releases.evicted.len()
-    );
+    eprintln!("streamlit: {} items, {} evicted, 0 in vain", stale.len(), releases.evicted.len());
 }
 
 #[tokio::test]
 async fn removed_assets_that_are_immutable_are_not_invalidated() {
-    let immutable = (
-        "CACHE_CONTROL_ASSETS",
-        "public, max-age=31536000, immutable",
-    );
+    let immutable = ("CACHE_CONTROL_ASSETS", "public, max-age=31536000, immutable");
     let Some(releases) = Releases::deploy(&[immutable]).await else {
         return;
     };
-    let pages: BTreeSet<String> = releases
-        .deleted()
-        .into_iter()
-        .filter(|url| url.ends_with(".html"))
-        .collect();
+    let pages: BTreeSet<String> = releases.deleted().into_iter().filter(|url| url.ends_with(".html")).collect();
     assert_eq!(pages, BTreeSet::new());
     assert_eq!(releases.items(), releases.changed());
     assert_eq!(releases.evicted, releases.changed());
@@ -562,35 +448,16 @@ async fn over_the_budget_every_stale_path_is_covered_and_the_collateral_is_said(
         return;
     };
     assert!(releases.items().len() <= 3, "{:?}", releases.items());
-    let stale: BTreeSet<String> = releases
-        .changed()
-        .union(&releases.deleted())
-        .cloned()
-        .collect();
+    let stale: BTreeSet<String> = releases.changed().union(&releases.deleted()).cloned().collect();
     assert!(releases.evicted.is_superset(&stale));
     let [warning] = &releases.report.warnings[..] else {
         panic!("{:?}", releases.report.warnings);
     };
     let objects = releases.vain.len();
     assert!(objects > 0);
-    assert!(
-        warning.contains(&format!(
-            "evict {objects} unchanged objects from {DISTRIBUTION}"
-        )),
-        "{warning}"
-    );
-    releases.assert_fresh(
-        releases
-            .old
-            .keys()
-            .flat_map(|key| urls(key, false))
-            .collect::<Vec<_>>()
-            .iter(),
-    );
-    eprintln!(
-        "streamlit, 3 items: {:?} evict {objects} of 88 unchanged objects",
-        releases.items()
-    );
+    assert!(warning.contains(&format!("evict {objects} unchanged objects from {DISTRIBUTION}")), "{warning}");
+    releases.assert_fresh(releases.old.keys().flat_map(|key| urls(key, false)).collect::<Vec<_>>().iter());
+    eprintln!("streamlit, 3 items: {:?} evict {objects} of 88 unchanged objects", releases.items());
 }
 
 // ---- Distributions --------------------------------------------------------------------------------------
@@ -625,10 +492,7 @@ async fn each_distribution_is_told_its_own_paths() {
     stage.cloud.create_distribution(www.clone());
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
     let of_whole: Vec<String> = first().keys().flat_map(|key| urls(key, false)).collect();
-    let of_www: Vec<String> = ["index.html", "kept.css", "old.html"]
-        .iter()
-        .flat_map(|key| urls(key, false))
-        .collect();
+    let of_www: Vec<String> = ["index.html", "kept.css", "old.html"].iter().flat_map(|key| urls(key, false)).collect();
     let edges = [stage.cloud.edge("E1WHOLE"), stage.cloud.edge("E2WWW")];
     edges[0].warm_all(&of_whole);
     edges[1].warm_all(&of_www);
@@ -638,25 +502,11 @@ async fn each_distribution_is_told_its_own_paths() {
     let sent = &report.invalidations;
     assert_eq!(
         items(sent, &stage, "E1WHOLE"),
-        owned([
-            "/",
-            "/index.html",
-            "/www",
-            "/www/",
-            "/www/index.html",
-            "/www/old.html"
-        ])
+        owned(["/", "/index.html", "/www", "/www/", "/www/index.html", "/www/old.html"])
     );
-    assert_eq!(
-        items(sent, &stage, "E2WWW"),
-        owned(["/", "/index.html", "/old.html"])
-    );
+    assert_eq!(items(sent, &stage, "E2WWW"), owned(["/", "/index.html", "/old.html"]));
     let references: BTreeSet<&String> = sent.iter().map(|sent| &sent.caller_reference).collect();
-    assert_eq!(
-        (sent.len(), references.len()),
-        (4, 4),
-        "both phases of both, each its own"
-    );
+    assert_eq!((sent.len(), references.len()), (4, 4), "both phases of both, each its own");
     for (edge, before) in edges.iter().zip(&before) {
         assert_eq!(evicted(edge, before).1, [""; 0]);
     }
@@ -678,42 +528,17 @@ async fn two_origins_of_one_distribution_are_both_told() {
         ..Distribution::of(DISTRIBUTION, LIVE)
     };
     stage.cloud.create_distribution(both.clone());
-    let version = |text| {
-        files([
-            ("a.html", text),
-            ("next/beta/b.html", text),
-            ("next/beta/index.html", text),
-            ("kept", ""),
-        ])
-    };
-    stage
-        .deploy("one", &stage.upload("1.zip", &version("one")))
-        .await;
-    let asked = [
-        "/a.html",
-        "/beta/b.html",
-        "/beta/",
-        "/beta/index.html",
-        "/next/beta/b.html",
-        "/kept",
-    ]
-    .map(str::to_owned);
+    let version =
+        |text| files([("a.html", text), ("next/beta/b.html", text), ("next/beta/index.html", text), ("kept", "")]);
+    stage.deploy("one", &stage.upload("1.zip", &version("one"))).await;
+    let asked =
+        ["/a.html", "/beta/b.html", "/beta/", "/beta/index.html", "/next/beta/b.html", "/kept"].map(str::to_owned);
     let edge = stage.cloud.edge(DISTRIBUTION);
     edge.warm_all(&asked);
     assert_eq!(edge.get("/beta/b.html").body, "one");
-    let report = stage
-        .deploy("two", &stage.upload("2.zip", &version("two")))
-        .await;
+    let report = stage.deploy("two", &stage.upload("2.zip", &version("two"))).await;
     let sent = items(&report.invalidations, &stage, DISTRIBUTION);
-    assert!(
-        sent.is_superset(&owned([
-            "/a.html",
-            "/beta/b.html",
-            "/next/beta/b.html",
-            "/beta/"
-        ])),
-        "{sent:?}"
-    );
+    assert!(sent.is_superset(&owned(["/a.html", "/beta/b.html", "/next/beta/b.html", "/beta/"])), "{sent:?}");
     assert_eq!(edge.get("/beta/b.html").body, "two");
     assert!(edge.get("/kept").from_cache);
     assert_fresh(&stage, both, &asked);
@@ -731,9 +556,7 @@ async fn every_spelling_of_the_buckets_domain_is_discovered_once_per_cold_start(
         Domain::Other("live.s3-accelerate.dualstack.amazonaws.com".to_owned()),
         Domain::Other("live.s3-eu-west-1.amazonaws.com".to_owned()),
     ];
-    let ids: Vec<String> = (1..=spellings.len())
-        .map(|number| format!("E{number}SPELT"))
-        .collect();
+    let ids: Vec<String> = (1..=spellings.len()).map(|number| format!("E{number}SPELT")).collect();
     let stage = Stage::new().await.with("DISTRIBUTION_IDS", &ids.join(","));
     for (id, domain) in ids.iter().zip(spellings) {
         let mut distribution = Distribution::of(id, LIVE);
@@ -759,47 +582,26 @@ async fn every_spelling_of_the_buckets_domain_is_discovered_once_per_cold_start(
             pause: std::time::Duration::from_millis(5),
         };
         let report = report(handle(&site, &event, &invocation).await);
-        let told: Vec<_> = report
-            .invalidations
-            .iter()
-            .map(|sent| (sent.distribution_id.clone(), sent.items))
-            .collect();
+        let told: Vec<_> = report.invalidations.iter().map(|sent| (sent.distribution_id.clone(), sent.items)).collect();
         let wanted = if number == 0 { 0 } else { ids.len() };
-        assert_eq!(
-            told,
-            ids[..wanted]
-                .iter()
-                .map(|id| (id.clone(), 1))
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(told, ids[..wanted].iter().map(|id| (id.clone(), 1)).collect::<Vec<_>>());
     }
     assert_eq!(stage.count("GetDistribution"), ids.len());
 }
 
 #[tokio::test]
 async fn a_distribution_that_does_not_reach_the_prefix_is_the_wrong_one() {
-    let stage = Stage::new()
-        .await
-        .with("LIVE_PREFIX", "docs")
-        .with("DISTRIBUTION_IDS", "E2OTHER");
-    stage
-        .cloud
-        .create_distribution(Distribution::of("E2OTHER", LIVE).with_origin_path("/blog"));
+    let stage = Stage::new().await.with("LIVE_PREFIX", "docs").with("DISTRIBUTION_IDS", "E2OTHER");
+    stage.cloud.create_distribution(Distribution::of("E2OTHER", LIVE).with_origin_path("/blog"));
     let event = stage.upload("site.zip", &files([("index.html", "docs")]));
     let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "WrongDistribution");
     for part in ["E2OTHER", "s3://live/docs/", "DISTRIBUTION_IDS"] {
-        assert!(
-            failure.error_message.contains(part),
-            "{}",
-            failure.error_message
-        );
+        assert!(failure.error_message.contains(part), "{}", failure.error_message);
     }
     assert!(stage.cloud.objects(LIVE).is_empty());
     // An origin inside the prefix shows a part of the site, and is told that part's paths.
-    stage
-        .cloud
-        .create_distribution(Distribution::of("E2OTHER", LIVE).with_origin_path("/docs/v2"));
+    stage.cloud.create_distribution(Distribution::of("E2OTHER", LIVE).with_origin_path("/docs/v2"));
     assert_eq!(stage.deploy("two", &event).await.outcome, Outcome::Deployed);
 }
 
@@ -808,21 +610,13 @@ async fn a_distribution_that_does_not_reach_the_prefix_is_the_wrong_one() {
 #[tokio::test]
 async fn a_new_key_is_invalidated_where_its_absence_is_remembered() {
     for (code, min_ttl_seconds, wanted) in [
-        (
-            404,
-            300,
-            owned(["/docs", "/docs/", "/docs/index.html", "/new.js"]),
-        ),
+        (404, 300, owned(["/docs", "/docs/", "/docs/index.html", "/new.js"])),
         (404, 10, BTreeSet::new()),
         (404, 0, BTreeSet::new()),
     ] {
         let stage = Stage::new().await;
         let distribution = Distribution {
-            custom_errors: vec![CustomError {
-                code,
-                page: None,
-                min_ttl_seconds,
-            }],
+            custom_errors: vec![CustomError { code, page: None, min_ttl_seconds }],
             ..Distribution::of(DISTRIBUTION, LIVE)
         };
         stage.cloud.create_distribution(distribution.clone());
@@ -832,11 +626,7 @@ async fn a_new_key_is_invalidated_where_its_absence_is_remembered() {
         stage.cloud.edge(DISTRIBUTION).warm_all(&asked);
         site.extend(files([("new.js", "new"), ("docs/index.html", "docs")]));
         let report = stage.deploy("two", &stage.upload("2.zip", &site)).await;
-        assert_eq!(
-            items(&report.invalidations, &stage, DISTRIBUTION),
-            wanted,
-            "{min_ttl_seconds} s"
-        );
+        assert_eq!(items(&report.invalidations, &stage, DISTRIBUTION), wanted, "{min_ttl_seconds} s");
         assert_fresh(&stage, distribution, &asked);
     }
 }
@@ -854,20 +644,13 @@ async fn a_single_page_application_is_fresh_under_every_route() {
     };
     stage.cloud.create_distribution(distribution.clone());
     let version = |index| files([("index.html", index), ("kept.js", "kept")]);
-    stage
-        .deploy("one", &stage.upload("1.zip", &version("one")))
-        .await;
+    stage.deploy("one", &stage.upload("1.zip", &version("one"))).await;
     let edge = stage.cloud.edge(DISTRIBUTION);
     let asked = ["/", "/users/42", "/kept.js"].map(str::to_owned);
     edge.warm_all(&asked);
     assert_eq!(edge.get("/users/42").body, "one");
-    let report = stage
-        .deploy("two", &stage.upload("2.zip", &version("two")))
-        .await;
-    assert_eq!(
-        items(&report.invalidations, &stage, DISTRIBUTION),
-        owned(["/*"])
-    );
+    let report = stage.deploy("two", &stage.upload("2.zip", &version("two"))).await;
+    assert_eq!(items(&report.invalidations, &stage, DISTRIBUTION), owned(["/*"]));
     insta::assert_snapshot!(report.warnings.join("\n"), @"E1EXAMPLE serves /index.html under any path and keeps it for over 10 seconds: as it changes, everything is evicted (1 unchanged objects); an error caching minimum TTL of 10 avoids that");
     assert_fresh(&stage, distribution, &asked);
 
@@ -876,10 +659,7 @@ async fn a_single_page_application_is_fresh_under_every_route() {
     let mut third = version("two");
     third.extend(files([("new.js", "new")]));
     let report = stage.deploy("three", &stage.upload("3.zip", &third)).await;
-    assert_eq!(
-        items(&report.invalidations, &stage, DISTRIBUTION),
-        owned(["/new.js"])
-    );
+    assert_eq!(items(&report.invalidations, &stage, DISTRIBUTION), owned(["/new.js"]));
     assert!(edge.get("/users/42").from_cache);
 }
 
@@ -895,9 +675,7 @@ async fn late_after(stage: &Stage, offers: usize) {
 
 #[tokio::test]
 async fn a_full_quota_on_one_distribution_leaves_the_other_alone() {
-    let stage = Stage::new()
-        .await
-        .with("DISTRIBUTION_IDS", "E1FULL,E2ROOMY");
+    let stage = Stage::new().await.with("DISTRIBUTION_IDS", "E1FULL,E2ROOMY");
     for id in ["E1FULL", "E2ROOMY"] {
         stage.cloud.create_distribution(Distribution::of(id, LIVE));
     }
@@ -912,38 +690,17 @@ async fn a_full_quota_on_one_distribution_leaves_the_other_alone() {
     let (handled, ()) = tokio::join!(stage.invoke("two", &event), late_after(&stage, 3));
     let failure = handled.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "InvalidationOwed");
-    assert!(
-        failure.error_message.contains("E1FULL has too many"),
-        "{}",
-        failure.error_message
-    );
+    assert!(failure.error_message.contains("E1FULL has too many"), "{}", failure.error_message);
     assert_eq!(stage.cloud.invalidations("E1FULL"), []);
-    let changed: BTreeSet<String> = stage
-        .cloud
-        .invalidations("E2ROOMY")
-        .into_iter()
-        .flat_map(|it| it.items)
-        .collect();
-    assert_eq!(
-        changed,
-        owned(["/", "/index.html", "/www", "/www/", "/www/index.html"])
-    );
+    let changed: BTreeSet<String> = stage.cloud.invalidations("E2ROOMY").into_iter().flat_map(|it| it.items).collect();
+    assert_eq!(changed, owned(["/", "/index.html", "/www", "/www/", "/www/index.html"]));
 
     // Its batch stays as it is, and goes out under the reference it was first offered with.
     stage.cloud.occupy_invalidations("E1FULL", 0, 0);
     let report = stage.deploy("two", &event).await;
-    let sent: Vec<_> = report
-        .invalidations
-        .iter()
-        .map(|sent| (sent.distribution_id.as_str(), sent.items))
-        .collect();
+    let sent: Vec<_> = report.invalidations.iter().map(|sent| (sent.distribution_id.as_str(), sent.items)).collect();
     assert_eq!(sent, [("E1FULL", 5), ("E1FULL", 1), ("E2ROOMY", 1)]);
-    assert!(
-        report
-            .invalidations
-            .iter()
-            .all(|sent| sent.caller_reference.contains(".2."))
-    );
+    assert!(report.invalidations.iter().all(|sent| sent.caller_reference.contains(".2.")));
     stage.assert_live(&second());
     for id in ["E1FULL", "E2ROOMY"] {
         assert_fresh(&stage, Distribution::of(id, LIVE), &asked);
@@ -971,10 +728,7 @@ async fn a_quota_that_empties_in_time_only_delays() {
 #[tokio::test]
 async fn a_known_reference_means_that_the_batch_was_accepted() {
     let lost = Fault::on("CreateInvalidation", Does::DropAfter);
-    let spelt = Fault::on(
-        "CreateInvalidation",
-        Does::refuse_after(400, "InvalidationBatchAlreadyExists"),
-    );
+    let spelt = Fault::on("CreateInvalidation", Does::refuse_after(400, "InvalidationBatchAlreadyExists"));
     for (fault, conflict, has_id) in [
         // The SDK offers again what it got no answer to.
         (lost.clone(), ReferenceConflict::Documented, true),
@@ -983,31 +737,19 @@ async fn a_known_reference_means_that_the_batch_was_accepted() {
     ] {
         let stage = Stage::new().await.with("WAIT_FOR_INVALIDATION", "true");
         let version = |text| files([("index.html", text)]);
-        stage
-            .deploy("one", &stage.upload("1.zip", &version("one")))
-            .await;
+        stage.deploy("one", &stage.upload("1.zip", &version("one"))).await;
         stage.cloud.edge(DISTRIBUTION).get("/");
         stage.cloud.set_reference_conflict(DISTRIBUTION, conflict);
         stage.cloud.fault(fault);
-        let report = stage
-            .deploy("two", &stage.upload("2.zip", &version("two")))
-            .await;
+        let report = stage.deploy("two", &stage.upload("2.zip", &version("two"))).await;
         assert_eq!(stage.cloud.faults_struck(), 1);
         assert_eq!(stage.cloud.invalidations(DISTRIBUTION).len(), 1);
-        let [sent] = &report.invalidations[..] else {
-            panic!("{report:?}")
-        };
+        let [sent] = &report.invalidations[..] else { panic!("{report:?}") };
         assert_eq!((sent.id.is_some(), sent.items), (has_id, 2));
-        assert_eq!(
-            sent.completed,
-            Some(has_id),
-            "what has no id cannot be asked for"
-        );
+        assert_eq!(sent.completed, Some(has_id), "what has no id cannot be asked for");
         assert_eq!(stage.cloud.edge(DISTRIBUTION).get("/").body, "two");
         // Nothing is owed any more.
-        let again = stage
-            .deploy("three", &stage.upload("3.zip", &version("two")))
-            .await;
+        let again = stage.deploy("three", &stage.upload("3.zip", &version("two"))).await;
         assert_eq!(again.invalidations, []);
     }
 }
@@ -1022,11 +764,7 @@ async fn waiting(time_left: TimeDelta) -> (Stage, Value, TimeDelta) {
 }
 
 fn completed(report: &Report) -> Vec<Option<bool>> {
-    report
-        .invalidations
-        .iter()
-        .map(|sent| sent.completed)
-        .collect()
+    report.invalidations.iter().map(|sent| sent.completed).collect()
 }
 
 #[tokio::test]
@@ -1038,24 +776,13 @@ async fn completion_is_waited_for_after_the_lease_was_given_back() {
         }
         // Nobody waits for the one who waits.
         let third = stage.upload("3.zip", &first());
-        let late = stage
-            .clone()
-            .with("WAIT_FOR_INVALIDATION", "false")
-            .deploy("three", &third)
-            .await;
-        assert_eq!(
-            (late.outcome, completed(&late)),
-            (Outcome::Deployed, vec![None])
-        );
+        let late = stage.clone().with("WAIT_FOR_INVALIDATION", "false").deploy("three", &third).await;
+        assert_eq!((late.outcome, completed(&late)), (Outcome::Deployed, vec![None]));
         stage.cloud.complete_invalidations(DISTRIBUTION);
     };
     let (report, ()) = tokio::join!(stage.deploy("two", &event), meanwhile);
     assert_eq!(completed(&report), [Some(true), Some(true)]);
-    assert!(
-        serde_json::to_string(&report)
-            .unwrap()
-            .contains("\"completed\":true")
-    );
+    assert!(serde_json::to_string(&report).unwrap().contains("\"completed\":true"));
 }
 
 #[tokio::test]
@@ -1064,10 +791,7 @@ async fn what_is_not_completed_in_time_fails_no_deployment() {
     let (stage, event, time_left) = waiting(TimeDelta::milliseconds(21_500)).await;
     let handled = stage.invoke_as("client", "two", &event, time_left).await;
     let report = report(handled);
-    assert_eq!(
-        (report.outcome, completed(&report)),
-        (Outcome::Deployed, vec![Some(false), Some(false)])
-    );
+    assert_eq!((report.outcome, completed(&report)), (Outcome::Deployed, vec![Some(false), Some(false)]));
     assert!(stage.count("GetInvalidation") > 0);
     stage.assert_live(&second());
 }
@@ -1075,15 +799,9 @@ async fn what_is_not_completed_in_time_fails_no_deployment() {
 #[tokio::test]
 async fn a_completion_that_cannot_be_asked_for_fails_no_deployment() {
     let (stage, event, _) = waiting(TimeDelta::zero()).await;
-    let denied = Fault {
-        times: usize::MAX,
-        ..Fault::on("GetInvalidation", Does::refuse(403, "AccessDenied"))
-    };
+    let denied = Fault { times: usize::MAX, ..Fault::on("GetInvalidation", Does::refuse(403, "AccessDenied")) };
     stage.cloud.fault(denied);
     let report = stage.deploy("two", &event).await;
-    assert_eq!(
-        (report.outcome, completed(&report)),
-        (Outcome::Deployed, vec![Some(false), Some(false)])
-    );
+    assert_eq!((report.outcome, completed(&report)), (Outcome::Deployed, vec![Some(false), Some(false)]));
     assert_eq!(stage.count("GetInvalidation"), 2, "a refusal is final");
 }

@@ -37,10 +37,7 @@ fn put_is_an_upload_with_its_key_decoded() {
     assert_eq!(upload.bucket, STAGING_BUCKET);
     assert_eq!(upload.key, "uploads/site build 42.zip");
     assert_eq!(upload.version_id, version_of_build_42());
-    assert_eq!(
-        upload.etag.as_deref(),
-        Some("6f5902ac237024bdd0c176cb93063dc4")
-    );
+    assert_eq!(upload.etag.as_deref(), Some("6f5902ac237024bdd0c176cb93063dc4"));
     assert_eq!(upload.sequencer.as_deref(), Some("0055AED6DCD90281E5"));
     let uploaded_at = upload.uploaded_at.unwrap();
     assert_eq!(uploaded_at.to_rfc3339(), "2026-11-22T10:15:00.318+00:00");
@@ -51,10 +48,7 @@ fn put_is_an_upload_with_its_key_decoded() {
 fn put_overwritten_version_names_the_exact_version() {
     let (upload, options) = upload(sample!("put-overwritten-version.json"));
     assert_eq!(upload.key, "uploads/site.zip");
-    assert_eq!(
-        upload.version_id.as_deref(),
-        Some("096fKKXTRTtl3on89fVO.nfljtsv6qko")
-    );
+    assert_eq!(upload.version_id.as_deref(), Some("096fKKXTRTtl3on89fVO.nfljtsv6qko"));
     assert_eq!(options, Options::default());
 }
 
@@ -68,10 +62,7 @@ fn eventbridge_tells_of_the_same_upload_as_put() {
     assert_eq!(from_event_bridge.etag, from_s3.etag);
     assert_eq!(from_event_bridge.sequencer, from_s3.sequencer);
     // EventBridge tells the time in whole seconds.
-    assert_eq!(
-        from_event_bridge.uploaded_at.unwrap().timestamp(),
-        from_s3.uploaded_at.unwrap().timestamp()
-    );
+    assert_eq!(from_event_bridge.uploaded_at.unwrap().timestamp(), from_s3.uploaded_at.unwrap().timestamp());
     assert_eq!(options, Options::default());
 }
 
@@ -85,23 +76,14 @@ fn replay_is_the_saved_event_with_an_option() {
     let (saved, _) = upload(sample!("put-overwritten-version.json"));
     let (replayed, options) = upload(sample!("replay.json"));
     assert_eq!(replayed, saved);
-    assert_eq!(
-        options,
-        Options {
-            replay: true,
-            ..Options::default()
-        }
-    );
+    assert_eq!(options, Options { replay: true, ..Options::default() });
 }
 
 #[test]
 fn rollback_previous_goes_to_the_previous_deployment() {
     assert_eq!(
         parse(sample!("rollback-previous.json")),
-        Event::Rollback {
-            to: Rollback::Previous,
-            options: Options::default()
-        }
+        Event::Rollback { to: Rollback::Previous, options: Options::default() }
     );
 }
 
@@ -109,10 +91,7 @@ fn rollback_previous_goes_to_the_previous_deployment() {
 fn rollback_deployment_goes_to_the_one_it_names() {
     assert_eq!(
         parse(sample!("rollback-deployment.json")),
-        Event::Rollback {
-            to: Rollback::To("20261121T160241Z-9f86d081884c".to_owned()),
-            options: Options::default()
-        }
+        Event::Rollback { to: Rollback::To("20261121T160241Z-9f86d081884c".to_owned()), options: Options::default() }
     );
 }
 
@@ -120,25 +99,13 @@ fn rollback_deployment_goes_to_the_one_it_names() {
 fn dry_run_is_written_by_hand_and_leaves_the_rest_to_be_looked_up() {
     let (upload, options) = upload(sample!("dry-run.json"));
     assert_eq!(upload.key, "uploads/site build 42.zip");
-    assert_eq!(
-        (upload.version_id, upload.etag, upload.uploaded_at),
-        (None, None, None)
-    );
-    assert_eq!(
-        options,
-        Options {
-            dry_run: true,
-            ..Options::default()
-        }
-    );
+    assert_eq!((upload.version_id, upload.etag, upload.uploaded_at), (None, None, None));
+    assert_eq!(options, Options { dry_run: true, ..Options::default() });
 }
 
 #[test]
 fn failure_destination_holds_the_event_that_failed() {
-    assert_eq!(
-        upload(sample!("failure-destination.json")),
-        upload(sample!("put.json"))
-    );
+    assert_eq!(upload(sample!("failure-destination.json")), upload(sample!("put.json")));
 }
 
 #[test]
@@ -150,10 +117,7 @@ fn every_sample_is_read_by_a_test() {
         if name == "README.md" {
             continue;
         }
-        assert!(
-            this_file.contains(&format!("sample!(\"{name}\")")),
-            "no test reads events/{name}"
-        );
+        assert!(this_file.contains(&format!("sample!(\"{name}\")")), "no test reads events/{name}");
     }
 }
 

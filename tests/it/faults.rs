@@ -109,12 +109,7 @@ impl Row {
 }
 
 fn rows(times: Times) -> Vec<Row> {
-    let row = |service, operation, does| Row {
-        service,
-        operation,
-        does,
-        times,
-    };
+    let row = |service, operation, does| Row { service, operation, does, times };
     let everything = [
         Does::refuse(503, "ServiceUnavailable"),
         Does::refuse_after(503, "ServiceUnavailable"),
@@ -123,10 +118,7 @@ fn rows(times: Times) -> Vec<Row> {
     ];
     let mut rows: Vec<Row> = everything.map(|does| row(None, None, does)).into();
     rows.push(row(Some(Service::S3), None, Does::refuse(503, "SlowDown")));
-    for code in [
-        "ProvisionedThroughputExceededException",
-        "ThrottlingException",
-    ] {
+    for code in ["ProvisionedThroughputExceededException", "ThrottlingException"] {
         rows.push(row(Some(Service::DynamoDb), None, Does::refuse(400, code)));
     }
     let refused = [
@@ -139,11 +131,7 @@ fn rows(times: Times) -> Vec<Row> {
         ("CopyObject", 412, "PreconditionFailed"),
         ("CopyObject", 409, "ConditionalRequestConflict"),
     ];
-    rows.extend(
-        refused.map(|(operation, status, code)| {
-            row(None, Some(operation), Does::refuse(status, code))
-        }),
-    );
+    rows.extend(refused.map(|(operation, status, code)| row(None, Some(operation), Does::refuse(status, code))));
     for code in ["AccessDenied", "InternalError", "PreconditionFailed"] {
         let code = code.to_owned();
         rows.push(row(None, Some("DeleteObjects"), Does::RefuseKeys { code }));
@@ -152,24 +140,14 @@ fn rows(times: Times) -> Vec<Row> {
 }
 
 async fn matrix(times: Times) {
-    let results: Vec<(usize, usize, Vec<String>)> = stream::iter(rows(times))
-        .map(Row::strike_everywhere)
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
+    let results: Vec<(usize, usize, Vec<String>)> =
+        stream::iter(rows(times)).map(Row::strike_everywhere).buffer_unordered(AT_ONCE).collect().await;
     let faults: usize = results.iter().map(|(faults, ..)| faults).sum();
     let failed: usize = results.iter().map(|(_, failed, _)| failed).sum();
     let wrong: Vec<String> = results.into_iter().flat_map(|(.., wrong)| wrong).collect();
-    say(&format!(
-        "fault matrix {times:?}: {faults} faults tried, {failed} of them failed the invocation"
-    ));
+    say(&format!("fault matrix {times:?}: {faults} faults tried, {failed} of them failed the invocation"));
     assert!(faults > 100, "only {faults} faults");
-    assert!(
-        wrong.is_empty(),
-        "{} of {faults} faults:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {faults} faults:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

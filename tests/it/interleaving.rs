@@ -35,14 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const NAMES: [&str; 5] = ["a.html", "a.js", "b.css", "d/index.html", "index.html"];
 const BODIES: [&str; 3] = ["0", "1", "22"];
-const URLS: [&str; 6] = [
-    "/",
-    "/a.html",
-    "/a.js",
-    "/b.css",
-    "/d/index.html",
-    "/index.html",
-];
+const URLS: [&str; 6] = ["/", "/a.html", "/a.js", "/b.css", "/d/index.html", "/index.html"];
 
 #[test]
 fn whatever_the_schedule_the_newest_wins_and_no_page_is_stale() {
@@ -55,10 +48,7 @@ fn whatever_the_schedule_the_newest_wins_and_no_page_is_stale() {
     let (next, steps, deaths) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let began = std::time::Instant::now();
     let work = || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime can be had");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be had");
         let seeds = std::iter::from_fn(|| {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             (seed < schedules).then_some(first + seed)
@@ -76,9 +66,7 @@ fn whatever_the_schedule_the_newest_wins_and_no_page_is_stale() {
                     Ok(Err(_)) => format!("not settled after {PATIENCE:?}"),
                     Err(_) => "panicked".to_owned(),
                 };
-                Some(format!(
-                    "DROPSHIP_SCHEDULES=1 DROPSHIP_SEED={seed}: {failure}"
-                ))
+                Some(format!("DROPSHIP_SCHEDULES=1 DROPSHIP_SEED={seed}: {failure}"))
             })
             .buffer_unordered(ACCOUNTS_AT_ONCE)
             .filter_map(async |failure| failure);
@@ -88,9 +76,7 @@ fn whatever_the_schedule_the_newest_wins_and_no_page_is_stale() {
     let failures: Vec<String> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let failures = threads.into_iter();
-        failures
-            .flat_map(|thread| thread.join().expect("failures are caught before"))
-            .collect()
+        failures.flat_map(|thread| thread.join().expect("failures are caught before")).collect()
     });
     crate::settled::say(&format!(
         "interleaving: {schedules} schedules, {} calls one by one, {} deaths, in {:?}",
@@ -161,16 +147,9 @@ async fn schedule(seed: u64) -> Result<Ran, String> {
     let mut death = (rng.u8(..4) == 0).then(|| Death {
         handler: rng.usize(..handlers.len()),
         call: rng.usize(1..40),
-        does: if rng.bool() {
-            Does::DieBefore
-        } else {
-            Does::DieAfter
-        },
+        does: if rng.bool() { Does::DieBefore } else { Does::DieAfter },
     });
-    let mut ran = Ran {
-        steps: 0,
-        deaths: 0,
-    };
+    let mut ran = Ran { steps: 0, deaths: 0 };
     let mut reports: Vec<(usize, Outcome, u64)> = Vec::new();
 
     let gate = stage.cloud.gate();
@@ -186,17 +165,8 @@ async fn schedule(seed: u64) -> Result<Ran, String> {
             }
             handler.attempts += 1;
             let client = handler.client(number);
-            if let Some(Death {
-                handler: _,
-                call,
-                does,
-            }) = death.take_if(|death| death.handler == number)
-            {
-                stage.cloud.fault(Fault {
-                    client: Some(client.clone()),
-                    first: call,
-                    ..Fault::any(does)
-                });
+            if let Some(Death { handler: _, call, does }) = death.take_if(|death| death.handler == number) {
+                stage.cloud.fault(Fault { client: Some(client.clone()), first: call, ..Fault::any(does) });
             }
             let (abort, aborted) = AbortHandle::new_pair();
             handler.abort = Some(abort);
@@ -228,9 +198,10 @@ async fn schedule(seed: u64) -> Result<Ran, String> {
         let client = next.call.client.clone();
         gate.let_through(next.ticket).await;
         ran.steps += 1;
-        let killed = handlers.iter_mut().enumerate().find(|(number, handler)| {
-            handler.client(*number) == client && stage.cloud.is_dead(&client)
-        });
+        let killed = handlers
+            .iter_mut()
+            .enumerate()
+            .find(|(number, handler)| handler.client(*number) == client && stage.cloud.is_dead(&client));
         if let Some((_, handler)) = killed {
             handler.abort.take().inspect(AbortHandle::abort);
             // Lambda tries again a while later.
@@ -282,15 +253,7 @@ fn handlers(rng: &mut Rng, builds: &[Build], has_base: bool) -> Vec<Handler> {
         if is_replay {
             event["options"] = json!({"replay": true});
         }
-        handlers.push(Handler {
-            build,
-            event,
-            is_replay,
-            begins_at: 0,
-            attempts: 0,
-            is_settled: false,
-            abort: None,
-        });
+        handlers.push(Handler { build, event, is_replay, begins_at: 0, attempts: 0, is_settled: false, abort: None });
     }
     for handler in &mut handlers {
         // Most meet; some come when the others are nearly through, or behind them.
@@ -300,12 +263,7 @@ fn handlers(rng: &mut Rng, builds: &[Build], has_base: bool) -> Vec<Handler> {
     handlers
 }
 
-fn invoke(
-    stage: Stage,
-    client: String,
-    number: usize,
-    event: Value,
-) -> LocalBoxFuture<'static, (usize, Handled)> {
+fn invoke(stage: Stage, client: String, number: usize, event: Value) -> LocalBoxFuture<'static, (usize, Handled)> {
     async move {
         let request = format!("request-{number}");
         let handled = stage.invoke_as(&client, &request, &event, TimeDelta::minutes(15));
@@ -325,11 +283,7 @@ async fn all_waiting(gate: &Gate, handlers: &[Handler]) -> Vec<Waiting> {
     let mut seen = 0;
     loop {
         let mut waiting = gate
-            .wait_until(|waiting| {
-                clients
-                    .iter()
-                    .all(|client| waiting.iter().any(|it| it.call.client == *client))
-            })
+            .wait_until(|waiting| clients.iter().all(|client| waiting.iter().any(|it| it.call.client == *client)))
             .await;
         // The dead may have left calls behind.
         waiting.retain(|it| clients.contains(&it.call.client));
@@ -369,16 +323,8 @@ async fn check(
     let site = stage.site("check").await;
     let ledger = &site.clients.ledger;
     let head = ledger.head().await.map_err(|error| error.to_string())?;
-    let is_end = |outcome: Outcome| {
-        matches!(
-            outcome,
-            Outcome::Deployed | Outcome::Unchanged | Outcome::RolledBack
-        )
-    };
-    let last = reports
-        .iter()
-        .filter(|(_, outcome, _)| is_end(*outcome))
-        .max_by_key(|(.., run)| *run);
+    let is_end = |outcome: Outcome| matches!(outcome, Outcome::Deployed | Outcome::Unchanged | Outcome::RolledBack);
+    let last = reports.iter().filter(|(_, outcome, _)| is_end(*outcome)).max_by_key(|(.., run)| *run);
     let newest = builds.len() - 1;
     let live = last.map_or(newest, |(build, ..)| *build);
     let replayed = handlers.iter().find(|handler| handler.is_replay);
@@ -388,18 +334,14 @@ async fn check(
     }
     if let Some(handler) = replayed
         && live == newest
-        && let Some((.., replay)) = reports
-            .iter()
-            .find(|(build, outcome, _)| *build == handler.build && *outcome == Outcome::RolledBack)
+        && let Some((.., replay)) =
+            reports.iter().find(|(build, outcome, _)| *build == handler.build && *outcome == Outcome::RolledBack)
         && last.is_some_and(|(.., run)| run < replay)
     {
         return Err(format!("the replay did not last: {}", story()));
     }
     let objects = stage.cloud.objects("live");
-    let bodies: Files = objects
-        .iter()
-        .map(|(key, object)| (key.clone(), object.body.to_vec()))
-        .collect();
+    let bodies: Files = objects.iter().map(|(key, object)| (key.clone(), object.body.to_vec())).collect();
     if bodies != builds[live].files {
         return Err(format!(
             "live is {:?} and not build {live}, {:?}: {}",
@@ -423,12 +365,8 @@ async fn check(
     if !stale.is_empty() {
         return Err(format!("{stale:?} are stale: {}", story()));
     }
-    let references: Vec<String> = stage
-        .cloud
-        .invalidations(DISTRIBUTION)
-        .into_iter()
-        .map(|it| it.caller_reference)
-        .collect();
+    let references: Vec<String> =
+        stage.cloud.invalidations(DISTRIBUTION).into_iter().map(|it| it.caller_reference).collect();
     if references.iter().collect::<BTreeSet<_>>().len() < references.len() {
         return Err(format!("a reference was accepted twice: {references:?}"));
     }

@@ -57,13 +57,7 @@ async fn the_judge_agrees_on_a_small_site() {
             ("logo.svg", "<svg/>"),
         ],
     );
-    let counts = Counts {
-        entries: 9,
-        kept: 3,
-        changed: 4,
-        new: 2,
-        deleted: 2,
-    };
+    let counts = Counts { entries: 9, kept: 3, changed: 4, new: 2, deleted: 2 };
     judge_two_builds(&environment, &first, &second, &counts).await;
 }
 
@@ -73,25 +67,14 @@ async fn the_judge_agrees_on_two_real_releases() {
         return;
     };
     let shared = env::var_os("DROPSHIP_SHARED").unwrap_or_else(|| "../shared".into());
-    let sites = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(shared)
-        .join("sites");
+    let sites = Path::new(env!("CARGO_MANIFEST_DIR")).join(shared).join("sites");
     let first = sites.join("streamlit-1.48.0.zip");
     let second = sites.join("streamlit-1.48.1.zip");
     if !first.exists() || !second.exists() {
-        skip(
-            "the_judge_agrees_on_two_real_releases",
-            "DROPSHIP_SHARED has no sites",
-        );
+        skip("the_judge_agrees_on_two_real_releases", "DROPSHIP_SHARED has no sites");
         return;
     }
-    let counts = Counts {
-        entries: 156,
-        kept: 88,
-        changed: 2,
-        new: 66,
-        deleted: 66,
-    };
+    let counts = Counts { entries: 156, kept: 88, changed: 2, new: 66, deleted: 66 };
     judge_two_builds(&environment, &first, &second, &counts).await;
 }
 
@@ -177,13 +160,10 @@ async fn judge_two_builds(environment: &Path, first: &Path, second: &Path, count
 
 /// Sends an event of one upload; gives its part of the answer.
 async fn deployment(function: &Function, request_id: &str, event: &Value) -> Value {
-    let answer = function
-        .invoke(request_id, TIMEOUT, event)
-        .await
-        .unwrap_or_else(|error| panic!("{request_id}: {error}"));
-    let deployments = answer["deployments"]
-        .as_array()
-        .unwrap_or_else(|| panic!("{request_id}: no deployments in {answer}"));
+    let answer =
+        function.invoke(request_id, TIMEOUT, event).await.unwrap_or_else(|error| panic!("{request_id}: {error}"));
+    let deployments =
+        answer["deployments"].as_array().unwrap_or_else(|| panic!("{request_id}: no deployments in {answer}"));
     assert_eq!(deployments.len(), 1, "{request_id}: {answer}");
     deployments[0].clone()
 }
@@ -213,10 +193,7 @@ fn environment(test: &str) -> Option<PathBuf> {
     if environment.join("bin/ministack").exists() {
         return Some(environment);
     }
-    let reason = format!(
-        "no MiniStack in {}: `.ci/run` installs it, see .ci/ministack.lock",
-        environment.display()
-    );
+    let reason = format!("no MiniStack in {}: `.ci/run` installs it, see .ci/ministack.lock", environment.display());
     assert!(!required, "{reason}");
     skip(test, &reason);
     None
@@ -255,11 +232,7 @@ impl MiniStack {
             .stdin(Stdio::null())
             .spawn()
             .expect("ministack can be run");
-        let mut stack = Self {
-            process,
-            endpoint,
-            python: environment.join("bin/python"),
-        };
+        let mut stack = Self { process, endpoint, python: environment.join("bin/python") };
         let patience = Instant::now() + Duration::from_secs(60);
         while !is_healthy(port) {
             if let Some(_ended) = stack.process.try_wait().expect("a child of ours") {
@@ -291,16 +264,10 @@ impl MiniStack {
             .spawn()
             .expect("the virtual environment has a Python");
         let mut stdin = judge.stdin.take().expect("stdin is piped");
-        stdin
-            .write_all(request.to_string().as_bytes())
-            .expect("the judge reads its request");
+        stdin.write_all(request.to_string().as_bytes()).expect("the judge reads its request");
         drop(stdin);
         let output = judge.wait_with_output().expect("the judge ends");
-        assert!(
-            output.status.success(),
-            "{request}\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{request}\n{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).expect("the judge answers in JSON")
     }
 }
@@ -322,9 +289,7 @@ fn is_healthy(port: u16) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(
-            b"GET /_ministack/health HTTP/1.1\r\nHost: ministack\r\nConnection: close\r\n\r\n",
-        )?;
+        stream.write_all(b"GET /_ministack/health HTTP/1.1\r\nHost: ministack\r\nConnection: close\r\n\r\n")?;
         let mut status = [0; 12];
         stream.read_exact(&mut status)?;
         Ok(String::from_utf8_lossy(&status).into_owned())

@@ -38,15 +38,9 @@ fn what_bsdtar_writes_is_read_equally() {
     }
     let (folder, site) = packable();
     for locale in ["C", "C.UTF-8"] {
-        for options in [
-            "zip:compression=deflate",
-            "zip:compression=store",
-            "zip:zip64",
-        ] {
+        for options in ["zip:compression=deflate", "zip:compression=store", "zip:zip64"] {
             let mut command = Command::new("bsdtar");
-            command
-                .env("LC_ALL", locale)
-                .args(["--format", "zip", "--options", options, "-cf"]);
+            command.env("LC_ALL", locale).args(["--format", "zip", "--options", options, "-cf"]);
             let archive = packed(folder.path(), &mut command, &TOP_NAMES);
             assert_same(&archive, &site, &format!("{options} {locale}"));
         }
@@ -65,25 +59,14 @@ fn what_bsdtar_writes_is_read_equally() {
 
 #[test]
 fn what_7_zip_writes_is_read_equally() {
-    let Some(tool) = ["7zz", "7z", "7za"]
-        .into_iter()
-        .find(|tool| starts(tool, &[]))
-    else {
+    let Some(tool) = ["7zz", "7z", "7za"].into_iter().find(|tool| starts(tool, &[])) else {
         eprintln!("skipped: 7-Zip is not installed");
         return;
     };
     let (folder, site) = packable();
-    for options in [
-        &["-mcu=on"][..],
-        &["-mx0", "-mcu=on"],
-        &["-mx9", "-mcu=on"],
-        &[],
-    ] {
+    for options in [&["-mcu=on"][..], &["-mx0", "-mcu=on"], &["-mx9", "-mcu=on"], &[]] {
         let mut command = Command::new(tool);
-        command
-            .env("LC_ALL", "C.UTF-8")
-            .args(["a", "-tzip", "-bd"])
-            .args(options);
+        command.env("LC_ALL", "C.UTF-8").args(["a", "-tzip", "-bd"]).args(options);
         let archive = packed(folder.path(), &mut command, &["."]);
         assert_same(&archive, &site, &format!("{options:?}"));
     }
@@ -107,10 +90,7 @@ fn what_git_archive_writes_is_read_equally() {
     git(&["init", "-q"]);
     git(&["add", "--all"]);
     git(&["commit", "-q", "--no-gpg-sign", "-m", "build"]);
-    for arguments in [
-        &["archive", "--format=zip", "HEAD"][..],
-        &["archive", "--format=zip", "-0", "HEAD"],
-    ] {
+    for arguments in [&["archive", "--format=zip", "HEAD"][..], &["archive", "--format=zip", "-0", "HEAD"]] {
         assert_same(&git(arguments), &site, &format!("{arguments:?}"));
     }
 }
@@ -144,10 +124,7 @@ func main() {
     let program = tempfile::tempdir().unwrap();
     let program = program.path().join("pack.go");
     fs::write(&program, PROGRAM).unwrap();
-    let archive = run(Command::new("go")
-        .arg("run")
-        .arg(&program)
-        .arg(folder.path()));
+    let archive = run(Command::new("go").arg("run").arg(&program).arg(folder.path()));
     assert_same(&archive, &site, "Go");
 }
 
@@ -238,11 +215,7 @@ fn what_nodes_packages_write_is_read_equally() {
 
 /// Whether a command succeeds.
 fn starts(tool: impl AsRef<OsStr>, arguments: &[&str]) -> bool {
-    let status = Command::new(tool)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let status =
+        Command::new(tool).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }

@@ -45,9 +45,7 @@ impl Policy {
             panic!("the role has one policy");
         };
         let statements = policy["PolicyDocument"]["Statement"].as_array().unwrap();
-        Self {
-            statements: statements.iter().map(Statement::of).collect(),
-        }
+        Self { statements: statements.iter().map(Statement::of).collect() }
     }
 
     /// The statement that allows an action on a resource.
@@ -77,10 +75,7 @@ impl Statement {
         assert_eq!(members, ["Action", "Effect", "Resource", "Sid"], "{value}");
         assert_eq!(value["Effect"], "Allow");
         let texts = |value: &Value| match value {
-            Value::Array(texts) => texts
-                .iter()
-                .map(|text| text.as_str().unwrap().to_owned())
-                .collect(),
+            Value::Array(texts) => texts.iter().map(|text| text.as_str().unwrap().to_owned()).collect(),
             one => vec![one.as_str().unwrap().to_owned()],
         };
         let statement = Self {
@@ -108,22 +103,14 @@ fn matches(pattern: &str, resource: &str) -> bool {
     let Some(rest) = resource.strip_prefix(before) else {
         return false;
     };
-    (0..=rest.len())
-        .filter(|&at| rest.is_char_boundary(at))
-        .any(|at| matches(after, &rest[at..]))
+    (0..=rest.len()).filter(|&at| rest.is_char_boundary(at)).any(|at| matches(after, &rest[at..]))
 }
 
 /// What a call needs, by the Service Authorization Reference and the API pages of the services.
 fn needs(call: &Call, status: Option<u16>) -> Vec<(String, String)> {
     let bucket = call.bucket.as_deref().unwrap_or_default();
     let bucket_arn = format!("arn:aws:s3:::{}", real_bucket(bucket));
-    let object = |key: &str| {
-        format!(
-            "arn:aws:s3:::{}/{}",
-            real_bucket(bucket),
-            real_key(bucket, key)
-        )
-    };
+    let object = |key: &str| format!("arn:aws:s3:::{}/{}", real_bucket(bucket), real_key(bucket, key));
     let key = call.key.as_deref().unwrap_or_default();
     let table = |_: &str| format!("arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/Ledger");
     let need = |action: &str, resource: String| (action.to_owned(), resource);
@@ -136,18 +123,14 @@ fn needs(call: &Call, status: Option<u16>) -> Vec<(String, String)> {
             vec![need("s3:GetObjectVersion", object(key))]
         }
         (Service::S3, "GetObject" | "HeadObject") => vec![need("s3:GetObject", object(key))],
-        (
-            Service::S3,
-            "PutObject" | "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload",
-        ) => vec![need("s3:PutObject", object(key))],
+        (Service::S3, "PutObject" | "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload") => {
+            vec![need("s3:PutObject", object(key))]
+        }
         (Service::S3, "CopyObject") => {
             let source = call.copy_source.as_deref().unwrap_or_default();
             let (from, source) = source.trim_start_matches('/').split_once('/').unwrap();
             assert_eq!(from, bucket, "an object is only copied onto itself");
-            vec![
-                need("s3:GetObject", object(source)),
-                need("s3:PutObject", object(key)),
-            ]
+            vec![need("s3:GetObject", object(source)), need("s3:PutObject", object(key))]
         }
         // S3 API, UploadPartCopy, "Permissions": to read the source, in its version, and to write.
         (Service::S3, "UploadPartCopy") => {
@@ -159,10 +142,7 @@ fn needs(call: &Call, status: Option<u16>) -> Vec<(String, String)> {
             };
             let source = real_key(from, source);
             vec![
-                need(
-                    action,
-                    format!("arn:aws:s3:::{}/{source}", real_bucket(from)),
-                ),
+                need(action, format!("arn:aws:s3:::{}/{source}", real_bucket(from))),
                 need("s3:PutObject", object(key)),
             ]
         }
@@ -170,8 +150,7 @@ fn needs(call: &Call, status: Option<u16>) -> Vec<(String, String)> {
         (Service::S3, "DeleteObject") => vec![need("s3:DeleteObject", object(key))],
         (Service::S3, "DeleteObjects") => {
             let keys = call.keys.iter();
-            keys.map(|key| need("s3:DeleteObject", object(key)))
-                .collect()
+            keys.map(|key| need("s3:DeleteObject", object(key))).collect()
         }
         (Service::S3, "ListObjectsV2") => vec![need("s3:ListBucket", bucket_arn)],
         (Service::CloudFront, "CreateInvalidation" | "GetDistribution" | "GetInvalidation") => {
@@ -179,11 +158,9 @@ fn needs(call: &Call, status: Option<u16>) -> Vec<(String, String)> {
             let arn = format!("arn:aws:cloudfront::{ACCOUNT}:distribution/{id}");
             vec![need(&format!("cloudfront:{}", call.operation), arn)]
         }
-        (Service::DynamoDb, "TransactGetItems" | "TransactWriteItems") => call
-            .items
-            .iter()
-            .map(|(operation, name)| need(&format!("dynamodb:{operation}"), table(name)))
-            .collect(),
+        (Service::DynamoDb, "TransactGetItems" | "TransactWriteItems") => {
+            call.items.iter().map(|(operation, name)| need(&format!("dynamodb:{operation}"), table(name))).collect()
+        }
         (Service::DynamoDb, "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "Query") => {
             let name = call.table.as_deref().unwrap_or_default();
             vec![need(&format!("dynamodb:{}", call.operation), table(name))]
@@ -193,10 +170,7 @@ fn needs(call: &Call, status: Option<u16>) -> Vec<(String, String)> {
     if call.is_etag_required {
         // S3 user guide, "Conditional writes": If-Match also needs s3:GetObject.
         let keys = call.keys.iter().map(String::as_str);
-        needs.extend(
-            keys.chain(call.key.as_deref())
-                .map(|key| need("s3:GetObject", object(key))),
-        );
+        needs.extend(keys.chain(call.key.as_deref()).map(|key| need("s3:GetObject", object(key))));
     }
     needs
 }
@@ -211,11 +185,7 @@ fn real_bucket(name: &str) -> String {
 
 /// The tests upload to the root of their staging bucket, users to the template's folder.
 fn real_key(bucket: &str, key: &str) -> String {
-    if bucket == STAGING && !key.starts_with(".dropship/") {
-        format!("uploads/{key}")
-    } else {
-        key.to_owned()
-    }
+    if bucket == STAGING && !key.starts_with(".dropship/") { format!("uploads/{key}") } else { key.to_owned() }
 }
 
 /// The policy of a stack that gives its function these variables.
@@ -223,10 +193,8 @@ fn policy_for(variables: &BTreeMap<String, String>) -> Policy {
     let text = |name: &str| variables.get(name).map(String::as_str).unwrap_or_default();
     let live = text("LIVE_BUCKET");
     let prefix = text("LIVE_PREFIX").trim_end_matches('/');
-    let ids: Vec<&str> = text("DISTRIBUTION_IDS")
-        .split(',')
-        .map(|it| it.split('=').next().unwrap_or_default().trim())
-        .collect();
+    let ids: Vec<&str> =
+        text("DISTRIBUTION_IDS").split(',').map(|it| it.split('=').next().unwrap_or_default().trim()).collect();
     let default_site = match prefix {
         "" => live.to_owned(),
         prefix => format!("{live}/{prefix}"),
@@ -246,13 +214,10 @@ fn policy_for(variables: &BTreeMap<String, String>) -> Policy {
 /// Lets a function with these variables do what its stack's policy lets it do.
 pub fn authorizer(variables: &BTreeMap<String, String>) -> Authorizer {
     // Tests start thousands of functions, with few different environments among them.
-    static KNOWN: Mutex<BTreeMap<BTreeMap<String, String>, Authorizer>> =
-        Mutex::new(BTreeMap::new());
+    static KNOWN: Mutex<BTreeMap<BTreeMap<String, String>, Authorizer>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let known = known.entry(variables.clone());
-    known
-        .or_insert_with(|| enforcing(policy_for(variables)))
-        .clone()
+    known.or_insert_with(|| enforcing(policy_for(variables))).clone()
 }
 
 fn enforcing(policy: Policy) -> Authorizer {
@@ -292,11 +257,7 @@ async fn all_that_is_granted_is_needed() {
     let mut noise = vec![0; 17 << 20];
     fastrand::Rng::with_seed(3).fill(&mut noise);
     let large: Files = [("large.bin".to_owned(), noise)].into();
-    let small = files([
-        ("index.html", "one"),
-        ("gone.txt", "gone tomorrow"),
-        ("kept.txt", "kept"),
-    ]);
+    let small = files([("index.html", "one"), ("gone.txt", "gone tomorrow"), ("kept.txt", "kept")]);
     stage.deploy("one", &stage.upload("1.zip", &small)).await;
     let mut second = small.clone();
     second.insert("index.html".to_owned(), b"two".to_vec());
@@ -304,21 +265,12 @@ async fn all_that_is_granted_is_needed() {
     let second = stage.upload("2.zip", &second);
     stage.deploy("two", &second).await;
     // Someone else has written: the object is asked for, and its headers are set right by a copy.
-    stage
-        .cloud
-        .put_object(LIVE, "kept.txt", "kept", Headers::of_type("text/plain"));
+    stage.cloud.put_object(LIVE, "kept.txt", "kept", Headers::of_type("text/plain"));
     stage.deploy("three", &stage.upload("3.zip", &small)).await;
     // A part fails for good: its upload is given up.
-    stage.cloud.fault(Fault {
-        times: usize::MAX,
-        ..Fault::on("UploadPart", Does::refuse(400, "InvalidRequest"))
-    });
+    stage.cloud.fault(Fault { times: usize::MAX, ..Fault::on("UploadPart", Does::refuse(400, "InvalidRequest")) });
     let event = stage.upload("4.zip", &large);
-    stage
-        .invoke("four", &event)
-        .await
-        .into_answer()
-        .unwrap_err();
+    stage.invoke("four", &event).await.into_answer().unwrap_err();
     stage.cloud.clear_faults();
     stage.deploy("four", &event).await;
     // An archive that is gone, and a manifest that is.
@@ -330,8 +282,7 @@ async fn all_that_is_granted_is_needed() {
     stage.deploy("six", &second).await;
 
     // An event written by hand names no version.
-    let by_hand =
-        json!({"Records": [{"s3": {"bucket": {"name": STAGING}, "object": {"key": "3.zip"}}}]});
+    let by_hand = json!({"Records": [{"s3": {"bucket": {"name": STAGING}, "object": {"key": "3.zip"}}}]});
     stage.deploy("seven", &by_hand).await;
 
     let policy = policy_for(stage.variables());
@@ -350,9 +301,7 @@ fn what_lambda_itself_does_is_allowed_where_it_does_it() {
     assert!(policy.allows("sqs:SendMessage", queue).is_some());
     let invoke = &template.resource("FunctionInvokeConfig")["Properties"];
     for result in ["OnSuccess", "OnFailure"] {
-        let bus = invoke["DestinationConfig"][result]["Destination"]
-            .as_str()
-            .unwrap();
+        let bus = invoke["DestinationConfig"][result]["Destination"].as_str().unwrap();
         assert!(policy.allows("events:PutEvents", bus).is_some(), "{bus}");
     }
     assert_eq!(function["LoggingConfig"]["LogGroup"], "LogGroup");
@@ -363,12 +312,7 @@ fn what_lambda_itself_does_is_allowed_where_it_does_it() {
     assert!(policy.allows("xray:PutTraceSegments", "*").is_some());
     // Without a bus nothing is told, and nothing allowed.
     let quiet = Template::with(&[("CreateSite", "true"), ("EventBusName", "none")]);
-    assert!(
-        !Policy::of(&quiet)
-            .granted()
-            .iter()
-            .any(|(sid, _)| sid == "TellResults")
-    );
+    assert!(!Policy::of(&quiet).granted().iter().any(|(sid, _)| sid == "TellResults"));
 }
 
 #[test]
@@ -391,54 +335,21 @@ fn nothing_beside_the_site_is_allowed() {
     assert!(!allows("s3:PutObject", "arn:aws:s3:::lively/docs/a.html"));
     assert!(!allows("s3:ListBucket", "arn:aws:s3:::lively"));
     assert!(!allows("s3:PutObjectAcl", "arn:aws:s3:::live/docs/a.html"));
-    assert!(allows(
-        "s3:PutObject",
-        &format!("{staging}/.dropship/mine/manifest-1.gz")
-    ));
-    assert!(!allows(
-        "s3:PutObject",
-        &format!("{staging}/.dropship/other/manifest-1.gz")
-    ));
-    assert!(!allows(
-        "s3:PutObject",
-        &format!("{staging}/uploads/site.zip")
-    ));
-    assert!(!allows(
-        "s3:DeleteObject",
-        &format!("{staging}/uploads/site.zip")
-    ));
-    assert!(allows(
-        "s3:GetObjectVersion",
-        &format!("{staging}/uploads/site.zip")
-    ));
-    assert!(!allows(
-        "s3:GetObjectVersion",
-        &format!("{staging}/private/site.zip")
-    ));
+    assert!(allows("s3:PutObject", &format!("{staging}/.dropship/mine/manifest-1.gz")));
+    assert!(!allows("s3:PutObject", &format!("{staging}/.dropship/other/manifest-1.gz")));
+    assert!(!allows("s3:PutObject", &format!("{staging}/uploads/site.zip")));
+    assert!(!allows("s3:DeleteObject", &format!("{staging}/uploads/site.zip")));
+    assert!(allows("s3:GetObjectVersion", &format!("{staging}/uploads/site.zip")));
+    assert!(!allows("s3:GetObjectVersion", &format!("{staging}/private/site.zip")));
     let distribution = |id: &str| format!("arn:aws:cloudfront::{ACCOUNT}:distribution/{id}");
     for id in ["E1EXAMPLE", "E2EXAMPLE"] {
-        assert!(
-            allows("cloudfront:CreateInvalidation", &distribution(id)),
-            "{id}"
-        );
+        assert!(allows("cloudfront:CreateInvalidation", &distribution(id)), "{id}");
         assert!(!allows("cloudfront:UpdateDistribution", &distribution(id)));
     }
-    assert!(!allows(
-        "cloudfront:CreateInvalidation",
-        &distribution("E3EXAMPLE")
-    ));
-    assert!(!allows(
-        "cloudfront:CreateInvalidation",
-        &distribution(DISTRIBUTION).replace('1', "11")
-    ));
-    assert!(!allows(
-        "dynamodb:Scan",
-        &format!("arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/Ledger")
-    ));
-    assert!(!allows(
-        "dynamodb:PutItem",
-        &format!("arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/Other")
-    ));
+    assert!(!allows("cloudfront:CreateInvalidation", &distribution("E3EXAMPLE")));
+    assert!(!allows("cloudfront:CreateInvalidation", &distribution(DISTRIBUTION).replace('1', "11")));
+    assert!(!allows("dynamodb:Scan", &format!("arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/Ledger")));
+    assert!(!allows("dynamodb:PutItem", &format!("arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/Other")));
 }
 
 #[test]
@@ -452,11 +363,7 @@ async fn a_call_that_the_policy_does_not_allow_is_refused() {
     let stage = Stage::new().await;
     let other = stage.cloud.clone();
     other.create_distribution(crate::support::Distribution::of("E2EXAMPLE", LIVE));
-    let site = stage
-        .clone()
-        .with("DISTRIBUTION_IDS", "E2EXAMPLE")
-        .site(CLIENT)
-        .await;
+    let site = stage.clone().with("DISTRIBUTION_IDS", "E2EXAMPLE").site(CLIENT).await;
     stage.cloud.authorize(CLIENT, authorizer(stage.variables()));
     let error = site.clients.cdn.discover().await.unwrap_err();
     assert!(error.to_string().contains("AccessDenied"), "{error}");

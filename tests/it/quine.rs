@@ -64,9 +64,8 @@ fn archive(crc32: u32) -> Vec<u8> {
     assert_eq!((r_head.len(), r4.len(), r_tail.len()), (5, 5, 4));
     let data = |head: &[u8], tail: &[u8]| {
         [
-            &l_head, head, &l_head, &r_head, &l1, &r_head, &l1, &l1, &l4, &r_head, &l1, &l1, &l4,
-            &r4, &l4, &r4, &l4, &r4, &l4, &r4, &l4, &r4, &l0, &l0, &l_tail, &r4, &l0, &l0, &l_tail,
-            &r_tail, tail, &r_tail,
+            &l_head, head, &l_head, &r_head, &l1, &r_head, &l1, &l1, &l4, &r_head, &l1, &l1, &l4, &r4, &l4, &r4, &l4,
+            &r4, &l4, &r4, &l4, &r4, &l0, &l0, &l_tail, &r4, &l0, &l0, &l_tail, &r_tail, tail, &r_tail,
         ]
         .concat()
     };

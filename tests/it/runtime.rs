@@ -4,10 +4,7 @@
 //! Lambda Developer Guide. Like Lambda, it gives the function one invocation at a time, kills the
 //! process that outlives its deadline, and reports a process that ends before it has answered.
 
-#![allow(
-    dead_code,
-    reason = "shared by several programs, each of which uses a part of it"
-)]
+#![allow(dead_code, reason = "shared by several programs, each of which uses a part of it")]
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -77,9 +74,7 @@ impl Function {
         K: AsRef<OsStr>,
         V: AsRef<OsStr>,
     {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a loopback port is free");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
         let address = listener.local_addr().expect("the listener is bound");
         let (queue, waiting) = mpsc::unbounded_channel();
         let api = Arc::new(RuntimeApi::new(waiting));
@@ -126,15 +121,7 @@ impl Function {
             exit.send_replace(Some(status.expect("the process can be waited for")));
         });
 
-        Self {
-            api,
-            queue,
-            server,
-            stop,
-            exited,
-            log,
-            process_id,
-        }
+        Self { api, queue, server, stop, exited, log, process_id }
     }
 
     /// The process that was started; none when it had ended at once.
@@ -191,19 +178,13 @@ impl Function {
     pub async fn kill(&self) {
         self.stop.notify_one();
         let mut exited = self.exited.clone();
-        exited
-            .wait_for(Option::is_some)
-            .await
-            .expect("the process's end is always told");
+        exited.wait_for(Option::is_some).await.expect("the process's end is always told");
     }
 
     /// Waits for a line of the process's output that is JSON and that `wanted` accepts.
     pub async fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let find = |lines: &Vec<String>| {
-            lines
-                .iter()
-                .filter_map(|line| serde_json::from_str(line).ok())
-                .find(|line| wanted(line))
+            lines.iter().filter_map(|line| serde_json::from_str(line).ok()).find(|line| wanted(line))
         };
         let mut log = self.log.clone();
         let lines = tokio::time::timeout(LOG_PATIENCE, log.wait_for(|lines| find(lines).is_some()))
@@ -225,11 +206,7 @@ impl Drop for Function {
         self.server.abort();
         if std::thread::panicking() {
             // Nothing is left to do about an output that cannot be written to.
-            let _ = writeln!(
-                std::io::stderr(),
-                "--- output of bootstrap ---\n{}\n---",
-                self.log().join("\n")
-            );
+            let _ = writeln!(std::io::stderr(), "--- output of bootstrap ---\n{}\n---", self.log().join("\n"));
         }
     }
 }
@@ -268,12 +245,8 @@ impl RuntimeApi {
         let path: Vec<&str> = head.uri.path().split('/').collect();
         match path.as_slice() {
             ["", "2018-06-01", "runtime", "invocation", "next"] => self.next().await,
-            ["", "2018-06-01", "runtime", "invocation", id, "response"] => {
-                self.settle(id, Ok(json(&body)))
-            }
-            ["", "2018-06-01", "runtime", "invocation", id, "error"] => {
-                self.settle(id, Err(json(&body)))
-            }
+            ["", "2018-06-01", "runtime", "invocation", id, "response"] => self.settle(id, Ok(json(&body))),
+            ["", "2018-06-01", "runtime", "invocation", id, "error"] => self.settle(id, Err(json(&body))),
             ["", "2018-06-01", "runtime", "init", "error"] => {
                 *lock(&self.init_error) = Some(json(&body));
                 accepted(StatusCode::ACCEPTED)
@@ -296,10 +269,7 @@ impl RuntimeApi {
             .header("content-type", "application/json")
             .header("lambda-runtime-aws-request-id", request_id)
             .header("lambda-runtime-deadline-ms", deadline_ms.to_string())
-            .header(
-                "lambda-runtime-invoked-function-arn",
-                "arn:aws:lambda:us-east-1:000000000000:function:dropship",
-            )
+            .header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:000000000000:function:dropship")
             .body(Full::new(invocation.payload.into()))
             .expect("the request id is a valid header value")
     }
@@ -347,12 +317,8 @@ fn accepted(status: StatusCode) -> Response<Full<Bytes>> {
 
 /// Reads what the function posted; a body that is not the JSON it should be fails the test.
 fn json<T: for<'de> Deserialize<'de>>(body: &[u8]) -> T {
-    serde_json::from_slice(body).unwrap_or_else(|error| {
-        panic!(
-            "bootstrap posted {:?}: {error}",
-            String::from_utf8_lossy(body)
-        )
-    })
+    serde_json::from_slice(body)
+        .unwrap_or_else(|error| panic!("bootstrap posted {:?}: {error}", String::from_utf8_lossy(body)))
 }
 
 /// A test that panicked with the lock held has left nothing half done behind it.

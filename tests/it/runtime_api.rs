@@ -35,15 +35,7 @@ const SECOND: &[(&str, &str)] = &[
     ("logo.svg", "<svg/>"),
 ];
 
-const URLS: [&str; 7] = [
-    "/",
-    "/index.html",
-    "/docs/index.html",
-    "/docs/",
-    "/app.js",
-    "/app.2.js",
-    "/logo.svg",
-];
+const URLS: [&str; 7] = ["/", "/index.html", "/docs/index.html", "/docs/", "/app.js", "/app.2.js", "/logo.svg"];
 
 #[tokio::test]
 async fn an_upload_is_brought_live_and_told_in_answer_and_log() {
@@ -65,11 +57,8 @@ async fn an_upload_is_brought_live_and_told_in_answer_and_log() {
         assert_eq!(answer[count], wanted, "{count} of {answer}");
     }
     assert_live(&cloud, SECOND);
-    let items: Vec<String> = cloud
-        .invalidations(DISTRIBUTION)
-        .into_iter()
-        .flat_map(|invalidation| invalidation.items)
-        .collect();
+    let items: Vec<String> =
+        cloud.invalidations(DISTRIBUTION).into_iter().flat_map(|invalidation| invalidation.items).collect();
     assert_eq!(items, ["/", "/index.html", "/app.js"]);
 
     let line = function.logged(|line| line["id"] == answer["id"]).await;
@@ -93,10 +82,7 @@ async fn a_duplicate_after_a_newer_deployment_changes_nothing_and_a_replay_resto
     assert_eq!(answer["outcome"], "duplicate", "{answer}");
     let operations: BTreeSet<String> = cloud.calls().into_iter().map(|it| it.operation).collect();
     let looks = ["TransactGetItems", "GetObject", "Query"].map(str::to_owned);
-    assert!(
-        operations.is_subset(&looks.into()),
-        "it only looks: {operations:?}"
-    );
+    assert!(operations.is_subset(&looks.into()), "it only looks: {operations:?}");
     assert_live(&cloud, SECOND);
 
     cloud.edge(DISTRIBUTION).warm_all(URLS);
@@ -161,11 +147,8 @@ async fn a_late_event_is_superseded_and_a_replay_restores() {
     assert_eq!(answer["outcome"], "rolledBack", "{answer}");
     assert_live(&cloud, FIRST);
 
-    let mut references: Vec<String> = cloud
-        .invalidations(DISTRIBUTION)
-        .into_iter()
-        .map(|invalidation| invalidation.caller_reference)
-        .collect();
+    let mut references: Vec<String> =
+        cloud.invalidations(DISTRIBUTION).into_iter().map(|invalidation| invalidation.caller_reference).collect();
     let accepted = references.len();
     // One for what changed and one for what was deleted, of each of the three runs.
     assert_eq!(accepted, 6, "{references:?}");
@@ -210,9 +193,7 @@ async fn kill_and_redeliver(operation: &str, nth: usize, keeps_its_id: bool) {
             answer = &mut invocation => panic!("it was not to end yet: {answer:?}"),
             () = nth_call(&gate, operation, nth) => function.kill().await,
         }
-        let error = invocation
-            .await
-            .expect_err("a killed process answers nothing");
+        let error = invocation.await.expect_err("a killed process answers nothing");
         assert_eq!(error.error_type, "Runtime.ExitError", "{error}");
         // What waits in front of the gate is lost with its process, and must not get through when it opens.
         cloud.kill(CLIENT);
@@ -239,10 +220,7 @@ async fn a_bucket_that_asks_to_slow_down_is_written_all_the_same() {
     let cloud = cloud().await;
     let names: Vec<String> = (0..40).map(|number| format!("{number}.txt")).collect();
     let files: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "text")).collect();
-    cloud.fault(Fault {
-        times: 30,
-        ..Fault::on("PutObject", Does::refuse(503, "SlowDown"))
-    });
+    cloud.fault(Fault { times: 30, ..Fault::on("PutObject", Does::refuse(503, "SlowDown")) });
     let event = upload(&cloud, &files, "site.zip", "2026-11-22T10:15:00.000Z");
     let function = Function::start(environment(&cloud)).await;
     let answer = deployment(&function, "request-1", &event).await;
@@ -265,16 +243,8 @@ async fn every_wrong_variable_is_named_at_once() {
     .await;
     let error = failure(&function, &json!({"rollback": "previous"})).await;
     assert_eq!(error.error_type, "BadConfig", "{error}");
-    for variable in [
-        "STAGING_BUCKET",
-        "LIVE_BUCKET",
-        "PRUNE",
-        "MAX_INVALIDATION_PATHS",
-    ] {
-        assert!(
-            error.error_message.contains(variable),
-            "{variable}: {error}"
-        );
+    for variable in ["STAGING_BUCKET", "LIVE_BUCKET", "PRUNE", "MAX_INVALIDATION_PATHS"] {
+        assert!(error.error_message.contains(variable), "{variable}: {error}");
     }
     assert!(!error.error_message.contains("TABLE_NAME"), "{error}");
 }
@@ -304,10 +274,7 @@ async fn the_event_that_s3_tries_a_notification_with_does_nothing() {
         "RequestId": "5582815E1AEA5ADF",
         "HostId": "example",
     });
-    function
-        .invoke("request-1", REMAINING, &event)
-        .await
-        .expect("a test event succeeds");
+    function.invoke("request-1", REMAINING, &event).await.expect("a test event succeeds");
     let operations: Vec<String> = cloud.calls().into_iter().map(|it| it.operation).collect();
     assert_eq!(operations, ["Query"], "for the metric of what is owed");
 }
@@ -364,12 +331,8 @@ async fn cloud() -> Cloud {
 }
 
 fn environment(cloud: &Cloud) -> Vec<(String, String)> {
-    let settings = [
-        ("STAGING_BUCKET", STAGING),
-        ("LIVE_BUCKET", LIVE),
-        ("TABLE_NAME", TABLE),
-        ("DISTRIBUTION_IDS", DISTRIBUTION),
-    ];
+    let settings =
+        [("STAGING_BUCKET", STAGING), ("LIVE_BUCKET", LIVE), ("TABLE_NAME", TABLE), ("DISTRIBUTION_IDS", DISTRIBUTION)];
     let mut environment = cloud.environment();
     environment.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
     environment
@@ -398,36 +361,21 @@ fn upload(cloud: &Cloud, files: &[(&str, &str)], key: &str, event_time: &str) ->
 
 /// Sends the event of one upload; gives its part of the answer.
 async fn deployment(function: &Function, request_id: &str, event: &Value) -> Value {
-    let answer = function
-        .invoke(request_id, REMAINING, event)
-        .await
-        .unwrap_or_else(|error| panic!("{request_id}: {error}"));
-    assert_eq!(
-        answer["deployments"].as_array().map(Vec::len),
-        Some(1),
-        "{answer}"
-    );
+    let answer =
+        function.invoke(request_id, REMAINING, event).await.unwrap_or_else(|error| panic!("{request_id}: {error}"));
+    assert_eq!(answer["deployments"].as_array().map(Vec::len), Some(1), "{answer}");
     answer["deployments"][0].clone()
 }
 
 async fn failure(function: &Function, event: &Value) -> InvocationError {
-    function
-        .invoke("request-1", REMAINING, event)
-        .await
-        .expect_err("the event cannot be served")
+    function.invoke("request-1", REMAINING, event).await.expect_err("the event cannot be served")
 }
 
 #[track_caller]
 fn assert_live(cloud: &Cloud, files: &[(&str, &str)]) {
     let live = cloud.objects(LIVE);
-    let live: Vec<(&str, &[u8])> = live
-        .iter()
-        .map(|(key, object)| (key.as_str(), object.body.as_ref()))
-        .collect();
-    let mut wanted: Vec<(&str, &[u8])> = files
-        .iter()
-        .map(|(key, body)| (*key, body.as_bytes()))
-        .collect();
+    let live: Vec<(&str, &[u8])> = live.iter().map(|(key, object)| (key.as_str(), object.body.as_ref())).collect();
+    let mut wanted: Vec<(&str, &[u8])> = files.iter().map(|(key, body)| (*key, body.as_bytes())).collect();
     wanted.sort_unstable();
     assert_eq!(live, wanted);
 }
@@ -436,11 +384,8 @@ fn assert_live(cloud: &Cloud, files: &[(&str, &str)]) {
 async fn assert_settled(cloud: &Cloud, files: &[(&str, &str)]) {
     assert_live(cloud, files);
     assert_eq!(cloud.edge(DISTRIBUTION).stale(), [] as [String; 0]);
-    let references: Vec<String> = cloud
-        .invalidations(DISTRIBUTION)
-        .into_iter()
-        .map(|invalidation| invalidation.caller_reference)
-        .collect();
+    let references: Vec<String> =
+        cloud.invalidations(DISTRIBUTION).into_iter().map(|invalidation| invalidation.caller_reference).collect();
     let distinct: BTreeSet<&String> = references.iter().collect();
     assert_eq!(distinct.len(), references.len(), "{references:?}");
 

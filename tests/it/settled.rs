@@ -73,29 +73,17 @@ impl Scene {
     pub async fn new() -> Self {
         let both = format!("{DISTRIBUTION},{ERRORS_CACHED}");
         let stage = Stage::new().await.with("DISTRIBUTION_IDS", &both);
-        let keeps_errors = CustomError {
-            code: 404,
-            page: None,
-            min_ttl_seconds: 300,
-        };
+        let keeps_errors = CustomError { code: 404, page: None, min_ttl_seconds: 300 };
         stage.cloud.create_distribution(Distribution {
             custom_errors: vec![keeps_errors],
             ..Distribution::of(ERRORS_CACHED, LIVE)
         });
-        stage
-            .cloud
-            .set_reference_conflict(ERRORS_CACHED, ReferenceConflict::AlwaysInvalidArgument);
-        stage
-            .cloud
-            .create_distribution(Distribution::of(COLD, LIVE));
+        stage.cloud.set_reference_conflict(ERRORS_CACHED, ReferenceConflict::AlwaysInvalidArgument);
+        stage.cloud.create_distribution(Distribution::of(COLD, LIVE));
         let builds = [first(), second(), third()];
         let keys = builds.iter().flat_map(|build| build.keys());
         let urls: BTreeSet<String> = keys.flat_map(|key| urls(key)).collect();
-        let scene = Self {
-            stage,
-            urls: urls.into_iter().collect(),
-            calls: watch::Sender::new(0),
-        };
+        let scene = Self { stage, urls: urls.into_iter().collect(), calls: watch::Sender::new(0) };
         scene.ask_for_everything();
         scene
     }
@@ -157,27 +145,17 @@ impl Scene {
         request_id: &str,
         event: &Value,
     ) -> Result<dropship::report::Report, String> {
-        let handled = self
-            .watched(stage.invoke_as("healthy", request_id, event, TimeDelta::minutes(15)))
-            .await;
+        let handled = self.watched(stage.invoke_as("healthy", request_id, event, TimeDelta::minutes(15))).await;
         match handled.into_answer() {
             Ok(mut answer) if answer.deployments.len() == 1 => Ok(answer.deployments.remove(0)),
             Ok(answer) => Err(format!("{request_id}: {answer:?}")),
-            Err(failure) => Err(format!(
-                "{request_id}: {}: {}",
-                failure.error_type, failure.error_message
-            )),
+            Err(failure) => Err(format!("{request_id}: {}: {}", failure.error_type, failure.error_message)),
         }
     }
 
     /// Checks that the site has settled on `build`, which came by `event`, with assets under `cache_control`
     /// (`None`: the default one).
-    pub async fn has_settled(
-        &self,
-        build: &Files,
-        event: &Value,
-        cache_control: Option<&str>,
-    ) -> Result<(), String> {
+    pub async fn has_settled(&self, build: &Files, event: &Value, cache_control: Option<&str>) -> Result<(), String> {
         let mut wrong = Vec::new();
         self.check_objects(build, cache_control, &mut wrong);
         self.check_edges(&mut wrong);
@@ -221,14 +199,10 @@ impl Scene {
             let edge = self.stage.cloud.edge(distribution);
             for url in &self.urls {
                 let (seen, fresh) = (edge.get(url), cold.get(url));
-                let told = |answer: &crate::support::EdgeAnswer| {
-                    (answer.status, answer.headers.clone(), answer.body.clone())
-                };
+                let told =
+                    |answer: &crate::support::EdgeAnswer| (answer.status, answer.headers.clone(), answer.body.clone());
                 if told(&seen) != told(&fresh) {
-                    wrong.push(format!(
-                        "{distribution}{url} is stale: {} {:?}",
-                        seen.status, seen.body
-                    ));
+                    wrong.push(format!("{distribution}{url} is stale: {} {:?}", seen.status, seen.body));
                 }
             }
             let accepted = self.stage.cloud.invalidations(distribution);

@@ -55,9 +55,7 @@ impl Stage {
         let start = Utc.with_ymd_and_hms(2026, 11, 22, 10, 15, 0).unwrap();
         Self {
             cloud,
-            variables: variables
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+            variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             now: Arc::new(Mutex::new(start)),
         }
     }
@@ -89,9 +87,7 @@ impl Stage {
     pub fn upload_bytes(&self, key: &str, archive: Vec<u8>) -> Value {
         self.pass(TimeDelta::seconds(1));
         let size = archive.len();
-        let put = self
-            .cloud
-            .put_object(STAGING, key, archive, Headers::of_type("application/zip"));
+        let put = self.cloud.put_object(STAGING, key, archive, Headers::of_type("application/zip"));
         json!({"Records": [{
             "eventVersion": "2.1",
             "eventSource": "aws:s3",
@@ -112,27 +108,16 @@ impl Stage {
     /// A cold function instance whose calls are labelled `client`.
     pub async fn site(&self, client: &str) -> Site {
         let config = Config::from_variables(|name| self.variables.get(name).cloned()).unwrap();
-        self.cloud
-            .authorize(client, policy::authorizer(&self.variables));
-        Site {
-            clients: Clients::new(&self.cloud.sdk_config_for(client).await, &config),
-            config,
-        }
+        self.cloud.authorize(client, policy::authorizer(&self.variables));
+        Site { clients: Clients::new(&self.cloud.sdk_config_for(client).await, &config), config }
     }
 
     /// Invokes a cold function with 15 minutes to live.
     pub async fn invoke(&self, request_id: &str, event: &Value) -> Handled {
-        self.invoke_as(CLIENT, request_id, event, TimeDelta::minutes(15))
-            .await
+        self.invoke_as(CLIENT, request_id, event, TimeDelta::minutes(15)).await
     }
 
-    pub async fn invoke_as(
-        &self,
-        client: &str,
-        request_id: &str,
-        event: &Value,
-        time_left: TimeDelta,
-    ) -> Handled {
+    pub async fn invoke_as(&self, client: &str, request_id: &str, event: &Value, time_left: TimeDelta) -> Handled {
         let site = self.site(client).await;
         let invocation = Invocation {
             request_id,
@@ -176,11 +161,7 @@ impl Stage {
     pub fn assert_live(&self, files: &Files) {
         let objects = self.cloud.objects(LIVE);
         let live: Vec<&String> = objects.keys().collect();
-        assert_eq!(
-            live,
-            files.keys().collect::<Vec<_>>(),
-            "the keys of the live bucket"
-        );
+        assert_eq!(live, files.keys().collect::<Vec<_>>(), "the keys of the live bucket");
         for (key, object) in &objects {
             assert!(object.body == files[key], "the bytes of {key}");
         }
@@ -198,11 +179,7 @@ impl Stage {
 
     /// The calls to one operation, by what they were about.
     pub fn count(&self, operation: &str) -> usize {
-        self.cloud
-            .calls()
-            .iter()
-            .filter(|call| call.operation == operation)
-            .count()
+        self.cloud.calls().iter().filter(|call| call.operation == operation).count()
     }
 }
 
@@ -219,17 +196,12 @@ pub fn report(handled: Handled) -> Report {
 
 /// A build of these files.
 pub fn files<const N: usize>(files: [(&str, &str); N]) -> Files {
-    files
-        .map(|(name, body)| (name.to_owned(), body.as_bytes().to_vec()))
-        .into()
+    files.map(|(name, body)| (name.to_owned(), body.as_bytes().to_vec())).into()
 }
 
 /// Packs a build.
 pub fn zipped(files: &Files) -> Vec<u8> {
-    let files: Vec<_> = files
-        .iter()
-        .map(|(name, body)| (name.as_str(), body))
-        .collect();
+    let files: Vec<_> = files.iter().map(|(name, body)| (name.as_str(), body)).collect();
     crate::zipped::zipped(&files)
 }
 

@@ -18,19 +18,11 @@ use crate::stage::{DISTRIBUTION, Files, LIVE, STAGING, Stage, files, unzipped, z
 use crate::support::{Distribution, Does, Fault, Headers};
 
 fn old() -> Files {
-    files([
-        ("index.html", "old"),
-        ("app.js", "old"),
-        ("logo.svg", "old"),
-    ])
+    files([("index.html", "old"), ("app.js", "old"), ("logo.svg", "old")])
 }
 
 fn packed(files: &Files, method: CompressionMethod, is_streamed: bool) -> Vec<u8> {
-    fn write<W: Write + std::io::Seek>(
-        mut zip: ZipWriter<W>,
-        files: &Files,
-        method: CompressionMethod,
-    ) -> W {
+    fn write<W: Write + std::io::Seek>(mut zip: ZipWriter<W>, files: &Files, method: CompressionMethod) -> W {
         let options = SimpleFileOptions::default().compression_method(method);
         for (name, body) in files {
             zip.start_file(name.as_str(), options).unwrap();
@@ -73,9 +65,7 @@ async fn state(stage: &Stage) -> (Vec<(String, String)>, Vec<String>, usize) {
     let owed = stage.site("observer").await.clients.ledger.owed().await;
     (
         live.map(|(key, object)| (key, object.etag)).collect(),
-        manifests
-            .filter(|key| key.starts_with(".dropship/"))
-            .collect(),
+        manifests.filter(|key| key.starts_with(".dropship/")).collect(),
         owed.unwrap().len(),
     )
 }
@@ -83,11 +73,7 @@ async fn state(stage: &Stage) -> (Vec<(String, String)>, Vec<String>, usize) {
 async fn refusal(stage: &Stage, request: &str, event: &serde_json::Value) -> String {
     let handled = stage.invoke(request, event).await;
     let failure = handled.into_answer().expect_err("it is refused");
-    assert_eq!(
-        failure.error_type, "ArchiveRejected",
-        "{}",
-        failure.error_message
-    );
+    assert_eq!(failure.error_type, "ArchiveRejected", "{}", failure.error_message);
     failure.error_message
 }
 
@@ -164,35 +150,25 @@ async fn an_entry_that_is_kept_is_not_judged() {
     let mut new = old();
     new.insert("index.html".to_owned(), b"new".to_vec());
     let archive = replaced(zipped(&new), b"logo.svg", b"l0go.svg", 1);
-    stage
-        .deploy("two", &stage.upload_bytes("2.zip", archive))
-        .await;
+    stage.deploy("two", &stage.upload_bytes("2.zip", archive)).await;
     stage.assert_live(&new);
 }
 
 #[tokio::test]
 async fn judging_costs_no_request_of_its_own() {
     let stage = Stage::new().await;
-    let mut build: Files = (0..24)
-        .map(|n| (format!("{n:02}.bin"), noise(400 << 10, n)))
-        .collect();
+    let mut build: Files = (0..24).map(|n| (format!("{n:02}.bin"), noise(400 << 10, n))).collect();
     build.insert("index.html".to_owned(), b"page".to_vec());
     let archive = stored(&build);
     let size = archive.len() as u64;
-    let report = stage
-        .deploy("one", &stage.upload_bytes("site.zip", archive))
-        .await;
+    let report = stage.deploy("one", &stage.upload_bytes("site.zip", archive)).await;
     stage.assert_live(&build);
     let ranges = archive_ranges(&stage);
     let distinct: BTreeSet<&String> = ranges.iter().collect();
     assert_eq!(distinct.len(), ranges.len(), "{ranges:?}");
     // The end, and three spans of up to 4 MiB; the page lies in the end.
     assert_eq!(ranges.len(), 4, "{ranges:?}");
-    assert!(
-        report.bytes_read <= size + (256 << 10),
-        "{}",
-        report.bytes_read
-    );
+    assert!(report.bytes_read <= size + (256 << 10), "{}", report.bytes_read);
 }
 
 #[tokio::test]
@@ -204,9 +180,7 @@ async fn pages_and_what_lies_between_them_are_read_once_in_the_same_spans() {
             (format!("{n:03}.{extension}"), noise(40 << 10, n))
         })
         .collect();
-    stage
-        .deploy("one", &stage.upload_bytes("site.zip", stored(&build)))
-        .await;
+    stage.deploy("one", &stage.upload_bytes("site.zip", stored(&build))).await;
     stage.assert_live(&build);
     // The end, and 9.4 MiB in spans of 4.
     let ranges = archive_ranges(&stage);
@@ -216,52 +190,28 @@ async fn pages_and_what_lies_between_them_are_read_once_in_the_same_spans() {
 #[tokio::test]
 async fn what_cannot_be_kept_is_judged_by_its_headers() {
     // Of 128 MiB a tenth is kept, and half of that where not all of it fits.
-    let stage = Stage::new()
-        .await
-        .with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
-    let build: Files = (0..22)
-        .map(|n| (format!("{n:02}.bin"), noise(1 << 20, n)))
-        .collect();
+    let stage = Stage::new().await.with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
+    let build: Files = (0..22).map(|n| (format!("{n:02}.bin"), noise(1 << 20, n))).collect();
     let archive = stored(&build);
     let size = archive.len() as u64;
-    let event = stage.upload_bytes(
-        "large.zip",
-        replaced(archive.clone(), b"21.bin", b"2l.bin", 1),
-    );
+    let event = stage.upload_bytes("large.zip", replaced(archive.clone(), b"21.bin", b"2l.bin", 1));
     let message = refusal(&stage, "one", &event).await;
     assert!(message.contains("`21.bin`: its local header"), "{message}");
     assert_eq!(writes_to_live(&stage), [] as [String; 0]);
     stage.cloud.clear_calls();
-    let report = stage
-        .deploy("two", &stage.upload_bytes("large.zip", archive))
-        .await;
+    let report = stage.deploy("two", &stage.upload_bytes("large.zip", archive)).await;
     stage.assert_live(&build);
-    assert!(
-        report.bytes_read <= size + (300 << 10),
-        "{}",
-        report.bytes_read
-    );
+    assert!(report.bytes_read <= size + (300 << 10), "{}", report.bytes_read);
     // The end, 8 spans (3 of these entries each), and 16 headers that are in neither of the 2 kept.
-    assert_eq!(
-        archive_ranges(&stage).len(),
-        1 + 8 + 16,
-        "{:?}",
-        archive_ranges(&stage)
-    );
+    assert_eq!(archive_ranges(&stage).len(), 1 + 8 + 16, "{:?}", archive_ranges(&stage));
 
-    let many: Files = (0..700)
-        .map(|n| (format!("{n:03}.bin"), noise(30 << 10, n)))
-        .collect();
+    let many: Files = (0..700).map(|n| (format!("{n:03}.bin"), noise(30 << 10, n))).collect();
     let archive = replaced(stored(&many), b"699.bin", b"69g.bin", 1);
     let event = stage.upload_bytes("many.zip", archive);
     stage.cloud.clear_calls();
     let message = refusal(&stage, "three", &event).await;
     assert!(message.contains("`699.bin`: its local header"), "{message}");
-    assert!(
-        archive_ranges(&stage).len() <= 7,
-        "{:?}",
-        archive_ranges(&stage)
-    );
+    assert!(archive_ranges(&stage).len() <= 7, "{:?}", archive_ranges(&stage));
     stage.assert_live(&build);
 }
 
@@ -269,11 +219,7 @@ async fn what_cannot_be_kept_is_judged_by_its_headers() {
 async fn a_bad_crc_stops_the_run_before_the_pages_and_the_next_deployment_repairs() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &old())).await;
-    let new = files([
-        ("index.html", "new page"),
-        ("app.js", "new app"),
-        ("logo.svg", "new logo"),
-    ]);
+    let new = files([("index.html", "new page"), ("app.js", "new app"), ("logo.svg", "new logo")]);
     let archive = replaced(stored(&new), b"new app", b"new axx", 1);
     let event = stage.upload_bytes("2.zip", archive);
     stage.cloud.clear_calls();
@@ -281,34 +227,21 @@ async fn a_bad_crc_stops_the_run_before_the_pages_and_the_next_deployment_repair
     for _ in 0..2 {
         let read = archive_ranges(&stage).len();
         let message = refusal(&stage, "two", &event).await;
-        assert!(
-            message.contains("`app.js`") && message.contains("CRC-32"),
-            "{message}"
-        );
+        assert!(message.contains("`app.js`") && message.contains("CRC-32"), "{message}");
         assert!(archive_ranges(&stage).len() > read, "it was read again");
         let objects = stage.cloud.objects(LIVE);
         assert_eq!(objects["index.html"].body, "old", "no page is written");
-        assert_eq!(
-            objects["app.js"].body, "old",
-            "what is corrupt never goes live"
-        );
+        assert_eq!(objects["app.js"].body, "old", "what is corrupt never goes live");
     }
     let written = stage.cloud.objects(LIVE)["logo.svg"].body == "new logo";
 
     let report = stage.deploy("three", &stage.upload("3.zip", &new)).await;
     assert_eq!(report.drift, 0);
     stage.assert_live(&new);
-    let invalidated: BTreeSet<String> = stage
-        .cloud
-        .invalidations(DISTRIBUTION)
-        .into_iter()
-        .flat_map(|it| it.items)
-        .collect();
+    let invalidated: BTreeSet<String> =
+        stage.cloud.invalidations(DISTRIBUTION).into_iter().flat_map(|it| it.items).collect();
     for path in ["/index.html", "/app.js", "/logo.svg"] {
-        assert!(
-            invalidated.contains(path),
-            "{path} of {invalidated:?}, {written}"
-        );
+        assert!(invalidated.contains(path), "{path} of {invalidated:?}, {written}");
     }
 }
 
@@ -375,13 +308,9 @@ async fn names_that_leave_the_folder_never_reach_the_bucket() {
     .map(|name| (String::from_utf8_lossy(name).into_owned(), renamed(name)))
     .collect();
     let long = "n".repeat(1_025);
-    archives.push((
-        long.clone(),
-        zipped(&files([("index.html", "page"), (&long, "long")])),
-    ));
+    archives.push((long.clone(), zipped(&files([("index.html", "page"), (&long, "long")]))));
     let mut link = ZipWriter::new(Cursor::new(Vec::new()));
-    link.add_symlink("link.html", "/etc/passwd", SimpleFileOptions::default())
-        .unwrap();
+    link.add_symlink("link.html", "/etc/passwd", SimpleFileOptions::default()).unwrap();
     archives.push(("link.html".to_owned(), link.finish().unwrap().into_inner()));
     for (name, archive) in archives {
         let event = stage.upload_bytes("site.zip", archive);
@@ -393,9 +322,7 @@ async fn names_that_leave_the_folder_never_reach_the_bucket() {
         }
         let calls = stage.cloud.calls();
         assert!(
-            calls
-                .iter()
-                .all(|call| call.bucket.as_deref() != Some(LIVE)),
+            calls.iter().all(|call| call.bucket.as_deref() != Some(LIVE)),
             "{name:?}: the live bucket is not even listed"
         );
     }
@@ -416,11 +343,7 @@ async fn a_wrapper_folder_is_warned_of_and_never_replaces_a_large_site() {
     let event = stage.upload("site.zip", &wrapped);
     let report = stage.deploy("one", &event).await;
     assert_eq!(report.warnings.len(), 1);
-    assert!(
-        report.warnings[0].contains("set ARCHIVE_ROOT to `dist/`"),
-        "{:?}",
-        report.warnings
-    );
+    assert!(report.warnings[0].contains("set ARCHIVE_ROOT to `dist/`"), "{:?}", report.warnings);
 
     let unwrapped = Stage::new().await.with("ARCHIVE_ROOT", "dist");
     let event = unwrapped.upload("site.zip", &wrapped);
@@ -436,12 +359,7 @@ async fn a_wrapper_folder_is_warned_of_and_never_replaces_a_large_site() {
 
     let large = Stage::new().await;
     for n in 0..500 {
-        large.cloud.put_object(
-            LIVE,
-            &format!("{n}.html"),
-            "page",
-            Headers::of_type("text/html"),
-        );
+        large.cloud.put_object(LIVE, &format!("{n}.html"), "page", Headers::of_type("text/html"));
     }
     let event = large.upload("site.zip", &wrapped);
     let failure = large.invoke("one", &event).await.into_answer().unwrap_err();
@@ -454,23 +372,14 @@ async fn a_quine_is_refused_and_another_file_of_the_archives_size_is_not() {
     let stage = Stage::new().await;
     let event = stage.upload_bytes("site.zip", quine());
     let message = refusal(&stage, "one", &event).await;
-    assert!(
-        message.contains(quine::NAME) && message.contains("itself"),
-        "{message}"
-    );
+    assert!(message.contains(quine::NAME) && message.contains("itself"), "{message}");
     assert_eq!(archive_ranges(&stage).len(), 1, "it is read once");
     assert_eq!(writes_to_live(&stage), [] as [String; 0]);
 
     // Text that deflates well beside noise: the text is made as long as the archive.
     let archive_of = |size: usize| {
         let text = vec![b'x'; size];
-        zipped(
-            &[
-                ("noise.bin".to_owned(), noise(3_000, 3)),
-                ("x.txt".to_owned(), text),
-            ]
-            .into(),
-        )
+        zipped(&[("noise.bin".to_owned(), noise(3_000, 3)), ("x.txt".to_owned(), text)].into())
     };
     let size = (3_000..4_000)
         .find(|size| archive_of(*size).len() == *size)
@@ -501,13 +410,8 @@ async fn a_part_is_tried_again_by_itself_and_a_failed_upload_leaves_no_parts() {
     // Stored, it would be copied by S3 itself.
     let archive = zipped(&build);
     let stage = Stage::new().await;
-    stage.cloud.fault(Fault {
-        first: 2,
-        ..Fault::on("UploadPart", Does::refuse(503, "SlowDown"))
-    });
-    stage
-        .deploy("one", &stage.upload_bytes("site.zip", archive.clone()))
-        .await;
+    stage.cloud.fault(Fault { first: 2, ..Fault::on("UploadPart", Does::refuse(503, "SlowDown")) });
+    stage.deploy("one", &stage.upload_bytes("site.zip", archive.clone())).await;
     stage.assert_live(&build);
     // 20 MiB are four parts.
     assert_eq!(stage.count("UploadPart"), 4 + 1);
@@ -522,15 +426,8 @@ async fn a_part_is_tried_again_by_itself_and_a_failed_upload_leaves_no_parts() {
     let event = stage.upload_bytes("site.zip", archive);
     let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "Aws");
-    assert!(
-        failure.error_message.contains("noise.bin"),
-        "{}",
-        failure.error_message
-    );
-    assert!(
-        stage.cloud.uploads(LIVE).is_empty(),
-        "no parts are left behind"
-    );
+    assert!(failure.error_message.contains("noise.bin"), "{}", failure.error_message);
+    assert!(stage.cloud.uploads(LIVE).is_empty(), "no parts are left behind");
     assert!(stage.cloud.objects(LIVE).is_empty());
     stage.cloud.clear_faults();
     stage.deploy("one", &event).await;
@@ -539,9 +436,7 @@ async fn a_part_is_tried_again_by_itself_and_a_failed_upload_leaves_no_parts() {
 
 #[tokio::test]
 async fn after_a_failure_nothing_is_begun_however_much_waits_for_room() {
-    let stage = Stage::new()
-        .await
-        .with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
+    let stage = Stage::new().await.with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
     let first = ("0.bin".to_owned(), noise(2_000, 0));
     let whole = (1..=20).map(|n| (format!("{n:02}.bin"), noise(1 << 20, n)));
     let large = (1..=4).map(|n| (format!("large-{n}.bin"), noise(17 << 20, 100 + n)));
@@ -582,25 +477,17 @@ async fn an_upload_is_aborted_once_all_its_parts_are_answered() {
     let archive = replaced(zipped(&build), &right, &wrong, 2);
     let stage = Stage::new().await;
     // The third part of four is on its way when the end of the entry shows that it is corrupt.
-    stage.cloud.fault(Fault {
-        first: 3,
-        ..Fault::on("UploadPart", Does::Delay(Duration::from_millis(500)))
-    });
+    stage.cloud.fault(Fault { first: 3, ..Fault::on("UploadPart", Does::Delay(Duration::from_millis(500))) });
     let event = stage.upload_bytes("site.zip", archive);
     let message = refusal(&stage, "one", &event).await;
     assert!(message.contains("CRC-32"), "{message}");
     let calls = stage.cloud.calls();
-    let abort = calls
-        .iter()
-        .find(|call| call.operation == "AbortMultipartUpload");
+    let abort = calls.iter().find(|call| call.operation == "AbortMultipartUpload");
     let abort = abort.unwrap().sequence;
     let parts = calls.iter().filter(|call| call.operation == "UploadPart");
     let ends: Vec<_> = parts.map(|call| call.ended_at).collect();
     assert_eq!(ends.len(), 3);
-    assert!(
-        ends.iter().all(|end| end.is_some_and(|end| end < abort)),
-        "{ends:?}, aborted by call {abort}"
-    );
+    assert!(ends.iter().all(|end| end.is_some_and(|end| end < abort)), "{ends:?}, aborted by call {abort}");
 }
 
 #[tokio::test]
@@ -612,10 +499,7 @@ async fn a_large_entry_with_a_bad_crc_is_aborted_and_leaves_no_parts() {
     let event = stage.upload_bytes("site.zip", archive);
     let message = refusal(&stage, "one", &event).await;
     assert!(message.contains("`noise.bin`"), "{message}");
-    assert!(
-        stage.cloud.uploads(LIVE).is_empty(),
-        "no parts are left behind"
-    );
+    assert!(stage.cloud.uploads(LIVE).is_empty(), "no parts are left behind");
     assert!(stage.cloud.objects(LIVE).is_empty());
 }
 
@@ -647,11 +531,8 @@ async fn deploy_changed(
     let stage = Stage::new().await;
     let old = old();
     stage.deploy("one", &stage.upload("1.zip", &old)).await;
-    let new = files([
-        ("index.html", "new new new new new new"),
-        ("app.js", "new new new new"),
-        ("é/new.css", "new new"),
-    ]);
+    let new =
+        files([("index.html", "new new new new new new"), ("app.js", "new new new new"), ("é/new.css", "new new")]);
     let mut archive = packed(&new, method, is_streamed);
     let at = at.index(archive.len());
     archive[at] ^= flipped;
@@ -659,12 +540,7 @@ async fn deploy_changed(
     match stage.invoke("two", &event).await.into_answer() {
         Ok(_) => stage.assert_live(&new),
         Err(failure) => {
-            prop_assert_eq!(
-                &failure.error_type,
-                "ArchiveRejected",
-                "{}",
-                failure.error_message
-            );
+            prop_assert_eq!(&failure.error_type, "ArchiveRejected", "{}", failure.error_message);
             for (key, object) in stage.cloud.objects(LIVE) {
                 let packed = [old.get(&key), new.get(&key)];
                 prop_assert!(

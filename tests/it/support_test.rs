@@ -6,15 +6,15 @@ use std::time::Duration;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, Delete,
-    EncodingType, MetadataDirective, ObjectIdentifier,
+    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, Delete, EncodingType,
+    MetadataDirective, ObjectIdentifier,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::support::{
-    CLIENT, Cloud, CustomError, Distribution, Does, Domain, EdgeAnswer, Etags, Fault, Headers,
-    Origin, ReferenceConflict, Service, Versioning,
+    CLIENT, Cloud, CustomError, Distribution, Does, Domain, EdgeAnswer, Etags, Fault, Headers, Origin,
+    ReferenceConflict, Service, Versioning,
 };
 
 type S3 = aws_sdk_s3::Client;
@@ -39,9 +39,7 @@ async fn account() -> (Cloud, S3) {
 fn refusal<T, E: ProvideErrorMetadata>(
     result: Result<T, SdkError<E, aws_sdk_s3::config::http::HttpResponse>>,
 ) -> (String, u16) {
-    let Err(error) = result else {
-        panic!("the call succeeded")
-    };
+    let Err(error) = result else { panic!("the call succeeded") };
     let status = error.raw_response().map_or(0, |it| it.status().as_u16());
     (error.code().unwrap_or_default().to_owned(), status)
 }
@@ -92,14 +90,8 @@ async fn an_object_keeps_body_and_headers() {
 
     let calls = cloud.calls();
     assert_eq!(calls.len(), 2);
-    assert_eq!(
-        (calls[0].operation.as_str(), calls[0].bytes_in),
-        ("PutObject", 5)
-    );
-    assert_eq!(
-        (calls[1].operation.as_str(), calls[1].bytes_out),
-        ("GetObject", 5)
-    );
+    assert_eq!((calls[0].operation.as_str(), calls[0].bytes_in), ("PutObject", 5));
+    assert_eq!((calls[1].operation.as_str(), calls[1].bytes_out), ("GetObject", 5));
     assert_eq!(calls[1].key.as_deref(), Some("a b/ü+~'.html"));
     assert_eq!(calls[1].status, Some(200));
     assert!(calls[0].ended_at < Some(calls[1].sequence));
@@ -131,12 +123,7 @@ async fn a_range_of_a_version_is_read() {
     put(&s3, "k", "second").await;
     let versions = cloud.versions("site", "k");
     assert_eq!(versions.len(), 2);
-    let get = || {
-        s3.get_object()
-            .bucket("site")
-            .key("k")
-            .version_id(&versions[0].id)
-    };
+    let get = || s3.get_object().bucket("site").key("k").version_id(&versions[0].id);
 
     let part = get().range("bytes=6-12").send().await.unwrap();
     assert_eq!(part.content_range(), Some("bytes 6-12/13"));
@@ -146,21 +133,13 @@ async fn a_range_of_a_version_is_read() {
     let refused = refusal(get().range("bytes=13-20").send().await);
     assert_eq!(refused, ("InvalidRange".to_owned(), 416));
 
-    s3.delete_object()
-        .bucket("site")
-        .key("k")
-        .send()
-        .await
-        .unwrap();
+    s3.delete_object().bucket("site").key("k").send().await.unwrap();
     assert!(cloud.object("site", "k").is_none());
     let refused = refusal(s3.get_object().bucket("site").key("k").send().await);
     assert_eq!(refused, ("NoSuchKey".to_owned(), 404));
     get().send().await.unwrap();
     cloud.expire_version("site", "k", &versions[0].id);
-    assert_eq!(
-        refusal(get().send().await),
-        ("NoSuchVersion".to_owned(), 404)
-    );
+    assert_eq!(refusal(get().send().await), ("NoSuchVersion".to_owned(), 404));
     let head = s3.head_object().bucket("site").key("k").send().await;
     assert_eq!(refusal(head).1, 404);
 }
@@ -177,11 +156,7 @@ async fn a_wrong_checksum_is_refused() {
     assert!(cloud.objects("site").is_empty());
     put(crc32(b"hello")).await.unwrap();
     let head = s3.head_object().bucket("site").key("k");
-    let head = head
-        .checksum_mode(ChecksumMode::Enabled)
-        .send()
-        .await
-        .unwrap();
+    let head = head.checksum_mode(ChecksumMode::Enabled).send().await.unwrap();
     assert_eq!(head.checksum_crc32(), Some(crc32(b"hello").as_str()));
     assert_eq!(head.checksum_type(), Some(&ChecksumType::FullObject));
 }
@@ -192,11 +167,7 @@ async fn a_streamed_body_carries_its_checksum_in_a_trailer() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let content = "x".repeat(200_000);
     std::fs::write(file.path(), &content).unwrap();
-    let stream = ByteStream::read_from()
-        .path(file.path())
-        .build()
-        .await
-        .unwrap();
+    let stream = ByteStream::read_from().path(file.path()).build().await.unwrap();
     let put = s3.put_object().bucket("site").key("k").body(stream);
     put.send().await.unwrap();
     let object = cloud.object("site", "k").unwrap();
@@ -229,10 +200,7 @@ async fn listings_come_in_pages_of_1000_in_byte_order() {
     }
     assert_eq!(sizes, [1000, 1000, 104]);
     assert!(listed.iter().map(|object| object.key().unwrap()).eq(&keys));
-    assert_eq!(
-        listed[0].e_tag(),
-        Some("\"9dd4e461268c8034f5c8564e155c67a6\"")
-    );
+    assert_eq!(listed[0].e_tag(), Some("\"9dd4e461268c8034f5c8564e155c67a6\""));
     assert_eq!(listed[0].size(), Some(1));
 
     let rest = list().start_after("d/a").encoding_type(EncodingType::Url);
@@ -245,39 +213,21 @@ async fn listings_come_in_pages_of_1000_in_byte_order() {
 #[tokio::test]
 async fn a_copy_onto_itself_replaces_all_headers_or_is_refused() {
     let (cloud, s3) = account().await;
-    let old = Headers {
-        cache_control: Some("no-cache".to_owned()),
-        ..Headers::of_type("text/html")
-    };
+    let old = Headers { cache_control: Some("no-cache".to_owned()), ..Headers::of_type("text/html") };
     let before = cloud.put_object("site", "a b+ü", "hello", old);
     let copy = || {
         let source = "site/a%20b%2B%C3%BC";
-        s3.copy_object()
-            .bucket("site")
-            .key("a b+ü")
-            .copy_source(source)
+        s3.copy_object().bucket("site").key("a b+ü").copy_source(source)
     };
-    assert_eq!(
-        refusal(copy().send().await),
-        ("InvalidRequest".to_owned(), 400)
-    );
-    let copy = || {
-        copy()
-            .metadata_directive(MetadataDirective::Replace)
-            .content_type("text/css")
-    };
+    assert_eq!(refusal(copy().send().await), ("InvalidRequest".to_owned(), 400));
+    let copy = || copy().metadata_directive(MetadataDirective::Replace).content_type("text/css");
     let refused = refusal(copy().copy_source_if_match("\"x\"").send().await);
     assert_eq!(refused, ("PreconditionFailed".to_owned(), 412));
     let refused = refusal(copy().if_match("\"x\"").send().await);
     assert_eq!(refused, ("PreconditionFailed".to_owned(), 412));
-    let copied = copy()
-        .if_match(&before.etag)
-        .copy_source_if_match(&before.etag);
+    let copied = copy().if_match(&before.etag).copy_source_if_match(&before.etag);
     let copied = copied.send().await.unwrap();
-    assert_eq!(
-        copied.copy_object_result().unwrap().e_tag(),
-        Some(before.etag.as_str())
-    );
+    assert_eq!(copied.copy_object_result().unwrap().e_tag(), Some(before.etag.as_str()));
     let after = cloud.object("site", "a b+ü").unwrap();
     assert_eq!(after.headers, Headers::of_type("text/css"));
     assert_eq!(after.etag, before.etag);
@@ -309,24 +259,13 @@ async fn a_multipart_upload_is_checked_as_a_whole() {
     let mut parts = CompletedMultipartUpload::builder();
     for (number, body) in (1..).zip(&bodies) {
         let part = s3.upload_part().bucket("site").key("k").upload_id(&id);
-        let part = part
-            .part_number(number)
-            .body(body.clone().into())
-            .send()
-            .await;
-        let part = CompletedPart::builder()
-            .part_number(number)
-            .e_tag(part.unwrap().e_tag.unwrap());
+        let part = part.part_number(number).body(body.clone().into()).send().await;
+        let part = CompletedPart::builder().part_number(number).e_tag(part.unwrap().e_tag.unwrap());
         parts = parts.parts(part.build());
     }
     let parts = parts.build();
     assert_eq!(cloud.uploads("site").len(), 1);
-    let listed = s3
-        .list_multipart_uploads()
-        .bucket("site")
-        .send()
-        .await
-        .unwrap();
+    let listed = s3.list_multipart_uploads().bucket("site").send().await.unwrap();
     assert_eq!(listed.uploads()[0].key(), Some("k"));
 
     let complete = || {
@@ -347,33 +286,15 @@ async fn a_multipart_upload_is_checked_as_a_whole() {
     assert_eq!(object.headers, Headers::of_type("font/woff2"));
     assert!(cloud.uploads("site").is_empty());
 
-    let create = s3
-        .create_multipart_upload()
-        .bucket("site")
-        .key("copy")
-        .send();
+    let create = s3.create_multipart_upload().bucket("site").key("copy").send();
     let id = create.await.unwrap().upload_id.unwrap();
-    let part = s3
-        .upload_part_copy()
-        .bucket("site")
-        .key("copy")
-        .upload_id(&id);
-    let part = part
-        .part_number(1)
-        .copy_source("site/k")
-        .copy_source_range("bytes=5242880-5242883");
+    let part = s3.upload_part_copy().bucket("site").key("copy").upload_id(&id);
+    let part = part.part_number(1).copy_source("site/k").copy_source_range("bytes=5242880-5242883");
     let part = part.send().await.unwrap();
     assert!(part.copy_part_result().unwrap().e_tag().is_some());
-    let abort = s3
-        .abort_multipart_upload()
-        .bucket("site")
-        .key("copy")
-        .upload_id(&id);
+    let abort = s3.abort_multipart_upload().bucket("site").key("copy").upload_id(&id);
     abort.clone().send().await.unwrap();
-    assert_eq!(
-        refusal(abort.send().await),
-        ("NoSuchUpload".to_owned(), 404)
-    );
+    assert_eq!(refusal(abort.send().await), ("NoSuchUpload".to_owned(), 404));
 }
 
 #[tokio::test]
@@ -384,67 +305,36 @@ async fn delete_objects_answers_per_key() {
     }
     cloud.fault(Fault {
         key: Some("b*".to_owned()),
-        ..Fault::on(
-            "DeleteObjects",
-            Does::RefuseKeys {
-                code: "InternalError".to_owned(),
-            },
-        )
+        ..Fault::on("DeleteObjects", Does::RefuseKeys { code: "InternalError".to_owned() })
     });
     let object = |key: &str| ObjectIdentifier::builder().key(key);
-    let objects = [
-        object("a").e_tag("\"x\""),
-        object("b"),
-        object("c&d"),
-        object("none"),
-    ];
+    let objects = [object("a").e_tag("\"x\""), object("b"), object("c&d"), object("none")];
     let objects = objects.map(|object| object.build().unwrap());
-    let delete = Delete::builder()
-        .set_objects(Some(objects.into()))
-        .build()
-        .unwrap();
+    let delete = Delete::builder().set_objects(Some(objects.into())).build().unwrap();
     let answer = s3.delete_objects().bucket("site").delete(delete);
     let answer = answer.send().await.unwrap();
-    let errors: BTreeMap<_, _> = answer
-        .errors()
-        .iter()
-        .map(|error| (error.key().unwrap(), error.code().unwrap()))
-        .collect();
+    let errors: BTreeMap<_, _> =
+        answer.errors().iter().map(|error| (error.key().unwrap(), error.code().unwrap())).collect();
     let expected = [("a", "PreconditionFailed"), ("b", "InternalError")];
     assert_eq!(errors, BTreeMap::from(expected));
     assert_eq!(answer.deleted().len(), 2);
     assert!(cloud.objects("site").keys().eq(["a", "b"]));
-    assert_eq!(
-        cloud.calls().last().unwrap().keys,
-        ["a", "b", "c&d", "none"]
-    );
+    assert_eq!(cloud.calls().last().unwrap().keys, ["a", "b", "c&d", "none"]);
 }
 
 #[tokio::test]
 async fn another_bucket_owner_is_refused() {
     let (cloud, s3) = account().await;
     cloud.set_account_id("111122223333");
-    let list = |owner| {
-        s3.list_objects_v2()
-            .bucket("site")
-            .expected_bucket_owner(owner)
-            .send()
-    };
+    let list = |owner| s3.list_objects_v2().bucket("site").expected_bucket_owner(owner).send();
     list("111122223333").await.unwrap();
-    assert_eq!(
-        refusal(list("444455556666").await),
-        ("AccessDenied".to_owned(), 403)
-    );
+    assert_eq!(refusal(list("444455556666").await), ("AccessDenied".to_owned(), 403));
     let list = s3.list_objects_v2().bucket("other-site").send().await;
     assert_eq!(refusal(list), ("NoSuchBucket".to_owned(), 404));
 }
 
 /// Offers an invalidation and returns its id.
-async fn offer(
-    cloudfront: &CloudFront,
-    reference: &str,
-    items: &[&str],
-) -> Result<String, (String, u16)> {
+async fn offer(cloudfront: &CloudFront, reference: &str, items: &[&str]) -> Result<String, (String, u16)> {
     let paths = aws_sdk_cloudfront::types::Paths::builder()
         .quantity(items.len() as i32)
         .set_items(Some(items.iter().map(|item| (*item).to_owned()).collect()))
@@ -481,14 +371,8 @@ async fn a_caller_reference_names_one_invalidation() {
     let exists = invalid("InvalidationBatchAlreadyExists");
     assert_eq!(offer(&cloudfront, "r1", &["/d"]).await, exists);
     cloud.set_reference_conflict("E1", ReferenceConflict::InvalidArgument);
-    assert_eq!(
-        offer(&cloudfront, "r1", &["/d"]).await,
-        invalid("InvalidArgument")
-    );
-    assert_eq!(
-        offer(&cloudfront, "r1", &["/c*", "/a&b"]).await,
-        Ok(first.clone())
-    );
+    assert_eq!(offer(&cloudfront, "r1", &["/d"]).await, invalid("InvalidArgument"));
+    assert_eq!(offer(&cloudfront, "r1", &["/c*", "/a&b"]).await, Ok(first.clone()));
     cloud.set_reference_conflict("E1", ReferenceConflict::AlwaysInvalidArgument);
     let refused = offer(&cloudfront, "r1", &["/c*", "/a&b"]).await;
     assert_eq!(refused, invalid("InvalidArgument"));
@@ -497,19 +381,11 @@ async fn a_caller_reference_names_one_invalidation() {
     assert_eq!(accepted.len(), 1);
     assert_eq!(accepted[0].items, ["/a&b", "/c*"]);
     assert_eq!(accepted[0].accepted_at_sequence, 1);
-    let get = cloudfront
-        .get_invalidation()
-        .distribution_id("E1")
-        .id(&first);
+    let get = cloudfront.get_invalidation().distribution_id("E1").id(&first);
     let get = get.send().await.unwrap().invalidation.unwrap();
     assert_eq!(get.status(), "Completed");
     assert_eq!(get.invalidation_batch().unwrap().caller_reference(), "r1");
-    let list = cloudfront
-        .list_invalidations()
-        .distribution_id("E1")
-        .send()
-        .await
-        .unwrap();
+    let list = cloudfront.list_invalidations().distribution_id("E1").send().await.unwrap();
     assert_eq!(list.invalidation_list().unwrap().items()[0].id(), first);
 }
 
@@ -563,27 +439,14 @@ async fn a_distribution_can_be_read() {
     });
     distribution.cache_tag_header = Some("x-amz-meta-cache-tag".to_owned());
     cloud.create_distribution(distribution);
-    let get = cloudfront_of(&cloud)
-        .await
-        .get_distribution()
-        .id("E1")
-        .send();
-    let config = get
-        .await
-        .unwrap()
-        .distribution
-        .unwrap()
-        .distribution_config
-        .unwrap();
+    let get = cloudfront_of(&cloud).await.get_distribution().id("E1").send();
+    let config = get.await.unwrap().distribution.unwrap().distribution_config.unwrap();
     assert_eq!(config.default_root_object(), Some("index.html"));
     let origins = config.origins().unwrap().items();
     assert_eq!(origins[0].domain_name(), "site.s3.us-east-1.amazonaws.com");
     assert_eq!(origins[0].origin_path(), Some("/www"));
     assert!(origins[0].s3_origin_config().is_some());
-    assert_eq!(
-        origins[1].domain_name(),
-        "site.s3-website-us-east-1.amazonaws.com"
-    );
+    assert_eq!(origins[1].domain_name(), "site.s3-website-us-east-1.amazonaws.com");
     assert!(origins[1].custom_origin_config().is_some());
     let behaviours = config.cache_behaviors().unwrap().items();
     assert_eq!(behaviours[0].path_pattern(), "/en/*");
@@ -608,21 +471,12 @@ async fn a_delimiter_rolls_keys_up_into_folders_over_all_pages() {
         cloud.put_object("site", key, "x", Headers::default());
     }
     for size in 1..=6 {
-        let list = s3
-            .list_objects_v2()
-            .bucket("site")
-            .delimiter("/")
-            .max_keys(size);
+        let list = s3.list_objects_v2().bucket("site").delimiter("/").max_keys(size);
         let mut pages = list.into_paginator().send();
         let (mut keys, mut folders) = (Vec::new(), Vec::new());
         while let Some(page) = pages.next().await {
             let page = page.unwrap();
-            keys.extend(
-                page.contents()
-                    .iter()
-                    .filter_map(|object| object.key())
-                    .map(str::to_owned),
-            );
+            keys.extend(page.contents().iter().filter_map(|object| object.key()).map(str::to_owned));
             let prefixes = page.common_prefixes().iter();
             folders.extend(prefixes.filter_map(|it| it.prefix()).map(str::to_owned));
         }
@@ -638,13 +492,7 @@ async fn the_edge_serves_stale_pages_until_an_item_matches() {
     let cloudfront = cloudfront_of(&cloud).await;
     let edge = cloud.edge("E1");
     let put = |text: &'static str| {
-        for key in [
-            "index.html",
-            "docs/index.html",
-            "a b~.html",
-            "[x].html",
-            "it's.html",
-        ] {
+        for key in ["index.html", "docs/index.html", "a b~.html", "[x].html", "it's.html"] {
             let headers = Headers::of_type("text/html");
             cloud.put_object("site", &format!("www/{key}"), text, headers);
         }
@@ -676,15 +524,7 @@ async fn the_edge_serves_stale_pages_until_an_item_matches() {
         offer(&cloudfront, &count.to_string(), items).await.unwrap();
     };
     // Not what viewers send, another case, and what CloudFront ignores.
-    send(&[
-        "/it%27S.html",
-        "/Docs/",
-        "/a%20b%7E.html",
-        "/[x].html",
-        "/a%20b",
-        "/www/*",
-    ])
-    .await;
+    send(&["/it%27S.html", "/Docs/", "/a%20b%7E.html", "/[x].html", "/a%20b", "/www/*"]).await;
     assert_eq!(stale(), urls);
     send(&["/", "/docs/"]).await;
     let left = ["/index.html", "/docs", "/docs/index.html"];
@@ -707,10 +547,7 @@ async fn the_edge_keeps_variants_errors_and_tags_as_configured() {
     let edge = cloud.edge("E1");
     let page = |cache_control: Option<&str>, tags: Option<&str>| Headers {
         cache_control: cache_control.map(str::to_owned),
-        metadata: tags
-            .map(|tags| ("cache-tag".to_owned(), tags.to_owned()))
-            .into_iter()
-            .collect(),
+        metadata: tags.map(|tags| ("cache-tag".to_owned(), tags.to_owned())).into_iter().collect(),
         ..Headers::of_type("text/html")
     };
 
@@ -721,11 +558,7 @@ async fn the_edge_keeps_variants_errors_and_tags_as_configured() {
     assert!(edge.cached().is_empty());
 
     cloud.create_distribution(Distribution {
-        custom_errors: vec![CustomError {
-            code: 404,
-            page: Some(("/404.html".to_owned(), 404)),
-            min_ttl_seconds: 300,
-        }],
+        custom_errors: vec![CustomError { code: 404, page: Some(("/404.html".to_owned(), 404)), min_ttl_seconds: 300 }],
         cache_query_strings: true,
         clean_urls: true,
         cache_tag_header: Some("x-amz-meta-cache-tag".to_owned()),
@@ -746,10 +579,7 @@ async fn the_edge_keeps_variants_errors_and_tags_as_configured() {
 
     edge.get("/b.html");
     let url = edge.serve().await;
-    let answer = raw_http(
-        &url,
-        "GET /b.html HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-    );
+    let answer = raw_http(&url, "GET /b.html HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     let answer = answer.await;
     assert!(answer.contains("x-cache: Hit from cloudfront"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nb"), "{answer}");
@@ -777,11 +607,7 @@ async fn the_kth_call_fails_and_the_sdk_retries() {
     put(&s3, "a.html", "a").await;
     put(&s3, "b.css", "b").await;
     put(&s3, "c.html", "c").await;
-    let statuses: Vec<_> = cloud
-        .calls()
-        .iter()
-        .map(|call| call.status.unwrap())
-        .collect();
+    let statuses: Vec<_> = cloud.calls().iter().map(|call| call.status.unwrap()).collect();
     assert_eq!(statuses, [200, 200, 503, 503, 200]);
     assert_eq!(cloud.faults_struck(), 2);
 
@@ -803,27 +629,13 @@ async fn a_dropped_connection_comes_before_or_after_the_effect() {
     assert_eq!(refusal(put.send().await).1, 412);
     let calls = cloud.calls();
     assert_eq!((calls[0].status, calls[1].status), (None, Some(412)));
-    cloud.fault(Fault {
-        times: 3,
-        ..Fault::on("PutObject", Does::DropBefore)
-    });
-    s3.put_object()
-        .bucket("site")
-        .key("l")
-        .send()
-        .await
-        .unwrap_err();
+    cloud.fault(Fault { times: 3, ..Fault::on("PutObject", Does::DropBefore) });
+    s3.put_object().bucket("site").key("l").send().await.unwrap_err();
     assert!(cloud.object("site", "l").is_none());
 
     cloud.put_object("site", "m", "0123456789", Headers::default());
     cloud.fault(Fault::on("GetObject", Does::Truncate(4)));
-    let get = s3
-        .get_object()
-        .bucket("site")
-        .key("m")
-        .send()
-        .await
-        .unwrap();
+    let get = s3.get_object().bucket("site").key("m").send().await.unwrap();
     assert!(get.body.collect().await.is_err());
 }
 
@@ -832,11 +644,7 @@ async fn a_dead_client_has_no_more_effects() {
     let (cloud, s3) = account().await;
     let other = s3_for(&cloud, "other").await;
     for (does, remains) in [(Does::DieBefore, false), (Does::DieAfter, true)] {
-        cloud.fault(Fault {
-            first: 2,
-            client: Some(CLIENT.to_owned()),
-            ..Fault::any(does)
-        });
+        cloud.fault(Fault { first: 2, client: Some(CLIENT.to_owned()), ..Fault::any(does) });
         let process = tokio::spawn({
             let s3 = s3.clone();
             async move {
@@ -850,17 +658,10 @@ async fn a_dead_client_has_no_more_effects() {
         assert!(process.await.unwrap_err().is_cancelled());
         assert_eq!(cloud.object("site", "second").is_some(), remains);
         let hung = s3.delete_object().bucket("site").key("first").send();
-        tokio::time::timeout(Duration::from_millis(50), hung)
-            .await
-            .unwrap_err();
+        tokio::time::timeout(Duration::from_millis(50), hung).await.unwrap_err();
         assert!(cloud.object("site", "first").is_some());
         cloud.revive(CLIENT);
-        s3.delete_object()
-            .bucket("site")
-            .key("second")
-            .send()
-            .await
-            .unwrap();
+        s3.delete_object().bucket("site").key("second").send().await.unwrap();
     }
 }
 
@@ -876,10 +677,7 @@ async fn a_gate_decides_the_order_of_effects() {
     let waiting = gate.wait_until(|waiting| waiting.len() == 3).await;
     assert!(cloud.calls().is_empty());
     for name in ["two", "one"] {
-        let waiting = waiting
-            .iter()
-            .find(|waiting| waiting.call.client == name)
-            .unwrap();
+        let waiting = waiting.iter().find(|waiting| waiting.call.client == name).unwrap();
         assert!(gate.let_through(waiting.ticket).await);
         assert!(!gate.let_through(waiting.ticket).await);
         assert_eq!(cloud.object("site", "k").unwrap().body, name);
@@ -912,9 +710,7 @@ async fn the_table_keeps_conditions_and_transactions() {
     let n = |number: u32| AttributeValue::N(number.to_string());
     let create = || {
         let put = dynamodb.put_item().table_name("ledger");
-        put.item("site", s("a"))
-            .item("item", s("head"))
-            .item("sequence", n(1))
+        put.item("site", s("a")).item("item", s("head")).item("sequence", n(1))
     };
     let create = || create().condition_expression("attribute_not_exists(site)");
     create().send().await.unwrap();
@@ -931,50 +727,28 @@ async fn the_table_keeps_conditions_and_transactions() {
             .expression_attribute_values(":zero", n(0))
             .expression_attribute_values(":one", n(1))
     };
-    update()
-        .condition_expression("attribute_not_exists(lease)")
-        .send()
-        .await
-        .unwrap();
-    let again = update()
-        .condition_expression("attribute_not_exists(lease)")
-        .send()
-        .await;
+    update().condition_expression("attribute_not_exists(lease)").send().await.unwrap();
+    let again = update().condition_expression("attribute_not_exists(lease)").send().await;
     assert_eq!(refusal(again).0, "ConditionalCheckFailedException");
 
     let owed = |number: u32| {
         let put = Put::builder().table_name("ledger").item("site", s("a"));
-        let put = put
-            .item("item", s(&format!("owed#{number}")))
-            .build()
-            .unwrap();
+        let put = put.item("item", s(&format!("owed#{number}"))).build().unwrap();
         TransactWriteItem::builder().put(put).build()
     };
     let held = |by: &str| {
         let update = Update::builder().table_name("ledger").key("site", s("a"));
-        let update = update
-            .key("item", s("head"))
-            .update_expression("SET batches = :one");
+        let update = update.key("item", s("head")).update_expression("SET batches = :one");
         let update = update.condition_expression("lease = :by");
         let update = update.expression_attribute_values(":one", n(1));
-        let update = update
-            .expression_attribute_values(":by", s(by))
-            .build()
-            .unwrap();
+        let update = update.expression_attribute_values(":by", s(by)).build().unwrap();
         TransactWriteItem::builder().update(update).build()
     };
     let transact = |by: &str| {
         let write = dynamodb.transact_write_items();
-        write
-            .transact_items(held(by))
-            .transact_items(owed(1))
-            .transact_items(owed(2))
-            .send()
+        write.transact_items(held(by)).transact_items(owed(1)).transact_items(owed(2)).send()
     };
-    assert_eq!(
-        refusal(transact("you").await).0,
-        "TransactionCanceledException"
-    );
+    assert_eq!(refusal(transact("you").await).0, "TransactionCanceledException");
     let query = || {
         let query = dynamodb.query().table_name("ledger").consistent_read(true);
         let query = query.key_condition_expression("site = :s AND begins_with(#i, :p)");
@@ -987,10 +761,7 @@ async fn the_table_keeps_conditions_and_transactions() {
     assert_eq!(query().await.unwrap().count(), 2);
 
     let key = |item: &str| {
-        let get = dynamodb
-            .get_item()
-            .table_name("ledger")
-            .consistent_read(true);
+        let get = dynamodb.get_item().table_name("ledger").consistent_read(true);
         get.key("site", s("a")).key("item", s(item)).send()
     };
     let head = key("head").await.unwrap().item.unwrap();
@@ -998,47 +769,21 @@ async fn the_table_keeps_conditions_and_transactions() {
     assert_eq!(head["batches"], n(1));
     let delete = dynamodb.delete_item().table_name("ledger");
     let delete = delete.key("site", s("a")).key("item", s("owed#1"));
-    let delete = || {
-        delete
-            .clone()
-            .condition_expression("attribute_exists(site)")
-            .send()
-    };
+    let delete = || delete.clone().condition_expression("attribute_exists(site)").send();
     delete().await.unwrap();
     assert_eq!(refusal(delete().await).0, "ConditionalCheckFailedException");
     assert_eq!(key("owed#1").await.unwrap().item, None);
 
-    let large = dynamodb
-        .put_item()
-        .table_name("ledger")
-        .item("site", s("a"));
-    let large = large
-        .item("item", s("x"))
-        .item("text", s(&"x".repeat(400 * 1024)));
-    assert_eq!(
-        refusal(large.send().await),
-        ("ValidationException".to_owned(), 400)
-    );
-    let call = cloud
-        .calls()
-        .into_iter()
-        .find(|call| call.operation == "UpdateItem")
-        .unwrap();
-    assert_eq!(
-        (call.table.as_deref(), call.key.as_deref()),
-        (Some("ledger"), Some("head"))
-    );
+    let large = dynamodb.put_item().table_name("ledger").item("site", s("a"));
+    let large = large.item("item", s("x")).item("text", s(&"x".repeat(400 * 1024)));
+    assert_eq!(refusal(large.send().await), ("ValidationException".to_owned(), 400));
+    let call = cloud.calls().into_iter().find(|call| call.operation == "UpdateItem").unwrap();
+    assert_eq!((call.table.as_deref(), call.key.as_deref()), (Some("ledger"), Some("head")));
 
     let throttled = Does::refuse(400, "ProvisionedThroughputExceededException");
     cloud.fault(Fault::on("GetItem", throttled));
     key("head").await.unwrap();
-    let last: Vec<_> = cloud
-        .calls()
-        .iter()
-        .rev()
-        .take(2)
-        .map(|call| call.status)
-        .collect();
+    let last: Vec<_> = cloud.calls().iter().rev().take(2).map(|call| call.status).collect();
     assert_eq!(last, [Some(200), Some(400)]);
 }
 
@@ -1047,9 +792,7 @@ async fn a_client_without_the_secret_is_refused() {
     let (cloud, _) = account().await;
     let config = cloud.sdk_config().await;
     let wrong = aws_sdk_s3::config::Credentials::new("client", "wrong", None, None, "test");
-    let config = aws_sdk_s3::config::Builder::from(&config)
-        .force_path_style(true)
-        .credentials_provider(wrong);
+    let config = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).credentials_provider(wrong);
     let s3 = S3::from_conf(config.build());
     let refused = refusal(s3.list_objects_v2().bucket("site").send().await);
     assert_eq!(refused, ("SignatureDoesNotMatch".to_owned(), 403));

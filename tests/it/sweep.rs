@@ -15,16 +15,10 @@ use crate::support::{CLIENT, Distribution, Does, Fault};
 /// A build whose assets have this build's number in their names.
 fn build(number: u32) -> Files {
     files([
-        (
-            "_headers",
-            "/assets/*\n  Cache-Control: public, max-age=31536000, immutable\n",
-        ),
+        ("_headers", "/assets/*\n  Cache-Control: public, max-age=31536000, immutable\n"),
         (&format!("assets/app.{number}.js"), "app"),
         (&format!("{number}.txt"), "not immutable"),
-        (
-            "index.html",
-            &format!("<script src=/assets/app.{number}.js></script>"),
-        ),
+        ("index.html", &format!("<script src=/assets/app.{number}.js></script>")),
     ])
 }
 
@@ -34,19 +28,12 @@ async fn stage() -> Stage {
 
 async fn deploy(stage: &Stage, number: u32) -> Report {
     let event = stage.upload(&format!("{number}.zip"), &build(number));
-    stage
-        .deploy(&format!("deploy {number} at {}", stage.now()), &event)
-        .await
+    stage.deploy(&format!("deploy {number} at {}", stage.now()), &event).await
 }
 
 async fn sweep(stage: &Stage) -> Report {
     stage.cloud.clear_calls();
-    stage
-        .deploy(
-            &format!("sweep at {}", stage.now()),
-            &json!({"sweep": true}),
-        )
-        .await
+    stage.deploy(&format!("sweep at {}", stage.now()), &json!({"sweep": true})).await
 }
 
 fn assets(stage: &Stage) -> Vec<String> {
@@ -59,26 +46,15 @@ async fn a_removed_asset_is_kept_for_its_days_and_then_deleted_by_a_sweep() {
     let stage = stage().await;
     deploy(&stage, 1).await;
     let report = deploy(&stage, 2).await;
-    assert_eq!(
-        (report.retained, report.deleted),
-        (1, 1),
-        "the text is not immutable"
-    );
+    assert_eq!((report.retained, report.deleted), (1, 1), "the text is not immutable");
     assert_eq!(assets(&stage), ["assets/app.1.js", "assets/app.2.js"]);
     let invalidations = stage.cloud.invalidations(DISTRIBUTION).len();
 
     stage.pass(TimeDelta::days(7) - TimeDelta::minutes(1));
     let report = sweep(&stage).await;
-    assert_eq!(
-        (report.outcome, report.deleted, report.retained),
-        (Outcome::Swept, 0, 1)
-    );
+    assert_eq!((report.outcome, report.deleted, report.retained), (Outcome::Swept, 0, 1));
     assert_eq!(writes_to_live(&stage), [] as [String; 0]);
-    assert_eq!(
-        stage.count("TransactWriteItems"),
-        0,
-        "nothing to do writes nothing"
-    );
+    assert_eq!(stage.count("TransactWriteItems"), 0, "nothing to do writes nothing");
 
     stage.pass(TimeDelta::minutes(1));
     let event = json!({"sweep": true, "options": {"dryRun": true}});
@@ -88,30 +64,14 @@ async fn a_removed_asset_is_kept_for_its_days_and_then_deleted_by_a_sweep() {
     assert_eq!(assets(&stage).len(), 2);
 
     let report = sweep(&stage).await;
-    assert_eq!(
-        (report.outcome, report.deleted, report.retained),
-        (Outcome::Swept, 1, 0)
-    );
+    assert_eq!((report.outcome, report.deleted, report.retained), (Outcome::Swept, 1, 0));
     assert_eq!(assets(&stage), ["assets/app.2.js"]);
-    assert_eq!(
-        stage.cloud.invalidations(DISTRIBUTION).len(),
-        invalidations,
-        "nobody misses it"
-    );
+    assert_eq!(stage.cloud.invalidations(DISTRIBUTION).len(), invalidations, "nobody misses it");
     let manifests = stage.cloud.objects(STAGING).into_keys();
-    assert_eq!(
-        manifests
-            .filter(|key| key.starts_with(".dropship/"))
-            .count(),
-        1
-    );
+    assert_eq!(manifests.filter(|key| key.starts_with(".dropship/")).count(), 1);
 
     let report = deploy(&stage, 2).await;
-    assert_eq!(
-        (report.outcome, report.drift),
-        (Outcome::Unchanged, 0),
-        "it is no drift"
-    );
+    assert_eq!((report.outcome, report.drift), (Outcome::Unchanged, 0), "it is no drift");
 }
 
 #[tokio::test]
@@ -125,10 +85,7 @@ async fn the_next_deployment_deletes_what_is_due() {
     // The first asset left with the second build, eight days ago; the second four days ago.
     let report = deploy(&stage, 4).await;
     assert_eq!((report.retained, report.deleted), (2, 2));
-    assert_eq!(
-        assets(&stage),
-        ["assets/app.2.js", "assets/app.3.js", "assets/app.4.js"]
-    );
+    assert_eq!(assets(&stage), ["assets/app.2.js", "assets/app.3.js", "assets/app.4.js"]);
 }
 
 #[tokio::test]
@@ -145,11 +102,7 @@ async fn what_comes_back_by_a_rollback_is_not_deleted() {
     assert_eq!(assets(&stage), ["assets/app.1.js", "assets/app.2.js"]);
     stage.pass(TimeDelta::days(1));
     sweep(&stage).await;
-    assert_eq!(
-        assets(&stage),
-        ["assets/app.1.js"],
-        "the removed build's asset goes in its time"
-    );
+    assert_eq!(assets(&stage), ["assets/app.1.js"], "the removed build's asset goes in its time");
 }
 
 #[tokio::test]
@@ -159,9 +112,7 @@ async fn what_someone_else_has_written_since_is_left_alone() {
     deploy(&stage, 2).await;
     stage.pass(TimeDelta::days(8));
     let theirs = crate::support::Headers::of_type("text/javascript");
-    stage
-        .cloud
-        .put_object(LIVE, "assets/app.1.js", "theirs", theirs);
+    stage.cloud.put_object(LIVE, "assets/app.1.js", "theirs", theirs);
     let report = sweep(&stage).await;
     assert_eq!(report.deleted, 0);
     assert_eq!(assets(&stage).len(), 2);
@@ -175,10 +126,7 @@ async fn a_sweep_leaves_a_site_that_is_being_deployed_to_its_deployment() {
     stage.pass(TimeDelta::days(8));
     // A third build dies in its midst: its lease lives on, then only its run.
     let event = stage.upload("3.zip", &build(3));
-    stage.cloud.fault(Fault {
-        key: Some("index.html".to_owned()),
-        ..Fault::on("PutObject", Does::DieBefore)
-    });
+    stage.cloud.fault(Fault { key: Some("index.html".to_owned()), ..Fault::on("PutObject", Does::DieBefore) });
     tokio::select! {
         _ = stage.invoke("three", &event) => panic!("it lives"),
         () = stage.cloud.death(CLIENT) => {}
@@ -204,10 +152,7 @@ async fn a_sweep_that_died_between_its_deletes_and_the_manifest_is_made_good_by_
     deploy(&stage, 1).await;
     deploy(&stage, 2).await;
     stage.pass(TimeDelta::days(8));
-    stage.cloud.fault(Fault {
-        key: Some(".dropship/*".to_owned()),
-        ..Fault::on("PutObject", Does::DieBefore)
-    });
+    stage.cloud.fault(Fault { key: Some(".dropship/*".to_owned()), ..Fault::on("PutObject", Does::DieBefore) });
     let event = json!({"sweep": true});
     tokio::select! {
         _ = stage.invoke("dies", &event) => panic!("it lives"),
@@ -240,16 +185,9 @@ async fn a_sweep_that_may_not_delete_says_so_and_gives_the_lease_back() {
     deploy(&stage, 1).await;
     deploy(&stage, 2).await;
     stage.pass(TimeDelta::days(8));
-    stage.cloud.fault(Fault::on(
-        "DeleteObjects",
-        Does::refuse(403, "AccessDenied"),
-    ));
+    stage.cloud.fault(Fault::on("DeleteObjects", Does::refuse(403, "AccessDenied")));
     let event = json!({"sweep": true});
-    let failure = stage
-        .invoke("refused", &event)
-        .await
-        .into_answer()
-        .unwrap_err();
+    let failure = stage.invoke("refused", &event).await.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "Aws");
     assert_eq!(assets(&stage).len(), 2);
     assert_eq!(sweep(&stage).await.deleted, 1);
@@ -259,30 +197,18 @@ async fn a_sweep_that_may_not_delete_says_so_and_gives_the_lease_back() {
 async fn a_sweep_sends_what_is_owed() {
     let stage = stage().await;
     deploy(&stage, 1).await;
-    stage.cloud.fault(Fault {
-        times: usize::MAX,
-        ..Fault::on("CreateInvalidation", Does::refuse(400, "AccessDenied"))
-    });
+    stage
+        .cloud
+        .fault(Fault { times: usize::MAX, ..Fault::on("CreateInvalidation", Does::refuse(400, "AccessDenied")) });
     let event = stage.upload("2.zip", &build(2));
     let failure = stage.invoke("two", &event).await.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "InvalidationOwed");
-    let failure = stage
-        .invoke("sweep", &json!({"sweep": true}))
-        .await
-        .into_answer()
-        .unwrap_err();
-    assert_eq!(
-        failure.error_type, "InvalidationOwed",
-        "it says so when it cannot"
-    );
+    let failure = stage.invoke("sweep", &json!({"sweep": true})).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "InvalidationOwed", "it says so when it cannot");
     stage.cloud.clear_faults();
     let report = sweep(&stage).await;
     assert_eq!(report.outcome, Outcome::Swept);
-    assert_eq!(
-        report.invalidations.len(),
-        2,
-        "of what changed and of what was to go"
-    );
+    assert_eq!(report.invalidations.len(), 2, "of what changed and of what was to go");
     assert_eq!(stage.count("CreateInvalidation"), 2);
     assert_eq!(sweep(&stage).await.invalidations, []);
 }

@@ -42,24 +42,15 @@ fn warm(stage: &Stage) {
 }
 
 async fn deploy(stage: &Stage, text: &str) -> Report {
-    let report = stage
-        .deploy(text, &stage.upload("site.zip", &site(text)))
-        .await;
+    let report = stage.deploy(text, &stage.upload("site.zip", &site(text))).await;
     assert_eq!(stage.cloud.edge(DISTRIBUTION).stale(), [""; 0], "{text}");
     report
 }
 
 fn items(stage: &Stage, report: &Report) -> BTreeSet<String> {
-    let sent: Vec<_> = report
-        .invalidations
-        .iter()
-        .map(|it| it.id.clone())
-        .collect();
+    let sent: Vec<_> = report.invalidations.iter().map(|it| it.id.clone()).collect();
     let accepted = stage.cloud.invalidations(DISTRIBUTION).into_iter();
-    accepted
-        .filter(|it| sent.contains(&Some(it.id.clone())))
-        .flat_map(|it| it.items)
-        .collect()
+    accepted.filter(|it| sent.contains(&Some(it.id.clone()))).flat_map(|it| it.items).collect()
 }
 
 fn has_tags(items: &BTreeSet<String>) -> bool {
@@ -81,82 +72,54 @@ async fn a_tag_evicts_all_pages_and_no_image() {
     );
     warm(&stage);
     let report = deploy(&stage, "two").await;
-    assert_eq!(
-        items(&stage, &report),
-        BTreeSet::from(["#247610f4dedd.page".to_owned()])
-    );
+    assert_eq!(items(&stage, &report), BTreeSet::from(["#247610f4dedd.page".to_owned()]));
     assert_eq!(report.warnings, [""; 0]);
     let edge = stage.cloud.edge(DISTRIBUTION);
     assert!(edge.get("/a/0.png").from_cache && !edge.get("/a/0.html").from_cache);
-    assert_eq!(
-        (
-            report.invalidations[0].items,
-            report.invalidations[0].wildcards
-        ),
-        (1, 0)
-    );
+    assert_eq!((report.invalidations[0].items, report.invalidations[0].wildcards), (1, 0));
 }
 
 #[tokio::test]
 async fn a_distribution_without_tags_costs_no_object_one() {
     let stage = stage().await;
-    stage
-        .cloud
-        .create_distribution(Distribution::of(DISTRIBUTION, LIVE));
+    stage.cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
     deploy(&stage, "one").await;
     assert_eq!(metadata(&stage, "a/0.html", "cache-tag"), None);
     warm(&stage);
     let report = deploy(&stage, "two").await;
     assert!(!has_tags(&items(&stage, &report)) && report.warnings.len() == 1);
     // A header that S3 cannot give is none.
-    stage
-        .cloud
-        .create_distribution(Distribution::of(DISTRIBUTION, LIVE).with_cache_tags("Cache-Tag"));
+    stage.cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE).with_cache_tags("Cache-Tag"));
     assert_eq!(deploy(&stage, "two").await.outcome, Outcome::Unchanged);
 }
 
 #[tokio::test]
 async fn tags_that_are_new_change_headers_alone_and_are_relied_on_from_then_on() {
     let stage = stage().await;
-    stage
-        .cloud
-        .create_distribution(Distribution::of(DISTRIBUTION, LIVE));
+    stage.cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
     deploy(&stage, "one").await;
     warm(&stage);
     stage.cloud.change_distribution(tagging());
     let report = deploy(&stage, "one").await;
     assert_eq!((report.headers, report.changed, report.new), (24, 0, 0));
-    assert!(
-        !has_tags(&items(&stage, &report)),
-        "the copies of before have none"
-    );
+    assert!(!has_tags(&items(&stage, &report)), "the copies of before have none");
     warm(&stage);
     let report = deploy(&stage, "two").await;
     assert!(has_tags(&items(&stage, &report)) && report.warnings.is_empty());
     // And where they are taken away again, with the next deployment.
-    stage
-        .cloud
-        .change_distribution(Distribution::of(DISTRIBUTION, LIVE));
+    stage.cloud.change_distribution(Distribution::of(DISTRIBUTION, LIVE));
     assert_eq!(deploy(&stage, "two").await.headers, 24);
     assert_eq!(metadata(&stage, "a/0.html", "cache-tag"), None);
 }
 
 #[tokio::test]
 async fn no_tag_is_relied_on_near_a_change_of_the_configuration() {
-    let changed_just_now = Distribution {
-        modified_at: Utc::now(),
-        ..tagging()
-    };
-    let in_progress = Distribution {
-        is_deployed: false,
-        ..tagging()
-    };
+    let changed_just_now = Distribution { modified_at: Utc::now(), ..tagging() };
+    let in_progress = Distribution { is_deployed: false, ..tagging() };
     for distribution in [changed_just_now, in_progress] {
         let stage = stage().await;
         deploy(&stage, "one").await;
-        stage
-            .cloud
-            .change_distribution(Distribution::of(DISTRIBUTION, LIVE));
+        stage.cloud.change_distribution(Distribution::of(DISTRIBUTION, LIVE));
         warm(&stage);
         stage.cloud.change_distribution(distribution);
         let report = deploy(&stage, "two").await;
@@ -197,20 +160,13 @@ async fn a_tag_that_is_owed_to_another_configuration_becomes_everything() {
             stage.pass(TimeDelta::minutes(15));
         };
         let (handled, ()) = tokio::join!(stage.invoke("two", &event), late);
-        assert_eq!(
-            handled.into_answer().unwrap_err().error_type,
-            "InvalidationOwed"
-        );
+        assert_eq!(handled.into_answer().unwrap_err().error_type, "InvalidationOwed");
         stage.cloud.occupy_invalidations(DISTRIBUTION, 0, 0);
         if is_removed {
-            stage
-                .cloud
-                .change_distribution(Distribution::of(DISTRIBUTION, LIVE));
+            stage.cloud.change_distribution(Distribution::of(DISTRIBUTION, LIVE));
         }
         let report = report(stage.invoke("two", &event).await);
-        let sent: Vec<_> = (stage.cloud.invalidations(DISTRIBUTION).iter())
-            .map(|it| it.items.clone())
-            .collect();
+        let sent: Vec<_> = (stage.cloud.invalidations(DISTRIBUTION).iter()).map(|it| it.items.clone()).collect();
         assert_eq!(sent[0], [wanted]);
         assert_eq!(stage.cloud.edge(DISTRIBUTION).stale(), [""; 0]);
         assert_eq!(report.invalidations[0].items, 1);
@@ -219,38 +175,23 @@ async fn a_tag_that_is_owed_to_another_configuration_becomes_everything() {
 
 #[tokio::test]
 async fn each_distribution_reads_its_own_header_and_each_site_has_its_own_tags() {
-    let stage = stage()
-        .await
-        .with("DISTRIBUTION_IDS", "E1EXAMPLE,E2EXAMPLE");
-    stage.cloud.create_distribution(
-        Distribution::of("E2EXAMPLE", LIVE).with_cache_tags("X-Amz-Meta-Surrogate"),
-    );
+    let stage = stage().await.with("DISTRIBUTION_IDS", "E1EXAMPLE,E2EXAMPLE");
+    stage.cloud.create_distribution(Distribution::of("E2EXAMPLE", LIVE).with_cache_tags("X-Amz-Meta-Surrogate"));
     let docs = stage.clone().with("LIVE_PREFIX", "docs");
-    docs.deploy("docs", &docs.upload("docs.zip", &site("docs")))
-        .await;
+    docs.deploy("docs", &docs.upload("docs.zip", &site("docs"))).await;
     let blog = stage.clone().with("LIVE_PREFIX", "blog");
-    blog.deploy("blog", &blog.upload("blog.zip", &site("blog")))
-        .await;
+    blog.deploy("blog", &blog.upload("blog.zip", &site("blog"))).await;
     let of_docs = metadata(&stage, "docs/a/0.html", "cache-tag").unwrap();
-    assert_eq!(
-        metadata(&stage, "docs/a/0.html", "surrogate"),
-        Some(of_docs.clone())
-    );
+    assert_eq!(metadata(&stage, "docs/a/0.html", "surrogate"), Some(of_docs.clone()));
 
     let of_blog = metadata(&stage, "blog/a/0.html", "cache-tag").unwrap();
     let tags = |of: &str| -> BTreeSet<String> { of.split(',').map(str::to_owned).collect() };
     assert!(tags(&of_docs).is_disjoint(&tags(&of_blog)));
     let edges = ["E1EXAMPLE", "E2EXAMPLE"].map(|id| stage.cloud.edge(id));
     for edge in &edges {
-        edge.warm_all(
-            site("")
-                .keys()
-                .flat_map(|key| [format!("/docs/{key}"), format!("/blog/{key}")]),
-        );
+        edge.warm_all(site("").keys().flat_map(|key| [format!("/docs/{key}"), format!("/blog/{key}")]));
     }
-    let report = docs
-        .deploy("new docs", &docs.upload("docs.zip", &site("new docs")))
-        .await;
+    let report = docs.deploy("new docs", &docs.upload("docs.zip", &site("new docs"))).await;
     assert_eq!(report.invalidations.len(), 2);
     for edge in &edges {
         assert_eq!(edge.stale(), [""; 0]);
@@ -266,9 +207,7 @@ async fn a_warm_function_notices_that_tags_are_gone() {
     let mut reports = Vec::new();
     for text in ["one", "two", "three"] {
         if text == "three" {
-            stage
-                .cloud
-                .change_distribution(Distribution::of(DISTRIBUTION, LIVE));
+            stage.cloud.change_distribution(Distribution::of(DISTRIBUTION, LIVE));
         }
         let event = stage.upload("site.zip", &site(text));
         let invocation = Invocation {
@@ -282,9 +221,6 @@ async fn a_warm_function_notices_that_tags_are_gone() {
         assert_eq!(stage.cloud.edge(DISTRIBUTION).stale(), [""; 0], "{text}");
         warm(&stage);
     }
-    let used: Vec<bool> = reports
-        .iter()
-        .map(|it| has_tags(&items(&stage, it)))
-        .collect();
+    let used: Vec<bool> = reports.iter().map(|it| has_tags(&items(&stage, it))).collect();
     assert_eq!(used, [false, true, false]);
 }

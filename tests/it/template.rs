@@ -33,20 +33,13 @@ impl Template {
                 None => parameter["Default"].clone(),
             };
             let is_list = parameter["Type"] == "CommaDelimitedList";
-            let value = if is_list {
-                value.as_str().unwrap().split(',').collect()
-            } else {
-                value
-            };
+            let value = if is_list { value.as_str().unwrap().split(',').collect() } else { value };
             resolved.insert(name.clone(), value);
         }
         for (given, _) in parameters {
             assert!(resolved.contains_key(*given), "no parameter {given}");
         }
-        Self {
-            template,
-            parameters: resolved,
-        }
+        Self { template, parameters: resolved }
     }
 
     /// A resource with everything in it worked out; what AWS would make up is named after the resource.
@@ -68,19 +61,14 @@ impl Template {
 
     fn resolve(&self, value: &Value) -> Value {
         match value {
-            Value::Array(values) => values
-                .iter()
-                .map(|value| self.resolve(value))
-                .filter(|value| *value != Value::Null)
-                .collect(),
+            Value::Array(values) => {
+                values.iter().map(|value| self.resolve(value)).filter(|value| *value != Value::Null).collect()
+            }
             Value::Object(members) => match members.iter().next() {
-                Some((function, argument)) if members.len() == 1 => self
-                    .call(function, argument)
-                    .unwrap_or_else(|| json!({function.as_str(): self.resolve(argument)})),
-                _ => members
-                    .iter()
-                    .map(|(name, value)| (name.clone(), self.resolve(value)))
-                    .collect(),
+                Some((function, argument)) if members.len() == 1 => {
+                    self.call(function, argument).unwrap_or_else(|| json!({function.as_str(): self.resolve(argument)}))
+                }
+                _ => members.iter().map(|(name, value)| (name.clone(), self.resolve(value))).collect(),
             },
             other => other.clone(),
         }
@@ -173,10 +161,9 @@ fn long_form(yaml: &Yaml) -> Value {
             json!({function: long_form(&tagged.value)})
         }
         Yaml::Sequence(values) => values.iter().map(long_form).collect(),
-        Yaml::Mapping(members) => members
-            .iter()
-            .map(|(name, value)| (name.as_str().unwrap().to_owned(), long_form(value)))
-            .collect(),
+        Yaml::Mapping(members) => {
+            members.iter().map(|(name, value)| (name.as_str().unwrap().to_owned(), long_form(value))).collect()
+        }
         other => serde_json::to_value(other).expect("a scalar"),
     }
 }
@@ -193,10 +180,8 @@ fn array(value: &Value) -> &Vec<Value> {
 fn the_template_sets_every_variable_and_no_other() {
     let template = Template::with(&[]);
     let function = template.resource("Function");
-    let set: BTreeSet<&str> = object(&function["Properties"]["Environment"]["Variables"])
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let set: BTreeSet<&str> =
+        object(&function["Properties"]["Environment"]["Variables"]).keys().map(String::as_str).collect();
     let read: BTreeSet<&str> = VARIABLES
         .iter()
         .copied()
@@ -226,8 +211,7 @@ fn what_the_template_sets_is_a_configuration() {
         ],
     ] {
         let template = Template::with(parameters);
-        let mut variables =
-            template.resource("Function")["Properties"]["Environment"]["Variables"].clone();
+        let mut variables = template.resource("Function")["Properties"]["Environment"]["Variables"].clone();
         // The names that CloudFormation makes up look like this.
         if variables["LIVE_BUCKET"] == "LiveBucket" {
             variables["LIVE_BUCKET"] = json!("dropship-livebucket-1a2b3c");
@@ -247,21 +231,15 @@ fn what_the_template_sets_is_a_configuration() {
 #[test]
 fn the_dashboard_shows_every_outcome() {
     use dropship::report::Outcome::*;
-    let all = [
-        Deployed, Unchanged, RolledBack, Superseded, Duplicate, InProgress, Planned, Swept, Ignored,
-    ];
+    let all = [Deployed, Unchanged, RolledBack, Superseded, Duplicate, InProgress, Planned, Swept, Ignored];
     for outcome in all {
         // Whoever adds an outcome is sent here by the compiler.
         match outcome {
-            Deployed | Unchanged | RolledBack | Superseded | Duplicate | InProgress | Planned
-            | Swept | Ignored => {}
+            Deployed | Unchanged | RolledBack | Superseded | Duplicate | InProgress | Planned | Swept | Ignored => {}
         }
     }
     let outcomes = all.map(|outcome| serde_json::to_value(outcome).unwrap());
-    let mut expected: BTreeSet<String> = outcomes
-        .iter()
-        .map(|outcome| outcome.as_str().unwrap().to_owned())
-        .collect();
+    let mut expected: BTreeSet<String> = outcomes.iter().map(|outcome| outcome.as_str().unwrap().to_owned()).collect();
     expected.insert("failed".to_owned());
     let dashboard = Template::with(&[]).resource("Dashboard");
     let body = dashboard["Properties"]["DashboardBody"].as_str().unwrap();
@@ -277,12 +255,8 @@ fn the_dashboard_shows_every_outcome() {
 #[test]
 fn the_duration_alarm_comes_before_the_timeout() {
     let template = Template::with(&[]);
-    let timeout_seconds = template.resource("Function")["Properties"]["Timeout"]
-        .as_u64()
-        .unwrap();
-    let threshold_ms = template.resource("DurationAlarm")["Properties"]["Threshold"]
-        .as_u64()
-        .unwrap();
+    let timeout_seconds = template.resource("Function")["Properties"]["Timeout"].as_u64().unwrap();
+    let threshold_ms = template.resource("DurationAlarm")["Properties"]["Threshold"].as_u64().unwrap();
     assert_eq!(threshold_ms, (timeout_seconds - 120) * 1_000);
 }
 

@@ -9,15 +9,8 @@ use zip::write::SimpleFileOptions;
 pub fn zipped(files: &[(&str, impl AsRef<[u8]>)]) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, body) in files {
-        archive
-            .start_file(*name, SimpleFileOptions::default())
-            .expect("the names are short and differ");
-        archive
-            .write_all(body.as_ref())
-            .expect("memory is always writable");
+        archive.start_file(*name, SimpleFileOptions::default()).expect("the names are short and differ");
+        archive.write_all(body.as_ref()).expect("memory is always writable");
     }
-    archive
-        .finish()
-        .expect("the entries are small")
-        .into_inner()
+    archive.finish().expect("the entries are small").into_inner()
 }

@@ -67,11 +67,7 @@ pub(super) struct Frontier(Vec<Vec<Point>>);
 impl Frontier {
     /// Where there is nothing to cover.
     pub(super) fn of_nothing() -> Self {
-        Self(vec![vec![Point {
-            items: 0,
-            collateral: 0,
-            choice: None,
-        }]])
+        Self(vec![vec![Point { items: 0, collateral: 0, choice: None }]])
     }
 
     pub(super) fn clear(&mut self) {
@@ -81,8 +77,7 @@ impl Frontier {
     /// Adds `items` with `wildcards` among them to every point.
     pub(super) fn charge(&mut self, items: usize, wildcards: usize, bounds: Limits) {
         if wildcards > 0 {
-            self.0
-                .splice(..0, std::iter::repeat_with(Vec::new).take(wildcards));
+            self.0.splice(..0, std::iter::repeat_with(Vec::new).take(wildcards));
             self.0.truncate(bounds.wildcards + 1);
         }
         for row in &mut self.0 {
@@ -95,24 +90,15 @@ impl Frontier {
     fn fixed(&self) -> Option<(usize, usize)> {
         let (row, empty) = self.0.split_last()?;
         match row[..] {
-            [
-                Point {
-                    items,
-                    collateral: 0,
-                    choice: None,
-                },
-            ] if empty.iter().all(Vec::is_empty) => Some((items, empty.len())),
+            [Point { items, collateral: 0, choice: None }] if empty.iter().all(Vec::is_empty) => {
+                Some((items, empty.len()))
+            }
             _ => None,
         }
     }
 
     /// Covers both what `self` covers and what `other` does.
-    pub(super) fn merge(
-        mut self,
-        mut other: Self,
-        bounds: Limits,
-        choices: &mut Choices<'_>,
-    ) -> Self {
+    pub(super) fn merge(mut self, mut other: Self, bounds: Limits, choices: &mut Choices<'_>) -> Self {
         // Most nodes have one path below them, or paths that are named alone.
         if let Some((items, wildcards)) = other.fixed() {
             self.charge(items, wildcards, bounds);
@@ -125,12 +111,7 @@ impl Frontier {
         if self.0.is_empty() || other.0.is_empty() {
             return Self::default();
         }
-        let most = |frontier: &Self| {
-            (frontier.0.iter())
-                .filter_map(|row| row.last())
-                .map(|point| point.items)
-                .max()
-        };
+        let most = |frontier: &Self| (frontier.0.iter()).filter_map(|row| row.last()).map(|point| point.items).max();
         let most_items = match (most(&self), most(&other)) {
             (Some(here), Some(there)) => bounds.items.min(here + there),
             _ => return Self::default(),
@@ -156,11 +137,7 @@ impl Frontier {
                         let collateral = here.collateral + there.collateral;
                         let cell = &mut cheapest[items];
                         if cell.is_none_or(|pair| collateral < pair.collateral) {
-                            *cell = Some(Pair {
-                                collateral,
-                                here: here.choice,
-                                there: there.choice,
-                            });
+                            *cell = Some(Pair { collateral, here: here.choice, there: there.choice });
                         }
                     }
                 }
@@ -168,19 +145,11 @@ impl Frontier {
             let mut row = Vec::new();
             let mut least = usize::MAX;
             for (items, (cell, beaten)) in cheapest.iter_mut().zip(&mut beaten).enumerate() {
-                if let Some(Pair {
-                    collateral,
-                    here,
-                    there,
-                }) = cell.take()
+                if let Some(Pair { collateral, here, there }) = cell.take()
                     && collateral < least.min(*beaten)
                 {
                     let choice = choices.both(here, there);
-                    row.push(Point {
-                        items,
-                        collateral,
-                        choice,
-                    });
+                    row.push(Point { items, collateral, choice });
                     least = collateral;
                 }
                 *beaten = least.min(*beaten);
@@ -194,9 +163,7 @@ impl Frontier {
     pub(super) fn lacks(&self, wildcards: usize, items: usize, collateral: usize) -> bool {
         !self.0.iter().take(wildcards + 1).any(|row| {
             let fewer = row.partition_point(|point| point.items <= items);
-            row[..fewer]
-                .last()
-                .is_some_and(|point| point.collateral <= collateral)
+            row[..fewer].last().is_some_and(|point| point.collateral <= collateral)
         })
     }
 

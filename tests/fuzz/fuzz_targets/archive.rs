@@ -46,11 +46,7 @@ fn read(bytes: &[u8], index: &ArchiveIndex) {
             let Ok(data) = entry.data_range(&in_span[at..]) else {
                 continue;
             };
-            assert_eq!(
-                from_header.as_ref(),
-                Ok(&data),
-                "the header alone tells as much"
-            );
+            assert_eq!(from_header.as_ref(), Ok(&data), "the header alone tells as much");
             let mut inflater = Inflater::new(entry);
             let mut input = &in_span[at..][data];
             loop {

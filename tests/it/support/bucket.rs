@@ -43,10 +43,7 @@ pub struct Headers {
 impl Headers {
     /// Headers with a Content-Type alone.
     pub fn of_type(content_type: &str) -> Self {
-        Self {
-            content_type: Some(content_type.to_owned()),
-            ..Self::default()
-        }
+        Self { content_type: Some(content_type.to_owned()), ..Self::default() }
     }
 }
 
@@ -122,11 +119,7 @@ impl RefusedKeys {
 
     /// Returns the error code for a key, if it is refused.
     pub(super) fn code(&self, key: &str) -> Option<&str> {
-        let matches = |pattern: &Option<String>| {
-            pattern
-                .as_ref()
-                .is_none_or(|pattern| matches_pattern(pattern, key))
-        };
+        let matches = |pattern: &Option<String>| pattern.as_ref().is_none_or(|pattern| matches_pattern(pattern, key));
         let (_, code) = self.0.iter().find(|(pattern, _)| matches(pattern))?;
         Some(code)
     }
@@ -158,9 +151,7 @@ impl Conditions {
             }
         }
         match (&self.if_none_match, current) {
-            (Some(unwanted), Some(current)) if etag_matches(unwanted, &current.etag) => {
-                Err(Unmet::PreconditionFailed)
-            }
+            (Some(unwanted), Some(current)) if etag_matches(unwanted, &current.etag) => Err(Unmet::PreconditionFailed),
             _ => Ok(()),
         }
     }
@@ -194,12 +185,7 @@ impl Buckets {
         let bucket = Bucket {
             name: name.to_owned(),
             etags,
-            state: Mutex::new(State {
-                versioning,
-                keys: BTreeMap::new(),
-                uploads: BTreeMap::new(),
-                writes: 0,
-            }),
+            state: Mutex::new(State { versioning, keys: BTreeMap::new(), uploads: BTreeMap::new(), writes: 0 }),
         };
         lock(&self.buckets).insert(name.to_owned(), Arc::new(bucket));
     }
@@ -210,8 +196,7 @@ impl Buckets {
 
     /// Returns a bucket that a test relies on.
     pub(super) fn open(&self, name: &str) -> Arc<Bucket> {
-        self.get(name)
-            .unwrap_or_else(|| panic!("the test created no bucket `{name}`"))
+        self.get(name).unwrap_or_else(|| panic!("the test created no bucket `{name}`"))
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -257,10 +242,7 @@ fn md5_hex(data: &[u8]) -> String {
 
 /// Now, in whole seconds as S3 keeps it.
 fn now() -> SystemTime {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("the clock is past 1970")
-        .as_secs();
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_secs();
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
@@ -275,12 +257,7 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn new(body: Bytes, headers: Headers, checksum: Checksum) -> Self {
-        Self {
-            body,
-            headers,
-            checksum,
-            etag_of_parts: None,
-        }
+        Self { body, headers, checksum, etag_of_parts: None }
     }
 }
 
@@ -318,9 +295,7 @@ impl Bucket {
 
     pub(super) fn objects(&self) -> BTreeMap<String, Object> {
         let state = lock(&self.state);
-        let live = |(key, versions): (&String, &Vec<Version>)| {
-            Some((key.clone(), versions.last()?.object.clone()?))
-        };
+        let live = |(key, versions): (&String, &Vec<Version>)| Some((key.clone(), versions.last()?.object.clone()?));
         state.keys.iter().filter_map(live).collect()
     }
 
@@ -362,44 +337,24 @@ impl Bucket {
         look: impl Fn(&str, &Object) -> T,
     ) -> (Vec<T>, bool) {
         let state = lock(&self.state);
-        let start = if after < prefix {
-            Bound::Included(prefix)
-        } else {
-            Bound::Excluded(after)
-        };
+        let start = if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) };
         let mut live = state
             .keys
             .range::<str, _>((start, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
             .filter_map(|(key, versions)| Some((key, versions.last()?.object.as_ref()?)));
-        let page = live
-            .by_ref()
-            .take(limit)
-            .map(|(key, object)| look(key, object))
-            .collect();
+        let page = live.by_ref().take(limit).map(|(key, object)| look(key, object)).collect();
         (page, live.next().is_some())
     }
 
     pub(super) fn put(&self, key: &str, body: Bytes, headers: Headers) -> Object {
-        let checksum = Checksum {
-            algorithm: "CRC64NVME".to_owned(),
-            ..Checksum::default()
-        };
-        self.write(
-            key,
-            Draft::new(body, headers, checksum),
-            &Conditions::default(),
-        )
-        .expect("a write without conditions takes place")
+        let checksum = Checksum { algorithm: "CRC64NVME".to_owned(), ..Checksum::default() };
+        self.write(key, Draft::new(body, headers, checksum), &Conditions::default())
+            .expect("a write without conditions takes place")
     }
 
     /// Writes an object, if the conditions hold at that very moment.
-    pub(super) fn write(
-        &self,
-        key: &str,
-        draft: Draft,
-        conditions: &Conditions,
-    ) -> Result<Object, Unmet> {
+    pub(super) fn write(&self, key: &str, draft: Draft, conditions: &Conditions) -> Result<Object, Unmet> {
         // Hashed before the bucket is locked, and only where the hash is asked for.
         let md5 = (self.etags == Etags::Md5).then(|| {
             let of_parts = draft.etag_of_parts;
@@ -430,27 +385,18 @@ impl Bucket {
     }
 
     pub(super) fn delete(&self, key: &str) -> Option<String> {
-        self.delete_if(key, &Conditions::default())
-            .expect("a delete without conditions takes place")
+        self.delete_if(key, &Conditions::default()).expect("a delete without conditions takes place")
     }
 
     /// Deletes the current object; returns the version id of the delete marker, if one was made.
-    pub(super) fn delete_if(
-        &self,
-        key: &str,
-        conditions: &Conditions,
-    ) -> Result<Option<String>, Unmet> {
+    pub(super) fn delete_if(&self, key: &str, conditions: &Conditions) -> Result<Option<String>, Unmet> {
         let mut state = lock(&self.state);
         conditions.check(state.current(key))?;
         let id = match state.versioning {
             Versioning::On => Some(state.number(&self.name, "version")),
             Versioning::Off => None,
         };
-        let version = Version {
-            id: id.clone().unwrap_or_default(),
-            modified: now(),
-            object: None,
-        };
+        let version = Version { id: id.clone().unwrap_or_default(), modified: now(), object: None };
         state.push(key, version);
         Ok(id)
     }
@@ -508,21 +454,11 @@ impl Bucket {
     }
 
     /// Stores a part and returns its ETag, None when there is no such upload.
-    pub(super) fn put_part(
-        &self,
-        upload_id: &str,
-        number: i32,
-        body: Bytes,
-        crc32: Option<u32>,
-    ) -> Option<String> {
+    pub(super) fn put_part(&self, upload_id: &str, number: i32, body: Bytes, crc32: Option<u32>) -> Option<String> {
         let md5 = (self.etags == Etags::Md5).then(|| md5_hex(&body));
         let mut state = lock(&self.state);
         let etag = md5.unwrap_or_else(|| state.number(&self.name, "part"));
-        let part = Part {
-            body,
-            etag: format!("\"{etag}\""),
-            crc32,
-        };
+        let part = Part { body, etag: format!("\"{etag}\""), crc32 };
         let etag = part.etag.clone();
         let upload = state.uploads.get_mut(upload_id)?;
         upload.parts.insert(number, part);

@@ -129,9 +129,7 @@ impl Call {
         self.copy_source = header(parts, "x-amz-copy-source").map(percent_decoded);
         let copies = self.copy_source.is_some();
         self.is_etag_required = header(parts, "if-match").is_some();
-        self.range = header(parts, "range")
-            .or(header(parts, "x-amz-copy-source-range"))
-            .map(str::to_owned);
+        self.range = header(parts, "range").or(header(parts, "x-amz-copy-source-range")).map(str::to_owned);
         let has = |name| query(parts, name).is_some();
         self.operation = match (&parts.method, &self.bucket, &self.key) {
             (_, None, _) => "ListBuckets",
@@ -181,9 +179,7 @@ fn query(parts: &Parts, name: &str) -> Option<String> {
 }
 
 fn percent_decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(text)
-        .decode_utf8_lossy()
-        .into_owned()
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// Returns the access key id, which stands before the first `/` of the credential scope.
@@ -196,9 +192,7 @@ fn client(parts: &Parts) -> String {
 }
 
 fn bytes_in(parts: &Parts, body: &[u8]) -> u64 {
-    header(parts, "x-amz-decoded-content-length")
-        .and_then(|length| length.parse().ok())
-        .unwrap_or(body.len() as u64)
+    header(parts, "x-amz-decoded-content-length").and_then(|length| length.parse().ok()).unwrap_or(body.len() as u64)
 }
 
 /// The calls, and the number of the latest.
@@ -263,9 +257,7 @@ impl CallLog {
             drop(log);
             return observer(&call);
         }
-        let place = log
-            .calls
-            .binary_search_by_key(&call.sequence, |call| call.sequence);
+        let place = log.calls.binary_search_by_key(&call.sequence, |call| call.sequence);
         // Not found when the log was cleared in between.
         if let Ok(place) = place {
             log.calls[place] = call;

@@ -162,11 +162,7 @@ pub(super) struct Refusal {
 }
 
 fn refuse<T>(status: u16, code: &'static str, message: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal {
-        status,
-        code,
-        message: message.into(),
-    })
+    Err(Refusal { status, code, message: message.into() })
 }
 
 /// The distributions of the account, each with its edge cache.
@@ -189,9 +185,7 @@ pub(super) struct State {
 
 impl CloudFront {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
-        self.distributions
-            .lock()
-            .expect("no holder of this lock panics")
+        self.distributions.lock().expect("no holder of this lock panics")
     }
 
     /// Runs `with` on a distribution that a test relies on.
@@ -264,64 +258,35 @@ impl CloudFront {
         self.open(id, |state| state.conflict = conflict);
     }
 
-    pub(super) fn answer(
-        &self,
-        parts: &Parts,
-        body: &str,
-        sequence: usize,
-    ) -> Result<Response<Body>, Refusal> {
+    pub(super) fn answer(&self, parts: &Parts, body: &str, sequence: usize) -> Result<Response<Body>, Refusal> {
         let segments: Vec<&str> = parts.uri.path().split('/').skip(2).collect();
         let ["distribution", id, rest @ ..] = segments.as_slice() else {
-            return refuse(
-                501,
-                "NotImplemented",
-                format!("{} is not emulated", parts.uri),
-            );
+            return refuse(501, "NotImplemented", format!("{} is not emulated", parts.uri));
         };
         let mut distributions = self.lock();
         let Some(distribution) = distributions.get_mut(*id) else {
-            return refuse(
-                404,
-                "NoSuchDistribution",
-                "The specified distribution does not exist.",
-            );
+            return refuse(404, "NoSuchDistribution", "The specified distribution does not exist.");
         };
         match (&parts.method, rest) {
             (&Method::GET, []) => Ok(distribution.describe()),
             (&Method::POST, ["invalidation"]) => distribution.create_invalidation(body, sequence),
             (&Method::GET, ["invalidation"]) => Ok(distribution.list_invalidations()),
             (&Method::GET, ["invalidation", id]) => distribution.get_invalidation(id),
-            _ => refuse(
-                501,
-                "NotImplemented",
-                format!("{} {} is not emulated", parts.method, parts.uri),
-            ),
+            _ => refuse(501, "NotImplemented", format!("{} {} is not emulated", parts.method, parts.uri)),
         }
     }
 }
 
 impl State {
-    fn create_invalidation(
-        &mut self,
-        body: &str,
-        sequence: usize,
-    ) -> Result<Response<Body>, Refusal> {
+    fn create_invalidation(&mut self, body: &str, sequence: usize) -> Result<Response<Body>, Refusal> {
         let items = texts(body, "Path");
         let quantity = texts(body, "Quantity").into_iter().next();
         let reference = texts(body, "CallerReference").into_iter().next();
         let (Some(quantity), Some(reference)) = (quantity, reference) else {
-            return refuse(
-                400,
-                "MissingBody",
-                "This operation requires a body. Ensure that the body is present.",
-            );
+            return refuse(400, "MissingBody", "This operation requires a body. Ensure that the body is present.");
         };
         if quantity.parse() != Ok(items.len()) {
-            return refuse(
-                400,
-                "InconsistentQuantities",
-                "The value of Quantity and the size of Items don't match.",
-            );
+            return refuse(400, "InconsistentQuantities", "The value of Quantity and the size of Items don't match.");
         }
         if let Some(item) = items.iter().find(|item| !is_valid(item)) {
             return refuse(
@@ -331,23 +296,13 @@ impl State {
             );
         }
         if items.is_empty() || reference.is_empty() {
-            return refuse(
-                400,
-                "InvalidArgument",
-                "Your request contains an empty value.",
-            );
+            return refuse(400, "InvalidArgument", "Your request contains an empty value.");
         }
-        let used = self
-            .invalidations
-            .iter()
-            .find(|earlier| earlier.caller_reference == reference);
+        let used = self.invalidations.iter().find(|earlier| earlier.caller_reference == reference);
         if let Some(earlier) = used {
-            let same = earlier.items.iter().collect::<BTreeSet<_>>()
-                == items.iter().collect::<BTreeSet<_>>();
+            let same = earlier.items.iter().collect::<BTreeSet<_>>() == items.iter().collect::<BTreeSet<_>>();
             return match (self.conflict, same) {
-                (ReferenceConflict::Documented | ReferenceConflict::InvalidArgument, true) => {
-                    Ok(self.created(earlier))
-                }
+                (ReferenceConflict::Documented | ReferenceConflict::InvalidArgument, true) => Ok(self.created(earlier)),
                 (ReferenceConflict::Documented, false) => refuse(
                     400,
                     "InvalidationBatchAlreadyExists",
@@ -393,11 +348,7 @@ impl State {
     fn get_invalidation(&self, id: &str) -> Result<Response<Body>, Refusal> {
         match self.invalidations.iter().find(|it| it.id == id) {
             Some(invalidation) => Ok(server::respond(200, "text/xml", invalidation.xml())),
-            None => refuse(
-                404,
-                "NoSuchInvalidation",
-                "The specified invalidation does not exist.",
-            ),
+            None => refuse(404, "NoSuchInvalidation", "The specified invalidation does not exist."),
         }
     }
 
@@ -420,17 +371,11 @@ impl State {
     }
 
     fn describe(&self) -> Response<Body> {
-        let in_progress = self
-            .invalidations
-            .iter()
-            .filter(|it| it.in_progress)
-            .count();
+        let in_progress = self.invalidations.iter().filter(|it| it.in_progress).count();
         let body = distribution_xml(&self.config, in_progress);
         let mut response = server::respond(200, "text/xml", body);
         let etag = format!("E{:013}", self.version);
-        let etag = etag
-            .parse()
-            .expect("letters and digits make a header value");
+        let etag = etag.parse().expect("letters and digits make a header value");
         response.headers_mut().insert("etag", etag);
         response
     }
@@ -445,9 +390,7 @@ fn is_valid(item: &str) -> bool {
     }
     item.starts_with('/')
         && item.chars().count() <= MAX_PATH_CHARS
-        && item
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'~')
+        && item.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'~')
         && !item[..item.len() - 1].contains('*')
 }
 
@@ -462,9 +405,7 @@ impl Invalidation {
     }
 
     fn xml(&self) -> String {
-        let items: String = (self.items.iter())
-            .map(|item| format!("<Path>{}</Path>", escaped(item)))
-            .collect();
+        let items: String = (self.items.iter()).map(|item| format!("<Path>{}</Path>", escaped(item))).collect();
         format!(
             "<?xml version=\"1.0\"?>\n<Invalidation xmlns=\"{XMLNS}\"><Id>{}</Id><Status>{}</Status><CreateTime>{}</CreateTime><InvalidationBatch><Paths><Quantity>{}</Quantity><Items>{items}</Items></Paths><CallerReference>{}</CallerReference></InvalidationBatch></Invalidation>",
             self.id,
@@ -478,9 +419,8 @@ impl Invalidation {
 
 fn distribution_xml(config: &Distribution, in_progress: usize) -> String {
     let id = &config.id;
-    let origins: String = (config.origins.iter().enumerate())
-        .map(|(index, origin)| origin_xml(index, origin))
-        .collect();
+    let origins: String =
+        (config.origins.iter().enumerate()).map(|(index, origin)| origin_xml(index, origin)).collect();
     let behaviour = |index: usize| {
         format!(
             "<TargetOriginId>origin-{index}</TargetOriginId><TrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></TrustedSigners><ViewerProtocolPolicy>redirect-to-https</ViewerProtocolPolicy><Compress>true</Compress><CachePolicyId>658327ea-f89d-4fab-a63d-7e88639e58f6</CachePolicyId>"
@@ -490,9 +430,7 @@ fn distribution_xml(config: &Distribution, in_progress: usize) -> String {
         .filter_map(|(index, origin)| {
             let pattern = escaped(origin.path_pattern.as_ref()?);
             let behaviour = behaviour(index);
-            Some(format!(
-                "<CacheBehavior><PathPattern>{pattern}</PathPattern>{behaviour}</CacheBehavior>"
-            ))
+            Some(format!("<CacheBehavior><PathPattern>{pattern}</PathPattern>{behaviour}</CacheBehavior>"))
         })
         .collect();
     let errors: String = config
@@ -509,24 +447,16 @@ fn distribution_xml(config: &Distribution, in_progress: usize) -> String {
             )
         })
         .collect();
-    let tags = config
-        .cache_tag_header
-        .as_ref()
-        .map_or_else(String::new, |name| {
-            format!(
-                "<CacheTagConfig><HeaderName>{}</HeaderName></CacheTagConfig>",
-                escaped(name)
-            )
-        });
+    let tags = config.cache_tag_header.as_ref().map_or_else(String::new, |name| {
+        format!("<CacheTagConfig><HeaderName>{}</HeaderName></CacheTagConfig>", escaped(name))
+    });
     format!(
         "<?xml version=\"1.0\"?>\n<Distribution xmlns=\"{XMLNS}\"><Id>{id}</Id><ARN>arn:aws:cloudfront::123456789012:distribution/{id}</ARN><Status>{}</Status><LastModifiedTime>{}</LastModifiedTime><InProgressInvalidationBatches>{in_progress}</InProgressInvalidationBatches><DomainName>{}.cloudfront.net</DomainName><ActiveTrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></ActiveTrustedSigners><DistributionConfig><CallerReference>{id}</CallerReference><Aliases><Quantity>0</Quantity></Aliases><DefaultRootObject>{}</DefaultRootObject><Origins><Quantity>{}</Quantity><Items>{origins}</Items></Origins><DefaultCacheBehavior>{}</DefaultCacheBehavior><CacheBehaviors><Quantity>{}</Quantity><Items>{}</Items></CacheBehaviors><CustomErrorResponses><Quantity>{}</Quantity><Items>{errors}</Items></CustomErrorResponses><Comment></Comment><PriceClass>PriceClass_All</PriceClass><Enabled>true</Enabled>{tags}</DistributionConfig></Distribution>",
         match config.is_deployed {
             true => "Deployed",
             false => "InProgress",
         },
-        config
-            .modified_at
-            .to_rfc3339_opts(SecondsFormat::Millis, true),
+        config.modified_at.to_rfc3339_opts(SecondsFormat::Millis, true),
         id.to_lowercase(),
         escaped(&config.default_root_object),
         config.origins.len(),
@@ -559,10 +489,7 @@ fn now() -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// Returns the text of every element of a name, in document order.
@@ -571,10 +498,7 @@ fn escaped(text: &str) -> String {
 pub(super) fn texts(xml: &str, name: &str) -> Vec<String> {
     let open = format!("<{name}>");
     let close = format!("</{name}>");
-    xml.split(&open)
-        .skip(1)
-        .filter_map(|rest| Some(unescaped(rest.split_once(&close)?.0)))
-        .collect()
+    xml.split(&open).skip(1).filter_map(|rest| Some(unescaped(rest.split_once(&close)?.0))).collect()
 }
 
 fn unescaped(text: &str) -> String {
@@ -591,9 +515,7 @@ fn unescaped(text: &str) -> String {
             "apos" => Some('\''),
             _ => match entity.strip_prefix("#x") {
                 Some(digits) => u32::from_str_radix(digits, 16).ok(),
-                None => entity
-                    .strip_prefix('#')
-                    .and_then(|digits| digits.parse().ok()),
+                None => entity.strip_prefix('#').and_then(|digits| digits.parse().ok()),
             }
             .and_then(char::from_u32),
         };

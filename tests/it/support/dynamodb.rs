@@ -20,9 +20,7 @@ pub(super) struct DynamoDb {
 
 impl Default for DynamoDb {
     fn default() -> Self {
-        Self {
-            service: DynamoDbService::new(),
-        }
+        Self { service: DynamoDbService::new() }
     }
 }
 
@@ -46,8 +44,8 @@ impl DynamoDb {
             })
             .await;
         let mut response = Response::new(Body::from(answer.body));
-        *response.status_mut() = hyper::StatusCode::from_u16(answer.status)
-            .expect("the service answers with valid status codes");
+        *response.status_mut() =
+            hyper::StatusCode::from_u16(answer.status).expect("the service answers with valid status codes");
         *response.headers_mut() = answer.headers;
         response
     }
@@ -69,8 +67,7 @@ impl DynamoDb {
         let target = "DynamoDB_20120810.CreateTable".parse();
         headers.insert("x-amz-target", target.expect("a header value"));
         // The service reads the region from the credential scope.
-        let scope =
-            format!("AWS4-HMAC-SHA256 Credential=x/20260101/{REGION}/dynamodb/aws4_request");
+        let scope = format!("AWS4-HMAC-SHA256 Credential=x/20260101/{REGION}/dynamodb/aws4_request");
         headers.insert("authorization", scope.parse().expect("a header value"));
         let answer = self
             .service
@@ -100,16 +97,13 @@ fn holds_large_item(body: &[u8]) -> bool {
         writes.extend(items.iter().flat_map(|item| kinds.map(|kind| &item[kind])));
     }
     writes.iter().any(|write| {
-        map_bytes(&write["Item"]) > MAX_ITEM_BYTES
-            || map_bytes(&write["ExpressionAttributeValues"]) > MAX_ITEM_BYTES
+        map_bytes(&write["Item"]) > MAX_ITEM_BYTES || map_bytes(&write["ExpressionAttributeValues"]) > MAX_ITEM_BYTES
     })
 }
 
 fn map_bytes(attributes: &Value) -> usize {
     let attributes = attributes.as_object().into_iter().flatten();
-    attributes
-        .map(|(name, value)| name.len() + value_bytes(value))
-        .sum()
+    attributes.map(|(name, value)| name.len() + value_bytes(value)).sum()
 }
 
 /// Returns the size of an attribute value such as `{"S": "text"}`.
@@ -119,12 +113,7 @@ fn value_bytes(value: &Value) -> usize {
     };
     match (kind.as_str(), content) {
         ("M", map) => 3 + map_bytes(map),
-        ("L", Value::Array(values)) => {
-            3 + values
-                .iter()
-                .map(|value| 1 + value_bytes(value))
-                .sum::<usize>()
-        }
+        ("L", Value::Array(values)) => 3 + values.iter().map(|value| 1 + value_bytes(value)).sum::<usize>(),
         ("B", Value::String(base64)) => base64.len() / 4 * 3,
         (_, Value::String(text)) => text.len(),
         (_, Value::Array(texts)) => texts.iter().filter_map(Value::as_str).map(str::len).sum(),

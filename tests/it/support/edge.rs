@@ -71,10 +71,7 @@ pub struct EdgeAnswer {
 impl Edge {
     pub(super) fn of(cloud: Cloud, distribution: &str) -> Self {
         cloud.inner.cloudfront.open(distribution, |_| ());
-        Self {
-            cloud,
-            distribution: distribution.to_owned(),
-        }
+        Self { cloud, distribution: distribution.to_owned() }
     }
 
     /// Answers a viewer's request for a path with or without a query string,
@@ -95,10 +92,7 @@ impl Edge {
                     true => Tags::read(&state.config, &answer),
                     false => Tags::default(),
                 };
-                let entry = Entry {
-                    answer: answer.clone(),
-                    tags,
-                };
+                let entry = Entry { answer: answer.clone(), tags };
                 state.cache.entries.insert(key, entry);
             }
             answer
@@ -117,9 +111,7 @@ impl Edge {
         let cloudfront = &self.cloud.inner.cloudfront;
         cloudfront.open(&self.distribution, |state| {
             let entries = state.cache.entries.iter();
-            entries
-                .map(|(key, entry)| (key.clone(), entry.answer.clone()))
-                .collect()
+            entries.map(|(key, entry)| (key.clone(), entry.answer.clone())).collect()
         })
     }
 
@@ -129,9 +121,7 @@ impl Edge {
         inner.cloudfront.open(&self.distribution, |state| {
             let entries = state.cache.entries.iter();
             entries
-                .filter(|(path, cached)| {
-                    fetch(&state.config, &inner.buckets, path).0 != cached.answer
-                })
+                .filter(|(path, cached)| fetch(&state.config, &inner.buckets, path).0 != cached.answer)
                 .map(|(path, _)| path.clone())
                 .collect()
         })
@@ -146,9 +136,7 @@ impl Edge {
     /// Serves the site over HTTP on a free port of the loopback interface, as long as
     /// the runtime lives, and returns its address, `http://127.0.0.1:PORT`.
     pub async fn serve(&self) -> String {
-        let socket = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("the loopback interface has a free port");
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("the loopback interface has a free port");
         let address = socket.local_addr().expect("a bound socket has an address");
         let edge = self.clone();
         tokio::spawn(server::accept(socket, move |request| {
@@ -166,15 +154,11 @@ impl EdgeAnswer {
             (false, 200) => "Miss from cloudfront",
             (false, _) => "Error from cloudfront",
         };
-        let mut response = Response::builder()
-            .status(self.status)
-            .header("x-cache", cache);
+        let mut response = Response::builder().status(self.status).header("x-cache", cache);
         for (name, value) in &self.headers {
             response = response.header(name, value);
         }
-        response
-            .body(Body::from(self.body))
-            .expect("headers that came over HTTP are valid")
+        response.body(Body::from(self.body)).expect("headers that came over HTTP are valid")
     }
 }
 
@@ -202,21 +186,13 @@ impl Tags {
         let header = config.cache_tag_header.as_ref().map(|it| it.to_lowercase());
         let names = header.as_ref().and_then(|name| answer.headers.get(name));
         let names = names.into_iter().flat_map(|names| names.split(','));
-        Self {
-            names: names
-                .take(MAX_TAGS)
-                .map(|name| name.trim().to_ascii_lowercase())
-                .collect(),
-            header,
-        }
+        Self { names: names.take(MAX_TAGS).map(|name| name.trim().to_ascii_lowercase()).collect(), header }
     }
 
     /// Whether an item means these: another header since then has made them unknown.
     fn have(&self, config: &Distribution, wanted: &str) -> bool {
         let header = config.cache_tag_header.as_ref().map(|it| it.to_lowercase());
-        header.is_some()
-            && header == self.header
-            && self.names.contains(&wanted.to_ascii_lowercase())
+        header.is_some() && header == self.header && self.names.contains(&wanted.to_ascii_lowercase())
     }
 }
 
@@ -307,12 +283,7 @@ fn answer(status: u16, object: Object) -> EdgeAnswer {
     for (name, value) in kept.metadata {
         headers.insert(format!("x-amz-meta-{}", name.to_lowercase()), value);
     }
-    EdgeAnswer {
-        status,
-        headers,
-        body: object.body,
-        from_cache: false,
-    }
+    EdgeAnswer { status, headers, body: object.body, from_cache: false }
 }
 
 /// Finds the object behind a viewer's path.
@@ -335,17 +306,14 @@ fn find(config: &Distribution, buckets: &Buckets, path: &str) -> Option<Object> 
     };
     look_up(name)
         .or_else(|| config.index_documents.then(index)?)
-        .or_else(|| {
-            config
-                .clean_urls
-                .then(|| look_up(&format!("{name}.html")))?
-        })
+        .or_else(|| config.clean_urls.then(|| look_up(&format!("{name}.html")))?)
 }
 
 fn origin_of<'a>(config: &'a Distribution, path: &str) -> Option<&'a Origin> {
-    let matching = config.origins.iter().find(|origin| {
-        (origin.path_pattern.as_ref()).is_some_and(|pattern| matches_pattern(pattern, path))
-    });
+    let matching = config
+        .origins
+        .iter()
+        .find(|origin| (origin.path_pattern.as_ref()).is_some_and(|pattern| matches_pattern(pattern, path)));
     matching.or(config.origins.first())
 }
 

@@ -13,17 +13,9 @@ use super::{Call, Service};
 #[derive(Clone, Debug)]
 pub enum Does {
     /// Answers an error in the service's own format; the call has no effect.
-    Refuse {
-        status: u16,
-        code: String,
-        message: String,
-    },
+    Refuse { status: u16, code: String, message: String },
     /// As `Refuse`, but the call took effect.
-    RefuseAfter {
-        status: u16,
-        code: String,
-        message: String,
-    },
+    RefuseAfter { status: u16, code: String, message: String },
     /// `DeleteObjects` only: answers 200 with an error for each key that the
     /// rule's pattern matches; those keys stay.
     RefuseKeys { code: String },
@@ -45,20 +37,12 @@ pub enum Does {
 impl Does {
     /// Answers an HTTP error without effect.
     pub fn refuse(status: u16, code: &str) -> Self {
-        Self::Refuse {
-            status,
-            code: code.to_owned(),
-            message: format!("injected {code}"),
-        }
+        Self::Refuse { status, code: code.to_owned(), message: format!("injected {code}") }
     }
 
     /// Answers an HTTP error although the call took effect.
     pub fn refuse_after(status: u16, code: &str) -> Self {
-        Self::RefuseAfter {
-            status,
-            code: code.to_owned(),
-            message: format!("injected {code}"),
-        }
+        Self::RefuseAfter { status, code: code.to_owned(), message: format!("injected {code}") }
     }
 }
 
@@ -84,24 +68,12 @@ pub struct Fault {
 impl Fault {
     /// Strikes the next call of an operation, once.
     pub fn on(operation: &str, does: Does) -> Self {
-        Self {
-            operation: Some(operation.to_owned()),
-            ..Self::any(does)
-        }
+        Self { operation: Some(operation.to_owned()), ..Self::any(does) }
     }
 
     /// Strikes the next call of all, once.
     pub fn any(does: Does) -> Self {
-        Self {
-            service: None,
-            operation: None,
-            key: None,
-            client: None,
-            distribution: None,
-            first: 1,
-            times: 1,
-            does,
-        }
+        Self { service: None, operation: None, key: None, client: None, distribution: None, first: 1, times: 1, does }
     }
 
     fn matches(&self, call: &Call) -> bool {

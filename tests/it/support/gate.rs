@@ -22,9 +22,7 @@ pub struct Gate {
 impl Gate {
     pub(super) fn close(queue: &Arc<Queue>) -> Self {
         queue.lock().closed = true;
-        Self {
-            queue: queue.clone(),
-        }
+        Self { queue: queue.clone() }
     }
 
     /// Returns the calls that wait now, in order of arrival.
@@ -105,19 +103,12 @@ impl Queue {
 
     fn waiting(&self) -> Vec<Waiting> {
         let state = self.lock();
-        state
-            .places
-            .iter()
-            .map(|place| place.waiting.clone())
-            .collect()
+        state.places.iter().map(|place| place.waiting.clone()).collect()
     }
 
     fn take(&self, ticket: u64) -> Option<Place> {
         let mut state = self.lock();
-        let index = state
-            .places
-            .iter()
-            .position(|place| place.waiting.ticket == ticket)?;
+        let index = state.places.iter().position(|place| place.waiting.ticket == ticket)?;
         Some(state.places.remove(index))
     }
 
@@ -131,18 +122,9 @@ impl Queue {
             state.arrivals += 1;
             let ticket = state.arrivals;
             let (go, come) = oneshot::channel();
-            let waiting = Waiting {
-                ticket,
-                call: call.clone(),
-            };
+            let waiting = Waiting { ticket, call: call.clone() };
             state.places.push(Place { waiting, go });
-            (
-                Left {
-                    queue: self,
-                    ticket,
-                },
-                come,
-            )
+            (Left { queue: self, ticket }, come)
         };
         self.changed.notify_waiters();
         let pass = come.await.ok();

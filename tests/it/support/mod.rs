@@ -6,11 +6,7 @@
 //! clients did: the objects, the calls in order, the accepted invalidations,
 //! and what the emulated edge answers to a viewer.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "shared by several programs, each of which uses a part of it"
-)]
+#![allow(dead_code, unused_imports, reason = "shared by several programs, each of which uses a part of it")]
 
 mod bucket;
 mod calls;
@@ -109,15 +105,12 @@ impl Cloud {
         let retries = aws_config::retry::RetryConfig::standard()
             .with_initial_backoff(Duration::from_millis(5))
             .with_max_backoff(Duration::from_millis(20));
-        let credentials =
-            aws_sdk_s3::config::Credentials::new(client, SECRET, None, None, "stand-in");
+        let credentials = aws_sdk_s3::config::Credentials::new(client, SECRET, None, None, "stand-in");
         aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
             .endpoint_url(self.endpoint())
             .region(aws_config::Region::new(REGION))
-            .credentials_provider(aws_sdk_s3::config::SharedCredentialsProvider::new(
-                credentials,
-            ))
+            .credentials_provider(aws_sdk_s3::config::SharedCredentialsProvider::new(credentials))
             .retry_config(retries)
             .build()
     }
@@ -169,10 +162,7 @@ impl Cloud {
 
     /// Returns a certain version of an object.
     pub fn object_version(&self, bucket: &str, key: &str, version_id: &str) -> Option<Object> {
-        self.inner
-            .buckets
-            .open(bucket)
-            .object_version(key, version_id)
+        self.inner.buckets.open(bucket).object_version(key, version_id)
     }
 
     /// Returns all versions of a key, the oldest first.
@@ -186,17 +176,8 @@ impl Cloud {
     }
 
     /// Writes an object as someone else would: no HTTP, no entry in the log.
-    pub fn put_object(
-        &self,
-        bucket: &str,
-        key: &str,
-        body: impl Into<Bytes>,
-        headers: Headers,
-    ) -> Object {
-        self.inner
-            .buckets
-            .open(bucket)
-            .put(key, body.into(), headers)
+    pub fn put_object(&self, bucket: &str, key: &str, body: impl Into<Bytes>, headers: Headers) -> Object {
+        self.inner.buckets.open(bucket).put(key, body.into(), headers)
     }
 
     /// Deletes an object as someone else would.
@@ -264,9 +245,7 @@ impl Cloud {
 
     /// Chooses how a distribution answers a caller reference that it has seen.
     pub fn set_reference_conflict(&self, distribution: &str, conflict: ReferenceConflict) {
-        self.inner
-            .cloudfront
-            .set_reference_conflict(distribution, conflict);
+        self.inner.cloudfront.set_reference_conflict(distribution, conflict);
     }
 
     /// Returns the edge cache of a distribution. There is one; handles share it.

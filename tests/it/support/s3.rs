@@ -12,13 +12,11 @@ use s3s::checksum::ChecksumHasher;
 use s3s::dto::*;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::stream::ByteStream as _;
-use s3s::{
-    Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders, s3_error,
-};
+use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
 use super::bucket::{
-    self, Bucket, Buckets, Conditions, Draft, Etags, Headers, RefusedKeys, Unmet, Versioning,
-    crc32_base64, crc32_of, etag_matches, joined,
+    self, Bucket, Buckets, Conditions, Draft, Etags, Headers, RefusedKeys, Unmet, Versioning, crc32_base64, crc32_of,
+    etag_matches, joined,
 };
 use super::{REGION, SECRET};
 
@@ -76,28 +74,18 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 fn unmet(unmet: Unmet) -> S3Error {
     match unmet {
         Unmet::Missing => s3_error!(NoSuchKey, "The specified key does not exist."),
-        Unmet::PreconditionFailed => s3_error!(
-            PreconditionFailed,
-            "At least one of the pre-conditions you specified did not hold"
-        ),
+        Unmet::PreconditionFailed => {
+            s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
+        }
     }
 }
 
 /// Conditions of a write. `If-None-Match` with an ETag is not implemented by S3 either.
-fn conditions(
-    if_match: Option<ETagCondition>,
-    if_none_match: Option<ETagCondition>,
-) -> S3Result<Conditions> {
+fn conditions(if_match: Option<ETagCondition>, if_none_match: Option<ETagCondition>) -> S3Result<Conditions> {
     if matches!(if_none_match, Some(ETagCondition::ETag(_))) {
-        return Err(s3_error!(
-            NotImplemented,
-            "A header you provided implies functionality that is not implemented"
-        ));
+        return Err(s3_error!(NotImplemented, "A header you provided implies functionality that is not implemented"));
     }
-    Ok(Conditions {
-        if_match: text(if_match),
-        if_none_match: text(if_none_match),
-    })
+    Ok(Conditions { if_match: text(if_match), if_none_match: text(if_none_match) })
 }
 
 async fn whole(body: Option<StreamingBlob>) -> S3Result<Bytes> {
@@ -111,8 +99,7 @@ async fn whole(body: Option<StreamingBlob>) -> S3Result<Bytes> {
         let Some(chunk) = body.next().await else {
             return Ok(more.map_or(first, BytesMut::freeze));
         };
-        let chunk =
-            chunk.map_err(|source| S3Error::with_source(S3ErrorCode::IncompleteBody, source))?;
+        let chunk = chunk.map_err(|source| S3Error::with_source(S3ErrorCode::IncompleteBody, source))?;
         match &mut more {
             Some(more) => more.extend_from_slice(&chunk),
             None if first.is_empty() => first = chunk,
@@ -166,10 +153,7 @@ impl Sent {
         let mut hasher = hasher;
         hasher.update(body);
         let computed = hasher.finalize();
-        let crc32 = self
-            .crc32
-            .as_ref()
-            .map(|_| crc32_base64(crc32fast::hash(body)));
+        let crc32 = self.crc32.as_ref().map(|_| crc32_base64(crc32fast::hash(body)));
         let pairs = [
             ("CRC32", &self.crc32, &crc32),
             ("CRC32C", &self.crc32c, &computed.checksum_crc32c),
@@ -183,37 +167,24 @@ impl Sent {
                 algorithm = name;
             }
             if sent != computed {
-                return Err(s3_error!(
-                    BadDigest,
-                    "The {name} you specified did not match the calculated checksum."
-                ));
+                return Err(s3_error!(BadDigest, "The {name} you specified did not match the calculated checksum."));
             }
         }
         if let Some(md5) = &self.md5 {
             let computed = base64::engine::general_purpose::STANDARD.encode(Md5::digest(body));
             if *md5 != computed {
-                return Err(s3_error!(
-                    BadDigest,
-                    "The Content-MD5 you specified did not match what we received."
-                ));
+                return Err(s3_error!(BadDigest, "The Content-MD5 you specified did not match what we received."));
             }
         }
-        Ok(bucket::Checksum {
-            algorithm: algorithm.to_owned(),
-            crc32,
-            composite: false,
-        })
+        Ok(bucket::Checksum { algorithm: algorithm.to_owned(), crc32, composite: false })
     }
 }
 
 /// `aws-chunked` describes the transfer; S3 does not keep it.
 fn kept_encoding(encoding: Option<String>) -> Option<String> {
     let encoding = encoding?;
-    let kept: Vec<&str> = encoding
-        .split(',')
-        .map(str::trim)
-        .filter(|coding| !coding.is_empty() && *coding != "aws-chunked")
-        .collect();
+    let kept: Vec<&str> =
+        encoding.split(',').map(str::trim).filter(|coding| !coding.is_empty() && *coding != "aws-chunked").collect();
     (!kept.is_empty()).then(|| kept.join(","))
 }
 
@@ -226,12 +197,7 @@ macro_rules! headers_of {
             content_encoding: kept_encoding($input.content_encoding.take()),
             content_language: $input.content_language.take(),
             content_disposition: $input.content_disposition.take(),
-            metadata: $input
-                .metadata
-                .take()
-                .unwrap_or_default()
-                .into_iter()
-                .collect(),
+            metadata: $input.metadata.take().unwrap_or_default().into_iter().collect(),
         }
     };
 }
@@ -245,18 +211,13 @@ fn read(
     if_none_match: Option<ETagCondition>,
 ) -> S3Result<bucket::Object> {
     let object = match version_id {
-        None => bucket
-            .object(key)
-            .ok_or_else(|| s3_error!(NoSuchKey, "The specified key does not exist."))?,
+        None => bucket.object(key).ok_or_else(|| s3_error!(NoSuchKey, "The specified key does not exist."))?,
         Some(version_id) => {
             let version = bucket
                 .version(key, version_id)
                 .ok_or_else(|| s3_error!(NoSuchVersion, "The specified version does not exist."))?;
             version.object.ok_or_else(|| {
-                s3_error!(
-                    MethodNotAllowed,
-                    "The specified method is not allowed against this resource."
-                )
+                s3_error!(MethodNotAllowed, "The specified method is not allowed against this resource.")
             })?
         }
     };
@@ -305,9 +266,7 @@ fn listed(key: &str, object: &bucket::Object) -> (String, Object) {
         last_modified: Some(object.modified.into()),
         checksum_type: Some(checksum_type(&object.checksum)),
         checksum_algorithm: Some(vec![ChecksumAlgorithm::from(algorithm)]),
-        storage_class: Some(ObjectStorageClass::from_static(
-            ObjectStorageClass::STANDARD,
-        )),
+        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
         ..Default::default()
     };
     (key.to_owned(), told)
@@ -317,9 +276,8 @@ fn listed(key: &str, object: &bucket::Object) -> (String, Object) {
 fn grouped(all: Vec<(String, Object)>, prefix: &str, delimiter: &str, limit: usize) -> Page {
     let (mut objects, mut folders, mut last) = (Vec::new(), Vec::<String>::new(), None);
     for (key, object) in all {
-        let folder = key[prefix.len()..]
-            .find(delimiter)
-            .map(|at| key[..prefix.len() + at + delimiter.len()].to_owned());
+        let folder =
+            key[prefix.len()..].find(delimiter).map(|at| key[..prefix.len() + at + delimiter.len()].to_owned());
         let is_open = folder.is_some() && folders.last() == folder.as_ref();
         if !is_open && objects.len() + folders.len() == limit {
             return (objects, folders, last);
@@ -346,52 +304,30 @@ fn url_encoded(text: String, encoding: Option<&EncodingType>) -> String {
     if encoding.is_none() {
         return text;
     }
-    percent_encoding::utf8_percent_encode(&text, &KEPT)
-        .to_string()
-        .replace(' ', "+")
+    percent_encoding::utf8_percent_encode(&text, &KEPT).to_string().replace(' ', "+")
 }
 
 #[async_trait::async_trait]
 impl S3 for Api {
-    async fn create_bucket(
-        &self,
-        req: S3Request<CreateBucketInput>,
-    ) -> S3Result<S3Response<CreateBucketOutput>> {
+    async fn create_bucket(&self, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
         let name = req.input.bucket;
         if self.buckets.get(&name).is_some() {
             return Err(S3ErrorCode::BucketAlreadyOwnedByYou.into());
         }
         self.buckets.create(&name, Versioning::Off, Etags::Md5);
-        Ok(S3Response::new(CreateBucketOutput {
-            location: Some(format!("/{name}")),
-        }))
+        Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) }))
     }
 
-    async fn head_bucket(
-        &self,
-        req: S3Request<HeadBucketInput>,
-    ) -> S3Result<S3Response<HeadBucketOutput>> {
+    async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
         let input = req.input;
         self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-        Ok(S3Response::new(HeadBucketOutput {
-            bucket_region: Some(REGION.to_owned()),
-            ..Default::default()
-        }))
+        Ok(S3Response::new(HeadBucketOutput { bucket_region: Some(REGION.to_owned()), ..Default::default() }))
     }
 
-    async fn list_buckets(
-        &self,
-        _req: S3Request<ListBucketsInput>,
-    ) -> S3Result<S3Response<ListBucketsOutput>> {
+    async fn list_buckets(&self, _req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
         let names = self.buckets.names().into_iter();
-        let buckets = names.map(|name| s3s::dto::Bucket {
-            name: Some(name),
-            ..Default::default()
-        });
-        Ok(S3Response::new(ListBucketsOutput {
-            buckets: Some(buckets.collect()),
-            ..Default::default()
-        }))
+        let buckets = names.map(|name| s3s::dto::Bucket { name: Some(name), ..Default::default() });
+        Ok(S3Response::new(ListBucketsOutput { buckets: Some(buckets.collect()), ..Default::default() }))
     }
 
     async fn get_bucket_versioning(
@@ -402,8 +338,7 @@ impl S3 for Api {
         let bucket = self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
         let enabled = bucket.versioning() == Versioning::On;
         Ok(S3Response::new(GetBucketVersioningOutput {
-            status: enabled
-                .then(|| BucketVersioningStatus::from_static(BucketVersioningStatus::ENABLED)),
+            status: enabled.then(|| BucketVersioningStatus::from_static(BucketVersioningStatus::ENABLED)),
             ..Default::default()
         }))
     }
@@ -422,10 +357,7 @@ impl S3 for Api {
         Ok(S3Response::new(PutBucketVersioningOutput::default()))
     }
 
-    async fn put_object(
-        &self,
-        req: S3Request<PutObjectInput>,
-    ) -> S3Result<S3Response<PutObjectOutput>> {
+    async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let mut input = req.input;
         let bucket = self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
         let conditions = conditions(input.if_match.take(), input.if_none_match.take())?;
@@ -441,9 +373,7 @@ impl S3 for Api {
         sent.read_trailers(req.trailing_headers);
         let checksum = sent.verify(&body)?;
         let draft = Draft::new(body, headers_of!(input), checksum);
-        let object = bucket
-            .write(&input.key, draft, &conditions)
-            .map_err(unmet)?;
+        let object = bucket.write(&input.key, draft, &conditions).map_err(unmet)?;
         Ok(S3Response::new(PutObjectOutput {
             e_tag: Some(strong(&object.etag)),
             checksum_type: Some(checksum_type(&object.checksum)),
@@ -453,38 +383,24 @@ impl S3 for Api {
         }))
     }
 
-    async fn get_object(
-        &self,
-        req: S3Request<GetObjectInput>,
-    ) -> S3Result<S3Response<GetObjectOutput>> {
+    async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let input = req.input;
         let bucket = self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-        let object = read(
-            &bucket,
-            &input.key,
-            input.version_id.as_deref(),
-            input.if_match,
-            input.if_none_match,
-        )?;
+        let object = read(&bucket, &input.key, input.version_id.as_deref(), input.if_match, input.if_none_match)?;
         let size_bytes = object.body.len() as u64;
-        let span = input
-            .range
-            .map(|range| range.check(size_bytes))
-            .transpose()?;
+        let span = input.range.map(|range| range.check(size_bytes)).transpose()?;
         let body = match &span {
             // A span inside a body in memory fits in usize.
             Some(span) => object.body.slice(span.start as usize..span.end as usize),
             None => object.body.clone(),
         };
         // A part of the body is not what the checksum of the whole describes.
-        let checksum = (asks_for_checksum(input.checksum_mode.as_ref()) && span.is_none())
-            .then_some(object.checksum);
+        let checksum = (asks_for_checksum(input.checksum_mode.as_ref()) && span.is_none()).then_some(object.checksum);
         let headers = object.headers;
         Ok(S3Response::new(GetObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
             content_length: Some(length(&body)),
-            content_range: span
-                .map(|span| format!("bytes {}-{}/{size_bytes}", span.start, span.end - 1)),
+            content_range: span.map(|span| format!("bytes {}-{}/{size_bytes}", span.start, span.end - 1)),
             body: Some(StreamingBlob::from(Body::from(body))),
             e_tag: Some(strong(&object.etag)),
             last_modified: Some(object.modified.into()),
@@ -501,19 +417,10 @@ impl S3 for Api {
         }))
     }
 
-    async fn head_object(
-        &self,
-        req: S3Request<HeadObjectInput>,
-    ) -> S3Result<S3Response<HeadObjectOutput>> {
+    async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         let input = req.input;
         let bucket = self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-        let object = read(
-            &bucket,
-            &input.key,
-            input.version_id.as_deref(),
-            input.if_match,
-            input.if_none_match,
-        )?;
+        let object = read(&bucket, &input.key, input.version_id.as_deref(), input.if_match, input.if_none_match)?;
         let checksum = asks_for_checksum(input.checksum_mode.as_ref()).then_some(object.checksum);
         let headers = object.headers;
         Ok(S3Response::new(HeadObjectOutput {
@@ -534,10 +441,7 @@ impl S3 for Api {
         }))
     }
 
-    async fn list_objects_v2(
-        &self,
-        req: S3Request<ListObjectsV2Input>,
-    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+    async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = req.input;
         let bucket = self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
         let max_keys = input.max_keys.unwrap_or(MAX_KEYS).clamp(0, MAX_KEYS);
@@ -558,18 +462,13 @@ impl S3 for Api {
             }
             None => {
                 let (page, is_truncated) = bucket.page(&prefix, &after, limit, listed);
-                let next = page
-                    .last()
-                    .filter(|_| is_truncated)
-                    .map(|(key, _)| key.clone());
+                let next = page.last().filter(|_| is_truncated).map(|(key, _)| key.clone());
                 (page, Vec::new(), next)
             }
         };
         let encoding = input.encoding_type;
-        let contents = page.into_iter().map(|(key, object)| Object {
-            key: Some(url_encoded(key, encoding.as_ref())),
-            ..object
-        });
+        let contents =
+            page.into_iter().map(|(key, object)| Object { key: Some(url_encoded(key, encoding.as_ref())), ..object });
         let contents: Vec<Object> = contents.collect();
         let encoded = |text: String| url_encoded(text, encoding.as_ref());
         Ok(S3Response::new(ListObjectsV2Output {
@@ -577,17 +476,10 @@ impl S3 for Api {
             prefix: input.prefix.map(encoded),
             start_after: input.start_after.map(encoded),
             max_keys: Some(max_keys),
-            key_count: Some(
-                i32::try_from(contents.len() + folders.len()).expect("at most max_keys"),
-            ),
+            key_count: Some(i32::try_from(contents.len() + folders.len()).expect("at most max_keys")),
             contents: Some(contents),
             common_prefixes: Some(
-                folders
-                    .into_iter()
-                    .map(|folder| CommonPrefix {
-                        prefix: Some(encoded(folder)),
-                    })
-                    .collect(),
+                folders.into_iter().map(|folder| CommonPrefix { prefix: Some(encoded(folder)) }).collect(),
             ),
             delimiter: input.delimiter,
             is_truncated: Some(next.is_some()),
@@ -641,18 +533,12 @@ impl S3 for Api {
         }))
     }
 
-    async fn delete_object(
-        &self,
-        req: S3Request<DeleteObjectInput>,
-    ) -> S3Result<S3Response<DeleteObjectOutput>> {
+    async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
         let input = req.input;
         let bucket = self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
         if let Some(version_id) = input.version_id {
             bucket.expire(&input.key, &version_id);
-            return Ok(S3Response::new(DeleteObjectOutput {
-                version_id: Some(version_id),
-                ..Default::default()
-            }));
+            return Ok(S3Response::new(DeleteObjectOutput { version_id: Some(version_id), ..Default::default() }));
         }
         let conditions = conditions(input.if_match, None)?;
         let marker = bucket.delete_if(&input.key, &conditions).map_err(unmet)?;
@@ -663,10 +549,7 @@ impl S3 for Api {
         }))
     }
 
-    async fn delete_objects(
-        &self,
-        req: S3Request<DeleteObjectsInput>,
-    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    async fn delete_objects(&self, req: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
         let input = req.input;
         let bucket = self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
         let objects = input.delete.objects;
@@ -676,11 +559,7 @@ impl S3 for Api {
                 "The XML you provided was not well-formed or did not validate against our published schema"
             ));
         }
-        let refused = req
-            .extensions
-            .get::<RefusedKeys>()
-            .cloned()
-            .unwrap_or_default();
+        let refused = req.extensions.get::<RefusedKeys>().cloned().unwrap_or_default();
         let quiet = input.delete.quiet.unwrap_or_default();
         let mut deleted = Vec::new();
         let mut errors = Vec::new();
@@ -700,17 +579,10 @@ impl S3 for Api {
             }
             if let Some(version_id) = object.version_id {
                 bucket.expire(&key, &version_id);
-                deleted.push(DeletedObject {
-                    key: Some(key),
-                    version_id: Some(version_id),
-                    ..Default::default()
-                });
+                deleted.push(DeletedObject { key: Some(key), version_id: Some(version_id), ..Default::default() });
                 continue;
             }
-            let conditions = Conditions {
-                if_match: object.e_tag.map(ETag::into_value),
-                if_none_match: None,
-            };
+            let conditions = Conditions { if_match: object.e_tag.map(ETag::into_value), if_none_match: None };
             match bucket.delete_if(&key, &conditions) {
                 Ok(marker) => deleted.push(DeletedObject {
                     key: Some(key),
@@ -731,28 +603,15 @@ impl S3 for Api {
         }))
     }
 
-    async fn copy_object(
-        &self,
-        req: S3Request<CopyObjectInput>,
-    ) -> S3Result<S3Response<CopyObjectOutput>> {
+    async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
         let mut input = req.input;
         let bucket = self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
         let (source_bucket, source_key, source_version) = source(&input.copy_source)?;
-        let from = self.bucket(
-            &source_bucket,
-            input.expected_source_bucket_owner.as_deref(),
-        )?;
-        let object = read(
-            &from,
-            &source_key,
-            source_version.as_deref(),
-            input.copy_source_if_match.take(),
-            None,
-        )?;
+        let from = self.bucket(&source_bucket, input.expected_source_bucket_owner.as_deref())?;
+        let object = read(&from, &source_key, source_version.as_deref(), input.copy_source_if_match.take(), None)?;
         let directive = input.metadata_directive.as_ref();
         let replaces = directive.is_some_and(|it| it.as_str() == MetadataDirective::REPLACE);
-        let onto_itself =
-            source_bucket == input.bucket && source_key == input.key && source_version.is_none();
+        let onto_itself = source_bucket == input.bucket && source_key == input.key && source_version.is_none();
         if onto_itself && !replaces {
             return Err(s3_error!(
                 InvalidRequest,
@@ -765,8 +624,7 @@ impl S3 for Api {
             if_none_match: header(&req.headers, "if-none-match"),
         };
         let mut checksum = object.checksum;
-        let asks_for_crc32 =
-            (input.checksum_algorithm.as_ref()).is_some_and(|it| it.as_str() == "CRC32");
+        let asks_for_crc32 = (input.checksum_algorithm.as_ref()).is_some_and(|it| it.as_str() == "CRC32");
         // The copy is one piece, so a checksum of checksums does not describe it.
         if asks_for_crc32 || checksum.composite {
             checksum.algorithm = "CRC32".to_owned();
@@ -778,9 +636,7 @@ impl S3 for Api {
             false => object.headers,
         };
         let draft = Draft::new(object.body, headers, checksum);
-        let copy = bucket
-            .write(&input.key, draft, &conditions)
-            .map_err(unmet)?;
+        let copy = bucket.write(&input.key, draft, &conditions).map_err(unmet)?;
         Ok(S3Response::new(CopyObjectOutput {
             copy_object_result: Some(CopyObjectResult {
                 e_tag: Some(strong(&copy.etag)),
@@ -803,10 +659,7 @@ impl S3 for Api {
         let bucket = self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
         let kind = input.checksum_type.as_ref();
         let full_object = kind.is_some_and(|it| it.as_str() == ChecksumType::FULL_OBJECT);
-        let algorithm = input
-            .checksum_algorithm
-            .as_ref()
-            .map(|it| it.as_str().to_owned());
+        let algorithm = input.checksum_algorithm.as_ref().map(|it| it.as_str().to_owned());
         let upload_id = bucket.begin_upload(&input.key, headers_of!(input), algorithm, full_object);
         Ok(S3Response::new(CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
@@ -818,10 +671,7 @@ impl S3 for Api {
         }))
     }
 
-    async fn upload_part(
-        &self,
-        req: S3Request<UploadPartInput>,
-    ) -> S3Result<S3Response<UploadPartOutput>> {
+    async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
         let mut input = req.input;
         let bucket = self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
         let body = whole(input.body.take()).await?;
@@ -836,9 +686,7 @@ impl S3 for Api {
         sent.read_trailers(req.trailing_headers);
         let checksum = sent.verify(&body)?;
         let crc32 = checksum.crc32.as_deref().and_then(crc32_of);
-        let etag = bucket
-            .put_part(&input.upload_id, input.part_number, body, crc32)
-            .ok_or_else(no_such_upload)?;
+        let etag = bucket.put_part(&input.upload_id, input.part_number, body, crc32).ok_or_else(no_such_upload)?;
         Ok(S3Response::new(UploadPartOutput {
             e_tag: Some(strong(&etag)),
             checksum_crc32: checksum.crc32,
@@ -853,25 +701,13 @@ impl S3 for Api {
         let input = req.input;
         let bucket = self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
         let (source_bucket, source_key, source_version) = source(&input.copy_source)?;
-        let from = self.bucket(
-            &source_bucket,
-            input.expected_source_bucket_owner.as_deref(),
-        )?;
-        let object = read(
-            &from,
-            &source_key,
-            source_version.as_deref(),
-            input.copy_source_if_match,
-            None,
-        )?;
+        let from = self.bucket(&source_bucket, input.expected_source_bucket_owner.as_deref())?;
+        let object = read(&from, &source_key, source_version.as_deref(), input.copy_source_if_match, None)?;
         let body = match input.copy_source_range {
             None => object.body,
             Some(range) => {
                 let range = Range::parse(&range).map_err(|_| {
-                    s3_error!(
-                        InvalidArgument,
-                        "The x-amz-copy-source-range value must be of the form bytes=first-last"
-                    )
+                    s3_error!(InvalidArgument, "The x-amz-copy-source-range value must be of the form bytes=first-last")
                 })?;
                 let span = range.check(object.body.len() as u64)?;
                 object.body.slice(span.start as usize..span.end as usize)
@@ -879,9 +715,7 @@ impl S3 for Api {
         };
         let upload = bucket.upload(&input.upload_id).ok_or_else(no_such_upload)?;
         let crc32 = (upload.algorithm.as_deref() == Some("CRC32")).then(|| crc32fast::hash(&body));
-        let etag = bucket
-            .put_part(&input.upload_id, input.part_number, body, crc32)
-            .ok_or_else(no_such_upload)?;
+        let etag = bucket.put_part(&input.upload_id, input.part_number, body, crc32).ok_or_else(no_such_upload)?;
         Ok(S3Response::new(UploadPartCopyOutput {
             copy_part_result: Some(CopyPartResult {
                 e_tag: Some(strong(&etag)),
@@ -904,16 +738,10 @@ impl S3 for Api {
         let listed = input.multipart_upload.and_then(|upload| upload.parts);
         let listed = listed.unwrap_or_default();
         if listed.is_empty() {
-            return Err(s3_error!(
-                MalformedXML,
-                "You must specify at least one part"
-            ));
+            return Err(s3_error!(MalformedXML, "You must specify at least one part"));
         }
         if !listed.is_sorted_by_key(|part| part.part_number) {
-            return Err(s3_error!(
-                InvalidPartOrder,
-                "The list of parts was not in ascending order."
-            ));
+            return Err(s3_error!(InvalidPartOrder, "The list of parts was not in ascending order."));
         }
         let mut parts = Vec::new();
         for part in &listed {
@@ -922,38 +750,22 @@ impl S3 for Api {
             let etag = part.e_tag.as_ref().map_or("", ETag::value);
             let stored = stored
                 .filter(|stored| etag_matches(etag, &stored.etag))
-                .ok_or_else(|| {
-                    s3_error!(
-                        InvalidPart,
-                        "One or more of the specified parts could not be found."
-                    )
-                })?;
+                .ok_or_else(|| s3_error!(InvalidPart, "One or more of the specified parts could not be found."))?;
             parts.push(stored);
         }
         let (_, all_but_last) = parts.split_last().expect("at least one part");
-        if all_but_last
-            .iter()
-            .any(|part| part.body.len() < MIN_PART_BYTES)
-        {
-            return Err(s3_error!(
-                EntityTooSmall,
-                "Your proposed upload is smaller than the minimum allowed size"
-            ));
+        if all_but_last.iter().any(|part| part.body.len() < MIN_PART_BYTES) {
+            return Err(s3_error!(EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size"));
         }
         let headers = upload.headers.clone();
         let draft = joined(&parts, headers, &upload);
         if let Some(sent) = &input.checksum_crc32
             && draft.checksum.crc32.as_ref() != Some(sent)
         {
-            return Err(s3_error!(
-                BadDigest,
-                "The CRC32 you specified did not match the calculated checksum."
-            ));
+            return Err(s3_error!(BadDigest, "The CRC32 you specified did not match the calculated checksum."));
         }
         let conditions = conditions(input.if_match, input.if_none_match)?;
-        let object = bucket
-            .write(&input.key, draft, &conditions)
-            .map_err(unmet)?;
+        let object = bucket.write(&input.key, draft, &conditions).map_err(unmet)?;
         bucket.end_upload(&input.upload_id);
         Ok(S3Response::new(CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
@@ -1013,18 +825,9 @@ fn no_such_upload() -> S3Error {
 
 fn source(source: &CopySource) -> S3Result<(String, String, Option<String>)> {
     match source {
-        CopySource::Bucket {
-            bucket,
-            key,
-            version_id,
-        } => Ok((
-            bucket.to_string(),
-            key.to_string(),
-            version_id.as_ref().map(ToString::to_string),
-        )),
-        _ => Err(s3_error!(
-            NotImplemented,
-            "only copies from buckets are emulated"
-        )),
+        CopySource::Bucket { bucket, key, version_id } => {
+            Ok((bucket.to_string(), key.to_string(), version_id.as_ref().map(ToString::to_string)))
+        }
+        _ => Err(s3_error!(NotImplemented, "only copies from buckets are emulated")),
     }
 }

@@ -34,23 +34,16 @@ impl Drop for Listener {
 }
 
 pub(super) async fn bind() -> (TcpListener, Listener) {
-    let socket = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("the loopback interface has a free port");
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("the loopback interface has a free port");
     let address = socket.local_addr().expect("a bound socket has an address");
-    let listener = Listener {
-        address,
-        accepting: std::sync::OnceLock::new(),
-    };
+    let listener = Listener { address, accepting: std::sync::OnceLock::new() };
     (socket, listener)
 }
 
 /// Serves connections until the last handle of the account is gone.
 pub(super) fn listen(socket: TcpListener, cloud: &Cloud) {
     let account = Arc::downgrade(&cloud.inner);
-    let task = tokio::spawn(accept(socket, move |request| {
-        answer(account.clone(), request)
-    }));
+    let task = tokio::spawn(accept(socket, move |request| answer(account.clone(), request)));
     let _ = cloud.inner.listener.accepting.set(task.abort_handle());
 }
 
@@ -69,9 +62,7 @@ where
         let service = hyper::service::service_fn(answer.clone());
         tokio::spawn(async move {
             // An error here is a connection that a fault or its client broke off.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
@@ -94,10 +85,7 @@ async fn whole(mut body: Incoming) -> Result<Bytes, Dropped> {
     Ok(bytes.freeze())
 }
 
-async fn answer(
-    account: Weak<Inner>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Dropped> {
+async fn answer(account: Weak<Inner>, request: Request<Incoming>) -> Result<Response<Body>, Dropped> {
     let (parts, body) = request.into_parts();
     // The whole body first: what waits, fails or dies afterwards was sent in full.
     let body = whole(body).await?;
@@ -114,21 +102,13 @@ async fn answer(
     let faults = cloud.inner.faults.strike(&call);
     cloud.inner.calls.begin(&mut call);
     let authorizer = cloud.authorizer(&call.client);
-    let is_allowed = |status| {
-        authorizer
-            .as_ref()
-            .is_none_or(|authorizer| authorizer(&call, status))
-    };
+    let is_allowed = |status| authorizer.as_ref().is_none_or(|authorizer| authorizer(&call, status));
 
     let mut refused = None;
     for fault in &faults {
         match &fault.does {
             Does::Delay(delay) => tokio::time::sleep(*delay).await,
-            Does::Refuse {
-                status,
-                code,
-                message,
-            } => refused = Some(error(service, *status, code, message)),
+            Does::Refuse { status, code, message } => refused = Some(error(service, *status, code, message)),
             Does::DropBefore => return Err(Dropped),
             Does::DieBefore => {
                 cloud.inner.faults.die(&call.client);
@@ -153,11 +133,7 @@ async fn answer(
 
     for fault in &faults {
         match &fault.does {
-            Does::RefuseAfter {
-                status,
-                code,
-                message,
-            } => response = error(service, *status, code, message),
+            Does::RefuseAfter { status, code, message } => response = error(service, *status, code, message),
             Does::Truncate(size_bytes) => response = truncated(response, *size_bytes),
             Does::DropAfter => return Err(Dropped),
             Does::DieAfter => {
@@ -176,18 +152,10 @@ async fn answer(
 
 fn denied(service: Service) -> Response<Body> {
     match service {
-        Service::S3 | Service::CloudFront => error(
-            service,
-            403,
-            "AccessDenied",
-            "the template's policy does not allow it",
-        ),
-        Service::DynamoDb => error(
-            service,
-            400,
-            "AccessDeniedException",
-            "the template's policy does not allow it",
-        ),
+        Service::S3 | Service::CloudFront => {
+            error(service, 403, "AccessDenied", "the template's policy does not allow it")
+        }
+        Service::DynamoDb => error(service, 400, "AccessDeniedException", "the template's policy does not allow it"),
     }
 }
 
@@ -214,9 +182,7 @@ async fn dispatch(
         Service::CloudFront => {
             let body = String::from_utf8_lossy(&body);
             let answer = cloud.inner.cloudfront.answer(&parts, &body, sequence);
-            Ok(answer.unwrap_or_else(|refusal| {
-                error(service, refusal.status, refusal.code, &refusal.message)
-            }))
+            Ok(answer.unwrap_or_else(|refusal| error(service, refusal.status, refusal.code, &refusal.message)))
         }
         Service::DynamoDb => Ok(cloud.inner.dynamodb.answer(parts, body).await),
     }
@@ -227,9 +193,7 @@ pub(super) fn error(service: Service, status: u16, code: &str, message: &str) ->
     let (content_type, body) = match service {
         Service::S3 => (
             "application/xml",
-            format!(
-                "<Error><Code>{code}</Code><Message>{message}</Message><RequestId>injected</RequestId></Error>"
-            ),
+            format!("<Error><Code>{code}</Code><Message>{message}</Message><RequestId>injected</RequestId></Error>"),
         ),
         Service::CloudFront => (
             "text/xml",
@@ -273,24 +237,21 @@ fn truncated(response: Response<Body>, size_bytes: usize) -> Response<Body> {
     if let Some(length) = size_hint.exact() {
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
-    let beginning = futures_util::stream::unfold(
-        (Some(body), size_bytes),
-        |(body, remaining_bytes)| async move {
-            let mut body = body?;
-            match body.frame().await {
-                Some(Ok(frame)) if remaining_bytes > 0 => {
-                    let data = frame.into_data().unwrap_or_default();
-                    let data = data.slice(..data.len().min(remaining_bytes));
-                    let remaining_bytes = remaining_bytes - data.len();
-                    Some((Ok(Frame::data(data)), (Some(body), remaining_bytes)))
-                }
-                _ => {
-                    // Idle once, so that hyper sends what it has before it sees the error.
-                    tokio::task::yield_now().await;
-                    Some((Err(Dropped), (None, 0)))
-                }
+    let beginning = futures_util::stream::unfold((Some(body), size_bytes), |(body, remaining_bytes)| async move {
+        let mut body = body?;
+        match body.frame().await {
+            Some(Ok(frame)) if remaining_bytes > 0 => {
+                let data = frame.into_data().unwrap_or_default();
+                let data = data.slice(..data.len().min(remaining_bytes));
+                let remaining_bytes = remaining_bytes - data.len();
+                Some((Ok(Frame::data(data)), (Some(body), remaining_bytes)))
             }
-        },
-    );
+            _ => {
+                // Idle once, so that hyper sends what it has before it sees the error.
+                tokio::task::yield_now().await;
+                Some((Err(Dropped), (None, 0)))
+            }
+        }
+    });
     Response::from_parts(parts, Body::http_body_unsync(StreamBody::new(beginning)))
 }
