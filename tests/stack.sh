@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The whole stack without an account: MiniStack stands in for AWS, everything else is what a user has.
+# Runs the whole stack without an AWS account. MiniStack stands in for AWS; everything else is what a user has.
 #   tests/stack.sh          builds, deploys, uploads, rolls back, breaks and deletes the stack, and checks each step
-#   tests/stack.sh serve    starts MiniStack and says how to point `sam` and `aws` at it, until you press Ctrl-C
-# It needs Rust and Python 3; .ci/install brings the rest into target/venv.
+#   tests/stack.sh serve    starts MiniStack, prints how to point `sam` and `aws` at it, and runs until Ctrl-C
+# It needs Rust, a C compiler and Python 3; .ci/install installs the rest into target/venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ rm -rf "$work"
 mkdir -p "$work/tmp"
 port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
 
-# Over TLS, since the stack's buckets refuse anything else.
+# TLS, because the policies of the stack's buckets refuse plain HTTP.
 certificate="$work/certificate.pem"
 target/venv/sam/bin/python tests/stack/certificate.py "$certificate" "$work/key.pem"
 export AWS_ENDPOINT_URL="https://127.0.0.1:$port"
@@ -22,8 +22,8 @@ export AWS_EC2_METADATA_DISABLED=true AWS_PAGER="" SAM_CLI_TELEMETRY=0
 PATH="$PWD/target/venv/cargo-lambda/bin:$PWD/target/venv/sam/bin:$PWD/target/venv/stack/bin:$PATH"
 export PATH
 
-# AUTH: it lets the function do what its role allows, and nothing else. The functions that it starts inherit
-# SSL_CERT_FILE, by which they trust it. Its two background services would listen on ports of their own.
+# AUTH makes MiniStack enforce the function's role. The functions that it starts inherit SSL_CERT_FILE, so that they
+# trust its certificate. IoT and SFTP are off, because they would listen on ports of their own.
 TMPDIR="$work/tmp" SSL_CERT_FILE="$certificate" AUTH=true USE_SSL=1 MINISTACK_SSL_CERT="$certificate" \
     MINISTACK_SSL_KEY="$work/key.pem" BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" \
     IOT_MTLS_ENABLED=0 SFTP_ENABLED=0 LOG_LEVEL=INFO \
@@ -50,7 +50,7 @@ sam build && sam deploy --config-env local
 EOF
     wait "$ministack"
 else
-    # The README's lines build once more, and find everything built.
+    # The commands from the README run `sam build` again and find everything built.
     sam build
     target/venv/stack/bin/python tests/stack/scenario.py "$work"
 fi

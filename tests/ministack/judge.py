@@ -1,8 +1,8 @@
-"""The second opinion on a deployment: another client, another zip reader, another diff.
+"""A second opinion on a deployment: another client, another zip reader, another diff.
 
-Reads one request as JSON from stdin, prints one answer as JSON; a wrong state is an exit code of 1
-and a sentence on stderr. Nothing here is shared with the Rust code: what must be in the buckets and
-in the invalidations is worked out from the two archives alone.
+Reads one request as JSON from stdin and prints one answer as JSON. If it finds a wrong state, it exits with 1 and a
+sentence on stderr. It shares nothing with the Rust code: it derives the expected contents of the buckets and of the
+invalidations from the two archives alone.
 """
 
 import json
@@ -16,11 +16,11 @@ import boto3
 STAGING, LIVE, TABLE = "staging", "live", "ledger"
 ORIGIN_PATH = "/site"
 PREFIX = "site/"
-# An object of someone else in the live bucket, outside the prefix: no deployment may touch it.
+# An object in the live bucket, outside the prefix. No deployment may touch it.
 FOREIGN = {"other/untouched.txt": b"not the site's"}
 
 CACHE_CONTROL = "public, max-age=0, s-maxage=86400, must-revalidate"
-# Media types by the IANA registry; where a second spelling is common, both are right.
+# Media types from the IANA registry. Each value is a set, for types with two common spellings.
 MEDIA_TYPES = {
     "css": {"text/css"},
     "gif": {"image/gif"},
@@ -39,11 +39,11 @@ MEDIA_TYPES = {
 
 
 class Wrong(Exception):
-    """What was found is not what the archives ask for."""
+    """The state differs from what the archives ask for."""
 
 
 class Judge:
-    """Looks at one site; without names, at the one that it creates itself."""
+    """Checks one site: the named one, or by default the one that `create` makes."""
 
     def __init__(self, endpoint, live=LIVE, prefix=PREFIX, table=TABLE, site="judged", foreign=FOREIGN):
         self.live, self.prefix, self.table, self.site = live, prefix, table, site
@@ -64,7 +64,7 @@ class Judge:
         self.cloudfront = client("cloudfront")
 
     def create(self):
-        """Makes the stack's resources; answers with the function's environment."""
+        """Creates the resources of a stack; returns the function's environment."""
         for bucket in (STAGING, LIVE):
             self.s3.create_bucket(Bucket=bucket)
         self.s3.put_bucket_versioning(
@@ -123,7 +123,7 @@ class Judge:
         }
 
     def upload(self, archive, key, age_seconds):
-        """Uploads an archive; answers with the event that S3 would send for it."""
+        """Uploads an archive; returns the event that S3 would send for it."""
         with open(archive, "rb") as body:
             put = self.s3.put_object(Bucket=STAGING, Key=key, Body=body)
         size = self.s3.head_object(Bucket=STAGING, Key=key)["ContentLength"]
@@ -153,10 +153,10 @@ class Judge:
         }
 
     def check(self, before, after, distribution, live, deployments, seen):
-        """Judges the state after a run that brought the site from `before` to `after`.
+        """Checks the state after a run that brought the site from `before` to `after`.
 
-        `live` is the deployment that is live, `deployments` are all there ever were, `seen` the
-        ids of the invalidations that earlier checks have judged. Answers with the new ones.
+        `live` is the live deployment, `deployments` are all deployments so far, and `seen` are the ids of the
+        invalidations that earlier checks have covered. Returns the ids of the new ones.
         """
         old, new = entries(before), entries(after)
         self.check_bucket(new)
@@ -174,14 +174,14 @@ class Judge:
         for key, body in wanted.items():
             answer = self.s3.get_object(Bucket=self.live, Key=key)
             if answer["Body"].read() != body:
-                raise Wrong(f"{key}: the bytes are not the archive's")
+                raise Wrong(f"{key}: the bytes differ from the archive's")
             if key in self.foreign:
                 continue
             media_type, _, parameters = answer["ContentType"].partition(";")
             if media_type not in MEDIA_TYPES[key.rsplit(".", 1)[-1]]:
                 raise Wrong(f"{key}: its Content-Type is {answer['ContentType']}")
             if media_type.startswith("text/") and parameters.strip() != "charset=utf-8":
-                raise Wrong(f"{key}: a text without its charset: {answer['ContentType']}")
+                raise Wrong(f"{key}: text without a charset: {answer['ContentType']}")
             agree(f"Cache-Control of {key}", answer.get("CacheControl"), self.cache_control)
 
     def check_table(self, live, deployments):
@@ -195,7 +195,7 @@ class Judge:
             )
             for item in page["Items"]
         }
-        # Nothing is owed once a run has ended well: its batches were accepted by CloudFront.
+        # No owed batches: CloudFront has accepted them all once a run succeeds.
         agree(
             "items of the table",
             set(items),
@@ -203,7 +203,7 @@ class Judge:
         )
         head = items["head"]
         agree("live deployment in head", head["live"]["M"]["deployment"]["S"], live)
-        # The lease is given back, nothing is left to resume, and a head never expires.
+        # The lease is released, no run is unfinished, and a head never expires.
         agree("left in head", {"lease", "unfinished", "expires_at"} & set(head), set())
         for deployment in deployments:
             if "N" not in items[f"deployment#{deployment}"].get("expires_at", {}):
@@ -217,7 +217,7 @@ class Judge:
             )
             for item in page["InvalidationList"].get("Items", [])
         ]
-        # The listing does not tell references and paths: each invalidation is asked for.
+        # The listing has no references and paths, so read each invalidation.
         batches = {
             id: self.cloudfront.get_invalidation(DistributionId=distribution, Id=id)[
                 "Invalidation"
@@ -237,7 +237,7 @@ class Judge:
 
 
 def entries(archive):
-    """The files of an archive by name, or nothing for no archive."""
+    """Returns the files of an archive by name; empty for no archive."""
     if archive is None:
         return {}
     with zipfile.ZipFile(archive) as opened:
@@ -249,7 +249,7 @@ def entries(archive):
 
 
 def stale(old, new):
-    """The viewer paths whose object is another than before, or gone; a new one was never cached."""
+    """Returns the viewer paths whose object changed or left. New objects were never cached."""
     paths = set()
     for name in old:
         if new.get(name) == old[name]:
@@ -260,8 +260,8 @@ def stale(old, new):
         elif name.endswith("/index.html"):
             folder = "/" + name.removesuffix("/index.html")
             paths |= {folder, folder + "/"}
-    # By RFC 1738, as CloudFront asks for. S3 reads both `%20` and `+` as a space, so a viewer may
-    # have asked for either. `~` and `+` have no one spelling and are not among the samples.
+    # Encoded by RFC 1738, as CloudFront requires. S3 reads both `%20` and `+` as a space, so a viewer may have asked
+    # for either. The samples have no names with `~` or `+`, which have more than one spelling.
     quoted = {urllib.parse.quote(path, safe="/$-_.!*(),;:@=&?") for path in paths}
     return quoted | {path.replace("%20", "+") for path in quoted}
 
@@ -270,8 +270,8 @@ def agree(what, found, wanted):
     if found == wanted:
         return
     if isinstance(found, set):
-        raise Wrong(f"{what}: too many {sorted(found - wanted)}, missing {sorted(wanted - found)}")
-    raise Wrong(f"{what}: {found!r} where {wanted!r} is right")
+        raise Wrong(f"{what}: unexpected {sorted(found - wanted)}, missing {sorted(wanted - found)}")
+    raise Wrong(f"{what}: found {found!r}, expected {wanted!r}")
 
 
 def main():

@@ -1,4 +1,4 @@
-"""Makes a certificate for 127.0.0.1 that is its own authority: `certificate.py CERTIFICATE KEY`."""
+"""Writes a self-signed certificate for 127.0.0.1: `certificate.py CERTIFICATE KEY`."""
 
 import ipaddress
 import sys
@@ -25,7 +25,7 @@ certificate = (
         x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]),
         critical=False,
     )
-    # rustls takes no certificate of an authority from a server.
+    # rustls refuses a server certificate that is marked as an authority.
     .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     .sign(key, hashes.SHA256())
 )

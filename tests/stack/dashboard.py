@@ -1,7 +1,6 @@
-"""Draws the stack's dashboard from its own definition and from the metrics of a local run.
+"""Draws the stack's dashboard from its definition in the template and the metrics of a local run.
 
-A widget that names a metric which nothing publishes would show nothing in CloudWatch either, and nobody would be
-told. Here it is an error.
+CloudWatch shows an empty graph, without an error, for a metric that nothing publishes. Here such a metric is an error.
 """
 
 import json
@@ -14,8 +13,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from stack import Wrong  # noqa: E402
 
-# What Lambda and SQS publish themselves, by their developer guides ("Types of metrics for Lambda functions",
-# "Available CloudWatch metrics for Amazon SQS"). MiniStack publishes a part of it.
+# Metrics that Lambda and SQS publish themselves, from their developer guides ("Types of metrics for Lambda functions",
+# "Available CloudWatch metrics for Amazon SQS"). MiniStack publishes some of them.
 OF_AWS = {
     "AWS/Lambda": {"Errors", "Throttles", "Duration", "Invocations"},
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible"},
@@ -34,7 +33,7 @@ def draw(stack, picture):
     known = {alarm["AlarmArn"] for alarm in states}
     for widget in alarms:
         if unknown := set(widget["properties"]["alarms"]) - known:
-            raise Wrong(f"the dashboard shows alarms that are not there: {unknown}")
+            raise Wrong(f"the dashboard shows alarms that do not exist: {unknown}")
     for alarm in states:
         dimensions = tuple((one["Name"], one["Value"]) for one in alarm["Dimensions"])
         metric = alarm["Namespace"], alarm["MetricName"], dimensions
@@ -46,7 +45,7 @@ def draw(stack, picture):
 
 
 def embedded_metrics(lines):
-    """What CloudWatch would make of the function's log: values by namespace, name and dimensions."""
+    """Returns the metrics that CloudWatch would extract from the function's log, by namespace, name and dimensions."""
     metrics = defaultdict(list)
     for line in lines:
         time = datetime.fromtimestamp(line["_aws"]["Timestamp"] / 1000, timezone.utc)
@@ -59,7 +58,7 @@ def embedded_metrics(lines):
 
 
 def named_metrics(graph):
-    """The metrics of a graph, with the dots that repeat what stands above written out."""
+    """Yields the metrics of a graph, with the dots that repeat the row above replaced by what they stand for."""
     above = []
     for row in graph["metrics"]:
         options = row[-1] if isinstance(row[-1], dict) else {}
@@ -90,7 +89,7 @@ def draw_graph(stack, graph, axis, published):
         elif not values and shape(dimensions) == ("site",):
             raise Wrong(f"{graph['title']}: nothing publishes {name} of {dimensions}")
         series[options.get("id", "/".join(names))] = ({"label": rest[-1] if len(rest) > 2 else name, **options}, values)
-    # Without red, which is for failures.
+    # Red is reserved for failures.
     axis.set_prop_cycle(color=[color for index, color in enumerate(matplotlib.color_sequences["tab10"]) if index != 3])
     bottom = defaultdict(float)
     for options, values in series.values():
@@ -124,7 +123,7 @@ def shape(dimensions):
 
 def running_sum(values, expression):
     if expression != "RUNNING_SUM(FILL(paths, 0))":
-        raise Wrong(f"the picture knows no {expression}")
+        raise Wrong(f"the picture cannot show the expression {expression}")
     total, summed = 0, []
     for time, value in sorted(values):
         total += value

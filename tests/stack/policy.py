@@ -1,4 +1,4 @@
-"""Takes the statements of the function's policy away, one at a time, and sees whether anything fails."""
+"""Removes the statements of the function's policy, one at a time, and checks that something fails without each."""
 
 import json
 import uuid
@@ -7,11 +7,10 @@ from datetime import datetime, timezone
 
 from stack import Wrong, agree
 
-# Statements without which nothing fails here, with the reason. tests/it/policy.rs holds them against what AWS asks
-# for.
-LAMBDA = "Lambda does it with the function's role, MiniStack without asking"
+# Statements whose absence MiniStack does not notice, and why. tests/it/policy.rs checks them against AWS's rules.
+LAMBDA = "Lambda uses the function's role for it, MiniStack does not"
 UNSEEN = {
-    "MissStagedObjects": "S3 says 403 of a missing object to whoever may not list, MiniStack says 404 to everyone",
+    "MissStagedObjects": "S3 answers 403 for a missing object to a caller without ListBucket, MiniStack always 404",
     "WriteLog": LAMBDA,
     "KeepFailedEvents": LAMBDA,
     "Trace": LAMBDA,
@@ -36,14 +35,14 @@ def remove_each_statement(stack, work):
             agree(f"failures without {sid}", failed, [])
             print(f"without {sid}: nothing fails here ({UNSEEN[sid]})")
         elif not failed:
-            raise Wrong(f"nothing fails without {sid}: it is granted in vain")
+            raise Wrong(f"nothing fails without {sid}: the function does not need it")
         else:
             print(f"without {sid}: {failed[0][:200]}")
     agree("failures with the whole policy again", failures(stack, work), [])
 
 
 def failures(stack, work):
-    """Deploys a change and asks for an archive that is gone; says what went wrong with either."""
+    """Deploys a change and an archive that is gone; returns what went wrong with either."""
     failed = []
     answer = stack.invoke(event(stack, put_archive(stack, work)))
     [deployment] = answer.get("deployments", [None])
@@ -58,7 +57,7 @@ def failures(stack, work):
 
 
 def put_archive(stack, work):
-    """Puts an archive with a change where no event tells of it; gives its version."""
+    """Uploads an archive with a change under a key that sends no event; returns its version."""
     archive = work / "change.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("index.html", f"<h1>{uuid.uuid4()}</h1>")
@@ -71,7 +70,7 @@ def put_archive(stack, work):
 
 
 def event(stack, version):
-    """S3's event as far as it matters. With its time, since S3's own dates of two uploads in a second are equal."""
+    """Returns the fields of S3's event that matter, with its time: S3's own dates have whole seconds."""
     uploaded = {"bucket": {"name": stack["StagingBucketName"]}, "object": {"key": "uploads/change", "versionId": version}}
     time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     return {"Records": [{"eventTime": time, "s3": uploaded}]}

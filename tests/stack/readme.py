@@ -1,4 +1,4 @@
-"""The documents' own lines of shell, run as they stand there."""
+"""Runs the shell commands of the documents, exactly as they are printed there."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from stack import REPOSITORY, Wrong
 
 SECTION = "## In your account"
 
-# For machines without Info-ZIP: `zip -qr - .` in Python.
+# `zip -qr - .` in Python, for machines without Info-ZIP.
 ZIP = """#!/usr/bin/env python3
 import os, sys, zipfile
 assert sys.argv[1:] == ["-qr", "-", "."], sys.argv
@@ -21,16 +21,16 @@ with zipfile.ZipFile(sys.stdout.buffer, "w", zipfile.ZIP_DEFLATED) as archive:
 
 
 def block(document, heading):
-    """The first block of shell under a heading."""
+    """Returns the first block of shell commands under a heading."""
     section = (REPOSITORY / document).read_text().partition(heading)[2]
     lines, fence, _ = section.partition("```sh\n")[2].partition("```")
     if not fence:
-        raise Wrong(f"{document} has no block of shell under {heading!r}")
+        raise Wrong(f"{document} has no block of shell commands under {heading!r}")
     return lines
 
 
 def bash(lines, **variables):
-    """Runs lines as they stand in a document; gives what they print."""
+    """Runs commands from a document; returns what they print."""
     print(lines, flush=True)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", lines],
@@ -41,12 +41,12 @@ def bash(lines, **variables):
         text=True,
     )
     if done.returncode != 0:
-        raise Wrong(f"these lines end with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        raise Wrong(f"these commands exit with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done.stdout
 
 
 def walk(work):
-    """Runs the README's block; gives the last line that it prints."""
+    """Runs the README's commands; returns the last line that they print."""
     tools = work / "bin"
     tools.mkdir(exist_ok=True)
     if shutil.which("zip") is None:

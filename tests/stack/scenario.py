@@ -1,6 +1,6 @@
-"""The life of a stack, from its first deployment to `sam delete`, with every step looked at afterwards.
+"""Takes a stack from `sam deploy` to `sam delete` and checks the result of every step.
 
-Started by tests/stack.sh, which says where MiniStack is.
+tests/stack.sh starts it and sets the environment that points at MiniStack.
 """
 
 import json
@@ -26,7 +26,7 @@ SAMPLES = REPOSITORY / "examples/site"
 ENVIRONMENT = ("--config-env", "local")
 REGION = os.environ["AWS_DEFAULT_REGION"]
 NOT_SEEN = """
-Deployed, and not seen at work, because MiniStack does not do it: results as EventBridge events, the daily schedule,
+Deployed but not tested, because MiniStack does not support it: results as EventBridge events, the daily schedule,
 alarms that fire, traces, the staging bucket's lifecycle, and CloudFront's cache."""
 
 
@@ -34,15 +34,15 @@ def main():
     first, second = sites()
     refuse_a_misspelt_environment()
 
-    step("The README's lines, on a new site")
+    step("The commands of the README, on a new site")
     url = readme.walk(WORK)
     newcomer = Stack("dropship-dev")
-    agree("what they end with", url, newcomer["SiteUrl"])
+    agree("the last line that they print", url, newcomer["SiteUrl"])
     agree("outcome", newcomer.next_line()["outcome"], "deployed")
     newcomer.judge.check_bucket(files(SAMPLES / "first"))
     index_pages(newcomer)
 
-    step("What the role may, and what of it is needed")
+    step("The role has the rights that it needs, and no others")
     policy.remove_each_statement(newcomer, WORK)
     run("sam", "delete", "--config-env", "dev", "--no-prompts", "--region", REGION)
 
@@ -53,29 +53,29 @@ def main():
     stack = Stack("dropship-local")
     life(stack, first, second)
 
-    step("An archive that is none ends in the failure queue")
+    step("A file that is no zip ends in the failure queue")
     failing_archive(stack)
 
     step("The dashboard")
     dashboard.draw(stack, WORK / "dashboard.png")
 
-    step("The other ways in")
+    step("The other combinations of parameters")
     for name, parameters in ways_in().items():
         other_way_in(name, parameters)
 
-    step("The end")
+    step("Deleting the stack")
     run("sam", "delete", *ENVIRONMENT, "--no-prompts")
     agree("stacks", stacks(stack), [])
     stack.judge.check_bucket(entries(second))
-    print("The buckets and the ledger are left, as the template says.")
+    print("The buckets and the ledger remain, as the template says.")
     print(NOT_SEEN)
 
 
 def life(stack, first, second):
-    """Two versions and the ways between them."""
+    """Deploys two versions, and goes back and forth between them."""
     distribution = stack["DistributionId"]
 
-    step("The first version, through its upload's event")
+    step("The first version, started by the event of its upload")
     line = stack.upload(first, "site.zip")
     agree("outcome", line["outcome"], "deployed")
     ids = [line["id"]]
@@ -89,9 +89,9 @@ def life(stack, first, second):
     seen += stack.judge.check(first, second, distribution, ids[1], ids, seen)
     see_pages(stack, entries(second))
 
-    step("Back to the first, with the event that the ledger has kept")
+    step("Back to the first, with the event from the ledger")
     event = saved_event(stack, ids[0])
-    # Unchanged it would do once it is five minutes old.
+    # Without the option, the event would have to be five minutes old.
     line = replay(stack, {**event, "options": {"replay": True}})
     agree("outcome", line["outcome"], "rolledBack")
     seen += stack.judge.check(second, first, distribution, ids[0], ids, seen)
@@ -107,7 +107,7 @@ def life(stack, first, second):
     agree("outcome of the way back", line["outcome"], "rolledBack")
     seen += stack.judge.check(first, second, distribution, ids[1], ids, seen)
 
-    step("What the documents say of past deployments, and of who holds the site")
+    step("The documented commands that list past deployments and show who holds the lease")
     names = {"table": stack["LedgerName"], "site": stack.variables["SITE"]}
     listed = readme.bash(readme.block("events/README.md", "## The event of a past deployment"), **names)
     for deployment in ids:
@@ -122,7 +122,7 @@ def step(title):
 
 
 def sites():
-    """Two releases of a real site; without them, the two of the sample site."""
+    """Returns two releases of a real site or, where these are missing, the two versions of the sample site."""
     shared = Path(os.environ.get("DROPSHIP_SHARED", REPOSITORY / "../shared")) / "sites"
     real = [shared / f"streamlit-1.48.{patch}.zip" for patch in (0, 1)]
     if all(site.exists() for site in real):
@@ -131,10 +131,10 @@ def sites():
 
 
 def refuse_a_misspelt_environment():
-    step("A misspelt environment is refused before anything is done")
+    step("A misspelt environment is refused before anything changes")
     refusal = run("sam", "deploy", "--config-env", "prd", fails=True)
     if "--stack-name" not in refusal:
-        raise Wrong(f"not for its missing name: {refusal}")
+        raise Wrong(f"refused, but not because the stack name is missing: {refusal}")
     run("bash", "-c", 'env=prd; grep -q "^\\[$env\\.deploy" samconfig.toml', fails=True)
 
 
@@ -144,11 +144,11 @@ def refuse_two_ways_in():
               "--capabilities", "CAPABILITY_IAM", "--parameter-overrides")
     for parameters in (["CreateSite=true", "LiveBucketName=example-live"], ["Site=docs"]):
         refusal = run(*deploy, *parameters, fails=True)
-        agree("whether the template's rule says what to do", "LiveBucketName" in refusal, True)
+        agree("whether the template's rule names the parameter", "LiveBucketName" in refusal, True)
 
 
 def saved_event(stack, deployment):
-    """The event of a past deployment, as the runbook gets it."""
+    """Reads the event of a past deployment from the ledger, as events/README.md describes."""
     key = {"site": {"S": stack.variables["SITE"]}, "item": {"S": f"deployment#{deployment}"}}
     return json.loads(
         run("aws", "dynamodb", "get-item", "--table-name", stack["LedgerName"], "--key", json.dumps(key),
@@ -169,7 +169,7 @@ def replay(stack, event):
 
 
 def failing_archive(stack):
-    # MiniStack's CloudFormation leaves the function's DeadLetterConfig out; its Lambda knows it.
+    # MiniStack's CloudFormation ignores the function's DeadLetterConfig; its Lambda supports it.
     queue = stack.sqs.get_queue_attributes(QueueUrl=stack["FailedEventsUrl"], AttributeNames=["QueueArn"])
     run("aws", "lambda", "update-function-configuration", "--function-name", stack["FunctionName"],
         "--dead-letter-config", f"TargetArn={queue['Attributes']['QueueArn']}")
@@ -185,11 +185,11 @@ def failing_archive(stack):
 
     [message] = wait_for("the event in the failure queue", look)
     failed = json.loads(message["Body"])
-    # Lambda leaves the event itself there, MiniStack a record around it. The function takes both.
+    # Lambda puts the event itself into the queue, MiniStack a record around it. The function accepts both.
     event = failed.get("requestPayload", failed)
     agree("key in the queue", event["Records"][0]["s3"]["object"]["key"], "uploads/broken.zip")
     redrive = readme.block("docs/runbook.md", "# Runbook") + readme.block("docs/runbook.md", "## Redrive")
-    # Version 1 of the AWS CLI, the one on PyPI, asks the real SQS whatever AWS_ENDPOINT_URL says.
+    # Version 1 of the AWS CLI, the one on PyPI, ignores AWS_ENDPOINT_URL for SQS.
     readme.bash(redrive.replace("aws sqs", 'aws --endpoint-url "$AWS_ENDPOINT_URL" sqs'), env="local")
     for left in ("message.json", "event.json"):
         (REPOSITORY / left).unlink()
@@ -214,7 +214,7 @@ class NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def view(stack, path):
-    """What a viewer gets through the distribution: status, headers, body."""
+    """Requests a path through the distribution; returns status, headers and body."""
     host = stack["SiteUrl"].removeprefix("https://").rstrip("/")
     request = urllib.request.Request(os.environ["AWS_ENDPOINT_URL"] + path, headers={"Host": host})
     tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=os.environ["AWS_CA_BUNDLE"]))
@@ -228,23 +228,23 @@ def view(stack, path):
 def see_pages(stack, site):
     for name in [name for name in site if name.endswith(".html")]:
         status, headers, body = view(stack, "/" + urllib.parse.quote(name))
-        agree(f"what viewers get for {name}", (status, body == site[name]), (200, True))
+        agree(f"the answer to viewers for {name}", (status, body == site[name]), (200, True))
         agree("a header of the stack's policy", headers["x-content-type-options"], "nosniff")
 
 
 def index_pages(stack):
-    """What the distribution's function makes of addresses without a file's name."""
+    """Checks how the distribution's function rewrites paths without a file name."""
     site = files(SAMPLES / "first")
     agree("/", view(stack, "/")[2] == site["index.html"], True)
     agree("/docs/", view(stack, "/docs/")[2] == site["docs/index.html"], True)
     status, headers, _ = view(stack, "/docs?a=1&b=")
     agree("/docs", (status, headers["location"]), (302, "/docs/?a=1&b"))
-    # The address of another host must not be made of it.
+    # The redirect must not lead to another host.
     agree("//elsewhere/docs", view(stack, "//elsewhere/docs")[1]["location"], "/elsewhere/docs/")
 
 
 def ways_in():
-    """The other combinations of parameters that matter."""
+    """Returns the other combinations of parameters that matter, by the name of their stack."""
     s3, cloudfront, acm = boto3.client("s3"), boto3.client("cloudfront"), boto3.client("acm")
     for bucket in ("example-plain", "example-two", "example-hidden"):
         s3.create_bucket(Bucket=bucket)
@@ -299,12 +299,12 @@ def other_way_in(name, parameters):
         stack.judge.cache_control = stack.judge.cache_control.replace(" s-maxage=86400,", "")
     stack.judge.check_bucket(files(SAMPLES / "second"))
     told = {sent["distributionId"] for sent in line["invalidations"]}
-    agree("distributions that were told", told, {one.split("=")[0] for one in ids.split(",") if one})
+    agree("distributions with an invalidation", told, {one.split("=")[0] for one in ids.split(",") if one})
     run("sam", "delete", "--stack-name", name, "--region", REGION, "--no-prompts")
 
 
 def zipped(version):
-    """The archive of a version of the sample site."""
+    """Packs a version of the sample site."""
     archive = WORK / f"{version}.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
         for name, body in files(SAMPLES / version).items():
@@ -313,7 +313,7 @@ def zipped(version):
 
 
 def stacks(stack):
-    """The stacks that are there; the bucket of `sam deploy --resolve-s3` is a stack of SAM's own."""
+    """Returns the names of dropship's stacks, without SAM's own for `sam deploy --resolve-s3`."""
     described = stack.cloudformation.describe_stacks()["Stacks"]
     return [one["StackName"] for one in described if one["StackName"].startswith("dropship")]
 

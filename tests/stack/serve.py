@@ -1,7 +1,7 @@
-"""Starts MiniStack, over HTTP/1.1 alone.
+"""Starts MiniStack with HTTP/1.1 only.
 
-Its server also offers HTTP/2 under TLS, and there an answer sometimes never comes when many requests are under way
-on one connection (hypercorn 0.18.0).
+Over TLS its server also offers HTTP/2, where an answer is sometimes lost when many requests share one connection
+(hypercorn 0.18.0).
 """
 
 from hypercorn.config import Config

@@ -1,4 +1,4 @@
-"""A deployed stack as its owner sees it: through `sam` and `aws`, and through what it has written."""
+"""A deployed stack as its owner sees it: through `sam`, `aws`, its buckets, its ledger and its log."""
 
 import json
 import subprocess
@@ -17,16 +17,16 @@ TEST_EVENT = json.loads((REPOSITORY / "events/test-event.json").read_text())
 
 
 def run(*command, fails=False):
-    """Runs a command as a user would, shows it, and gives what it printed."""
+    """Runs a command as a user would and shows it; returns what it printed."""
     print("$", " ".join(str(part) for part in command), flush=True)
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if (done.returncode != 0) != fails:
-        raise Wrong(f"it ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        raise Wrong(f"it exited with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done.stdout + (done.stderr if fails else "")
 
 
 def wait_for(what, look):
-    """Looks until there is something to see."""
+    """Calls `look` until it returns something."""
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         if (seen := look()) is not None:
@@ -36,7 +36,7 @@ def wait_for(what, look):
 
 
 class Stack:
-    """One stack, by what CloudFormation tells of it."""
+    """One stack, as CloudFormation describes it."""
 
     def __init__(self, name):
         self.name = name
@@ -69,24 +69,24 @@ class Stack:
         return self.outputs[output]
 
     def all_lines(self):
-        """Every line of JSON in the function's log, which is one for each event."""
+        """Returns the lines of JSON in the function's log, one for each deployment."""
         pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=self["LogGroupName"])
         messages = [event["message"] for page in pages for event in page["events"]]
         return [json.loads(message) for message in messages if message.startswith("{")]
 
     def lines(self):
-        """The lines but for those of events that ask for nothing, in the order of their times."""
+        """Returns these lines in the order of their times, without those of ignored events."""
         lines = [line for line in self.all_lines() if line["outcome"] != "ignored"]
         return sorted(lines, key=lambda line: line["_aws"]["Timestamp"])
 
     def next_line(self):
-        """What the function tells of the next deployment."""
+        """Waits for the function's log line about the next deployment."""
 
         nudged = time.monotonic()
 
         def look():
             nonlocal nudged
-            # MiniStack sometimes keeps an invocation's last line until the function is invoked again.
+            # MiniStack sometimes holds back the last line of an invocation until the next invocation.
             if time.monotonic() - nudged > 5:
                 self.send(TEST_EVENT)
                 nudged = time.monotonic()
@@ -98,12 +98,12 @@ class Stack:
         return line
 
     def upload(self, archive, name):
-        """Uploads an archive as CI does; S3's event starts the function, which tells what came of it."""
+        """Uploads an archive as CI does, which starts the function; returns the function's log line."""
         run("aws", "s3", "cp", "--only-show-errors", archive, self["UploadUrl"] + name)
         return self.next_line()
 
     def invoke(self, event):
-        """Invokes the function and waits; gives the answer, or the error with its `errorType`."""
+        """Invokes the function and waits; returns the answer, or the error with its `errorType`."""
         answer = self.send(event)
         self.next_line()
         return answer
@@ -113,7 +113,7 @@ class Stack:
         return json.load(answer["Payload"])
 
     def policy(self):
-        """The one policy of the function's role, with what it needs to be put back."""
+        """Returns the name of the function's role, and the name and document of its only policy."""
         role = self["FunctionRoleArn"].rsplit("/", 1)[-1]
         [name] = self.iam.list_role_policies(RoleName=role)["PolicyNames"]
         document = self.iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
