@@ -7,7 +7,7 @@ import subprocess
 
 from stack import REPOSITORY, Wrong
 
-SECTION = "## In your account"
+SECTION = "## Deploy it to your account"
 
 # `zip -qr - .` in Python, for machines without Info-ZIP.
 ZIP = """#!/usr/bin/env python3
