@@ -3,16 +3,12 @@
 pub mod archive;
 pub mod bucket;
 pub mod cdn;
-mod direct;
-mod entry_reader;
-mod judge;
 pub mod ledger;
-pub mod listing;
+mod listing;
 pub mod manifests;
-mod memory;
 mod multipart;
-mod pace;
-pub mod transfer;
+mod rate_limit;
+mod signed_request;
 
 use std::time::Duration;
 
@@ -65,19 +61,19 @@ impl Clients {
             // An upload that stalls runs into the timeout above; a look at every body of some KiB is for nothing.
             .stalled_stream_protection(StalledStreamProtectionConfig::enabled().upload_enabled(false).build())
             .build();
-        let pace = pace::Pace::new(config.max_writes_per_second);
+        let rate_limit = rate_limit::RateLimit::new(config.max_writes_per_second);
         let s3 = aws_sdk_s3::Client::from_conf(
             aws_sdk_s3::config::Builder::from(&sdk)
                 .force_path_style(config.s3_force_path_style)
-                .interceptor(pace.clone())
+                .interceptor(rate_limit.clone())
                 .build(),
         );
-        let direct = |connector| direct::Direct::new(s3.clone(), connector, sdk.credentials_provider());
-        let bulk = direct(self::connector());
-        let direct = direct(connector);
+        let signed = |connector| signed_request::SignedRequests::new(s3.clone(), connector, sdk.credentials_provider());
+        let bulk = signed(self::connector());
+        let signed = signed(connector);
         Self {
-            archives: archive::Archives::new(s3.clone(), direct.clone(), bulk, config),
-            bucket: bucket::Bucket::new(s3.clone(), direct, pace, config),
+            archives: archive::Archives::new(s3.clone(), signed.clone(), bulk, config),
+            bucket: bucket::Bucket::new(s3.clone(), signed, rate_limit, config),
             manifests: manifests::Manifests::new(s3, config),
             ledger: ledger::Ledger::new(aws_sdk_dynamodb::Client::new(&sdk), config),
             cdn: cdn::Cdn::new(aws_sdk_cloudfront::Client::new(&sdk), config),

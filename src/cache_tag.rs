@@ -14,8 +14,9 @@ use sha2::{Digest, Sha256};
 
 use crate::headers::Headers;
 use crate::invalidation::{Distribution, Tags};
+use crate::listing::Listing;
 use crate::manifest::{Manifest, Row};
-use crate::plan::{Listing, Rules, Stale, valid_row};
+use crate::plan::{Rules, Stale, valid_row};
 
 /// The hex digits by which two sites that share a distribution tell their tags apart.
 const SITE_DIGITS: usize = 12;
@@ -125,7 +126,7 @@ mod tests {
     use crate::config::{CacheControl, Compare, Prune};
     use crate::headers::{HeaderRules, HeadersDigest};
     use crate::invalidation::Tagging;
-    use crate::plan::Object;
+    use crate::listing::Object;
 
     fn distribution(metadata: &str) -> Distribution {
         Distribution {

@@ -122,7 +122,7 @@ async fn bring_live(
 
     let is_late = || attempt.invocation.is_late();
     let transfer = running.transfer(&rules, &is_late);
-    let judging = transfer.judge(&plan.puts);
+    let judging = transfer.preflight(&plan.puts);
     running.begin(situation, &plan, &rules, judging).await?;
     let (waves, deletes) = plan.into_waves();
     running.write(&transfer, waves).await?;

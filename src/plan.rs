@@ -8,14 +8,12 @@ mod known;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
-
 use crate::archive::{ArchiveIndex, Entry, Form};
 use crate::cache_tag::CacheTags;
 use crate::config::{Compare, Prune};
 use crate::etag::Etag;
 use crate::headers::{HeaderRules, Headers, HeadersDigest};
-use crate::keyed::Keyed;
+use crate::listing::{Listing, Object};
 use crate::manifest::{Manifest, Row};
 
 use known::{Known, all_known};
@@ -25,25 +23,6 @@ const DELETES_ALWAYS_ALLOWED: usize = 100;
 
 /// CopyObject copies at most 5 GB (S3 API, CopyObject); larger objects are written again.
 const MAX_COPY_BYTES: u64 = 5_000_000_000;
-
-/// The objects under the live prefix, by full key.
-pub type Listing = Keyed<Object>;
-
-/// One line of the listing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Object {
-    pub size_bytes: u64,
-    pub etag: Etag,
-    /// When it was last written, or copied onto itself, in epoch seconds.
-    pub modified_at: Option<i64>,
-}
-
-impl Object {
-    /// The MD5 of the contents, when the ETag is one: not for multipart, SSE-KMS and SSE-C objects.
-    pub fn md5(&self) -> Option<String> {
-        self.etag.is_md5().then(|| self.etag.to_string())
-    }
-}
 
 /// What was learnt of one object by asking for it.
 #[derive(Clone, Debug, PartialEq)]

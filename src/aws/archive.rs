@@ -14,7 +14,7 @@ use chrono::DateTime;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
-use super::direct::{Direct, with_values};
+use super::signed_request::{SignedRequests, with_values};
 use super::{BODY_PATIENCE, failed, status, unquoted};
 use crate::archive::{ArchiveIndex, Entry, Limits, Parsed, Span, inflate};
 use crate::config::Config;
@@ -39,15 +39,15 @@ const SHORT_BYTES: u64 = 512 << 10;
 #[derive(Clone)]
 pub struct Archives {
     s3: aws_sdk_s3::Client,
-    direct: Direct,
+    signed: SignedRequests,
     /// The same with connections of its own.
-    bulk: Direct,
+    bulk: SignedRequests,
     owner: Option<String>,
 }
 
 impl Archives {
-    pub fn new(s3: aws_sdk_s3::Client, direct: Direct, bulk: Direct, config: &Config) -> Self {
-        Self { s3, direct, bulk, owner: config.account_id.clone() }
+    pub fn new(s3: aws_sdk_s3::Client, signed: SignedRequests, bulk: SignedRequests, config: &Config) -> Self {
+        Self { s3, signed, bulk, owner: config.account_id.clone() }
     }
 
     /// Completes a hand-written event with what S3 knows of the object.
@@ -81,7 +81,7 @@ impl Archives {
     pub fn open(&self, upload: &Upload) -> Archive {
         Archive {
             s3: self.s3.clone(),
-            direct: self.direct.clone(),
+            signed: self.signed.clone(),
             bulk: self.bulk.clone(),
             owner: self.owner.clone(),
             upload: upload.clone(),
@@ -95,9 +95,9 @@ impl Archives {
 /// One archive, open for reading.
 pub struct Archive {
     s3: aws_sdk_s3::Client,
-    direct: Direct,
+    signed: SignedRequests,
     /// The same with connections of its own.
-    bulk: Direct,
+    bulk: SignedRequests,
     owner: Option<String>,
     upload: Upload,
     bytes_read: AtomicU64,
@@ -119,7 +119,7 @@ impl Archive {
     /// `ArchiveRejected` for what the parser refuses, `ArchiveGone` when the version no longer exists.
     pub async fn index(&self, root: &str, limits: &Limits) -> Result<ArchiveIndex, Error> {
         let last = format!("bytes=-{TAIL_BYTES}");
-        let (mut start, mut tail, size) = match self.get(last, &self.direct).await {
+        let (mut start, mut tail, size) = match self.get(last, &self.signed).await {
             Ok(body) => body.last(TAIL_BYTES),
             // S3 has no range of an empty object to give.
             Err(Failure::Unsatisfiable) => (0, Bytes::new(), 0),
@@ -177,8 +177,8 @@ impl Archive {
         }
         let header = format!("bytes={}-{}", range.start, range.end - 1);
         let is_short = range.end - range.start <= SHORT_BYTES;
-        let direct = if is_short { &self.direct } else { &self.bulk };
-        match self.get(header, direct).await {
+        let signed = if is_short { &self.signed } else { &self.bulk };
+        match self.get(header, signed).await {
             Ok(body) => body.within(&range).ok_or_else(|| self.short(&range)),
             Err(Failure::Unsatisfiable) => Err(self.short(&range)),
             Err(Failure::Error(error)) => Err(error),
@@ -196,7 +196,7 @@ impl Archive {
     }
 
     /// Cuts a span into what has to be read, and the entries that need not, each of them alone.
-    pub(super) fn in_pieces<'s>(&self, span: &Span<'s>) -> Vec<Span<'s>> {
+    pub(crate) fn in_pieces<'s>(&self, span: &Span<'s>) -> Vec<Span<'s>> {
         let must_be_read = |entry: &Entry| !self.is_read(&(entry.header_offset..entry.end_offset));
         let parts = span.entries.chunk_by(|before, after| must_be_read(before) && must_be_read(after));
         parts
@@ -209,7 +209,7 @@ impl Archive {
     }
 
     /// Whether [`Archive::read`] has the range already, so that it takes neither a request nor room.
-    pub(super) fn is_read(&self, range: &Range<u64>) -> bool {
+    pub(crate) fn is_read(&self, range: &Range<u64>) -> bool {
         self.read_before(range).is_some()
     }
 
@@ -256,11 +256,11 @@ impl Archive {
         }
     }
 
-    async fn get(&self, range: String, direct: &Direct) -> Result<Body, Failure> {
+    async fn get(&self, range: String, signed: &SignedRequests) -> Result<Body, Failure> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let (content_range, body) = self.request(&range, direct).await?;
+            let (content_range, body) = self.request(&range, signed).await?;
             let place = content_range.as_deref().and_then(parse_content_range);
             match collect(body, &self.bytes_read).await {
                 Ok(bytes) => {
@@ -277,8 +277,8 @@ impl Archive {
         }
     }
 
-    async fn request(&self, range: &str, direct: &Direct) -> Result<(Option<String>, ByteStream), Failure> {
-        if let Some(answer) = self.request_directly(range, direct).await {
+    async fn request(&self, range: &str, signed: &SignedRequests) -> Result<(Option<String>, ByteStream), Failure> {
+        if let Some(answer) = self.request_signed(range, signed).await {
             return Ok(answer);
         }
         let Upload { bucket, key, .. } = &self.upload;
@@ -296,7 +296,7 @@ impl Archive {
         Ok((answer.content_range, answer.body))
     }
 
-    async fn request_directly(&self, range: &str, direct: &Direct) -> Option<(Option<String>, ByteStream)> {
+    async fn request_signed(&self, range: &str, signed: &SignedRequests) -> Option<(Option<String>, ByteStream)> {
         let Upload { bucket, key, .. } = &self.upload;
         let if_match = self.if_match();
         let headers = with_values([
@@ -306,7 +306,7 @@ impl Archive {
         ]);
         let query = self.version_query();
         let object = (bucket.as_str(), key.as_str(), query.as_str());
-        let answer = direct.send("GET", object, headers, Bytes::new());
+        let answer = signed.send("GET", object, headers, Bytes::new());
         let answer = answer.await?;
         if !answer.status().is_success() {
             return None;

@@ -8,14 +8,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::direct::{Direct, with_values};
-use super::listing::ranges_at_once;
-use super::pace::Pace;
+use super::rate_limit::RateLimit;
+use super::signed_request::{SignedRequests, with_values};
 use super::{failed, status, unquoted};
 use crate::config::Config;
 use crate::error::Error;
 use crate::etag::Etag;
 use crate::headers::Headers;
+use crate::listing::ranges_at_once;
 
 /// Sets all headers on one of the three requests that take them; the SDK has no common trait for these.
 macro_rules! under_headers {
@@ -37,11 +37,11 @@ pub const DELETES_PER_CALL: usize = 1_000;
 /// The live bucket, under its prefix.
 pub struct Bucket {
     pub(super) s3: aws_sdk_s3::Client,
-    pub(super) direct: Direct,
+    pub(super) signed: SignedRequests,
     pub(super) name: String,
     pub(super) prefix: String,
     pub(super) owner: Option<String>,
-    pub(super) pace: Pace,
+    pub(super) rate_limit: RateLimit,
     /// How many ranges of keys are listed at once.
     pub(super) ranges_at_once: usize,
 }
@@ -105,14 +105,14 @@ impl NotDeleted {
 }
 
 impl Bucket {
-    pub fn new(s3: aws_sdk_s3::Client, direct: Direct, pace: Pace, config: &Config) -> Self {
+    pub fn new(s3: aws_sdk_s3::Client, signed: SignedRequests, rate_limit: RateLimit, config: &Config) -> Self {
         Self {
             s3,
-            direct,
+            signed,
             name: config.live_bucket.clone(),
             prefix: config.live_prefix.clone(),
             owner: config.account_id.clone(),
-            pace,
+            rate_limit,
             ranges_at_once: ranges_at_once(config.memory_mib),
         }
     }
@@ -170,12 +170,12 @@ impl Bucket {
         headers: &Headers,
         condition: Condition<'_>,
     ) -> Result<Written, Error> {
-        self.pace.turn().await;
-        let answer = self.put_directly(key, body.clone(), crc32, headers, condition);
+        self.rate_limit.turn().await;
+        let answer = self.put_signed(key, body.clone(), crc32, headers, condition);
         if let Some(etag) = answer.await {
             return Ok(Written::Done(etag));
         }
-        self.pace.turn().await;
+        self.rate_limit.turn().await;
         let request = self.s3.put_object().bucket(&self.name).key(key);
         let answer = under_headers!(request, headers)
             .body(ByteStream::from(body))
@@ -192,7 +192,7 @@ impl Bucket {
     }
 
     /// Writes one object at the first attempt; gives its ETag.
-    async fn put_directly(
+    async fn put_signed(
         &self,
         key: &str,
         body: Bytes,
@@ -218,11 +218,11 @@ impl Bucket {
         let metadata = metadata.iter();
         headers.extend(metadata.map(|(name, value)| (format!("x-amz-meta-{name}").into(), value.into())));
         let object = (self.name.as_str(), key, "");
-        let answer = self.direct.send("PUT", object, headers, body).await?;
+        let answer = self.signed.send("PUT", object, headers, body).await?;
         match answer.status().as_u16() {
             200 => Some(unquoted(answer.headers().get("etag")?).into()),
             503 => {
-                self.pace.slow_down();
+                self.rate_limit.slow_down();
                 None
             }
             _ => None,
@@ -235,7 +235,7 @@ impl Bucket {
     /// # Errors
     /// `Aws`; a failed condition is no error.
     pub async fn copy_onto_itself(&self, key: &str, etag: &Etag, headers: &Headers) -> Result<Written, Error> {
-        self.pace.turn().await;
+        self.rate_limit.turn().await;
         let request = self.s3.copy_object().bucket(&self.name).key(key);
         let encoded_key = utf8_percent_encode(key, NON_ALPHANUMERIC);
         let answer = under_headers!(request, headers)

@@ -39,7 +39,7 @@ pub struct Cdn {
 
 /// What CloudFront made of a batch.
 #[derive(Debug)]
-pub enum Sent {
+pub enum Reply {
     /// Accepted now, under this id.
     Accepted(String),
     /// Accepted by an earlier attempt whose answer was lost.
@@ -121,7 +121,7 @@ impl Cdn {
     ///
     /// # Errors
     /// `Aws`, after the SDK's retries.
-    pub async fn send(&self, batch: &Batch) -> Result<Sent, Error> {
+    pub async fn send(&self, batch: &Batch) -> Result<Reply, Error> {
         let what = || format!("invalidating {} items on {}", batch.items.len(), batch.distribution);
         let malformed = |error: aws_sdk_cloudfront::error::BuildError| Error::Aws {
             what: what(),
@@ -137,13 +137,13 @@ impl Cdn {
         let body = body.build().map_err(malformed)?;
         let request = self.client.create_invalidation().distribution_id(&batch.distribution);
         match request.invalidation_batch(body).send().await {
-            Ok(answer) => Ok(Sent::Accepted(answer.invalidation.map(|it| it.id).unwrap_or_default())),
+            Ok(answer) => Ok(Reply::Accepted(answer.invalidation.map(|it| it.id).unwrap_or_default())),
             Err(error) => match error.code() {
                 Some("TooManyInvalidationsInProgress") => {
-                    Ok(Sent::QuotaFull(error.message().unwrap_or_default().to_owned()))
+                    Ok(Reply::QuotaFull(error.message().unwrap_or_default().to_owned()))
                 }
-                Some("NoSuchDistribution") => Ok(Sent::NoSuchDistribution),
-                code if is_known_reference(code, error.message()) => Ok(Sent::AcceptedBefore),
+                Some("NoSuchDistribution") => Ok(Reply::NoSuchDistribution),
+                code if is_known_reference(code, error.message()) => Ok(Reply::AcceptedBefore),
                 _ => Err(failed(what(), error)),
             },
         }

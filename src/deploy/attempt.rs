@@ -11,16 +11,17 @@ use super::{Invocation, Site};
 use crate::archive::{ArchiveIndex, Limits};
 use crate::aws::archive::Archive;
 use crate::aws::ledger::{Commit, Owed};
-use crate::aws::transfer::{Comparison, Transfer};
 use crate::cache_tag::{CacheTags, Evidence};
 use crate::deployment::{Decision, DeploymentId, Head, LEASE_GRACE, Record, Request, Status, decide};
 use crate::error::Error;
 use crate::event::{Options, Upload};
 use crate::headers::{HeaderRules, HeadersFile};
 use crate::invalidation::{self, Distribution, Invalidation, Stale, is_tag};
+use crate::listing::Listing;
 use crate::manifest::Manifest;
-use crate::plan::{self, Listing, Observed, Plan, Rules};
+use crate::plan::{self, Observed, Plan, Rules};
 use crate::report::{ArchiveName, Outcome, Planned, PlannedItems, Progress, Report};
+use crate::transfer::{Comparison, Transfer};
 
 /// How many objects are asked for at once.
 const QUESTIONS_AT_ONCE: usize = 64;
@@ -238,7 +239,7 @@ impl<'a> Attempt<'a> {
         let situation = self.look(&build, live, &rules).await?;
         let plan = self.plan(&build.index, &situation, &rules)?;
         let is_late = || self.invocation.is_late();
-        self.transfer(&build.archive, &rules, &is_late).judge(&plan.puts).await?;
+        self.transfer(&build.archive, &rules, &is_late).preflight(&plan.puts).await?;
         let mut report = self.report(Outcome::Planned, 0);
         report.count(&plan);
         report.bytes_read = build.archive.bytes_read();

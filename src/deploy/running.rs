@@ -10,15 +10,15 @@ use super::sending::{Sender, Sending};
 use crate::aws::archive::Archive;
 use crate::aws::bucket::DELETES_PER_CALL;
 use crate::aws::ledger::{BATCHES_PER_COMMIT, Commit, Owed};
-use crate::aws::listing;
-use crate::aws::transfer::{Transfer, Wave};
 use crate::cache_tag::Evidence;
 use crate::deployment::{Head, Record, Run, Status};
 use crate::error::Error;
 use crate::invalidation::{Distribution, batches, matches};
+use crate::listing;
 use crate::manifest::{Manifest, Row};
 use crate::plan::{Delete, Plan, Put, Rules, Stale, Writes};
 use crate::report::{Invalidated, Report};
+use crate::transfer::{Transfer, Wave};
 
 /// After so many writes the manifest takes up what was written, which takes less room there.
 const WRITES_IN_TURN: usize = 50_000;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::{Invocation, Site};
-use crate::aws::cdn::Sent;
+use crate::aws::cdn::Reply;
 use crate::aws::ledger::Owed;
 use crate::invalidation::Distribution;
 use crate::report::Invalidated;
@@ -109,19 +109,19 @@ impl Sender<'_> {
                 }
             }
             match clients.cdn.send(&batch).await.map_err(|error| error.to_string())? {
-                Sent::Accepted(id) => break Some(id),
-                Sent::AcceptedBefore => break None,
-                Sent::NoSuchDistribution if !self.is_in_front(&owed.distribution) => {
+                Reply::Accepted(id) => break Some(id),
+                Reply::AcceptedBefore => break None,
+                Reply::NoSuchDistribution if !self.is_in_front(&owed.distribution) => {
                     tracing::warn!(distribution = %owed.distribution, "an invalidation was owed to a distribution that is gone");
                     return Ok(None);
                 }
-                Sent::NoSuchDistribution => {
+                Reply::NoSuchDistribution => {
                     return Err(format!("distribution {} does not exist", owed.distribution));
                 }
-                Sent::QuotaFull(reason) if self.invocation.is_late() => {
+                Reply::QuotaFull(reason) if self.invocation.is_late() => {
                     return Err(format!("{} has too many invalidations in progress: {reason}", owed.distribution));
                 }
-                Sent::QuotaFull(_) => {
+                Reply::QuotaFull(_) => {
                     tracing::warn!(distribution = %owed.distribution, "too many invalidations in progress; waiting");
                     tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);

@@ -7,9 +7,10 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::iter;
 
-use super::{Listing, Object, is_valid};
+use super::is_valid;
 use crate::archive::{ArchiveIndex, Entry};
 use crate::key::live_key;
+use crate::listing::{Listing, Object};
 use crate::manifest::{Manifest, Row};
 
 /// What is known of one key; something always is.

@@ -37,7 +37,7 @@ const LEAST_TIME_LEFT: Duration = Duration::from_secs(60);
 
 /// The way around the SDK's operations. Clones share what they have learnt.
 #[derive(Clone)]
-pub struct Direct {
+pub struct SignedRequests {
     s3: aws_sdk_s3::Client,
     connector: SharedHttpConnector,
     credentials: Option<SharedCredentialsProvider>,
@@ -64,7 +64,7 @@ pub fn with_values<'a, const N: usize>(headers: [(&'static str, Option<&'a str>)
     headers.collect()
 }
 
-impl Direct {
+impl SignedRequests {
     pub fn new(
         s3: aws_sdk_s3::Client,
         connector: SharedHttpConnector,
@@ -118,9 +118,9 @@ impl Direct {
     }
 }
 
-impl fmt::Debug for Direct {
+impl fmt::Debug for SignedRequests {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Direct")
+        formatter.write_str("SignedRequests")
     }
 }
 

@@ -9,8 +9,8 @@ use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use futures_util::stream::{self, Stream};
 use tokio::task::spawn_blocking;
 
-use super::archive::Archive;
 use crate::archive::{Entry, Form, Progress, Unpacker};
+use crate::aws::archive::Archive;
 use crate::error::Error;
 
 /// How much is read at a time: far more than the longest local header.
@@ -33,7 +33,7 @@ pub struct EntryReader<'a> {
 }
 
 /// A part of an entry's contents, in its form.
-pub struct Part {
+pub struct Chunk {
     pub bytes: Bytes,
     pub crc32: crc32fast::Hasher,
 }
@@ -74,7 +74,7 @@ impl<'a> EntryReader<'a> {
     ///
     /// # Errors
     /// `ArchiveRejected` when something is not as the directory says.
-    pub fn parts(self, part_bytes: u64) -> impl Stream<Item = Result<Part, Error>> {
+    pub fn parts(self, part_bytes: u64) -> impl Stream<Item = Result<Chunk, Error>> {
         stream::try_unfold(Some(self), move |reader| async move {
             let Some(reader) = reader else {
                 return Ok(None);
@@ -93,7 +93,7 @@ impl<'a> EntryReader<'a> {
     }
 
     /// Fills a part; `false` says that the entry is at its end.
-    async fn part(mut self, part_bytes: usize) -> Result<(Self, Part, bool), Error> {
+    async fn part(mut self, part_bytes: usize) -> Result<(Self, Chunk, bool), Error> {
         let mut bytes = Vec::with_capacity(part_bytes);
         let mut crc32 = crc32fast::Hasher::new();
         let has_more = loop {
@@ -118,7 +118,7 @@ impl<'a> EntryReader<'a> {
             }
         };
         let bytes = bytes.into();
-        Ok((self, Part { bytes, crc32 }, has_more))
+        Ok((self, Chunk { bytes, crc32 }, has_more))
     }
 
     async fn finish(mut self) -> Result<(), Error> {

@@ -1,5 +1,9 @@
 //! Moves entries from the archive to the live bucket: ranged GETs, inflate and PUTs overlap within a memory budget.
 
+mod entry_reader;
+mod memory;
+mod preflight;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -13,15 +17,16 @@ use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use tokio::sync::Semaphore;
 
-use super::archive::Archive;
-use super::bucket::{Bucket, Condition, Inspected, Written};
-use super::entry_reader::{EntryReader, in_thread};
-use super::memory::{Memory, give_back};
 use crate::archive::{Corrupt, Entry, Form, Method, Span, spans, unpack};
+use crate::aws::archive::Archive;
+use crate::aws::bucket::{Bucket, Condition, Inspected, Written};
 use crate::error::Error;
 use crate::manifest::Row;
 use crate::plan::{Copy, Put, Rules, Sum, Wanted};
 use crate::report::Progress;
+
+use entry_reader::{EntryReader, in_thread};
+use memory::{Memory, give_back};
 
 /// Entries up to this size are held whole; larger ones go through in parts.
 const WHOLE_BYTES: u64 = 16 << 20;
@@ -30,7 +35,7 @@ const WHOLE_BYTES: u64 = 16 << 20;
 const GAP_BYTES: u64 = 4 << 10;
 
 /// A span is cut here, so that its entries' PUTs begin before the whole archive is read.
-pub(super) const SPAN_BYTES: u64 = 4 << 20;
+const SPAN_BYTES: u64 = 4 << 20;
 
 /// Inflating more than this would hold up the other transfers of its thread.
 const INLINE_BYTES: u64 = 32 << 10;
@@ -45,12 +50,12 @@ const PARTS_AT_ONCE: usize = 2;
 /// What may be in flight, and what may be read ahead, as parts of the function's memory: of 512 MiB the process
 /// takes less than 128 for all but the largest sites. What is read ahead is read once, so it has the larger part;
 /// what it does not need of that may be in flight.
-const IN_FLIGHT_SHARE: u64 = 60;
-const AHEAD_SHARE: u64 = 10;
+const IN_FLIGHT_DIVISOR: u64 = 60;
+const AHEAD_DIVISOR: u64 = 10;
 
 /// Less is read ahead where the process would take more than a quarter of the memory for it: with what it takes when
 /// idle, and for each put, in the index, the plan and the manifest.
-const WHOLE_SHARE: u64 = 4;
+const WHOLE_DIVISOR: u64 = 4;
 const IDLE_BYTES: u64 = 12 << 20;
 const BYTES_FOR_EACH_PUT: u64 = 400;
 
@@ -71,20 +76,20 @@ const COPIED_PART_BYTES: u64 = 1 << 30;
 const COPIES_AT_ONCE: usize = 16;
 
 /// Told where an entry is given up in its middle.
-pub(super) const LATE: Error = Error::Unfinished { done: 0, total: 1 };
+const LATE: Error = Error::Unfinished { done: 0, total: 1 };
 
 /// The means of one run's transfers.
 pub struct Transfer<'a> {
-    pub(super) archive: &'a Archive,
+    archive: &'a Archive,
     bucket: &'a Bucket,
     rules: &'a Rules<'a>,
     progress: &'a Progress,
     /// Whether the deadline is too near to begin another transfer.
-    pub(super) is_late: &'a (dyn Fn() -> bool + Sync),
-    pub(super) memory: Memory,
+    is_late: &'a (dyn Fn() -> bool + Sync),
+    memory: Memory,
     memory_bytes: u64,
     /// How many reads, and how many writes.
-    pub(super) at_once: usize,
+    at_once: usize,
     reads: Semaphore,
     writes: Semaphore,
     /// Set by the first failure: nothing new is begun, what is under way is finished and counted.
@@ -127,7 +132,7 @@ impl<'a> Transfer<'a> {
             rules,
             progress,
             is_late,
-            memory: Memory::new((memory_mib << 20) / IN_FLIGHT_SHARE),
+            memory: Memory::new((memory_mib << 20) / IN_FLIGHT_DIVISOR),
             memory_bytes: memory_mib << 20,
             at_once,
             reads: Semaphore::new(at_once),
@@ -137,10 +142,10 @@ impl<'a> Transfer<'a> {
     }
 
     /// How much may be read ahead of the first of so many puts and kept for them.
-    pub(super) fn ahead_bytes(&self, puts: usize) -> u64 {
+    fn ahead_bytes(&self, puts: usize) -> u64 {
         let share = |share| self.memory_bytes / share;
-        let taken = IDLE_BYTES + share(IN_FLIGHT_SHARE) + puts as u64 * BYTES_FOR_EACH_PUT;
-        share(AHEAD_SHARE).min(share(WHOLE_SHARE).saturating_sub(taken))
+        let taken = IDLE_BYTES + share(IN_FLIGHT_DIVISOR) + puts as u64 * BYTES_FOR_EACH_PUT;
+        share(AHEAD_DIVISOR).min(share(WHOLE_DIVISOR).saturating_sub(taken))
     }
 
     /// Puts entries. Failures are part of the answer, so that what was written before them is not forgotten.
@@ -163,7 +168,7 @@ impl<'a> Transfer<'a> {
                 let size_bytes = body.len() as u64;
                 let condition = Condition::replacing(put.replaces.as_ref());
                 let answer = self.bucket.put(&put.key, body, crc32, &wanted.headers, condition).await?;
-                let sent = Sent { crc32: Some(crc32), size_bytes, has_body: true, wanted };
+                let sent = SentObject { crc32: Some(crc32), size_bytes, has_body: true, wanted };
                 self.note(put, sent, answer, &wave).await
             },
         );
@@ -201,7 +206,7 @@ impl<'a> Transfer<'a> {
                 }
                 let wanted = self.rules.wanted(copy.entry);
                 let answer = self.bucket.copy_onto_itself(&copy.key, &copy.etag, &wanted.headers).await?;
-                let sent = Sent {
+                let sent = SentObject {
                     crc32: (wanted.form == Form::Inflated).then_some(copy.entry.crc32),
                     size_bytes: copy.size_bytes,
                     has_body: false,
@@ -344,7 +349,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Puts an entry that is not held whole, as a multipart upload.
-    async fn put_large<M>(&self, put: &Put<'a>, memory: M) -> Result<(Sent, Written), Error> {
+    async fn put_large<M>(&self, put: &Put<'a>, memory: M) -> Result<(SentObject, Written), Error> {
         let wanted = self.rules.wanted(put.entry);
         let size_bytes = wanted.form.size_bytes(put.entry);
         let part_bytes = part_bytes(size_bytes);
@@ -398,7 +403,7 @@ impl<'a> Transfer<'a> {
         let crc32 = crc32.finalize();
         let condition = Condition::replacing(put.replaces.as_ref());
         let answer = upload.complete(parts, crc32, condition).await?;
-        let sent = Sent { wanted, size_bytes, crc32: Some(crc32), has_body: true };
+        let sent = SentObject { wanted, size_bytes, crc32: Some(crc32), has_body: true };
         Ok((sent, answer))
     }
 
@@ -409,7 +414,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Puts a stored entry as a copy of its part of the archive; S3 compares the whole with the CRC-32.
-    async fn put_copied(&self, put: &Put<'a>) -> Result<(Sent, Written), Error> {
+    async fn put_copied(&self, put: &Put<'a>) -> Result<(SentObject, Written), Error> {
         let entry = put.entry;
         let wanted = self.rules.wanted(entry);
         let start = entry.header_offset;
@@ -436,13 +441,13 @@ impl<'a> Transfer<'a> {
         }
         let condition = Condition::replacing(put.replaces.as_ref());
         let answer = upload.complete(parts, entry.crc32, condition).await?;
-        let sent = Sent { wanted, size_bytes: entry.size_bytes, crc32: Some(entry.crc32), has_body: false };
+        let sent = SentObject { wanted, size_bytes: entry.size_bytes, crc32: Some(entry.crc32), has_body: false };
         Ok((sent, answer))
     }
 
     /// Books a write. On a conflict the object is looked at: it may be our own, from an attempt whose
     /// answer was lost; if it is not, the write is to be tried again on top of what is there now.
-    async fn note(&self, put: Put<'a>, sent: Sent, answer: Written, wave: &Mutex<Wave<'a>>) -> Result<(), Error> {
+    async fn note(&self, put: Put<'a>, sent: SentObject, answer: Written, wave: &Mutex<Wave<'a>>) -> Result<(), Error> {
         let etag = match answer {
             Written::Done(etag) => etag,
             Written::Corrupt => return Err(Corrupt::crc32(put.entry).into()),
@@ -466,14 +471,14 @@ impl<'a> Transfer<'a> {
     }
 
     /// Whether an entry need not be read at all.
-    pub(super) fn is_copied(&self, entry: &Entry) -> bool {
+    fn is_copied(&self, entry: &Entry) -> bool {
         entry.method == Method::Stored
             && entry.size_bytes > COPIED_BYTES
             && self.rules.wanted(entry).form == Form::Inflated
     }
 
     /// Whether an entry is written in parts.
-    pub(super) fn is_large(&self, entry: &Entry) -> bool {
+    fn is_large(&self, entry: &Entry) -> bool {
         if self.is_copied(entry) {
             return true;
         }
@@ -525,7 +530,7 @@ struct Begun {
 }
 
 /// The ranges in which entries are read that are held whole.
-pub(super) fn whole_spans<'a>(entries: Vec<&'a Entry>) -> Vec<Span<'a>> {
+fn whole_spans<'a>(entries: Vec<&'a Entry>) -> Vec<Span<'a>> {
     spans(entries, GAP_BYTES, SPAN_BYTES)
 }
 
@@ -571,7 +576,7 @@ fn part_bytes(size_bytes: u64) -> u64 {
 }
 
 /// What was sent to the bucket.
-struct Sent {
+struct SentObject {
     wanted: Wanted,
     size_bytes: u64,
     /// None when the bytes were not seen.
@@ -579,7 +584,7 @@ struct Sent {
     has_body: bool,
 }
 
-impl Sent {
+impl SentObject {
     fn is(&self, found: &Inspected) -> bool {
         found.size_bytes == self.size_bytes
             && found.crc32.is_some()

@@ -25,7 +25,7 @@ const BURST: Duration = Duration::from_millis(50);
 
 /// Spreads writes over time. Clones share one pace.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct RateLimit {
     state: Arc<Mutex<State>>,
 }
 
@@ -40,7 +40,7 @@ struct State {
     next: Instant,
 }
 
-impl Pace {
+impl RateLimit {
     pub fn new(most_per_second: u32) -> Self {
         let now = Instant::now();
         Self { state: Arc::new(Mutex::new(State::new(f64::from(most_per_second), now))) }
@@ -100,9 +100,9 @@ impl State {
     }
 }
 
-impl Intercept for Pace {
+impl Intercept for RateLimit {
     fn name(&self) -> &'static str {
-        "Pace"
+        "RateLimit"
     }
 
     /// Sees every attempt, also those that the SDK makes again.

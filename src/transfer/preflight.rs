@@ -5,7 +5,7 @@
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::transfer::{LATE, SPAN_BYTES, Transfer, whole_spans};
+use super::{LATE, SPAN_BYTES, Transfer, whole_spans};
 use crate::archive::{Entry, Span, header_spans};
 use crate::error::Error;
 use crate::plan::Put;
@@ -33,7 +33,7 @@ impl<'a> Transfer<'a> {
     /// # Errors
     /// `ArchiveRejected` when one disagrees with the central directory; `ArchiveGone`, `Aws`;
     /// `Unfinished` when the deadline comes first.
-    pub async fn judge(&self, puts: &[Put<'a>]) -> Result<(), Error> {
+    pub async fn preflight(&self, puts: &[Put<'a>]) -> Result<(), Error> {
         let is_large = |entry: &Entry| self.is_large(entry);
         let ahead_bytes = self.ahead_bytes(puts.len());
         let reads = Reads::of(puts, ahead_bytes, is_large);
