@@ -8,11 +8,11 @@
 //!
 //! Two specifications are cited: PKWARE's APPNOTE 6.3.10, and Info-ZIP's extra field 0x7075.
 
+mod cursor;
 mod directory;
+mod encoding;
 mod end;
 mod extra;
-mod fields;
-mod form;
 mod gzip;
 mod header;
 mod inflate;
@@ -27,8 +27,8 @@ mod zstd;
 
 use std::sync::Arc;
 
-pub use form::{Form, Unpacker, unpack};
-pub use inflate::{Corrupt, Inflater, Progress, inflate};
+pub use encoding::{Encoding, Unpacker, unpack};
+pub use inflate::{Corrupt, Inflater, Step, inflate};
 pub use name::NameProblem;
 pub use rejection::Rejection;
 pub use span::{Span, header_spans, spans};
@@ -62,7 +62,7 @@ impl ArchiveIndex {
         let is_itself = |entry: &&Entry| entry.size_bytes == archive_bytes && entry.crc32 == crc32;
         match self.entries.iter().find(is_itself) {
             None => Ok(()),
-            Some(entry) => Err(Rejection::Quine { entry: entry.shown_name() }),
+            Some(entry) => Err(Rejection::Quine { entry: entry.display_name() }),
         }
     }
 
@@ -79,14 +79,14 @@ impl ArchiveIndex {
         if tail_offset > 0 && (tail.len() as u64) < end::END_SEARCH_BYTES {
             return Ok(Parsed::NeedsFrom(archive_bytes.saturating_sub(end::END_SEARCH_BYTES)));
         }
-        let place = end::find_directory(tail, tail_offset)?;
-        place.check(limits)?;
-        let Some(at) = place.offset.checked_sub(tail_offset) else {
-            return Ok(Parsed::NeedsFrom(place.offset));
+        let location = end::find_directory(tail, tail_offset)?;
+        location.check(limits)?;
+        let Some(at) = location.offset.checked_sub(tail_offset) else {
+            return Ok(Parsed::NeedsFrom(location.offset));
         };
         // The directory ends before the end record, which was found in `tail`.
-        let directory = &tail[at as usize..][..place.size_bytes as usize];
-        directory::read(directory, place, root, limits).map(Parsed::Index)
+        let directory = &tail[at as usize..][..location.size_bytes as usize];
+        directory::read(directory, location, root, limits).map(Parsed::Index)
     }
 }
 
@@ -139,7 +139,7 @@ impl Method {
     /// How much memory an [`Inflater`] holds at most, for an entry of this size.
     ///
     /// Deflate's 32 KiB are not worth counting; zstd keeps what later blocks may refer to.
-    pub fn held_bytes(self, size_bytes: u64) -> u64 {
+    pub fn window_bytes(self, size_bytes: u64) -> u64 {
         match self {
             Self::Stored | Self::Deflate => 0,
             Self::Zstd => size_bytes.min(zstd::MAX_WINDOW_BYTES),

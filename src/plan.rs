@@ -8,7 +8,7 @@ mod known;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::archive::{ArchiveIndex, Entry, Form};
+use crate::archive::{ArchiveIndex, Encoding, Entry};
 use crate::cache_tag::CacheTags;
 use crate::config::{Compare, Prune};
 use crate::etag::Etag;
@@ -63,14 +63,15 @@ impl Rules<'_> {
     /// How an entry is stored.
     pub fn wanted(&self, entry: &Entry) -> Wanted {
         let mut headers = self.headers_of(&entry.name);
-        let is_gzip = self.gzip && headers.content_encoding.is_none() && headers.is_text() && Form::can_be_gzip(entry);
-        let form = if is_gzip {
+        let is_gzip =
+            self.gzip && headers.content_encoding.is_none() && headers.is_text() && Encoding::can_be_gzip(entry);
+        let encoding = if is_gzip {
             headers.content_encoding = Some("gzip".to_owned());
-            Form::Gzip
+            Encoding::Gzip
         } else {
-            Form::Inflated
+            Encoding::Identity
         };
-        Wanted { headers, form }
+        Wanted { headers, encoding }
     }
 
     /// The headers that a file of this name gets, whether or not the archive has it, as long as it is not
@@ -81,12 +82,12 @@ impl Rules<'_> {
 
     /// By what an object that was asked for is to be compared with the bytes of its entry, which have to be
     /// read for it; `None` where the archive's directory settles it, or nothing can.
-    pub fn comparison(&self, object: &Object, seen: &Observed, form: Form) -> Option<Sum> {
+    pub fn comparison(&self, object: &Object, seen: &Observed, encoding: Encoding) -> Option<Sum> {
         let md5 = object.md5().map(Sum::Md5);
         let crc32 = seen.crc32.map(Sum::Crc32);
-        match (self.compare, form) {
+        match (self.compare, encoding) {
             (Compare::Content, _) => md5.or(crc32),
-            (Compare::Crc32, Form::Inflated) if crc32.is_some() => None,
+            (Compare::Crc32, Encoding::Identity) if crc32.is_some() => None,
             // What looks like an MD5 need not be one: the CRC-32 is surer.
             (Compare::Crc32, _) => crc32.or(md5),
         }
@@ -97,16 +98,16 @@ impl Rules<'_> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
     pub headers: Headers,
-    pub form: Form,
+    pub encoding: Encoding,
 }
 
 impl Wanted {
-    /// Whether the object of this row has the entry's contents, in the form that is wanted.
+    /// Whether the object of this row has the entry's contents, in the encoding that is wanted.
     fn is_content_of(&self, row: &Row, entry: &Entry) -> bool {
-        let size_bytes = match self.form {
-            Form::Inflated if row.gzip_of.is_none() => Some(row.size_bytes),
-            Form::Inflated => None,
-            Form::Gzip => row.gzip_of,
+        let size_bytes = match self.encoding {
+            Encoding::Identity if row.gzip_of.is_none() => Some(row.size_bytes),
+            Encoding::Identity => None,
+            Encoding::Gzip => row.gzip_of,
         };
         row.crc32 == entry.crc32 && size_bytes == Some(entry.size_bytes)
     }
@@ -204,21 +205,21 @@ pub struct LargeDelete {
 }
 
 /// The entries whose objects have to be asked for, because neither size nor manifest settles them, and the
-/// form that these are to have.
+/// encoding that these are to have.
 pub fn questions<'a>(
     index: &'a ArchiveIndex,
     listing: &Listing,
     manifest: &Manifest,
     rules: &Rules,
-) -> Vec<(String, &'a Entry, Form)> {
+) -> Vec<(String, &'a Entry, Encoding)> {
     all_known(index, listing, manifest, rules.live_prefix)
         .filter_map(|known| {
             let (entry, object) = (known.entry?, known.object.as_ref()?);
             if rules.compare == Compare::Crc32 && known.valid_row().is_some() {
                 return None;
             }
-            let form = rules.wanted(entry).form;
-            (object.size_bytes == form.size_bytes(entry)).then(|| (known.key().into_owned(), entry, form))
+            let encoding = rules.wanted(entry).encoding;
+            (object.size_bytes == encoding.size_bytes(entry)).then(|| (known.key().into_owned(), entry, encoding))
         })
         .collect()
 }
@@ -483,7 +484,7 @@ impl Row {
             headers,
             immutable: wanted.headers.is_immutable(),
             removed_at: None,
-            gzip_of: (wanted.form == Form::Gzip).then_some(entry.size_bytes),
+            gzip_of: (wanted.encoding == Encoding::Gzip).then_some(entry.size_bytes),
         }
     }
 }

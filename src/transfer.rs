@@ -17,7 +17,7 @@ use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use tokio::sync::Semaphore;
 
-use crate::archive::{Corrupt, Entry, Form, Method, Span, spans, unpack};
+use crate::archive::{Corrupt, Encoding, Entry, Method, Span, spans, unpack};
 use crate::aws::archive::Archive;
 use crate::aws::bucket::{Bucket, Condition, Inspected, Written};
 use crate::error::Error;
@@ -161,9 +161,9 @@ impl<'a> Transfer<'a> {
                     lock(&wave).not_begun += 1;
                     return Ok(());
                 }
-                let crc32 = match wanted.form {
-                    Form::Inflated => put.entry.crc32,
-                    Form::Gzip => crc32fast::hash(&body),
+                let crc32 = match wanted.encoding {
+                    Encoding::Identity => put.entry.crc32,
+                    Encoding::Gzip => crc32fast::hash(&body),
                 };
                 let size_bytes = body.len() as u64;
                 let condition = Condition::replacing(put.replaces.as_ref());
@@ -207,7 +207,7 @@ impl<'a> Transfer<'a> {
                 let wanted = self.rules.wanted(copy.entry);
                 let answer = self.bucket.copy_onto_itself(&copy.key, &copy.etag, &wanted.headers).await?;
                 let sent = SentObject {
-                    crc32: (wanted.form == Form::Inflated).then_some(copy.entry.crc32),
+                    crc32: (wanted.encoding == Encoding::Identity).then_some(copy.entry.crc32),
                     size_bytes: copy.size_bytes,
                     has_body: false,
                     wanted,
@@ -265,9 +265,9 @@ impl<'a> Transfer<'a> {
 
     async fn sum_of_large(&self, entry: &Entry, mut summing: Summing) -> Result<Sum, Error> {
         let _memory = self.memory.for_both(PART_BYTES + EntryReader::memory_bytes(entry)).await;
-        let form = self.rules.wanted(entry).form;
-        self.count_inflated(entry, form);
-        let reader = EntryReader::open(self.archive, entry, form).await?;
+        let encoding = self.rules.wanted(entry).encoding;
+        self.count_inflated(entry, encoding);
+        let reader = EntryReader::open(self.archive, entry, encoding).await?;
         let mut parts = pin!(reader.parts(PART_BYTES));
         while let Some(part) = parts.try_next().await? {
             summing.update(&part.bytes);
@@ -275,7 +275,7 @@ impl<'a> Transfer<'a> {
         Ok(summing.finish())
     }
 
-    /// Reads entries span by span, and hands each, whole, in its form and checked, to `use_body`.
+    /// Reads entries span by span, and hands each, whole, in its encoding and checked, to `use_body`.
     async fn each_whole<T>(
         &self,
         mut items: Vec<T>,
@@ -327,13 +327,13 @@ impl<'a> Transfer<'a> {
                 let using = stream::iter(entries)
                     .map(async |(entry, item, span, held)| {
                         let wanted = self.rules.wanted(entry);
-                        let (body_bytes, scratch_bytes) = unpacked_bytes(entry, wanted.form);
+                        let (body_bytes, scratch_bytes) = unpacked_bytes(entry, wanted.encoding);
                         let mut room = self.memory.to_unpack(body_bytes + scratch_bytes).await;
                         if self.must_stop() {
                             not_begun.fetch_add(1, Ordering::Relaxed);
                             return Ok(());
                         }
-                        let body = self.body(entry, wanted.form, span).await?;
+                        let body = self.body(entry, wanted.encoding, span).await?;
                         give_back(&mut room, scratch_bytes);
                         // The body of a stored entry is a part of what was read.
                         let _held = (entry.method == Method::Stored).then_some(held);
@@ -351,11 +351,11 @@ impl<'a> Transfer<'a> {
     /// Puts an entry that is not held whole, as a multipart upload.
     async fn put_large<M>(&self, put: &Put<'a>, memory: M) -> Result<(SentObject, Written), Error> {
         let wanted = self.rules.wanted(put.entry);
-        let size_bytes = wanted.form.size_bytes(put.entry);
+        let size_bytes = wanted.encoding.size_bytes(put.entry);
         let part_bytes = part_bytes(size_bytes);
-        self.count_inflated(put.entry, wanted.form);
+        self.count_inflated(put.entry, wanted.encoding);
         let (reader, upload) = tokio::join!(
-            EntryReader::open(self.archive, put.entry, wanted.form),
+            EntryReader::open(self.archive, put.entry, wanted.encoding),
             self.bucket.begin(&put.key, &wanted.headers),
         );
         let (reader, upload) = match (reader, upload) {
@@ -409,8 +409,8 @@ impl<'a> Transfer<'a> {
 
     /// The memory that [`Self::put_large`] takes.
     fn large_bytes(&self, entry: &Entry) -> u64 {
-        let form = self.rules.wanted(entry).form;
-        PARTS_AT_ONCE as u64 * part_bytes(form.size_bytes(entry)) + EntryReader::memory_bytes(entry)
+        let encoding = self.rules.wanted(entry).encoding;
+        PARTS_AT_ONCE as u64 * part_bytes(encoding.size_bytes(entry)) + EntryReader::memory_bytes(entry)
     }
 
     /// Puts a stored entry as a copy of its part of the archive; S3 compares the whole with the CRC-32.
@@ -474,7 +474,7 @@ impl<'a> Transfer<'a> {
     fn is_copied(&self, entry: &Entry) -> bool {
         entry.method == Method::Stored
             && entry.size_bytes > COPIED_BYTES
-            && self.rules.wanted(entry).form == Form::Inflated
+            && self.rules.wanted(entry).encoding == Encoding::Identity
     }
 
     /// Whether an entry is written in parts.
@@ -484,22 +484,22 @@ impl<'a> Transfer<'a> {
         }
         let is_large = |bytes| bytes > WHOLE_BYTES;
         // What is small inflated is smaller as gzip.
-        is_large(entry.size_bytes) && is_large(self.rules.wanted(entry).form.size_bytes(entry))
+        is_large(entry.size_bytes) && is_large(self.rules.wanted(entry).encoding.size_bytes(entry))
     }
 
     /// The body of an entry, from the bytes between its local header and the next.
-    async fn body(&self, entry: &Entry, form: Form, span: Bytes) -> Result<Bytes, Error> {
+    async fn body(&self, entry: &Entry, encoding: Encoding, span: Bytes) -> Result<Bytes, Error> {
         let compressed = span.slice(entry.data_range(&span)?);
-        self.count_inflated(entry, form);
-        if form == Form::Gzip || entry.size_bytes <= INLINE_BYTES {
-            return Ok(unpack(entry, form, compressed)?);
+        self.count_inflated(entry, encoding);
+        if encoding == Encoding::Gzip || entry.size_bytes <= INLINE_BYTES {
+            return Ok(unpack(entry, encoding, compressed)?);
         }
         let owned = entry.clone();
-        Ok(in_thread(entry, move || unpack(&owned, form, compressed)).await??)
+        Ok(in_thread(entry, move || unpack(&owned, encoding, compressed)).await??)
     }
 
-    fn count_inflated(&self, entry: &Entry, form: Form) {
-        if form == Form::Inflated && entry.method != Method::Stored {
+    fn count_inflated(&self, entry: &Entry, encoding: Encoding) {
+        if encoding == Encoding::Identity && entry.method != Method::Stored {
             self.progress.inflated();
         }
     }
@@ -594,16 +594,16 @@ impl SentObject {
 }
 
 /// What an entry's body takes beside its span, and what is taken besides while it is unpacked at once.
-fn unpacked_bytes(entry: &Entry, form: Form) -> (u64, u64) {
+fn unpacked_bytes(entry: &Entry, encoding: Encoding) -> (u64, u64) {
     let scratch_bytes = match entry.method {
         // It goes out as it lies in its span.
         Method::Stored => return (0, 0),
-        Method::Deflate if form == Form::Gzip => 0,
+        Method::Deflate if encoding == Encoding::Gzip => 0,
         // It is inflated from a copy; that of a small one is gone at once.
         Method::Deflate if entry.size_bytes > INLINE_BYTES => entry.compressed_bytes,
-        method => method.held_bytes(entry.size_bytes),
+        method => method.window_bytes(entry.size_bytes),
     };
-    (form.size_bytes(entry), scratch_bytes)
+    (encoding.size_bytes(entry), scratch_bytes)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use dropship::archive::{ArchiveIndex, Entry, Form, Limits, Method, Parsed, Progress, Unpacker, spans};
+use dropship::archive::{ArchiveIndex, Encoding, Entry, Limits, Method, Parsed, Step, Unpacker, spans};
 use serde::{Deserialize, Serialize};
 
 use crate::workload::Scenario;
@@ -49,13 +49,13 @@ impl Build {
             }
             let span = &archive[entry.header_offset as usize..entry.end_offset as usize];
             let mut data = &span[entry.data_range(span)?];
-            let mut unpacker = Unpacker::new(entry, Form::Inflated);
+            let mut unpacker = Unpacker::new(entry, Encoding::Identity);
             let mut crc32 = crc32fast::Hasher::new();
             loop {
-                let progress = unpacker.push(&mut data, &mut part)?;
+                let step = unpacker.push(&mut data, &mut part)?;
                 crc32.update(&part);
                 part.clear();
-                if progress != Progress::OutputFull {
+                if step != Step::OutputFull {
                     break;
                 }
             }

@@ -1,7 +1,7 @@
 //! The end of an archive: end record, and ZIP64's locator and end record before it.
 
 use super::Rejection;
-use super::fields::Fields;
+use super::cursor::Cursor;
 
 /// APPNOTE 4.3.16: end of central directory record.
 const END_SIGNATURE: &[u8] = b"PK\x05\x06";
@@ -19,7 +19,7 @@ const COMMENT_BYTES_MAX: usize = u16::MAX as usize;
 
 /// Where the central directory is and how many entries it has.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct DirectoryPlace {
+pub(super) struct DirectoryLocation {
     pub(super) offset: u64,
     pub(super) size_bytes: u64,
     pub(super) entry_count: u64,
@@ -31,15 +31,15 @@ pub(super) struct DirectoryPlace {
 /// Everything must touch: directory, ZIP64 records, end record, comment, end of file. Readers
 /// differ in which of two records they believe, and in whether they shift offsets by the bytes in
 /// front of an archive; where all touches there is nothing to differ about.
-pub(super) fn find_directory(tail: &[u8], tail_offset: u64) -> Result<DirectoryPlace, Rejection> {
+pub(super) fn find_directory(tail: &[u8], tail_offset: u64) -> Result<DirectoryLocation, Rejection> {
     let end_at = find_end_record(tail)?;
     let end = EndRecord::parse(&tail[end_at..]).ok_or(Rejection::NotAZip)?;
     let Some(locator_at) = end_at.checked_sub(LOCATOR_BYTES) else {
-        return end.place(tail_offset + end_at as u64);
+        return end.location(tail_offset + end_at as u64);
     };
-    let mut locator = Fields::new(&tail[locator_at..end_at]);
+    let mut locator = Cursor::new(&tail[locator_at..end_at]);
     if locator.u32() != Some(LOCATOR_SIGNATURE) {
-        return end.place(tail_offset + end_at as u64);
+        return end.location(tail_offset + end_at as u64);
     }
     let (Some(disk), Some(end64_offset), Some(disk_count)) = (locator.u32(), locator.u64(), locator.u32()) else {
         return Err(Rejection::Zip64End("its locator is cut short"));
@@ -49,7 +49,7 @@ pub(super) fn find_directory(tail: &[u8], tail_offset: u64) -> Result<DirectoryP
     }
     match locator_at.checked_sub(END64_BYTES) {
         Some(end64_at) if tail_offset + end64_at as u64 == end64_offset => {
-            end.place64(&tail[end64_at..locator_at], end64_offset)
+            end.location64(&tail[end64_at..locator_at], end64_offset)
         }
         _ => Err(Rejection::Zip64End("it does not lie right before its locator")),
     }
@@ -96,33 +96,33 @@ struct EndRecord {
 
 impl EndRecord {
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields::new(bytes);
-        fields.take(END_SIGNATURE.len())?;
+        let mut cursor = Cursor::new(bytes);
+        cursor.take(END_SIGNATURE.len())?;
         Some(Self {
-            disk: fields.u16()?,
-            directory_disk: fields.u16()?,
-            entry_count_on_disk: fields.u16()?,
-            entry_count: fields.u16()?,
-            directory_bytes: fields.u32()?,
-            directory_offset: fields.u32()?,
-            comment_bytes: fields.u16()?,
+            disk: cursor.u16()?,
+            directory_disk: cursor.u16()?,
+            entry_count_on_disk: cursor.u16()?,
+            entry_count: cursor.u16()?,
+            directory_bytes: cursor.u32()?,
+            directory_offset: cursor.u32()?,
+            comment_bytes: cursor.u16()?,
         })
     }
 
-    fn place(&self, end_offset: u64) -> Result<DirectoryPlace, Rejection> {
+    fn location(&self, end_offset: u64) -> Result<DirectoryLocation, Rejection> {
         if self.disk != 0 || self.directory_disk != 0 || self.entry_count_on_disk != self.entry_count {
             return Err(Rejection::SeveralDisks);
         }
-        let place = DirectoryPlace {
+        let location = DirectoryLocation {
             offset: u64::from(self.directory_offset),
             size_bytes: u64::from(self.directory_bytes),
             entry_count: u64::from(self.entry_count),
         };
-        place.ends_at(end_offset)
+        location.ends_at(end_offset)
     }
 
     /// A value may be in both records; then they must be equal.
-    fn place64(&self, end64: &[u8], end64_offset: u64) -> Result<DirectoryPlace, Rejection> {
+    fn location64(&self, end64: &[u8], end64_offset: u64) -> Result<DirectoryLocation, Rejection> {
         let end64 = EndRecord64::parse(end64).ok_or(Rejection::Zip64End("it is cut short"))?;
         if end64.signature != END64_SIGNATURE {
             return Err(Rejection::Zip64End("there is none where its locator points"));
@@ -147,12 +147,12 @@ impl EndRecord {
         {
             return Err(Rejection::Zip64End("it disagrees with the other end record"));
         }
-        let place = DirectoryPlace {
+        let location = DirectoryLocation {
             offset: end64.directory_offset,
             size_bytes: end64.directory_bytes,
             entry_count: end64.entry_count,
         };
-        place.ends_at(end64_offset)
+        location.ends_at(end64_offset)
     }
 }
 
@@ -177,25 +177,25 @@ struct EndRecord64 {
 
 impl EndRecord64 {
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields::new(bytes);
-        let signature = fields.u32()?;
-        let remaining_bytes = fields.u64()?;
+        let mut cursor = Cursor::new(bytes);
+        let signature = cursor.u32()?;
+        let remaining_bytes = cursor.u64()?;
         // Version made by, version needed.
-        fields.take(4)?;
+        cursor.take(4)?;
         Some(Self {
             signature,
             remaining_bytes,
-            disk: fields.u32()?,
-            directory_disk: fields.u32()?,
-            entry_count_on_disk: fields.u64()?,
-            entry_count: fields.u64()?,
-            directory_bytes: fields.u64()?,
-            directory_offset: fields.u64()?,
+            disk: cursor.u32()?,
+            directory_disk: cursor.u32()?,
+            entry_count_on_disk: cursor.u64()?,
+            entry_count: cursor.u64()?,
+            directory_bytes: cursor.u64()?,
+            directory_offset: cursor.u64()?,
         })
     }
 }
 
-impl DirectoryPlace {
+impl DirectoryLocation {
     fn ends_at(self, offset: u64) -> Result<Self, Rejection> {
         match self.offset.checked_add(self.size_bytes) {
             Some(end) if end == offset => Ok(self),

@@ -1,6 +1,6 @@
 //! Extra fields of a header: ZIP64 sizes and Info-ZIP's Unicode path.
 
-use super::fields::Fields;
+use super::cursor::Cursor;
 
 /// APPNOTE 4.5.3.
 const ZIP64: u16 = 0x0001;
@@ -24,9 +24,9 @@ impl<'a> Extra<'a> {
     /// Up to three bytes may be left over: they cannot hold a field, and zipalign pads with them.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, &'static str> {
         let mut extra = Self::default();
-        let mut fields = Fields::new(bytes);
-        while let (Some(id), Some(length)) = (fields.u16(), fields.u16()) {
-            let data = fields.take(usize::from(length)).ok_or("an extra field is longer than the space for it")?;
+        let mut cursor = Cursor::new(bytes);
+        while let (Some(id), Some(length)) = (cursor.u16(), cursor.u16()) {
+            let data = cursor.take(usize::from(length)).ok_or("an extra field is longer than the space for it")?;
             let slot = match id {
                 ZIP64 => &mut extra.zip64,
                 UNICODE_PATH => &mut extra.unicode_path,
@@ -42,7 +42,7 @@ impl<'a> Extra<'a> {
 
 /// Sizes and place of an entry as the central directory has them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Place {
+pub(super) struct Extent {
     pub(super) size_bytes: u64,
     pub(super) compressed_bytes: u64,
     pub(super) header_offset: u64,
@@ -51,21 +51,21 @@ pub(super) struct Place {
 
 /// The 4-byte fields of a central directory header that ZIP64 widens.
 #[derive(Clone, Copy)]
-pub(super) struct NarrowPlace {
+pub(super) struct NarrowExtent {
     pub(super) size_bytes: u32,
     pub(super) compressed_bytes: u32,
     pub(super) header_offset: u32,
     pub(super) disk: u16,
 }
 
-impl NarrowPlace {
-    pub(super) fn widen(self, zip64: Option<&[u8]>) -> Result<Place, &'static str> {
+impl NarrowExtent {
+    pub(super) fn widen(self, zip64: Option<&[u8]>) -> Result<Extent, &'static str> {
         let disk_is_wide = self.disk == DISK_IN_ZIP64;
         let mut narrow = [self.size_bytes, self.compressed_bytes, self.header_offset].map(Narrow::from);
         let mut disk = u32::from(self.disk);
         widen(&mut narrow, disk_is_wide.then_some(&mut disk), zip64, |narrow, wide| wide == u64::from(narrow))?;
         let [size_bytes, compressed_bytes, header_offset] = narrow.map(|field| field.value);
-        Ok(Place { size_bytes, compressed_bytes, header_offset, disk })
+        Ok(Extent { size_bytes, compressed_bytes, header_offset, disk })
     }
 }
 
@@ -110,13 +110,13 @@ fn widen(
     let marked = narrow.iter().filter(|field| field.narrow == IN_ZIP64).count();
     let data = zip64.unwrap_or_default();
     let needed = marked * 8 + if disk.is_some() { 4 } else { 0 };
-    let mut fields = Fields::new(data);
+    let mut cursor = Cursor::new(data);
     if data.len() <= needed {
         for field in narrow.iter_mut().filter(|field| field.narrow == IN_ZIP64) {
-            field.value = fields.u64().ok_or(TOO_SHORT)?;
+            field.value = cursor.u64().ok_or(TOO_SHORT)?;
         }
         if let Some(disk) = disk {
-            *disk = fields.u32().ok_or(TOO_SHORT)?;
+            *disk = cursor.u32().ok_or(TOO_SHORT)?;
         }
         return Ok(());
     }
@@ -125,10 +125,10 @@ fn widen(
         return Err(TOO_LONG);
     }
     for (at, field) in narrow.iter_mut().enumerate() {
-        if fields.remaining() == 0 {
+        if cursor.remaining() == 0 {
             return Ok(());
         }
-        let wide = fields.u64().ok_or(TOO_LONG)?;
+        let wide = cursor.u64().ok_or(TOO_LONG)?;
         if at < marked {
             field.value = wide;
         } else if !may_repeat(field.narrow, wide) {
@@ -136,7 +136,7 @@ fn widen(
         }
     }
     // A full field ends with the number of the disk, which can only be the first.
-    match (narrow.len(), fields.remaining(), fields.u32()) {
+    match (narrow.len(), cursor.remaining(), cursor.u32()) {
         (_, 0, _) | (3, 4, Some(0)) => Ok(()),
         _ => Err(TOO_LONG),
     }
@@ -147,22 +147,22 @@ mod tests {
     use super::super::sample::{extra_field, zip64_field};
     use super::*;
 
-    const NARROW: NarrowPlace = NarrowPlace { size_bytes: 5, compressed_bytes: 7, header_offset: 9, disk: 0 };
+    const NARROW: NarrowExtent = NarrowExtent { size_bytes: 5, compressed_bytes: 7, header_offset: 9, disk: 0 };
 
-    fn widen(narrow: NarrowPlace, values: &[u64]) -> Option<[u64; 3]> {
+    fn widen(narrow: NarrowExtent, values: &[u64]) -> Option<[u64; 3]> {
         let field = zip64_field(values);
-        let place = narrow.widen(Extra::parse(&field).unwrap().zip64).ok()?;
-        Some([place.size_bytes, place.compressed_bytes, place.header_offset])
+        let extent = narrow.widen(Extra::parse(&field).unwrap().zip64).ok()?;
+        Some([extent.size_bytes, extent.compressed_bytes, extent.header_offset])
     }
 
     #[test]
     fn a_zip64_field_gives_what_the_header_marks() {
         let max = u32::MAX;
-        let size = NarrowPlace { size_bytes: max, ..NARROW };
-        let compressed = NarrowPlace { compressed_bytes: max, ..NARROW };
-        let offset = NarrowPlace { header_offset: max, ..NARROW };
-        let sizes = NarrowPlace { size_bytes: max, ..compressed };
-        let all = NarrowPlace { header_offset: max, ..sizes };
+        let size = NarrowExtent { size_bytes: max, ..NARROW };
+        let compressed = NarrowExtent { compressed_bytes: max, ..NARROW };
+        let offset = NarrowExtent { header_offset: max, ..NARROW };
+        let sizes = NarrowExtent { size_bytes: max, ..compressed };
+        let all = NarrowExtent { header_offset: max, ..sizes };
         assert_eq!(widen(NARROW, &[]), Some([5, 7, 9]));
         assert_eq!(widen(size, &[1 << 33]), Some([1 << 33, 7, 9]));
         assert_eq!(widen(compressed, &[50]), Some([5, 50, 9]));
@@ -178,8 +178,8 @@ mod tests {
 
     #[test]
     fn surplus_zip64_values_must_repeat_the_header() {
-        let size = NarrowPlace { size_bytes: u32::MAX, ..NARROW };
-        let offset = NarrowPlace { header_offset: u32::MAX, ..NARROW };
+        let size = NarrowExtent { size_bytes: u32::MAX, ..NARROW };
+        let offset = NarrowExtent { header_offset: u32::MAX, ..NARROW };
         assert_eq!(widen(NARROW, &[5, 7]), Some([5, 7, 9]));
         assert_eq!(widen(NARROW, &[5, 7, 9]), Some([5, 7, 9]));
         assert_eq!(widen(size, &[50, 7]), Some([50, 7, 9]));
@@ -187,15 +187,15 @@ mod tests {
         assert_eq!(widen(size, &[50, 0]), None);
         assert_eq!(widen(offset, &[5, 7, 90]), None, "some readers take the 5 for the offset");
         assert_eq!(widen(NARROW, &[5, 7, 9, 0]), None);
-        let compressed = NarrowPlace { compressed_bytes: u32::MAX, ..NARROW };
+        let compressed = NarrowExtent { compressed_bytes: u32::MAX, ..NARROW };
         let max = u64::from(u32::MAX);
         assert_eq!(widen(compressed, &[50, max]), None, "50 is not the size");
     }
 
     #[test]
     fn a_disk_number_is_read_from_the_zip64_field() {
-        let marked = NarrowPlace { disk: u16::MAX, ..NARROW };
-        let disk = |narrow: NarrowPlace, data: &[u8]| Some(narrow.widen(Some(data)).ok()?.disk);
+        let marked = NarrowExtent { disk: u16::MAX, ..NARROW };
+        let disk = |narrow: NarrowExtent, data: &[u8]| Some(narrow.widen(Some(data)).ok()?.disk);
         assert_eq!(disk(marked, &[1, 0, 0, 0]), Some(1));
         assert_eq!(disk(marked, &[1, 0, 0]), None);
         assert_eq!(disk(marked, &[1, 0, 0, 0, 0, 0, 0, 0]), None);

@@ -3,7 +3,7 @@
 //! What is not inflated is not checked either: the entry's CRC-32 goes into the gzip file's trailer, where
 //! whoever decodes it holds the contents against it.
 
-use super::{Corrupt, Entry, Progress};
+use super::{Corrupt, Entry, Step};
 
 /// RFC 1952, section 2.3: deflate, no flags, no time, no word on how it was compressed, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -18,22 +18,22 @@ pub(super) fn gzip_bytes(entry: &Entry) -> u64 {
 
 /// Wraps a whole entry.
 pub(super) fn gzip(entry: &Entry, compressed: &[u8]) -> Result<Vec<u8>, Corrupt> {
-    let mut rewrapper = Rewrapper::new(entry);
+    let mut wrapper = GzipWrapper::new(entry);
     let size = usize::try_from(gzip_bytes(entry)).unwrap_or(usize::MAX);
     let mut file = Vec::with_capacity(size);
-    rewrapper.push(&mut &*compressed, &mut file)?;
-    rewrapper.finish()?;
+    wrapper.push(&mut &*compressed, &mut file)?;
+    wrapper.finish()?;
     Ok(file)
 }
 
 /// Wraps one entry piece by piece, in the caller's buffers.
-pub struct Rewrapper {
+pub struct GzipWrapper {
     entry: Entry,
     trailer: [u8; TRAILER_BYTES],
     written_bytes: u64,
 }
 
-impl Rewrapper {
+impl GzipWrapper {
     pub(super) fn new(entry: &Entry) -> Self {
         let mut trailer = [0; TRAILER_BYTES];
         trailer[..4].copy_from_slice(&entry.crc32.to_le_bytes());
@@ -43,7 +43,7 @@ impl Rewrapper {
     }
 
     /// As [`Inflater::push`](super::Inflater::push).
-    pub(super) fn push(&mut self, input: &mut &[u8], output: &mut Vec<u8>) -> Result<Progress, Corrupt> {
+    pub(super) fn push(&mut self, input: &mut &[u8], output: &mut Vec<u8>) -> Result<Step, Corrupt> {
         let stream_start = HEADER.len() as u64;
         let stream_end = stream_start + self.entry.compressed_bytes;
         loop {
@@ -59,13 +59,13 @@ impl Rewrapper {
             };
             if rest.is_empty() {
                 return match (at < stream_end, input.is_empty()) {
-                    (true, _) => Ok(Progress::NeedsInput),
-                    (false, true) => Ok(Progress::Done),
+                    (true, _) => Ok(Step::NeedsInput),
+                    (false, true) => Ok(Step::Done),
                     (false, false) => Err(self.compressed_length()),
                 };
             }
             if room == 0 {
-                return Ok(Progress::OutputFull);
+                return Ok(Step::OutputFull);
             }
             let count = rest.len().min(room);
             output.extend_from_slice(&rest[..count]);
@@ -85,7 +85,7 @@ impl Rewrapper {
     }
 
     fn compressed_length(&self) -> Corrupt {
-        Corrupt::CompressedLength { entry: self.entry.shown_name() }
+        Corrupt::CompressedLength { entry: self.entry.display_name() }
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::sample::{File, zip};
-    use super::super::{Form, Unpacker};
+    use super::super::{Encoding, Unpacker};
     use super::*;
 
     /// The only entry of an archive and its compressed data.
@@ -109,15 +109,15 @@ mod tests {
     }
 
     fn rewrapped(entry: &Entry, data: &[u8], piece_bytes: usize, room_bytes: usize) -> Result<Vec<u8>, Corrupt> {
-        let mut unpacker = Unpacker::new(entry, Form::Gzip);
+        let mut unpacker = Unpacker::new(entry, Encoding::Gzip);
         let mut output = Vec::with_capacity(room_bytes);
         let mut gzip = Vec::new();
         let mut pieces = data.chunks(piece_bytes);
         let mut input = &[][..];
         loop {
             match unpacker.push(&mut input, &mut output)? {
-                Progress::OutputFull => gzip.append(&mut output),
-                Progress::NeedsInput | Progress::Done => match pieces.next() {
+                Step::OutputFull => gzip.append(&mut output),
+                Step::NeedsInput | Step::Done => match pieces.next() {
                     Some(piece) => input = piece,
                     None => break,
                 },

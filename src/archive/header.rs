@@ -1,7 +1,7 @@
 //! One header of the central directory.
 
-use super::extra::NarrowPlace;
-use super::fields::Fields;
+use super::cursor::Cursor;
+use super::extra::NarrowExtent;
 
 /// APPNOTE 4.3.12.
 const SIGNATURE: u32 = 0x0201_4b50;
@@ -13,41 +13,41 @@ pub(super) struct CentralHeader<'a> {
     pub(super) flags: u16,
     pub(super) method: u16,
     pub(super) crc32: u32,
-    pub(super) narrow: NarrowPlace,
+    pub(super) narrow: NarrowExtent,
     pub(super) name: &'a [u8],
     pub(super) extra: &'a [u8],
     external_attributes: u32,
 }
 
 impl<'a> CentralHeader<'a> {
-    pub(super) fn parse(fields: &mut Fields<'a>) -> Option<Self> {
-        if fields.u32()? != SIGNATURE {
+    pub(super) fn parse(cursor: &mut Cursor<'a>) -> Option<Self> {
+        if cursor.u32()? != SIGNATURE {
             return None;
         }
-        let made_by = fields.u16()?;
-        let _version_needed = fields.u16()?;
-        let flags = fields.u16()?;
-        let method = fields.u16()?;
-        let _time_and_date = fields.u32()?;
-        let crc32 = fields.u32()?;
-        let compressed_bytes = fields.u32()?;
-        let size_bytes = fields.u32()?;
-        let name_bytes = fields.u16()?;
-        let extra_bytes = fields.u16()?;
-        let comment_bytes = fields.u16()?;
-        let disk = fields.u16()?;
-        let _internal_attributes = fields.u16()?;
-        let external_attributes = fields.u32()?;
-        let header_offset = fields.u32()?;
-        let name = fields.take(usize::from(name_bytes))?;
-        let extra = fields.take(usize::from(extra_bytes))?;
-        let _comment = fields.take(usize::from(comment_bytes))?;
+        let made_by = cursor.u16()?;
+        let _version_needed = cursor.u16()?;
+        let flags = cursor.u16()?;
+        let method = cursor.u16()?;
+        let _time_and_date = cursor.u32()?;
+        let crc32 = cursor.u32()?;
+        let compressed_bytes = cursor.u32()?;
+        let size_bytes = cursor.u32()?;
+        let name_bytes = cursor.u16()?;
+        let extra_bytes = cursor.u16()?;
+        let comment_bytes = cursor.u16()?;
+        let disk = cursor.u16()?;
+        let _internal_attributes = cursor.u16()?;
+        let external_attributes = cursor.u32()?;
+        let header_offset = cursor.u32()?;
+        let name = cursor.take(usize::from(name_bytes))?;
+        let extra = cursor.take(usize::from(extra_bytes))?;
+        let _comment = cursor.take(usize::from(comment_bytes))?;
         Some(Self {
             made_by_host: (made_by >> 8) as u8,
             flags,
             method,
             crc32,
-            narrow: NarrowPlace { size_bytes, compressed_bytes, header_offset, disk },
+            narrow: NarrowExtent { size_bytes, compressed_bytes, header_offset, disk },
             name,
             extra,
             external_attributes,

@@ -1,6 +1,6 @@
 //! Where entries lie in the archive: none overlaps another, and none leaves a gap behind.
 
-use super::extra::Place;
+use super::extra::Extent;
 use super::flag;
 use super::local::{DESCRIPTOR_BYTES_MAX, DESCRIPTOR_BYTES_MIN, LOCAL_HEADER_BYTES};
 
@@ -32,14 +32,14 @@ impl Layout {
     }
 
     /// `None` when the entry does not end before the directory starts.
-    pub(super) fn add(&mut self, name_bytes: usize, flags: u16, place: Place) -> Option<()> {
+    pub(super) fn add(&mut self, name_bytes: usize, flags: u16, extent: Extent) -> Option<()> {
         let descriptor_bytes = if flags & flag::STREAMED != 0 { DESCRIPTOR_BYTES_MIN } else { 0 };
         let own_bytes = LOCAL_HEADER_BYTES + name_bytes as u64 + descriptor_bytes;
-        let end_min = place.header_offset.checked_add(own_bytes)?.checked_add(place.compressed_bytes)?;
+        let end_min = extent.header_offset.checked_add(own_bytes)?.checked_add(extent.compressed_bytes)?;
         if end_min > self.directory_offset {
             return None;
         }
-        self.spans.push(EntrySpan { start: place.header_offset, end_min, number: self.spans.len() });
+        self.spans.push(EntrySpan { start: extent.header_offset, end_min, number: self.spans.len() });
         Some(())
     }
 

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::fields::Fields;
+use super::cursor::Cursor;
 
 /// Why a name is not safe to use as a key.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(super) fn check(name: &str) -> Result<(), NameProblem> {
 }
 
 /// Whether a file is what a desktop leaves behind rather than part of a site.
-pub(super) fn is_litter(name: &str) -> bool {
+pub(super) fn is_desktop_metadata(name: &str) -> bool {
     name.starts_with("__MACOSX/") || name.contains("/__MACOSX/") || matches!(file_name(name), ".DS_Store" | "Thumbs.db")
 }
 
@@ -111,14 +111,14 @@ impl<'a> NameEncoding<'a> {
 /// The specification lets a reader ignore a field whose CRC-32 is not the name's. Readers that do
 /// and readers that do not would deploy different keys, so it is an error here.
 fn unicode_path<'a>(field: &'a [u8], raw: &[u8]) -> Result<&'a str, &'static str> {
-    let mut fields = Fields::new(field);
-    if fields.byte() != Some(1) {
+    let mut cursor = Cursor::new(field);
+    if cursor.byte() != Some(1) {
         return Err("is not of version 1");
     }
-    if fields.u32() != Some(crc32fast::hash(raw)) {
+    if cursor.u32() != Some(crc32fast::hash(raw)) {
         return Err("belongs to another name (its CRC-32 differs)");
     }
-    let name = str::from_utf8(fields.rest()).map_err(|_| "is not UTF-8")?;
+    let name = str::from_utf8(cursor.rest()).map_err(|_| "is not UTF-8")?;
     // Whether it is a folder must not depend on which of the two names a reader takes.
     if name.ends_with('/') != raw.ends_with(b"/") {
         return Err("names a folder where the entry's own name does not, or the other way round");
@@ -127,7 +127,7 @@ fn unicode_path<'a>(field: &'a [u8], raw: &[u8]) -> Result<&'a str, &'static str
 }
 
 /// A name as a message can carry it: one line, and no longer than a person reads.
-pub(super) fn shown(name: &[u8]) -> String {
+pub(super) fn printable(name: &[u8]) -> String {
     const SHOWN_CHARS_MAX: usize = 200;
     let name = String::from_utf8_lossy(name);
     let mut shown = String::new();

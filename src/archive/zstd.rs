@@ -26,7 +26,7 @@ const DESCRIPTOR_END: usize = 5;
 
 /// Why a frame is not read.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Trouble {
+pub(super) enum FrameError {
     Invalid,
     /// It is sound, and needs something that nobody has or wants to give.
     Unsupported(&'static str),
@@ -67,13 +67,13 @@ impl Frame {
     ///
     /// A block is decoded only when nothing is left of those before it, so that no input, however
     /// small and often, fills more memory than the window and one block.
-    pub(super) fn step(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<usize, Trouble> {
+    pub(super) fn step(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<usize, FrameError> {
         let room = output.capacity() - output.len();
         let ready = self.decoder.can_collect();
         if ready > 0 {
             let from = output.len();
             output.resize(from + ready.min(room), 0);
-            self.decoder.read_exact(&mut output[from..]).map_err(|_| Trouble::Invalid)?;
+            self.decoder.read_exact(&mut output[from..]).map_err(|_| FrameError::Invalid)?;
             return Ok(0);
         }
         let mut taken = 0;
@@ -94,7 +94,7 @@ impl Frame {
     }
 
     /// How long the next part is, as far as its first bytes tell.
-    fn wanted_bytes(&self) -> Result<usize, Trouble> {
+    fn wanted_bytes(&self) -> Result<usize, FrameError> {
         match self.next {
             Part::Header => Ok(match self.pending.get(DESCRIPTOR_END - 1) {
                 None => DESCRIPTOR_END,
@@ -102,7 +102,7 @@ impl Frame {
             }),
             Part::Block => match BlockHeader::parse(&self.pending) {
                 None => Ok(BLOCK_HEADER_BYTES),
-                Some(header) if header.size_bytes > MAX_BLOCK_BYTES => Err(Trouble::Invalid),
+                Some(header) if header.size_bytes > MAX_BLOCK_BYTES => Err(FrameError::Invalid),
                 Some(header) => Ok(BLOCK_HEADER_BYTES + header.content_bytes()),
             },
             Part::Checksum => Ok(CHECKSUM_BYTES),
@@ -111,7 +111,7 @@ impl Frame {
     }
 
     /// Decodes the part that has come.
-    fn decode(&mut self) -> Result<(), Trouble> {
+    fn decode(&mut self) -> Result<(), FrameError> {
         match self.next {
             Part::Header => {
                 self.has_checksum = self.pending[DESCRIPTOR_END - 1] & 0b100 != 0;
@@ -137,10 +137,10 @@ impl Frame {
         Ok(())
     }
 
-    fn decode_pending(&mut self) -> Result<(), Trouble> {
+    fn decode_pending(&mut self) -> Result<(), FrameError> {
         let decoded = self.decoder.decode_from_to(&self.pending, &mut []);
         let (read, _) = decoded.map_err(trouble)?;
-        if read == self.pending.len() { Ok(()) } else { Err(Trouble::Invalid) }
+        if read == self.pending.len() { Ok(()) } else { Err(FrameError::Invalid) }
     }
 }
 
@@ -158,14 +158,14 @@ fn header_bytes(descriptor: u8) -> usize {
     DESCRIPTOR_END + window_bytes + dictionary_bytes + size_bytes
 }
 
-fn trouble(error: FrameDecoderError) -> Trouble {
+fn trouble(error: FrameDecoderError) -> FrameError {
     match error {
-        FrameDecoderError::DictNotProvided { .. } => Trouble::Unsupported("needs a dictionary; pack it without one"),
+        FrameDecoderError::DictNotProvided { .. } => FrameError::Unsupported("needs a dictionary; pack it without one"),
         FrameDecoderError::WindowSizeTooBig { .. }
         | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig { .. }) => {
-            Trouble::Unsupported("needs a window of over 8 MiB; pack it with level 19 or less")
+            FrameError::Unsupported("needs a window of over 8 MiB; pack it with level 19 or less")
         }
-        _ => Trouble::Invalid,
+        _ => FrameError::Invalid,
     }
 }
 

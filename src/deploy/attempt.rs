@@ -311,9 +311,9 @@ impl<'a> Attempt<'a> {
             .try_collect()
             .await?;
         // Only what S3 has no CRC-32 of, or one that the archive does not have, is read to be compared.
-        let unsettled = questions.into_iter().filter_map(|(key, entry, form)| {
+        let unsettled = questions.into_iter().filter_map(|(key, entry, encoding)| {
             let seen = observed.get(&key)?;
-            let sum = rules.comparison(&listing.get(&key)?, seen, form)?;
+            let sum = rules.comparison(&listing.get(&key)?, seen, encoding)?;
             Some(Comparison { entry, key, sum })
         });
         let unsettled: Vec<_> = unsettled.collect();

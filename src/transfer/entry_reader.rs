@@ -1,4 +1,4 @@
-//! Reads one large entry in parts, in its form and checked, in memory that does not depend on its size.
+//! Reads one large entry in parts, in its encoding and checked, in memory that does not depend on its size.
 //!
 //! The next piece of the archive is read while the one before it is unpacked, in another thread.
 
@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use futures_util::stream::{self, Stream};
 use tokio::task::spawn_blocking;
 
-use crate::archive::{Entry, Form, Progress, Unpacker};
+use crate::archive::{Encoding, Entry, Step, Unpacker};
 use crate::aws::archive::Archive;
 use crate::error::Error;
 
@@ -32,7 +32,7 @@ pub struct EntryReader<'a> {
     crc32: crc32fast::Hasher,
 }
 
-/// A part of an entry's contents, in its form.
+/// A part of an entry's contents, in its encoding.
 pub struct Chunk {
     pub bytes: Bytes,
     pub crc32: crc32fast::Hasher,
@@ -41,19 +41,19 @@ pub struct Chunk {
 impl<'a> EntryReader<'a> {
     /// How much memory a reader takes, besides the parts that it gives.
     pub fn memory_bytes(entry: &Entry) -> u64 {
-        2 * PIECE_BYTES + entry.method.held_bytes(entry.size_bytes)
+        2 * PIECE_BYTES + entry.method.window_bytes(entry.size_bytes)
     }
 
     /// Reads the entry's first piece and checks its local header.
     ///
     /// # Errors
     /// `ArchiveRejected` when the local header disagrees with the central directory.
-    pub async fn open(archive: &'a Archive, entry: &'a Entry, form: Form) -> Result<Self, Error> {
+    pub async fn open(archive: &'a Archive, entry: &'a Entry, encoding: Encoding) -> Result<Self, Error> {
         let start = entry.header_offset;
         let mut reader = Self {
             archive,
             entry,
-            unpacker: Unpacker::new(entry, form),
+            unpacker: Unpacker::new(entry, encoding),
             data_end: entry.end_offset,
             position: start,
             next: piece(archive, entry, start),
@@ -101,20 +101,20 @@ impl<'a> EntryReader<'a> {
             let unpacking = in_thread(self.entry, move || {
                 let mut input = &pending[..];
                 let from = bytes.len();
-                let progress = unpacker.push(&mut input, &mut bytes);
+                let step = unpacker.push(&mut input, &mut bytes);
                 crc32.update(&bytes[from..]);
                 let taken = pending.len() - input.len();
                 pending.advance(taken);
-                (unpacker, pending, (bytes, crc32), progress)
+                (unpacker, pending, (bytes, crc32), step)
             });
             let (unpacked, ()) = tokio::join!(unpacking, &mut self.next);
-            let progress;
-            (self.unpacker, self.pending, (bytes, crc32), progress) = unpacked?;
-            match progress? {
-                Progress::OutputFull => break true,
-                Progress::Done => break false,
-                Progress::NeedsInput if self.position >= self.data_end => break false,
-                Progress::NeedsInput => self.read_on().await?,
+            let step;
+            (self.unpacker, self.pending, (bytes, crc32), step) = unpacked?;
+            match step? {
+                Step::OutputFull => break true,
+                Step::Done => break false,
+                Step::NeedsInput if self.position >= self.data_end => break false,
+                Step::NeedsInput => self.read_on().await?,
             }
         };
         let bytes = bytes.into();

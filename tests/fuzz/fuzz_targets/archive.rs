@@ -10,7 +10,7 @@ mod source {
 }
 
 use libfuzzer_sys::fuzz_target;
-use source::archive::{ArchiveIndex, Inflater, Limits, Parsed, Progress, spans};
+use source::archive::{ArchiveIndex, Inflater, Limits, Parsed, Step, spans};
 
 fuzz_target!(|bytes: &[u8]| {
     let limits = Limits::default();
@@ -52,8 +52,8 @@ fn read(bytes: &[u8], index: &ArchiveIndex) {
             loop {
                 room.clear();
                 match inflater.push(&mut input, &mut room) {
-                    Ok(Progress::OutputFull) => {}
-                    Ok(Progress::NeedsInput | Progress::Done) => {
+                    Ok(Step::OutputFull) => {}
+                    Ok(Step::NeedsInput | Step::Done) => {
                         let _ = inflater.finish(entry.crc32);
                         break;
                     }

@@ -2,52 +2,52 @@
 
 use bytes::Bytes;
 
-use super::gzip::{Rewrapper, gzip, gzip_bytes};
-use super::{Corrupt, Entry, Inflater, Method, Progress, inflate};
+use super::gzip::{GzipWrapper, gzip, gzip_bytes};
+use super::{Corrupt, Entry, Inflater, Method, Step, inflate};
 
 /// What becomes of an entry's compressed data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum Encoding {
     /// It is inflated.
-    Inflated,
-    /// It becomes a gzip file as it is; only for what [`Form::can_be_gzip`].
+    Identity,
+    /// It becomes a gzip file as it is; only for what [`Encoding::can_be_gzip`].
     Gzip,
 }
 
-impl Form {
+impl Encoding {
     /// Whether the entry is deflated, and by a tenth or more shorter for it.
     pub fn can_be_gzip(entry: &Entry) -> bool {
         entry.method == Method::Deflate && u128::from(entry.compressed_bytes) * 10 <= u128::from(entry.size_bytes) * 9
     }
 
-    /// How many bytes the entry has in this form.
+    /// How many bytes the entry has in this encoding.
     pub fn size_bytes(self, entry: &Entry) -> u64 {
         match self {
-            Self::Inflated => entry.size_bytes,
+            Self::Identity => entry.size_bytes,
             Self::Gzip => gzip_bytes(entry),
         }
     }
 }
 
-/// Brings one entry into its form piece by piece.
+/// Brings one entry into its encoding piece by piece.
 pub enum Unpacker {
     Inflate(Inflater),
-    Rewrap(Rewrapper),
+    Rewrap(GzipWrapper),
 }
 
 impl Unpacker {
-    pub fn new(entry: &Entry, form: Form) -> Self {
-        match form {
-            Form::Inflated => Self::Inflate(Inflater::new(entry)),
-            Form::Gzip => Self::Rewrap(Rewrapper::new(entry)),
+    pub fn new(entry: &Entry, encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Identity => Self::Inflate(Inflater::new(entry)),
+            Encoding::Gzip => Self::Rewrap(GzipWrapper::new(entry)),
         }
     }
 
     /// As [`Inflater::push`].
-    pub fn push(&mut self, input: &mut &[u8], output: &mut Vec<u8>) -> Result<Progress, Corrupt> {
+    pub fn push(&mut self, input: &mut &[u8], output: &mut Vec<u8>) -> Result<Step, Corrupt> {
         match self {
             Self::Inflate(inflater) => inflater.push(input, output),
-            Self::Rewrap(rewrapper) => rewrapper.push(input, output),
+            Self::Rewrap(wrapper) => wrapper.push(input, output),
         }
     }
 
@@ -55,16 +55,16 @@ impl Unpacker {
     pub fn finish(self, crc32: u32) -> Result<(), Corrupt> {
         match self {
             Self::Inflate(inflater) => inflater.finish(crc32),
-            Self::Rewrap(rewrapper) => rewrapper.finish(),
+            Self::Rewrap(wrapper) => wrapper.finish(),
         }
     }
 }
 
-/// Brings an entry into its form at once, for entries that the memory budget has room for.
-pub fn unpack(entry: &Entry, form: Form, compressed: Bytes) -> Result<Bytes, Corrupt> {
-    match form {
-        Form::Inflated => inflate(entry, compressed),
-        Form::Gzip => gzip(entry, &compressed).map(Bytes::from),
+/// Brings an entry into its encoding at once, for entries that the memory budget has room for.
+pub fn unpack(entry: &Entry, encoding: Encoding, compressed: Bytes) -> Result<Bytes, Corrupt> {
+    match encoding {
+        Encoding::Identity => inflate(entry, compressed),
+        Encoding::Gzip => gzip(entry, &compressed).map(Bytes::from),
     }
 }
 
@@ -82,9 +82,9 @@ mod tests {
             method,
             ..index.as_ref().unwrap().entries[0].clone()
         };
-        assert!(Form::can_be_gzip(&entry(100, 90, Method::Deflate)));
-        assert!(!Form::can_be_gzip(&entry(100, 91, Method::Deflate)));
-        assert!(!Form::can_be_gzip(&entry(0, 2, Method::Deflate)));
-        assert!(!Form::can_be_gzip(&entry(100, 50, Method::Zstd)));
+        assert!(Encoding::can_be_gzip(&entry(100, 90, Method::Deflate)));
+        assert!(!Encoding::can_be_gzip(&entry(100, 91, Method::Deflate)));
+        assert!(!Encoding::can_be_gzip(&entry(0, 2, Method::Deflate)));
+        assert!(!Encoding::can_be_gzip(&entry(100, 50, Method::Zstd)));
     }
 }

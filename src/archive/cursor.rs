@@ -2,11 +2,11 @@
 
 /// Takes fields off the front of some bytes; `None` when they end too early.
 #[derive(Clone, Copy)]
-pub(super) struct Fields<'a> {
+pub(super) struct Cursor<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Fields<'a> {
+impl<'a> Cursor<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
