@@ -186,7 +186,7 @@ impl Record {
                 uploaded_at: Some(self.uploaded_at),
                 ..uploads[0].clone()
             }),
-            _ => Err(BadEvent::UnknownForm),
+            _ => Err(BadEvent::UnknownEnvelope),
         }
     }
 }

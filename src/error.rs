@@ -25,6 +25,11 @@ pub enum Error {
     )]
     Busy { deployment: String, until: String },
     #[error(
+        "another invocation took over the site after the lease of this one had ended: this one has stopped, and \
+         Lambda tries the deployment again, or send its event again"
+    )]
+    LeaseLost,
+    #[error(
         "the deadline came before the deployment was finished ({done} of {total} objects): what is done is \
          kept and the retry goes on from there; for large sites raise the function's memory or timeout"
     )]
@@ -69,6 +74,7 @@ impl Error {
             Self::ArchiveGone { .. } => "ArchiveGone",
             Self::LargeDelete { .. } => "LargeDelete",
             Self::Busy { .. } => "Busy",
+            Self::LeaseLost => "LeaseLost",
             Self::Unfinished { .. } => "Unfinished",
             Self::InvalidationOwed { .. } => "InvalidationOwed",
             Self::WrongDistribution { .. } => "WrongDistribution",

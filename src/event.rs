@@ -1,19 +1,24 @@
-//! What starts the function: its events, read into what they ask for.
+//! The events that start the function, and what they ask for.
 //!
-//! The forms are S3's own notification, the same from EventBridge, a few lines written by hand,
-//! the record that Lambda leaves when an event has failed, S3's test event, a rollback, and a sweep.
-//! Where a field says less than it should, the upload is completed later from the archive
-//! itself; where it says something else than an upload, the event is refused.
+//! An event is S3's own notification, the same from EventBridge, a few lines written by hand, the record that
+//! Lambda writes when an event has failed, S3's test event, a rollback, or a sweep. An upload that lacks details is
+//! completed later from the archive itself. An event about anything other than an upload is refused.
 
-use std::collections::BTreeSet;
+mod bad_event;
+mod envelope;
+mod event_bridge;
+mod fields;
+mod notification;
+mod options;
+mod upload;
 
-use aws_lambda_events::event::s3::S3Entity;
-use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
-use thiserror::Error;
+use serde_json::{Map, Value};
 
-use crate::key;
+use envelope::Envelope;
+
+pub use bad_event::BadEvent;
+pub use options::Options;
+pub use upload::Upload;
 
 /// What an event asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,818 +27,74 @@ pub enum Event {
     Uploads { uploads: Vec<Upload>, options: Options },
     /// Bring an earlier deployment live again.
     Rollback { to: Rollback, options: Options },
-    /// Delete what was kept for clients with old pages and is due, and send what is owed.
+    /// Delete retained objects whose days are over, and send the invalidations that are owed.
     Sweep { options: Options },
-    /// S3 has tried out a notification; there is nothing to do.
+    /// S3 tested a notification; there is nothing to do.
     Test,
 }
 
-/// An archive version in the staging bucket.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Upload {
-    pub bucket: String,
-    /// The key as S3 knows it, no longer encoded.
-    pub key: String,
-    /// `None` where the bucket keeps no versions.
-    pub version_id: Option<String>,
-    /// Without the quotes that it has in S3's answers.
-    pub etag: Option<String>,
-    /// Hexadecimal; orders the uploads of one key.
-    pub sequencer: Option<String>,
-    /// `None` in an event written by hand: the archive's Last-Modified stands in for it.
-    pub uploaded_at: Option<DateTime<Utc>>,
-    /// An event for this upload alone, as it came, without options. It is what a replay sends.
-    pub event: Value,
-}
-
-/// Where a rollback goes.
+/// The target of a rollback.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Rollback {
-    /// To the newest finished deployment that was uploaded before the live one; said twice, it goes
-    /// back twice.
+    /// The newest finished deployment that was uploaded before the live one. A second such rollback goes back one
+    /// more.
     Previous,
-    /// To the deployment of this id.
+    /// The deployment with this id.
     To(String),
 }
 
-/// What may be asked for on top of an event.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Options {
-    /// Deploy although a newer upload has been deployed since.
-    pub replay: bool,
-    /// Plan and report, and change nothing.
-    pub dry_run: bool,
-    /// Delete even more of the site than `MAX_DELETE_PERCENT`.
-    pub allow_large_delete: bool,
-}
-
 impl Event {
-    /// Reads an event, and refuses one that is not about archives in the staging bucket.
+    /// Reads an event.
     ///
-    /// Unknown fields are left alone, since S3 adds some with every version; unknown options are
-    /// not, since somebody meant something by them. The options of a failure record go before
-    /// those of the event in it.
+    /// Unknown fields are ignored, because S3 adds some with every version. Unknown options are refused, because
+    /// the sender meant something by them. The options of a failure record override those of the event inside it.
+    ///
+    /// # Errors
+    /// The event is not about archives in the staging bucket, or cannot be read.
     pub fn parse(payload: &Value, staging_bucket: &str) -> Result<Event, BadEvent> {
         let mut payload = payload;
         let mut options = Map::new();
         loop {
-            add_options(&mut options, &payload["options"])?;
-            let uploads = match form(payload)? {
-                // A record that was itself sent again, and failed again, holds another one.
-                Form::Failure(request_payload) => {
+            options::add(&mut options, &payload["options"])?;
+            let uploads = match Envelope::of(payload)? {
+                // A failed event may itself be a failure record that was sent again.
+                Envelope::Failure(request_payload) => {
                     payload = request_payload;
                     continue;
                 }
-                Form::Test => return Ok(Event::Test),
-                Form::Rollback(to) => {
-                    return Ok(Event::Rollback { to: rollback(to)?, options: Options::from_map(&options)? });
+                Envelope::Test => return Ok(Event::Test),
+                Envelope::Rollback(to) => {
+                    return Ok(Event::Rollback { to: Rollback::parse(to)?, options: Options::from_map(&options)? });
                 }
-                Form::Sweep => {
-                    return Ok(Event::Sweep { options: Options::from_map(&options)? });
-                }
-                Form::Records(records) => records
+                Envelope::Sweep => return Ok(Event::Sweep { options: Options::from_map(&options)? }),
+                Envelope::Records(records) => records
                     .iter()
                     .enumerate()
-                    .map(|(index, record)| Upload::from_record(index, record))
+                    .map(|(index, record)| notification::upload(index, record))
                     .collect::<Result<_, _>>()?,
-                Form::EventBridge(detail) => vec![Upload::from_event_bridge(payload, detail)?],
+                Envelope::EventBridge(detail) => vec![event_bridge::upload(payload, detail)?],
             };
             return Ok(Event::Uploads {
-                uploads: in_upload_order(uploads, staging_bucket)?,
+                uploads: upload::in_upload_order(uploads, staging_bucket)?,
                 options: Options::from_map(&options)?,
             });
         }
     }
 }
 
-/// An event that is not acted upon.
-#[derive(Debug, Error)]
-pub enum BadEvent {
-    #[error(
-        "the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an \
-         S3 notification, an EventBridge event, a failure record of Lambda, \
-         `{{\"rollback\":\"previous\"}}`, `{{\"rollback\":\"<deployment id>\"}}` or `{{\"sweep\":true}}`"
-    )]
-    UnknownForm,
-    #[error("the event has both `{first}` and `{second}`; send two events instead")]
-    SeveralForms { first: &'static str, second: &'static str },
-    #[error("`{field}` of the event is {value}; it has to be {allowed}")]
-    Field { field: String, value: Value, allowed: &'static str },
-    #[error(
-        "`{field}` of the event cannot be read ({source}); it needs at least a bucket's `name` \
-         and an object's `key`, in the form that S3 gives them"
-    )]
-    Object { field: String, source: serde_json::Error },
-    #[error("there is no option `{name}`; the options are `replay`, `dryRun`, `allowLargeDelete`")]
-    UnknownOption { name: String },
-    #[error("`{field}` of the event is `{sender}`, not S3; send the S3 event inside it by itself")]
-    NotS3 { field: String, sender: String },
-    #[error(
-        "`{field}` of the event is `{name}`, which is no upload; let only `s3:ObjectCreated:*` \
-         (in EventBridge `Object Created`) start this function"
-    )]
-    NotAnUpload { field: String, name: String },
-    #[error("`{field}` of the event is `{version}`; this release of dropship reads version 2")]
-    UnknownVersion { field: String, version: String },
-    #[error(
-        "the key `{key}` is not UTF-8 once decoded; in `Records` a key is form-encoded, with \
-         `+` for a space and `%2B` for a plus sign"
-    )]
-    KeyEncoding { key: String },
-    #[error(
-        "the archive `{key}` is in the bucket `{bucket}`, but this stack deploys from \
-         `{staging_bucket}` (STAGING_BUCKET); upload it there, or send the event to its own stack"
-    )]
-    ForeignBucket { key: String, bucket: String, staging_bucket: String },
-    #[error(
-        "`{key}` is in the folder that dropship keeps for itself; upload archives outside \
-         `.dropship/`, and let the notification leave that folder out"
-    )]
-    OwnKey { key: String },
-}
-
-enum Form<'a> {
-    Records(&'a [Value]),
-    EventBridge(&'a Value),
-    Failure(&'a Value),
-    Rollback(&'a Value),
-    Sweep,
-    Test,
-}
-
-/// Tells the forms apart by the one field that each of them must have.
-fn form(payload: &Value) -> Result<Form<'_>, BadEvent> {
-    if payload["Event"] == "s3:TestEvent" {
-        return Ok(Form::Test);
-    }
-    let mut present = ["Records", "detail", "requestPayload", "rollback", "sweep"]
-        .into_iter()
-        .filter(|field| !payload[field].is_null());
-    let first = present.next().ok_or(BadEvent::UnknownForm)?;
-    if let Some(second) = present.next() {
-        return Err(BadEvent::SeveralForms { first, second });
-    }
-    let value = &payload[first];
-    match first {
-        "requestPayload" => Ok(Form::Failure(value)),
-        "rollback" => Ok(Form::Rollback(value)),
-        "sweep" if *value == Value::Bool(true) => Ok(Form::Sweep),
-        "sweep" => Err(BadEvent::Field { field: first.to_owned(), value: value.clone(), allowed: "true" }),
-        // A failure destination that is an event bus wraps the record once more.
-        "detail" => Ok(match &value["requestPayload"] {
-            Value::Null => Form::EventBridge(value),
-            request_payload => Form::Failure(request_payload),
-        }),
-        _ => match value.as_array() {
-            Some(records) if !records.is_empty() => Ok(Form::Records(records)),
+impl Rollback {
+    fn parse(to: &Value) -> Result<Rollback, BadEvent> {
+        match to.as_str().map(str::trim) {
+            Some("previous") => Ok(Rollback::Previous),
+            Some(id) if !id.is_empty() => Ok(Rollback::To(id.to_owned())),
             _ => Err(BadEvent::Field {
-                field: first.to_owned(),
-                value: value.clone(),
-                allowed: "a list of at least one record",
+                field: "rollback".to_owned(),
+                value: to.clone(),
+                allowed: "\"previous\" or a deployment's id",
             }),
-        },
-    }
-}
-
-fn rollback(to: &Value) -> Result<Rollback, BadEvent> {
-    match to.as_str().map(str::trim) {
-        Some("previous") => Ok(Rollback::Previous),
-        Some(id) if !id.is_empty() => Ok(Rollback::To(id.to_owned())),
-        _ => Err(BadEvent::Field {
-            field: "rollback".to_owned(),
-            value: to.clone(),
-            allowed: "\"previous\" or a deployment's id",
-        }),
-    }
-}
-
-/// Adds the options that have not been given yet.
-fn add_options(options: &mut Map<String, Value>, given: &Value) -> Result<(), BadEvent> {
-    match given {
-        Value::Null => Ok(()),
-        Value::Object(given) => {
-            for (name, value) in given {
-                options.entry(name).or_insert_with(|| value.clone());
-            }
-            Ok(())
         }
-        _ => Err(BadEvent::Field {
-            field: "options".to_owned(),
-            value: given.clone(),
-            allowed: "an object such as {\"replay\":true}",
-        }),
     }
-}
-
-impl Options {
-    fn from_map(given: &Map<String, Value>) -> Result<Options, BadEvent> {
-        let mut options = Options::default();
-        for (name, value) in given {
-            let option = match name.as_str() {
-                "replay" => &mut options.replay,
-                "dryRun" => &mut options.dry_run,
-                "allowLargeDelete" => &mut options.allow_large_delete,
-                _ => return Err(BadEvent::UnknownOption { name: name.clone() }),
-            };
-            *option = value.as_bool().ok_or_else(|| BadEvent::Field {
-                field: format!("options.{name}"),
-                value: value.clone(),
-                allowed: "true or false",
-            })?;
-        }
-        Ok(options)
-    }
-}
-
-/// `detail` of an EventBridge event (S3 User Guide, "EventBridge event message structure").
-#[derive(Deserialize)]
-struct Detail {
-    bucket: DetailBucket,
-    object: DetailObject,
-}
-
-#[derive(Deserialize)]
-struct DetailBucket {
-    name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct DetailObject {
-    key: String,
-    etag: Option<String>,
-    version_id: Option<String>,
-    sequencer: Option<String>,
-}
-
-impl Upload {
-    /// Reads one record of a notification; only `s3` with the names of bucket and object must
-    /// be there.
-    fn from_record(index: usize, record: &Value) -> Result<Upload, BadEvent> {
-        let field = |name: &str| format!("Records[{index}].{name}");
-        // SNS spells the field with a capital.
-        for name in ["eventSource", "EventSource"] {
-            if let Some(sender) = record[name].as_str().filter(|text| !text.ends_with(":s3")) {
-                return Err(BadEvent::NotS3 { field: field(name), sender: sender.to_owned() });
-            }
-        }
-        // S3 raises the minor version when it adds fields, and the major one when it breaks
-        // readers ("Event message structure").
-        if let Some(version) = text(record, "eventVersion", field)?
-            && version.split('.').next() != Some("2")
-        {
-            return Err(BadEvent::UnknownVersion { field: field("eventVersion"), version });
-        }
-        // Without `s3:` in S3's own events, with it in those of some that speak its protocol.
-        if let Some(name) = text(record, "eventName", field)?
-            && !name.trim_start_matches("s3:").starts_with("ObjectCreated:")
-        {
-            return Err(BadEvent::NotAnUpload { field: field("eventName"), name });
-        }
-        let entity =
-            S3Entity::deserialize(&record["s3"]).map_err(|source| BadEvent::Object { field: field("s3"), source })?;
-        let encoded_key = required(entity.object.key, field("s3.object.key"))?;
-        let Some(key) = key::form_decode(&encoded_key) else {
-            return Err(BadEvent::KeyEncoding { key: encoded_key });
-        };
-        Ok(Upload {
-            bucket: required(entity.bucket.name, field("s3.bucket.name"))?,
-            key,
-            version_id: version_id(entity.object.version_id),
-            etag: etag(entity.object.e_tag),
-            sequencer: entity.object.sequencer.filter(|text| !text.is_empty()),
-            uploaded_at: time(record, "eventTime", field)?,
-            event: json!({ "Records": [record] }),
-        })
-    }
-
-    /// Reads EventBridge's `Object Created`.
-    ///
-    /// Its key is taken as it stands. The S3 User Guide speaks of encoding only for
-    /// notifications, and the two mistakes are not alike: a key decoded for nothing can name
-    /// another archive (`a+b.zip` becomes `a b.zip`), a key left encoded names none, which is
-    /// reported and harms nothing.
-    fn from_event_bridge(payload: &Value, detail: &Value) -> Result<Upload, BadEvent> {
-        let field = |name: &str| name.to_owned();
-        if let Some(sender) = text(payload, "source", field)?.filter(|text| text != "aws.s3") {
-            return Err(BadEvent::NotS3 { field: field("source"), sender });
-        }
-        if let Some(name) = text(payload, "detail-type", field)?.filter(|text| text != "Object Created") {
-            return Err(BadEvent::NotAnUpload { field: field("detail-type"), name });
-        }
-        let uploaded_at = time(payload, "time", field)?;
-        let Detail { bucket, object } =
-            Detail::deserialize(detail).map_err(|source| BadEvent::Object { field: field("detail"), source })?;
-        let mut event = payload.clone();
-        if let Some(event) = event.as_object_mut() {
-            event.remove("options");
-        }
-        Ok(Upload {
-            bucket: required(Some(bucket.name), field("detail.bucket.name"))?,
-            key: required(Some(object.key), field("detail.object.key"))?,
-            version_id: version_id(object.version_id),
-            etag: etag(object.etag),
-            sequencer: object.sequencer.filter(|text| !text.is_empty()),
-            uploaded_at,
-            event,
-        })
-    }
-
-    fn check(&self, staging_bucket: &str) -> Result<(), BadEvent> {
-        if self.bucket != staging_bucket {
-            return Err(BadEvent::ForeignBucket {
-                key: self.key.clone(),
-                bucket: self.bucket.clone(),
-                staging_bucket: staging_bucket.to_owned(),
-            });
-        }
-        if self.key.starts_with(key::OWN_FOLDER) {
-            return Err(BadEvent::OwnKey { key: self.key.clone() });
-        }
-        Ok(())
-    }
-
-    /// What upload order goes by. What has no time was written by hand, is meant now, and comes
-    /// last. Sequencers mean something within one key only. S3 has the shorter of two filled up
-    /// with zeros at its right and then compared as text ("Event message structure"); text order
-    /// alone says the same.
-    fn order(&self) -> impl Ord + use<> {
-        let sequencer = self.sequencer.as_deref().unwrap_or_default();
-        (self.uploaded_at.is_none(), self.uploaded_at, self.key.clone(), sequencer.to_ascii_uppercase())
-    }
-
-    /// What is equal in two records of one upload: key and version, or all there is to go by.
-    fn identity(&self) -> impl Ord + use<> {
-        let without_version = match self.version_id {
-            Some(_) => None,
-            None => Some((self.etag.clone(), self.sequencer.clone(), self.uploaded_at)),
-        };
-        (self.key.clone(), self.version_id.clone(), without_version)
-    }
-}
-
-/// Refuses what is none of ours, sorts, and keeps one of each upload.
-fn in_upload_order(mut uploads: Vec<Upload>, staging_bucket: &str) -> Result<Vec<Upload>, BadEvent> {
-    for upload in &uploads {
-        upload.check(staging_bucket)?;
-    }
-    uploads.sort_by_cached_key(Upload::order);
-    let mut seen = BTreeSet::new();
-    uploads.retain(|upload| seen.insert(upload.identity()));
-    Ok(uploads)
-}
-
-fn text(object: &Value, name: &str, field: impl Fn(&str) -> String) -> Result<Option<String>, BadEvent> {
-    match &object[name] {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text.clone())),
-        value => Err(BadEvent::Field { field: field(name), value: value.clone(), allowed: "a text" }),
-    }
-}
-
-fn time(object: &Value, name: &str, field: impl Fn(&str) -> String) -> Result<Option<DateTime<Utc>>, BadEvent> {
-    let Some(text) = text(object, name, &field)? else {
-        return Ok(None);
-    };
-    match DateTime::parse_from_rfc3339(&text) {
-        Ok(time) => Ok(Some(time.to_utc())),
-        Err(_) => Err(BadEvent::Field {
-            field: field(name),
-            value: text.into(),
-            allowed: "a time such as 2026-11-22T10:15:00.000Z",
-        }),
-    }
-}
-
-fn required(text: Option<String>, field: String) -> Result<String, BadEvent> {
-    match text {
-        Some(text) if !text.is_empty() => Ok(text),
-        missing => Err(BadEvent::Field { field, value: missing.into(), allowed: "a text that is not empty" }),
-    }
-}
-
-/// The version `null` is that of an object written while versioning was off or suspended. The
-/// next such write replaces it, so it names no bytes; the ETag does.
-fn version_id(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty() && text != "null")
-}
-
-fn etag(text: Option<String>) -> Option<String> {
-    text.map(|text| text.trim_matches('"').to_owned()).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
-mod tests {
-    use insta::assert_snapshot;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn parse(payload: &Value) -> Result<Event, BadEvent> {
-        Event::parse(payload, "staging")
-    }
-
-    fn uploads(payload: &Value) -> Vec<Upload> {
-        match parse(payload).unwrap() {
-            Event::Uploads { uploads, .. } => uploads,
-            other => panic!("uploads were expected: {other:?}"),
-        }
-    }
-
-    fn options(payload: &Value) -> Options {
-        match parse(payload).unwrap() {
-            Event::Uploads { options, .. } | Event::Rollback { options, .. } | Event::Sweep { options } => options,
-            Event::Test => panic!("a test event has no options"),
-        }
-    }
-
-    fn refusal(payload: &Value) -> String {
-        parse(payload).unwrap_err().to_string()
-    }
-
-    /// The least that a record written by hand needs.
-    fn record(key: &str) -> Value {
-        json!({"s3": {"bucket": {"name": "staging"}, "object": {"key": key}}})
-    }
-
-    fn record_of(key: &str, time: &str, sequencer: &str) -> Value {
-        let mut record = record(key);
-        record["eventTime"] = time.into();
-        record["s3"]["object"]["sequencer"] = sequencer.into();
-        record
-    }
-
-    fn event_bridge(key: &str) -> Value {
-        json!({
-            "source": "aws.s3",
-            "detail-type": "Object Created",
-            "time": "2026-11-22T10:15:00Z",
-            "detail": {"bucket": {"name": "staging"}, "object": {"key": key}},
-        })
-    }
-
-    /// A record with one field set to something else.
-    fn record_with(pointer: &str, value: Value) -> Value {
-        let mut record = json!({
-            "eventVersion": "2.1", "eventSource": "aws:s3", "eventTime": null,
-            "eventName": "ObjectCreated:Put",
-            "s3": {
-                "bucket": {"name": "staging"},
-                "object": {"key": "a.zip", "size": 1, "versionId": null, "eTag": null, "sequencer": null},
-            },
-        });
-        *record.pointer_mut(pointer).unwrap() = value;
-        json!({ "Records": [record] })
-    }
-
-    #[test]
-    fn bucket_and_key_are_enough() {
-        let event = json!({"Records": [record("a.zip")]});
-        assert_eq!(
-            uploads(&event),
-            [Upload {
-                bucket: "staging".to_owned(),
-                key: "a.zip".to_owned(),
-                version_id: None,
-                etag: None,
-                sequencer: None,
-                uploaded_at: None,
-                event: event.clone(),
-            }]
-        );
-    }
-
-    #[test]
-    fn every_minor_version_and_unknown_fields_are_read() {
-        for version in ["2.0", "2.1", "2.3", "2.6", "2.17", "2"] {
-            let mut event = record_with("/eventVersion", version.into());
-            event["Records"][0]["s3"]["object"]["annotations"] = json!({"new": [1]});
-            event["Records"][0]["lifecycleEventData"] = json!({"new": true});
-            event["somethingElse"] = json!(1);
-            assert_eq!(uploads(&event).len(), 1, "{version}");
-        }
-    }
-
-    #[test]
-    fn every_way_of_creating_an_object_is_an_upload() {
-        for name in [
-            "ObjectCreated:Put",
-            "ObjectCreated:Post",
-            "ObjectCreated:Copy",
-            "ObjectCreated:CompleteMultipartUpload",
-            "s3:ObjectCreated:Put",
-        ] {
-            assert_eq!(uploads(&record_with("/eventName", name.into())).len(), 1, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_version_that_names_no_bytes_is_none() {
-        for version in [json!(null), json!(""), json!("null")] {
-            let event = record_with("/s3/object/versionId", version);
-            assert_eq!(uploads(&event)[0].version_id, None);
-        }
-        let event = record_with("/s3/object/versionId", "v1".into());
-        assert_eq!(uploads(&event)[0].version_id.as_deref(), Some("v1"));
-    }
-
-    #[test]
-    fn an_etag_loses_its_quotes() {
-        let event = record_with("/s3/object/eTag", "\"abc-2\"".into());
-        assert_eq!(uploads(&event)[0].etag.as_deref(), Some("abc-2"));
-    }
-
-    #[test]
-    fn a_key_is_decoded_in_a_notification_and_not_in_eventbridge() {
-        let event = json!({"Records": [record("red+flower%2B%28caf%C3%A9%29.zip")]});
-        assert_eq!(uploads(&event)[0].key, "red flower+(café).zip");
-        assert_eq!(uploads(&event_bridge("a+b%20c.zip"))[0].key, "a+b%20c.zip");
-    }
-
-    #[test]
-    fn records_come_in_upload_order_with_those_without_a_time_last() {
-        let event = json!({"Records": [
-            record("by-hand.zip"),
-            record_of("b.zip", "2026-11-22T10:15:02.000Z", "01"),
-            record_of("a.zip", "2026-11-22T10:15:01.500Z", "FF"),
-            record_of("c.zip", "2026-11-22T12:15:01.000+02:00", "02"),
-        ]});
-        let keys: Vec<String> = uploads(&event).into_iter().map(|upload| upload.key).collect();
-        assert_eq!(keys, ["c.zip", "a.zip", "b.zip", "by-hand.zip"]);
-    }
-
-    #[test]
-    fn the_sequencer_orders_uploads_of_one_key_within_a_millisecond() {
-        let time = "2026-11-22T10:15:00.000Z";
-        let sequencers = ["0055AED6", "0055AED601", "0055aed7", "0055AED700A"];
-        for (first, second) in [(0, 1), (1, 0), (2, 3), (3, 2), (0, 3), (3, 0)] {
-            let event = json!({"Records": [
-                record_of("a.zip", time, sequencers[first]),
-                record_of("a.zip", time, sequencers[second]),
-            ]});
-            let found: Vec<String> = uploads(&event).into_iter().filter_map(|upload| upload.sequencer).collect();
-            let older = sequencers[first.min(second)];
-            assert_eq!(found, [older, sequencers[first.max(second)]]);
-        }
-    }
-
-    #[test]
-    fn records_of_one_upload_collapse() {
-        let time = "2026-11-22T10:15:00.000Z";
-        let mut versioned = record_of("a.zip", time, "01");
-        versioned["s3"]["object"]["versionId"] = "v1".into();
-        let mut told_later = versioned.clone();
-        told_later["eventTime"] = "2026-11-22T10:15:09.000Z".into();
-        let mut other_version = versioned.clone();
-        other_version["s3"]["object"]["versionId"] = "v2".into();
-        let event = json!({"Records": [
-            told_later, versioned, other_version, versioned,
-            record_of("b.zip", time, "01"), record_of("b.zip", time, "01"), record_of("b.zip", time, "02"),
-        ]});
-        let found: Vec<_> = uploads(&event)
-            .into_iter()
-            .map(|upload| (upload.key, upload.version_id, upload.sequencer, upload.uploaded_at))
-            .map(|(key, version, sequencer, at)| {
-                format!("{key} {version:?} {sequencer:?} {}", at.unwrap().timestamp() % 10)
-            })
-            .collect();
-        assert_eq!(
-            found,
-            [
-                r#"a.zip Some("v1") Some("01") 0"#,
-                r#"a.zip Some("v2") Some("01") 0"#,
-                r#"b.zip None Some("01") 0"#,
-                r#"b.zip None Some("02") 0"#,
-            ]
-        );
-    }
-
-    #[test]
-    fn a_stored_event_is_its_own_upload_without_the_options() {
-        let mut several = json!({"Records": [
-            record_of("a+b.zip", "2026-11-22T10:15:00.000Z", "01"),
-            record_of("c.zip", "2026-11-22T10:15:01.000Z", "02"),
-        ]});
-        several["options"] = json!({"replay": true, "dryRun": true});
-        let mut from_event_bridge = event_bridge("a+b.zip");
-        from_event_bridge["options"] = json!({"replay": true});
-        for event in [several, from_event_bridge] {
-            for upload in uploads(&event) {
-                assert_eq!(options(&upload.event), Options::default());
-                assert_eq!(uploads(&upload.event.clone()), [upload]);
-            }
-        }
-    }
-
-    #[test]
-    fn options_go_with_every_form() {
-        let expected = Options { replay: true, dry_run: true, allow_large_delete: true };
-        for mut event in [
-            json!({"Records": [record("a.zip")]}),
-            event_bridge("a.zip"),
-            json!({"rollback": "previous"}),
-            json!({"requestPayload": {"Records": [record("a.zip")]}}),
-        ] {
-            event["options"] = json!({"replay": true, "dryRun": true, "allowLargeDelete": true});
-            assert_eq!(options(&event), expected, "{event}");
-        }
-        assert_eq!(options(&json!({"rollback": "previous", "options": null})), Options::default());
-    }
-
-    #[test]
-    fn the_options_of_a_failure_record_go_before_those_inside_it() {
-        let event = json!({
-            "options": {"dryRun": false},
-            "requestPayload": {
-                "options": {"replay": true, "dryRun": true},
-                "Records": [record("a.zip")],
-            },
-        });
-        assert_eq!(options(&event), Options { replay: true, ..Options::default() });
-    }
-
-    #[test]
-    fn a_failure_record_is_opened_however_it_was_delivered() {
-        let event = json!({"Records": [record("a.zip")]});
-        let record = json!({"version": "1.0", "requestPayload": event, "responsePayload": null});
-        let by_event_bus = json!({"source": "lambda", "detail": record});
-        let failed_twice = json!({"requestPayload": by_event_bus});
-        for wrapped in [&record, &by_event_bus, &failed_twice] {
-            assert_eq!(uploads(wrapped), uploads(&event), "{wrapped}");
-        }
-        assert_eq!(uploads(&record)[0].event, event);
-    }
-
-    #[test]
-    fn a_rollback_names_where_it_goes() {
-        let to = |value: Value| match parse(&json!({ "rollback": value })) {
-            Ok(Event::Rollback { to, .. }) => to,
-            other => panic!("a rollback was expected: {other:?}"),
-        };
-        assert_eq!(to(json!("previous")), Rollback::Previous);
-        let id = "20261122T101500Z-9f86d081884c";
-        assert_eq!(to(json!(id)), Rollback::To(id.to_owned()));
-    }
-
-    #[test]
-    fn a_sweep_is_asked_for_by_true_alone_and_also_inside_a_failure_record() {
-        let event = json!({"sweep": true, "options": {"dryRun": true}});
-        let failed = json!({"requestPayload": event, "options": {"dryRun": false}});
-        for (event, dry_run) in [(event, true), (failed, false)] {
-            let options = Options { dry_run, ..Options::default() };
-            assert_eq!(parse(&event).unwrap(), Event::Sweep { options });
-        }
-        for value in [json!(false), json!("true"), json!({})] {
-            assert!(refusal(&json!({"sweep": value})).contains("it has to be true"));
-        }
-    }
-
-    #[test]
-    fn a_test_event_is_one_also_inside_a_failure_record() {
-        let event = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "other"});
-        assert_eq!(parse(&event).unwrap(), Event::Test);
-        assert_eq!(parse(&json!({"requestPayload": event})).unwrap(), Event::Test);
-    }
-
-    #[test]
-    fn what_is_no_event_is_refused() {
-        let by_sqs = json!({"Records": [{"eventSource": "aws:sqs", "body": "{}"}]});
-        let by_sns = json!({"Records": [{"EventSource": "aws:sns", "Sns": {}}]});
-        let mut other_bus = event_bridge("a.zip");
-        other_bus["source"] = "aws.ec2".into();
-        let both = json!({"rollback": "previous", "Records": [record("a.zip")]});
-        let refusals = [
-            json!({}),
-            json!([1]),
-            both,
-            json!({"Records": []}),
-            json!({"Records": [null]}),
-            json!({"Records": [{"s3": {"bucket": {}, "object": {"key": "a.zip"}}}]}),
-            json!({"Records": [record("")]}),
-            json!({"detail": {"bucket": {"name": "staging"}, "object": {}}}),
-            by_sqs,
-            by_sns,
-            other_bus,
-            json!({"rollback": true}),
-            json!({"rollback": " "}),
-        ]
-        .map(|event| refusal(&event))
-        .join("\n");
-        assert_snapshot!(refusals, @r#"
-        the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, an EventBridge event, a failure record of Lambda, `{"rollback":"previous"}`, `{"rollback":"<deployment id>"}` or `{"sweep":true}`
-        the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, an EventBridge event, a failure record of Lambda, `{"rollback":"previous"}`, `{"rollback":"<deployment id>"}` or `{"sweep":true}`
-        the event has both `Records` and `rollback`; send two events instead
-        `Records` of the event is []; it has to be a list of at least one record
-        `Records[0].s3` of the event cannot be read (invalid type: null, expected struct S3Entity); it needs at least a bucket's `name` and an object's `key`, in the form that S3 gives them
-        `Records[0].s3.bucket.name` of the event is null; it has to be a text that is not empty
-        `Records[0].s3.object.key` of the event is ""; it has to be a text that is not empty
-        `detail` of the event cannot be read (missing field `key`); it needs at least a bucket's `name` and an object's `key`, in the form that S3 gives them
-        `Records[0].eventSource` of the event is `aws:sqs`, not S3; send the S3 event inside it by itself
-        `Records[0].EventSource` of the event is `aws:sns`, not S3; send the S3 event inside it by itself
-        `source` of the event is `aws.ec2`, not S3; send the S3 event inside it by itself
-        `rollback` of the event is true; it has to be "previous" or a deployment's id
-        `rollback` of the event is " "; it has to be "previous" or a deployment's id
-        "#);
-    }
-
-    #[test]
-    fn what_is_no_upload_to_the_staging_bucket_is_refused() {
-        let mut deleted = event_bridge("a.zip");
-        deleted["detail-type"] = "Object Deleted".into();
-        let refusals = [
-            record_with("/eventName", "ObjectRemoved:Delete".into()),
-            record_with("/eventName", "ObjectRestore:Completed".into()),
-            deleted,
-            record_with("/eventVersion", "3.0".into()),
-            record_with("/eventVersion", json!(2)),
-            record_with("/eventTime", "yesterday".into()),
-            record_with("/s3/object/key", "caf%E9.zip".into()),
-            record_with("/s3/bucket/name", "live".into()),
-            record_with("/s3/object/key", ".dropship/site/manifest".into()),
-            record_with("/s3/object/key", "%2Edropship%2Fx.zip".into()),
-        ]
-        .map(|event| refusal(&event))
-        .join("\n");
-        assert_snapshot!(refusals, @r#"
-        `Records[0].eventName` of the event is `ObjectRemoved:Delete`, which is no upload; let only `s3:ObjectCreated:*` (in EventBridge `Object Created`) start this function
-        `Records[0].eventName` of the event is `ObjectRestore:Completed`, which is no upload; let only `s3:ObjectCreated:*` (in EventBridge `Object Created`) start this function
-        `detail-type` of the event is `Object Deleted`, which is no upload; let only `s3:ObjectCreated:*` (in EventBridge `Object Created`) start this function
-        `Records[0].eventVersion` of the event is `3.0`; this release of dropship reads version 2
-        `Records[0].eventVersion` of the event is 2; it has to be a text
-        `Records[0].eventTime` of the event is "yesterday"; it has to be a time such as 2026-11-22T10:15:00.000Z
-        the key `caf%E9.zip` is not UTF-8 once decoded; in `Records` a key is form-encoded, with `+` for a space and `%2B` for a plus sign
-        the archive `a.zip` is in the bucket `live`, but this stack deploys from `staging` (STAGING_BUCKET); upload it there, or send the event to its own stack
-        `.dropship/site/manifest` is in the folder that dropship keeps for itself; upload archives outside `.dropship/`, and let the notification leave that folder out
-        `.dropship/x.zip` is in the folder that dropship keeps for itself; upload archives outside `.dropship/`, and let the notification leave that folder out
-        "#);
-    }
-
-    #[test]
-    fn one_bad_record_refuses_the_event() {
-        let mut foreign = record("a.zip");
-        foreign["s3"]["bucket"]["name"] = "live".into();
-        let event = json!({"Records": [record("a.zip"), foreign]});
-        assert!(matches!(parse(&event), Err(BadEvent::ForeignBucket { .. })));
-    }
-
-    #[test]
-    fn an_option_that_is_none_is_refused() {
-        let refusals = [json!({"dryrun": true}), json!({"replay": "true"}), json!({"replay": null}), json!(["replay"])]
-            .map(|options| refusal(&json!({"rollback": "previous", "options": options})))
-            .join("\n");
-        assert_snapshot!(refusals, @r#"
-        there is no option `dryrun`; the options are `replay`, `dryRun`, `allowLargeDelete`
-        `options.replay` of the event is "true"; it has to be true or false
-        `options.replay` of the event is null; it has to be true or false
-        `options` of the event is ["replay"]; it has to be an object such as {"replay":true}
-        "#);
-    }
-
-    proptest! {
-        #[test]
-        fn the_order_of_the_records_does_not_matter(
-            mut records in prop::collection::vec(("[ab]", 0..3, "[0A]{0,3}", "[vw]?"), 1..6),
-        ) {
-            let event = |records: &[(String, i32, String, String)]| {
-                let records: Vec<Value> = records
-                    .iter()
-                    .map(|(key, second, sequencer, version)| {
-                        let time = format!("2026-11-22T10:15:0{second}Z");
-                        let mut record = record_of(key, &time, sequencer);
-                        record["s3"]["object"]["versionId"] = version.as_str().into();
-                        record
-                    })
-                    .collect();
-                json!({ "Records": records })
-            };
-            // What differs only in what cannot order it may come either way.
-            let told = |uploads: Vec<Upload>| -> Vec<_> {
-                uploads.into_iter().map(|upload| (upload.uploaded_at, upload.key)).collect()
-            };
-            let forward = told(uploads(&event(&records)));
-            records.reverse();
-            prop_assert_eq!(told(uploads(&event(&records))), forward);
-        }
-
-        #[test]
-        fn no_event_makes_the_parser_panic(event in json_like()) {
-            let _ = parse(&event);
-        }
-    }
-
-    /// Events in which any part may be anything.
-    fn json_like() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            "(staging|a\\.zip|%2|2\\.1|previous|aws:s3)".prop_map(Value::from),
-        ];
-        let name = "(Records|s3|bucket|name|object|key|detail|requestPayload|options|rollback|eventTime)";
-        leaf.prop_recursive(6, 48, 4, move |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-                prop::collection::btree_map(name, inner, 0..4).prop_map(|fields| fields.into_iter().collect()),
-            ]
-        })
-    }
-}
+mod tests;

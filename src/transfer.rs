@@ -22,7 +22,7 @@ use crate::aws::archive::Archive;
 use crate::aws::bucket::{Bucket, Condition, Inspected, Written};
 use crate::error::Error;
 use crate::manifest::Row;
-use crate::plan::{Copy, Put, Rules, Sum, Wanted};
+use crate::plan::{Put, Rules, SelfCopy, Sum, Wanted};
 use crate::report::Progress;
 
 use entry_reader::{EntryReader, in_thread};
@@ -196,7 +196,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Copies objects onto themselves under their new headers.
-    pub async fn copy_all(&self, copies: Vec<Copy<'a>>) -> Wave<'a> {
+    pub async fn copy_all(&self, copies: Vec<SelfCopy<'a>>) -> Wave<'a> {
         let wave = Mutex::new(Wave::of(copies.len()));
         let copying = stream::iter(copies)
             .map(async |copy| {
@@ -212,7 +212,7 @@ impl<'a> Transfer<'a> {
                     has_body: false,
                     wanted,
                 };
-                let Copy { entry, key, etag, is_page, .. } = copy;
+                let SelfCopy { entry, key, etag, is_page, .. } = copy;
                 let put = Put { entry, key, replaces: Some(etag), is_page };
                 self.note(put, sent, answer, &wave).await
             })

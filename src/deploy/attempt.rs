@@ -11,7 +11,7 @@ use super::{Invocation, Site};
 use crate::archive::{ArchiveIndex, Limits};
 use crate::aws::archive::Archive;
 use crate::aws::ledger::{Commit, Owed};
-use crate::cache_tag::{CacheTags, Evidence};
+use crate::cache_tag::CacheTags;
 use crate::deployment::{Decision, DeploymentId, Head, LEASE_GRACE, Record, Request, Status, decide};
 use crate::error::Error;
 use crate::event::{Options, Upload};
@@ -19,7 +19,7 @@ use crate::headers::{HeaderRules, HeadersFile};
 use crate::invalidation::{self, Distribution, Invalidation, Stale, is_tag};
 use crate::listing::Listing;
 use crate::manifest::Manifest;
-use crate::plan::{self, Observed, Plan, Rules};
+use crate::plan::{self, Observed, Plan, Rules, TagEvidence};
 use crate::report::{ArchiveName, Outcome, Planned, PlannedItems, Progress, Report};
 use crate::transfer::{Comparison, Transfer};
 
@@ -245,7 +245,8 @@ impl<'a> Attempt<'a> {
         report.bytes_read = build.archive.bytes_read();
         report.warnings.extend(build.warnings);
         let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
-        let evidence = Evidence { listing: &situation.live.listing, manifest: &situation.live.manifest, rules: &rules };
+        let evidence =
+            TagEvidence { listing: &situation.live.listing, manifest: &situation.live.manifest, rules: &rules };
         let mut kept = Vec::new();
         let stale = plan.stale(&situation.live.listing, &mut kept);
         let items = self.invalidations(&situation.live.distributions, &stale, Some(&evidence));
@@ -313,7 +314,7 @@ impl<'a> Attempt<'a> {
         // Only what S3 has no CRC-32 of, or one that the archive does not have, is read to be compared.
         let unsettled = questions.into_iter().filter_map(|(key, entry, encoding)| {
             let seen = observed.get(&key)?;
-            let sum = rules.comparison(&listing.get(&key)?, seen, encoding)?;
+            let sum = seen.comparison(&listing.get(&key)?, rules.compare, encoding)?;
             Some(Comparison { entry, key, sum })
         });
         let unsettled: Vec<_> = unsettled.collect();
@@ -376,7 +377,7 @@ impl<'a> Attempt<'a> {
         &self,
         distributions: &'d [Distribution],
         stale: &plan::Stale,
-        evidence: Option<&Evidence>,
+        evidence: Option<&TagEvidence>,
     ) -> Vec<(&'d Distribution, Invalidation)> {
         let config = &self.site.config;
         let options = invalidation::Options {

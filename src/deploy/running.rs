@@ -10,13 +10,12 @@ use super::sending::{Sender, Sending};
 use crate::aws::archive::Archive;
 use crate::aws::bucket::DELETES_PER_CALL;
 use crate::aws::ledger::{BATCHES_PER_COMMIT, Commit, Owed};
-use crate::cache_tag::Evidence;
 use crate::deployment::{Head, Record, Run, Status};
 use crate::error::Error;
 use crate::invalidation::{Distribution, batches, matches};
 use crate::listing;
 use crate::manifest::{Manifest, Row};
-use crate::plan::{Delete, Plan, Put, Rules, Stale, Writes};
+use crate::plan::{Delete, Plan, Put, Rules, Stale, TagEvidence, Writes};
 use crate::report::{Invalidated, Report};
 use crate::transfer::{Transfer, Wave};
 
@@ -112,7 +111,7 @@ impl<'a> Running<'a> {
     /// too, may come meanwhile.
     ///
     /// # Errors
-    /// Those of `judging`; `Busy` when the lease was lost, `Aws`.
+    /// Those of `judging`; `LeaseLost`, `Aws`.
     pub async fn begin(
         &mut self,
         situation: Situation,
@@ -125,7 +124,7 @@ impl<'a> Running<'a> {
         self.knows_owed = true;
         self.distributions = distributions;
         self.to_write = plan.puts.len() + plan.copies.len();
-        let evidence = Evidence { listing: &listing, manifest: &manifest, rules };
+        let evidence = TagEvidence { listing: &listing, manifest: &manifest, rules };
         let mut kept = Vec::new();
         let stale = plan.stale(&listing, &mut kept);
         let found = self.owed.len();
@@ -180,7 +179,7 @@ impl<'a> Running<'a> {
 
     /// Records batches for what is going stale, except where one of this run's that was never offered
     /// covers it already. A batch that was offered covers no write that is still to come.
-    async fn owe(&mut self, stale: &Stale<'_>, evidence: Option<&Evidence<'_>>) -> Result<(), Error> {
+    async fn owe(&mut self, stale: &Stale<'_>, evidence: Option<&TagEvidence<'_>>) -> Result<(), Error> {
         let mut owed = Vec::new();
         let mut count = self.record.batches;
         for (distribution, mut invalidation) in self.attempt.invalidations(&self.distributions, stale, evidence) {
@@ -456,7 +455,7 @@ impl<'a> Running<'a> {
     /// Ends the run: the manifest is written, the deployment is live, the lease is given back.
     ///
     /// # Errors
-    /// `Busy` when the lease was lost, `Aws`.
+    /// `LeaseLost`, `Aws`.
     pub async fn finish(&mut self, mut report: Report) -> Result<Report, Error> {
         report.drift += self.drift;
         report.bytes_read = self.archive.bytes_read();
@@ -548,10 +547,7 @@ impl<'a> Running<'a> {
                 (self.head, self.record) = (head, record);
                 Ok(())
             }
-            Commit::Lost => Err(Error::Busy {
-                deployment: "another one".to_owned(),
-                until: "its end; the lease of this one had lapsed".to_owned(),
-            }),
+            Commit::Lost => Err(Error::LeaseLost),
         }
     }
 }

@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::iter;
 
-use super::is_valid;
 use crate::archive::{ArchiveIndex, Entry};
 use crate::key::live_key;
 use crate::listing::{Listing, Object};
@@ -92,6 +91,23 @@ fn compare(live_prefix: &str, name: &str, key: &str) -> Ordering {
         Some(rest) => name.cmp(rest),
         None => live_prefix.cmp(key),
     }
+}
+
+/// The row of `key`, if the listing still shows what it recorded.
+pub(super) fn valid_row(manifest: &Manifest, key: &str, object: &Object) -> Option<Row> {
+    manifest.get(key).filter(|row| is_valid(manifest, row, object))
+}
+
+/// Whether the object is the one of the row. What was written after the manifest was saved is someone
+/// else's, even if it has the same bytes: its headers may be others.
+fn is_valid(manifest: &Manifest, row: &Row, object: &Object) -> bool {
+    let is_ours = row.etag == object.etag && row.size_bytes == object.size_bytes;
+    is_ours && manifest.covers(object.modified_at)
+}
+
+/// Whether an earlier deployment has taken the object off the site, and only retains it.
+pub(super) fn was_removed(known: &Known<'_, '_>) -> bool {
+    known.valid_row().is_some_and(|row| row.removed_at.is_some())
 }
 
 #[cfg(test)]

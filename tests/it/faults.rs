@@ -12,7 +12,7 @@ use crate::support::{Does, Fault, Service};
 const AT_ONCE: usize = 12;
 
 /// What an invocation may fail with when AWS does.
-const CLEAN: [&str; 4] = ["Aws", "Busy", "InvalidationOwed", "Unfinished"];
+const CLEAN: [&str; 5] = ["Aws", "Busy", "InvalidationOwed", "LeaseLost", "Unfinished"];
 
 /// Far more than the slowest case takes: whoever takes longer hangs.
 const HANGS: Duration = Duration::from_secs(120);

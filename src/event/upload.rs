@@ -1,0 +1,74 @@
+//! An upload, and the order of several.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::bad_event::BadEvent;
+use crate::key;
+
+/// An archive version in the staging bucket.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Upload {
+    pub bucket: String,
+    /// The decoded key.
+    pub key: String,
+    /// `None` if the bucket is not versioned.
+    pub version_id: Option<String>,
+    /// The ETag without its quotes.
+    pub etag: Option<String>,
+    /// Hexadecimal; orders the uploads of one key.
+    pub sequencer: Option<String>,
+    /// `None` in an event written by hand; the archive's `Last-Modified` replaces it.
+    pub uploaded_at: Option<DateTime<Utc>>,
+    /// An event for this upload alone, as it came but without options. A replay sends it.
+    pub event: Value,
+}
+
+impl Upload {
+    fn check(&self, staging_bucket: &str) -> Result<(), BadEvent> {
+        if self.bucket != staging_bucket {
+            return Err(BadEvent::ForeignBucket {
+                key: self.key.clone(),
+                bucket: self.bucket.clone(),
+                staging_bucket: staging_bucket.to_owned(),
+            });
+        }
+        if self.key.starts_with(key::OWN_FOLDER) {
+            return Err(BadEvent::OwnKey { key: self.key.clone() });
+        }
+        Ok(())
+    }
+
+    /// Returns the sort key of the upload order.
+    ///
+    /// An upload without a time was written by hand and is meant now, so it comes last. Sequencers are comparable
+    /// within one key only. S3 pads the shorter of two with zeros on the right and then compares them as text
+    /// ("Event message structure"); comparing them as text without padding has the same result.
+    fn order(&self) -> impl Ord + use<> {
+        let sequencer = self.sequencer.as_deref().unwrap_or_default();
+        (self.uploaded_at.is_none(), self.uploaded_at, self.key.clone(), sequencer.to_ascii_uppercase())
+    }
+
+    /// Returns what two records of one upload have in common: key and version, or without a version all that there
+    /// is.
+    fn identity(&self) -> impl Ord + use<> {
+        let without_version = match self.version_id {
+            Some(_) => None,
+            None => Some((self.etag.clone(), self.sequencer.clone(), self.uploaded_at)),
+        };
+        (self.key.clone(), self.version_id.clone(), without_version)
+    }
+}
+
+/// Sorts uploads, keeps each of them once, and refuses those outside the staging bucket.
+pub(super) fn in_upload_order(mut uploads: Vec<Upload>, staging_bucket: &str) -> Result<Vec<Upload>, BadEvent> {
+    for upload in &uploads {
+        upload.check(staging_bucket)?;
+    }
+    uploads.sort_by_cached_key(Upload::order);
+    let mut seen = BTreeSet::new();
+    uploads.retain(|upload| seen.insert(upload.identity()));
+    Ok(uploads)
+}

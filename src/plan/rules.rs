@@ -1,0 +1,86 @@
+//! The rules that a plan follows, and how they say that an entry is stored.
+
+use crate::archive::{Encoding, Entry};
+use crate::cache_tag::CacheTags;
+use crate::config::{Compare, Prune};
+use crate::etag::Etag;
+use crate::headers::{HeaderRules, Headers, HeadersDigest};
+use crate::manifest::Row;
+
+/// What the plan follows besides archive and bucket.
+#[derive(Clone, Debug)]
+pub struct Rules<'a> {
+    pub live_prefix: &'a str,
+    pub headers: &'a HeaderRules,
+    pub tags: &'a CacheTags,
+    /// Whether compressible text is stored as gzip.
+    pub gzip: bool,
+    pub compare: Compare,
+    pub prune: Prune,
+    pub max_delete_percent: u8,
+    pub allow_large_delete: bool,
+    pub retain_removed_days: u32,
+    /// Epoch seconds.
+    pub now: i64,
+}
+
+impl Rules<'_> {
+    /// How an entry is stored.
+    pub fn wanted(&self, entry: &Entry) -> Wanted {
+        let mut headers = self.headers_of(&entry.name);
+        let is_gzip =
+            self.gzip && headers.content_encoding.is_none() && headers.is_text() && Encoding::can_be_gzip(entry);
+        let encoding = if is_gzip {
+            headers.content_encoding = Some("gzip".to_owned());
+            Encoding::Gzip
+        } else {
+            Encoding::Identity
+        };
+        Wanted { headers, encoding }
+    }
+
+    /// The headers that a file of this name gets, whether or not the archive has it, as long as it is not
+    /// compressed.
+    pub fn headers_of(&self, name: &str) -> Headers {
+        self.tags.mark(name, self.headers.headers(name))
+    }
+}
+
+/// How an entry is to be stored in the live bucket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    pub headers: Headers,
+    pub encoding: Encoding,
+}
+
+impl Wanted {
+    /// Whether the object of this row has the entry's contents, in the encoding that is wanted.
+    pub(super) fn is_content_of(&self, row: &Row, entry: &Entry) -> bool {
+        let size_bytes = match self.encoding {
+            Encoding::Identity if row.gzip_of.is_none() => Some(row.size_bytes),
+            Encoding::Identity => None,
+            Encoding::Gzip => row.gzip_of,
+        };
+        row.crc32 == entry.crc32 && size_bytes == Some(entry.size_bytes)
+    }
+}
+
+impl Row {
+    /// The row of an entry whose object is in the bucket as it was wanted.
+    pub fn written(entry: &Entry, size_bytes: u64, etag: Etag, wanted: &Wanted) -> Self {
+        let digest = wanted.headers.digest();
+        Self::of(entry, size_bytes, etag, wanted, digest)
+    }
+
+    pub(super) fn of(entry: &Entry, size_bytes: u64, etag: Etag, wanted: &Wanted, headers: HeadersDigest) -> Self {
+        Self {
+            size_bytes,
+            crc32: entry.crc32,
+            etag,
+            headers,
+            immutable: wanted.headers.is_immutable(),
+            removed_at: None,
+            gzip_of: (wanted.encoding == Encoding::Gzip).then_some(entry.size_bytes),
+        }
+    }
+}
