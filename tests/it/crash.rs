@@ -1,16 +1,17 @@
 //! The crash matrix: a process dies just before or just after each of its AWS calls, and things go on.
 
 use chrono::TimeDelta;
-use dropship::aws::ledger::Owed;
 use dropship::deployment::Record;
-use dropship::report::Outcome;
 use futures_util::future::join;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream;
+use futures_util::stream::StreamExt;
 use serde_json::{Value, json};
 
-use crate::settled::{AN_HOUR, ERRORS_CACHED, Scene, first, say, second, third};
-use crate::stage::{DISTRIBUTION, Files, LIVE, Stage, files};
-use crate::support::{Distribution, Does, Fault, Headers, Object, Service, Waiting};
+use crate::build::Files;
+use crate::note::note;
+use crate::scene::{AN_HOUR, Scene, first, second, third};
+use crate::stage::{LIVE, Stage};
+use crate::support::{Does, Fault, Headers};
 
 // Watched calls take effect one by one, so that dying before a call leaves what dying after the one before it
 // leaves. The first matrix does both all the same, the others the latter.
@@ -51,8 +52,9 @@ enum After {
 }
 
 /// The time that a function which is to die has: its lease lapses within the 5 minutes of a duplicate.
-const SHORT: TimeDelta = TimeDelta::seconds(60);
-const LAPSED: TimeDelta = TimeDelta::seconds(66);
+pub const SHORT: TimeDelta = TimeDelta::seconds(60);
+
+pub const LAPSED: TimeDelta = TimeDelta::seconds(66);
 
 /// A process that is about to die, and what must be live in the end.
 struct Case {
@@ -258,7 +260,7 @@ async fn matrix(after: After, deaths: &[Does]) {
         .await;
     let points: usize = results.iter().map(|(points, _)| points).sum();
     let wrong: Vec<String> = results.into_iter().flat_map(|(_, wrong)| wrong).collect();
-    say(&format!("crash matrix {after:?}: {points} crash points tried"));
+    note(&format!("crash matrix {after:?}: {points} crash points tried"));
     let fewest = 100 / stride(after);
     assert!(points > fewest, "only {points} crash points");
     assert!(wrong.is_empty(), "{} of {points} crash points:\n{}", wrong.len(), wrong.join("\n"));
@@ -292,190 +294,4 @@ async fn whoever_dies_anywhere_is_finished_on_top_of_foreign_writes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_dies_anywhere_is_finished_on_top_of_foreign_deletes() {
     matrix(After::ForeignDelete, &[Does::DieAfter]).await;
-}
-
-#[tokio::test]
-async fn a_duplicate_of_the_live_build_does_not_overtake_a_newer_run_that_is_to_be_retried() {
-    let scene = Scene::new().await;
-    let stage = scene.stage.clone();
-    let one = stage.upload("site.zip", &first());
-    scene.deliver(&stage, "one", &one).await.unwrap();
-    let two = stage.upload("site.zip", &second());
-    // The newer one claims the site, and fails before its first write.
-    stage.cloud.fault(Fault { times: usize::MAX, ..Fault::on("ListObjectsV2", Does::refuse(403, "AccessDenied")) });
-    let failed = stage.invoke("two", &two).await.into_answer().unwrap_err();
-    assert_eq!(failed.error_type, "Aws");
-    stage.cloud.clear_faults();
-    for request_id in ["duplicate", "one"] {
-        let report = scene.deliver(&stage, request_id, &one).await.unwrap();
-        assert_eq!(report.outcome, Outcome::Duplicate);
-    }
-    let report = scene.deliver(&stage, "two", &two).await.unwrap();
-    assert_eq!(report.outcome, Outcome::Deployed);
-    scene.has_settled(&second(), &two, None).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_late_retry_of_the_live_build_does_not_overtake_a_newer_run_that_died() {
-    let scene = Scene::new().await;
-    let stage = scene.stage.clone();
-    let one = stage.upload("site.zip", &first());
-    scene.deliver(&stage, "one", &one).await.unwrap();
-    let two = stage.upload("site.zip", &second());
-    let put = Fault::on("PutObject", Does::DieAfter);
-    stage.cloud.fault(put);
-    let dead = scene.invoke(&stage, "victim", "two", &two, SHORT).await;
-    assert!(dead.is_none());
-    // Its age alone would make it a replay; its request says that it is none.
-    stage.pass(TimeDelta::minutes(20));
-    let report = scene.deliver(&stage, "one", &one).await.unwrap();
-    assert_eq!(report.outcome, Outcome::Duplicate);
-    let report = scene.deliver(&stage, "two", &two).await.unwrap();
-    assert_eq!(report.outcome, Outcome::Deployed);
-    scene.has_settled(&second(), &two, None).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_late_retry_of_whoever_finished_the_run_of_another_request_is_no_rollback() {
-    let scene = Scene::new().await;
-    let stage = scene.stage.clone();
-    let one = stage.upload("site.zip", &first());
-    stage.cloud.fault(Fault::on("PutObject", Does::DieAfter));
-    let dead = scene.invoke(&stage, "victim", "died", &one, SHORT).await;
-    assert!(dead.is_none());
-    stage.pass(LAPSED);
-    scene.deliver(&stage, "duplicate", &one).await.unwrap();
-    let two = stage.upload("site.zip", &second());
-    scene.deliver(&stage, "two", &two).await.unwrap();
-    stage.pass(TimeDelta::minutes(20));
-    for request_id in ["died", "duplicate"] {
-        let report = scene.deliver(&stage, request_id, &one).await.unwrap();
-        assert_eq!(report.outcome, Outcome::Duplicate, "{request_id}");
-    }
-    scene.has_settled(&second(), &two, None).await.unwrap();
-}
-
-#[tokio::test]
-async fn an_object_that_someone_removed_is_invalidated_whether_it_comes_back_or_not() {
-    let scene = Scene::new().await;
-    let stage = scene.stage.clone();
-    let one = stage.upload("site.zip", &first());
-    scene.deliver(&stage, "one", &one).await.unwrap();
-    for key in ["data.json", "app.1.js"] {
-        stage.cloud.delete_object(LIVE, key);
-    }
-    let two = stage.upload("site.zip", &second());
-    scene.deliver(&stage, "two", &two).await.unwrap();
-    scene.has_settled(&second(), &two, None).await.unwrap();
-}
-
-#[tokio::test]
-async fn an_object_that_was_immutable_and_is_overwritten_just_before_its_deletion_is_invalidated() {
-    let scene = Scene::new().await;
-    let stage = scene.stage.clone().with("CACHE_CONTROL_ASSETS", "max-age=31536000, immutable");
-    let both = files([("index.html", "page"), ("app.1.js", "one")]);
-    let one = stage.upload("site.zip", &both);
-    stage.deploy("one", &one).await;
-    let page = files([("index.html", "page")]);
-    let two = stage.upload("site.zip", &page);
-    let foreign_write = |waiting: &[Waiting]| {
-        let is_ours = |it: Object| it.body == "one";
-        if waiting[0].call.operation == "DeleteObjects" && stage.cloud.object(LIVE, "app.1.js").is_some_and(is_ours) {
-            let headers = Headers::of_type("text/plain");
-            stage.cloud.put_object(LIVE, "app.1.js", "foreign", headers);
-            scene.ask_for_everything();
-        }
-        0
-    };
-    let report = stage.deploy_by_call("two", &two, foreign_write).await;
-    assert_eq!(report.drift, 1);
-    scene.has_settled(&page, &two, Some("max-age=31536000, immutable")).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_distribution_that_was_taken_out_of_the_configuration_stops_no_deployment() {
-    let scene = Scene::new().await;
-    let stage = scene.stage.clone();
-    let one = stage.upload("site.zip", &first());
-    scene.deliver(&stage, "one", &one).await.unwrap();
-    let refused = Fault {
-        distribution: Some(ERRORS_CACHED.to_owned()),
-        times: usize::MAX,
-        ..Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied"))
-    };
-    stage.cloud.fault(refused);
-    let two = stage.upload("site.zip", &second());
-    let failed = stage.invoke("two", &two).await.into_answer().unwrap_err();
-    assert_eq!(failed.error_type, "InvalidationOwed");
-    let owed = stage.site("judge").await.clients.ledger.owed().await;
-    let accepted = |owed: &Owed| owed.distribution == DISTRIBUTION && !owed.after_deletes;
-    assert!(!owed.unwrap().iter().any(accepted), "what the other one has accepted is owed no more");
-    let one_left = stage.clone().with("DISTRIBUTION_IDS", DISTRIBUTION);
-    let report = scene.deliver(&one_left, "two", &two).await.unwrap();
-    assert_eq!(report.outcome, Outcome::Deployed);
-    // It is not forgotten: should the distribution come back, it is told.
-    stage.cloud.clear_faults();
-    scene.deliver(&stage, "again", &two).await.unwrap();
-    scene.has_settled(&second(), &two, None).await.unwrap();
-}
-
-/// Seven distributions make more batches than one transaction takes.
-#[tokio::test]
-async fn batches_of_more_than_one_transaction_are_never_recorded_under_a_used_reference() {
-    let stage = Stage::new().await;
-    let ids: Vec<String> = (1..=7).map(|n| format!("E{n}OF7")).collect();
-    for id in &ids {
-        stage.cloud.create_distribution(Distribution::of(id, LIVE));
-    }
-    let stage = stage.with("DISTRIBUTION_IDS", &ids.join(","));
-    let one = stage.upload("site.zip", &first());
-    stage.deploy("one", &one).await;
-    let two = stage.upload("site.zip", &second());
-    stage.cloud.clear_calls();
-    stage.deploy("two", &two).await;
-    let before_put: Vec<String> = stage
-        .cloud
-        .calls()
-        .into_iter()
-        .take_while(|call| call.bucket.as_deref() != Some(LIVE) || call.operation != "PutObject")
-        .filter(|call| call.service == Service::DynamoDb && call.operation != "TransactGetItems")
-        .map(|call| call.operation)
-        .collect();
-    let transaction = "TransactWriteItems";
-    assert_eq!(
-        before_put,
-        [transaction, "Query", transaction, transaction],
-        "the claim, what is owed, and two transactions of batches"
-    );
-    for id in &ids {
-        assert_eq!(stage.cloud.invalidations(id).len(), 2, "{id}");
-    }
-    let ledger = stage.site("judge").await.clients.ledger;
-    let deployment = ledger.head().await.unwrap().live.unwrap().deployment;
-    let record = ledger.record(&deployment).await.unwrap().unwrap();
-    assert_eq!(record.batches, 14);
-}
-
-#[tokio::test]
-async fn a_resumed_run_puts_nothing_that_is_there_already() {
-    let scene = Scene::new().await;
-    let stage = scene.stage.clone();
-    let build: Files = (0..40).map(|n| (format!("{n}.json"), format!("number {n}").into_bytes())).collect();
-    let event = stage.upload("site.zip", &build);
-    stage.cloud.fault(Fault { first: 15, key: Some("*.json".to_owned()), ..Fault::on("PutObject", Does::DieAfter) });
-    let dead = scene.watched(scene.invoke(&stage, "victim", "one", &event, SHORT)).await;
-    assert!(dead.is_none());
-    let there = stage.cloud.objects(LIVE).len();
-    assert_eq!(there, 15);
-    stage.cloud.clear_calls();
-    let report = scene.deliver(&stage, "one", &event).await.unwrap();
-    assert_eq!((report.new, report.kept, report.run), (25, 15, 1));
-    let puts = stage
-        .cloud
-        .calls()
-        .into_iter()
-        .filter(|call| call.operation == "PutObject" && call.bucket.as_deref() == Some(LIVE));
-    assert_eq!(puts.count(), 25);
-    assert!(report.bytes_written < 25 * 10);
-    stage.assert_live(&build);
 }

@@ -3,8 +3,9 @@
 use dropship::report::Outcome;
 use serde_json::{Value, json};
 
-use crate::deployments::writes_to_live;
-use crate::stage::{DISTRIBUTION, Files, LIVE, Stage, files};
+use crate::build::{Files, files};
+use crate::deployments::first;
+use crate::stage::{DISTRIBUTION, LIVE, Stage};
 use crate::support::{Does, Fault, Headers};
 
 /// A site of 500 pages, all live.
@@ -23,7 +24,7 @@ async fn refused(stage: &Stage, request: &str, event: &Value) -> (String, String
     let before = stage.cloud.objects(LIVE);
     let sent = stage.cloud.invalidations(DISTRIBUTION).len();
     let failure = stage.invoke(request, event).await.into_answer().unwrap_err();
-    assert_eq!(writes_to_live(stage), [] as [String; 0]);
+    assert_eq!(stage.writes_to_live(), [] as [String; 0]);
     let after = stage.cloud.objects(LIVE);
     let is_same = before.iter().zip(&after).all(|(before, after)| {
         (before.0, &before.1.etag, before.1.modified) == (after.0, &after.1.etag, after.1.modified)
@@ -143,4 +144,23 @@ async fn a_key_that_cannot_be_deleted_is_tried_again_and_then_named() {
     let report = stage.deploy("new", &event).await;
     assert_eq!(report.deleted, 1);
     stage.assert_live(&new);
+}
+
+#[tokio::test]
+async fn a_plan_that_deletes_nearly_everything_is_refused_until_it_is_allowed() {
+    let stage = Stage::new().await;
+    let many: Files = (0..200).map(|n| (format!("{n}.html"), format!("page {n}").into_bytes())).collect();
+    stage.deploy("one", &stage.upload("1.zip", &many)).await;
+    let mut event = stage.upload("2.zip", &first());
+    stage.cloud.clear_calls();
+    let failure = stage.invoke("two", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "LargeDelete");
+    for part in ["200 of the 200", "allowLargeDelete", "MAX_DELETE_PERCENT"] {
+        assert!(failure.error_message.contains(part), "{}", failure.error_message);
+    }
+    assert_eq!(stage.writes_to_live(), [] as [String; 0]);
+    event["options"] = json!({"allowLargeDelete": true});
+    let report = stage.deploy("three", &event).await;
+    assert_eq!((report.new, report.deleted), (4, 200));
+    stage.assert_live(&first());
 }

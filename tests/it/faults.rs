@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use futures_util::stream::{self, StreamExt};
 
-use crate::settled::{AN_HOUR, Scene, first, say, second};
+use crate::note::note;
+use crate::scene::{AN_HOUR, Scene, first, second};
 use crate::support::{Does, Fault, Service};
 
 /// How many cases are under way at once.
@@ -145,7 +146,7 @@ async fn matrix(times: Times) {
     let faults: usize = results.iter().map(|(faults, ..)| faults).sum();
     let failed: usize = results.iter().map(|(_, failed, _)| failed).sum();
     let wrong: Vec<String> = results.into_iter().flat_map(|(.., wrong)| wrong).collect();
-    say(&format!("fault matrix {times:?}: {faults} faults tried, {failed} of them failed the invocation"));
+    note(&format!("fault matrix {times:?}: {faults} faults tried, {failed} of them failed the invocation"));
     assert!(faults > 100, "only {faults} faults");
     assert!(wrong.is_empty(), "{} of {faults} faults:\n{}", wrong.len(), wrong.join("\n"));
 }

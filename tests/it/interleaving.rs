@@ -19,7 +19,9 @@ use futures_util::future::{AbortHandle, Abortable, LocalBoxFuture};
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
 
-use crate::stage::{DISTRIBUTION, Files, Stage};
+use crate::build::Files;
+use crate::note::note;
+use crate::stage::{DISTRIBUTION, Stage};
 use crate::support::{Does, Fault, Gate, Waiting};
 
 const SCHEDULES: u64 = 1_000;
@@ -78,7 +80,7 @@ fn whatever_the_schedule_the_newest_wins_and_no_page_is_stale() {
         let failures = threads.into_iter();
         failures.flat_map(|thread| thread.join().expect("failures are caught before")).collect()
     });
-    crate::settled::say(&format!(
+    note(&format!(
         "interleaving: {schedules} schedules, {} calls one by one, {} deaths, in {:?}",
         steps.into_inner(),
         deaths.into_inner(),

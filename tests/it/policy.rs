@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::stage::{DISTRIBUTION, Files, LIVE, STAGING, Stage, TABLE, files};
-use crate::support::{Authorizer, CLIENT, Call, Does, Fault, Headers, Service};
+use crate::build::{Files, files, noise};
+use crate::stage::{DISTRIBUTION, LIVE, STAGING, Stage, TABLE};
+use crate::support::{Authorizer, CLIENT, Call, Distribution, Does, Fault, Headers, Service};
 use crate::template::{ACCOUNT, Template};
 
 /// What Lambda does with the function's role, by the developer guide's pages "Sending Lambda function logs to
@@ -254,9 +255,7 @@ fn used(stage: &Stage, policy: &Policy) -> BTreeSet<(String, String)> {
 #[tokio::test]
 async fn all_that_is_granted_is_needed() {
     let stage = Stage::new().await.with("WAIT_FOR_INVALIDATION", "true");
-    let mut noise = vec![0; 17 << 20];
-    fastrand::Rng::with_seed(3).fill(&mut noise);
-    let large: Files = [("large.bin".to_owned(), noise)].into();
+    let large: Files = [("large.bin".to_owned(), noise(17 << 20, 3))].into();
     let small = files([("index.html", "one"), ("gone.txt", "gone tomorrow"), ("kept.txt", "kept")]);
     stage.deploy("one", &stage.upload("1.zip", &small)).await;
     let mut second = small.clone();
@@ -362,7 +361,7 @@ fn a_site_without_distributions_may_invalidate_nothing() {
 async fn a_call_that_the_policy_does_not_allow_is_refused() {
     let stage = Stage::new().await;
     let other = stage.cloud.clone();
-    other.create_distribution(crate::support::Distribution::of("E2EXAMPLE", LIVE));
+    other.create_distribution(Distribution::of("E2EXAMPLE", LIVE));
     let site = stage.clone().with("DISTRIBUTION_IDS", "E2EXAMPLE").site(CLIENT).await;
     stage.cloud.authorize(CLIENT, authorizer(stage.variables()));
     let error = site.clients.cdn.discover().await.unwrap_err();

@@ -1,8 +1,8 @@
-//! A site on the embedded services, with a clock that tests turn.
+//! A site on the embedded services, with a clock that tests set.
+
+pub mod observe;
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,18 +14,22 @@ use dropship::handler::{Handled, handle};
 use dropship::report::{Progress, Report};
 use serde_json::{Value, json};
 
+use crate::build::{Files, zipped};
 use crate::policy;
 use crate::support::{CLIENT, Cloud, Distribution, Etags, Headers, Versioning, Waiting};
 
 pub const STAGING: &str = "staging";
+
 pub const LIVE: &str = "live";
+
 pub const TABLE: &str = "ledger";
+
 pub const DISTRIBUTION: &str = "E1EXAMPLE";
 
-/// The files of a build, by name.
-pub type Files = BTreeMap<String, Vec<u8>>;
+/// Lambda's longest timeout.
+const TIMEOUT: TimeDelta = TimeDelta::minutes(15);
 
-/// Buckets, table and distribution of one site. Clones share them.
+/// The buckets, the table and the distribution of one site. Clones share them.
 #[derive(Clone)]
 pub struct Stage {
     pub cloud: Cloud,
@@ -34,7 +38,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A stage whose live bucket is empty and has MD5 ETags.
+    /// Creates a stage whose live bucket is empty and has MD5 ETags.
     pub async fn new() -> Self {
         Self::with_etags(Etags::Md5).await
     }
@@ -60,7 +64,7 @@ impl Stage {
         }
     }
 
-    /// The same stage with another environment variable of the function.
+    /// Returns the same stage with another environment variable of the function.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
@@ -75,11 +79,12 @@ impl Stage {
         *self.now.lock().unwrap()
     }
 
+    /// Moves the clock forward.
     pub fn pass(&self, time: TimeDelta) {
         *self.now.lock().unwrap() += time;
     }
 
-    /// Uploads a build, a second after the one before; gives the event that S3 sends.
+    /// Uploads a build, one second after the previous upload, and returns the event that S3 sends.
     pub fn upload(&self, key: &str, files: &Files) -> Value {
         self.upload_bytes(key, zipped(files))
     }
@@ -105,37 +110,63 @@ impl Stage {
         }]})
     }
 
-    /// A cold function instance whose calls are labelled `client`.
+    /// Creates a cold function instance whose calls are labelled `client`.
     pub async fn site(&self, client: &str) -> Site {
         let config = Config::from_variables(|name| self.variables.get(name).cloned()).unwrap();
         self.cloud.authorize(client, policy::authorizer(&self.variables));
         Site { clients: Clients::new(&self.cloud.sdk_config_for(client).await, &config), config }
     }
 
-    /// Invokes a cold function with 15 minutes to live.
+    /// Invokes a cold function, 15 minutes before its deadline.
     pub async fn invoke(&self, request_id: &str, event: &Value) -> Handled {
-        self.invoke_as(CLIENT, request_id, event, TimeDelta::minutes(15)).await
+        self.invoke_as(CLIENT, request_id, event, TIMEOUT).await
     }
 
+    /// Invokes a cold function whose calls are labelled `client`, `time_left` before its deadline.
     pub async fn invoke_as(&self, client: &str, request_id: &str, event: &Value, time_left: TimeDelta) -> Handled {
         let site = self.site(client).await;
-        let invocation = Invocation {
-            request_id,
-            deadline: self.now() + time_left,
-            clock: &|| self.now(),
-            progress: &Progress::default(),
-            pause: Duration::from_millis(5),
-        };
-        handle(&site, event, &invocation).await
+        self.handle(&site, request_id, event, self.now() + time_left, &|| self.now(), &Progress::default()).await
     }
 
-    /// Invokes a cold function for an event of one upload that must succeed.
+    /// Invokes the function instance `site`, 15 minutes before its deadline.
+    pub async fn invoke_on(&self, site: &Site, request_id: &str, event: &Value, progress: &Progress) -> Handled {
+        self.handle(site, request_id, event, self.now() + TIMEOUT, &|| self.now(), progress).await
+    }
+
+    /// Invokes a cold function whose deadline is near as soon as `is_late` says so.
+    pub async fn invoke_late_once(
+        &self,
+        request_id: &str,
+        event: &Value,
+        is_late: impl Fn() -> bool + Sync,
+    ) -> Handled {
+        let site = self.site(CLIENT).await;
+        let deadline = self.now() + TIMEOUT;
+        let clock = || if is_late() { deadline - TimeDelta::seconds(10) } else { self.now() };
+        self.handle(&site, request_id, event, deadline, &clock, &Progress::default()).await
+    }
+
+    async fn handle(
+        &self,
+        site: &Site,
+        request_id: &str,
+        event: &Value,
+        deadline: DateTime<Utc>,
+        clock: &(dyn Fn() -> DateTime<Utc> + Sync),
+        progress: &Progress,
+    ) -> Handled {
+        let pause = Duration::from_millis(5);
+        handle(site, event, &Invocation { request_id, deadline, clock, progress, pause }).await
+    }
+
+    /// Invokes a cold function that must succeed, with the event of one upload.
     pub async fn deploy(&self, request_id: &str, event: &Value) -> Report {
         report(self.invoke(request_id, event).await)
     }
 
-    /// The same with one call of its answered at a time: `next` sees those that wait, does what is to happen
-    /// meanwhile, and says which is next.
+    /// Deploys like [`deploy`](Self::deploy), with one call answered at a time.
+    ///
+    /// `next` gets the calls that wait, may change the world meanwhile, and returns the index of the call to answer.
     pub async fn deploy_by_call(
         &self,
         request_id: &str,
@@ -155,35 +186,9 @@ impl Stage {
             never = calls => never,
         }
     }
-
-    /// Checks that the live bucket holds these files and nothing else.
-    #[track_caller]
-    pub fn assert_live(&self, files: &Files) {
-        let objects = self.cloud.objects(LIVE);
-        let live: Vec<&String> = objects.keys().collect();
-        assert_eq!(live, files.keys().collect::<Vec<_>>(), "the keys of the live bucket");
-        for (key, object) in &objects {
-            assert!(object.body == files[key], "the bytes of {key}");
-        }
-    }
-
-    /// Checks that the live bucket holds these files, and maybe others.
-    #[track_caller]
-    pub fn assert_contains(&self, files: &Files) {
-        let objects = self.cloud.objects(LIVE);
-        for (name, body) in files {
-            let found = objects.get(name).is_some_and(|object| object.body == *body);
-            assert!(found, "{name} is as in the build");
-        }
-    }
-
-    /// The calls to one operation, by what they were about.
-    pub fn count(&self, operation: &str) -> usize {
-        self.cloud.calls().iter().filter(|call| call.operation == operation).count()
-    }
 }
 
-/// The one report of an invocation that must have succeeded.
+/// Returns the only report of an invocation that must have succeeded.
 #[track_caller]
 pub fn report(handled: Handled) -> Report {
     let mut answer = match handled.into_answer() {
@@ -192,43 +197,4 @@ pub fn report(handled: Handled) -> Report {
     };
     assert_eq!(answer.deployments.len(), 1);
     answer.deployments.remove(0)
-}
-
-/// A build of these files.
-pub fn files<const N: usize>(files: [(&str, &str); N]) -> Files {
-    files.map(|(name, body)| (name.to_owned(), body.as_bytes().to_vec())).into()
-}
-
-/// Packs a build.
-pub fn zipped(files: &Files) -> Vec<u8> {
-    let files: Vec<_> = files.iter().map(|(name, body)| (name.as_str(), body)).collect();
-    crate::zipped::zipped(&files)
-}
-
-/// The files of a packed build, by another reader than ours.
-pub fn unzipped(archive: &[u8]) -> Files {
-    let mut zip = zip::ZipArchive::new(Cursor::new(archive)).unwrap();
-    let mut files = Files::new();
-    for number in 0..zip.len() {
-        let mut entry = zip.by_index(number).unwrap();
-        if entry.is_file() {
-            let name = entry.name().unwrap().into_owned();
-            let mut body = Vec::new();
-            std::io::copy(&mut entry, &mut body).unwrap();
-            files.insert(name, body);
-        }
-    }
-    files
-}
-
-/// Data that is not part of the project; none, said aloud, where it is absent.
-pub fn shared(path: &str) -> Option<PathBuf> {
-    let folder = std::env::var("DROPSHIP_SHARED").unwrap_or_else(|_| "../shared".to_owned());
-    let path = PathBuf::from(folder).join(path);
-    if !path.exists() {
-        let path = path.display();
-        crate::settled::say(&format!("SKIPPED: {path} is not there (DROPSHIP_SHARED)"));
-        return None;
-    }
-    Some(path)
 }

@@ -1,16 +1,12 @@
 //! What is kept of removed files, for how long, and the sweep that ends it.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
-use dropship::deploy::Invocation;
-use dropship::handler::handle;
-use dropship::report::{Outcome, Progress, Report};
+use dropship::report::{Outcome, Report};
 use serde_json::json;
 
-use crate::deployments::writes_to_live;
-use crate::stage::{DISTRIBUTION, Files, LIVE, STAGING, Stage, files};
-use crate::support::{CLIENT, Distribution, Does, Fault};
+use crate::build::{Files, files};
+use crate::stage::{DISTRIBUTION, LIVE, Stage};
+use crate::support::{CLIENT, Distribution, Does, Fault, Headers};
 
 /// A build whose assets have this build's number in their names.
 fn build(number: u32) -> Files {
@@ -53,7 +49,7 @@ async fn a_removed_asset_is_kept_for_its_days_and_then_deleted_by_a_sweep() {
     stage.pass(TimeDelta::days(7) - TimeDelta::minutes(1));
     let report = sweep(&stage).await;
     assert_eq!((report.outcome, report.deleted, report.retained), (Outcome::Swept, 0, 1));
-    assert_eq!(writes_to_live(&stage), [] as [String; 0]);
+    assert_eq!(stage.writes_to_live(), [] as [String; 0]);
     assert_eq!(stage.count("TransactWriteItems"), 0, "nothing to do writes nothing");
 
     stage.pass(TimeDelta::minutes(1));
@@ -67,8 +63,7 @@ async fn a_removed_asset_is_kept_for_its_days_and_then_deleted_by_a_sweep() {
     assert_eq!((report.outcome, report.deleted, report.retained), (Outcome::Swept, 1, 0));
     assert_eq!(assets(&stage), ["assets/app.2.js"]);
     assert_eq!(stage.cloud.invalidations(DISTRIBUTION).len(), invalidations, "nobody misses it");
-    let manifests = stage.cloud.objects(STAGING).into_keys();
-    assert_eq!(manifests.filter(|key| key.starts_with(".dropship/")).count(), 1);
+    assert_eq!(stage.manifests().len(), 1);
 
     let report = deploy(&stage, 2).await;
     assert_eq!((report.outcome, report.drift), (Outcome::Unchanged, 0), "it is no drift");
@@ -111,7 +106,7 @@ async fn what_someone_else_has_written_since_is_left_alone() {
     deploy(&stage, 1).await;
     deploy(&stage, 2).await;
     stage.pass(TimeDelta::days(8));
-    let theirs = crate::support::Headers::of_type("text/javascript");
+    let theirs = Headers::of_type("text/javascript");
     stage.cloud.put_object(LIVE, "assets/app.1.js", "theirs", theirs);
     let report = sweep(&stage).await;
     assert_eq!(report.deleted, 0);
@@ -243,21 +238,8 @@ async fn a_sweep_near_its_deadline_begins_no_more_deletes_and_the_next_one_goes_
     stage.pass(TimeDelta::days(8));
 
     stage.cloud.clear_calls();
-    let site = stage.site(CLIENT).await;
-    let deadline = stage.now() + TimeDelta::minutes(15);
-    // The deadline comes near with the first delete.
-    let clock = || match stage.count("DeleteObjects") {
-        0 => stage.now(),
-        _ => deadline - TimeDelta::seconds(10),
-    };
-    let invocation = Invocation {
-        request_id: "late",
-        deadline,
-        clock: &clock,
-        progress: &Progress::default(),
-        pause: Duration::from_millis(5),
-    };
-    let handled = handle(&site, &json!({"sweep": true}), &invocation).await;
+    let is_late = || stage.count("DeleteObjects") > 0;
+    let handled = stage.invoke_late_once("late", &json!({"sweep": true}), is_late).await;
     let report = crate::stage::report(handled);
     assert_eq!((report.outcome, report.deleted), (Outcome::Swept, 1_000));
     assert_eq!(assets(&stage).len(), 2);

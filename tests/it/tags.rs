@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use dropship::deploy::Invocation;
-use dropship::handler::handle;
 use dropship::report::{Outcome, Progress, Report};
 
-use crate::stage::{DISTRIBUTION, Files, LIVE, STAGING, Stage, report};
+use crate::build::Files;
+use crate::stage::{DISTRIBUTION, LIVE, STAGING, Stage, report};
 use crate::support::{Distribution, Headers};
 
 const HEADER: &str = "x-amz-meta-cache-tag";
@@ -47,12 +46,6 @@ async fn deploy(stage: &Stage, text: &str) -> Report {
     report
 }
 
-fn items(stage: &Stage, report: &Report) -> BTreeSet<String> {
-    let sent: Vec<_> = report.invalidations.iter().map(|it| it.id.clone()).collect();
-    let accepted = stage.cloud.invalidations(DISTRIBUTION).into_iter();
-    accepted.filter(|it| sent.contains(&Some(it.id.clone()))).flat_map(|it| it.items).collect()
-}
-
 fn has_tags(items: &BTreeSet<String>) -> bool {
     items.iter().any(|item| item.starts_with('#'))
 }
@@ -72,7 +65,7 @@ async fn a_tag_evicts_all_pages_and_no_image() {
     );
     warm(&stage);
     let report = deploy(&stage, "two").await;
-    assert_eq!(items(&stage, &report), BTreeSet::from(["#247610f4dedd.page".to_owned()]));
+    assert_eq!(stage.items_sent(&report, DISTRIBUTION), BTreeSet::from(["#247610f4dedd.page".to_owned()]));
     assert_eq!(report.warnings, [""; 0]);
     let edge = stage.cloud.edge(DISTRIBUTION);
     assert!(edge.get("/a/0.png").from_cache && !edge.get("/a/0.html").from_cache);
@@ -87,7 +80,7 @@ async fn a_distribution_without_tags_costs_no_object_one() {
     assert_eq!(metadata(&stage, "a/0.html", "cache-tag"), None);
     warm(&stage);
     let report = deploy(&stage, "two").await;
-    assert!(!has_tags(&items(&stage, &report)) && report.warnings.len() == 1);
+    assert!(!has_tags(&stage.items_sent(&report, DISTRIBUTION)) && report.warnings.len() == 1);
     // A header that S3 cannot give is none.
     stage.cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE).with_cache_tags("Cache-Tag"));
     assert_eq!(deploy(&stage, "two").await.outcome, Outcome::Unchanged);
@@ -102,10 +95,10 @@ async fn tags_that_are_new_change_headers_alone_and_are_relied_on_from_then_on()
     stage.cloud.change_distribution(tagging());
     let report = deploy(&stage, "one").await;
     assert_eq!((report.headers, report.changed, report.new), (24, 0, 0));
-    assert!(!has_tags(&items(&stage, &report)), "the copies of before have none");
+    assert!(!has_tags(&stage.items_sent(&report, DISTRIBUTION)), "the copies of before have none");
     warm(&stage);
     let report = deploy(&stage, "two").await;
-    assert!(has_tags(&items(&stage, &report)) && report.warnings.is_empty());
+    assert!(has_tags(&stage.items_sent(&report, DISTRIBUTION)) && report.warnings.is_empty());
     // And where they are taken away again, with the next deployment.
     stage.cloud.change_distribution(Distribution::of(DISTRIBUTION, LIVE));
     assert_eq!(deploy(&stage, "two").await.headers, 24);
@@ -123,7 +116,7 @@ async fn no_tag_is_relied_on_near_a_change_of_the_configuration() {
         warm(&stage);
         stage.cloud.change_distribution(distribution);
         let report = deploy(&stage, "two").await;
-        assert!(!has_tags(&items(&stage, &report)));
+        assert!(!has_tags(&stage.items_sent(&report, DISTRIBUTION)));
         assert_eq!(report.headers, 0, "tags stay as they are meanwhile");
     }
 }
@@ -140,7 +133,7 @@ async fn an_object_that_someone_wrote_again_is_named_by_its_path() {
     stage.cloud.put_object(LIVE, "a/2.html", "one", headers);
     warm(&stage);
     let report = deploy(&stage, "two").await;
-    let sent = items(&stage, &report);
+    let sent = stage.items_sent(&report, DISTRIBUTION);
     assert!(has_tags(&sent) && sent.contains("/a/2.html"), "{sent:?}");
     assert_eq!(report.drift, 1);
 }
@@ -203,24 +196,17 @@ async fn each_distribution_reads_its_own_header_and_each_site_has_its_own_tags()
 #[tokio::test]
 async fn a_warm_function_notices_that_tags_are_gone() {
     let stage = stage().await;
-    let site_of_function = stage.site("warm").await;
+    let function = stage.site("warm").await;
     let mut reports = Vec::new();
     for text in ["one", "two", "three"] {
         if text == "three" {
             stage.cloud.change_distribution(Distribution::of(DISTRIBUTION, LIVE));
         }
         let event = stage.upload("site.zip", &site(text));
-        let invocation = Invocation {
-            request_id: text,
-            deadline: stage.now() + TimeDelta::minutes(15),
-            clock: &|| stage.now(),
-            progress: &Progress::default(),
-            pause: Duration::from_millis(5),
-        };
-        reports.push(report(handle(&site_of_function, &event, &invocation).await));
+        reports.push(report(stage.invoke_on(&function, text, &event, &Progress::default()).await));
         assert_eq!(stage.cloud.edge(DISTRIBUTION).stale(), [""; 0], "{text}");
         warm(&stage);
     }
-    let used: Vec<bool> = reports.iter().map(|it| has_tags(&items(&stage, it))).collect();
+    let used: Vec<bool> = reports.iter().map(|it| has_tags(&stage.items_sent(it, DISTRIBUTION))).collect();
     assert_eq!(used, [false, true, false]);
 }

@@ -8,7 +8,8 @@ use dropship::handler::Handled;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::stage::{DISTRIBUTION, Files, LIVE, Stage, files};
+use crate::build::{Files, files};
+use crate::stage::{DISTRIBUTION, LIVE, Stage};
 use crate::support::{CustomError, Distribution, ReferenceConflict};
 
 /// A second distribution, which keeps errors for five minutes and answers a known reference with an error.
@@ -214,7 +215,7 @@ impl Scene {
     }
 
     async fn check_ledger(&self, event: &Value, wrong: &mut Vec<String>) {
-        let ledger = self.stage.site("judge").await.clients.ledger;
+        let ledger = self.stage.ledger().await;
         let owed = ledger.owed().await.unwrap();
         if !owed.is_empty() {
             wrong.push(format!("owed: {owed:?}"));
@@ -247,11 +248,4 @@ fn urls(key: &str) -> Vec<String> {
         urls.push(format!("/{}", folder.trim_end_matches('/')));
     }
     urls
-}
-
-/// Says a line that is seen without `--nocapture` too.
-pub fn say(line: &str) {
-    use std::io::Write;
-    // A closed stderr is no reason to fail.
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -5,30 +5,97 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::archive::{Contents, assert_same, contents, is_present, run, site};
+use bytes::Bytes;
 
-/// Lets a command, which is run inside the site's folder, write an archive to the path that is
-/// added to it, and reads that.
-fn packed(folder: &Path, command: &mut Command, names: &[&str]) -> Vec<u8> {
-    let target = tempfile::tempdir().unwrap();
-    let target = target.path().join("site.zip");
-    run(command.current_dir(folder).arg(&target).args(names));
-    fs::read(target).unwrap()
-}
+use super::{Contents, contents};
 
-/// A site in a folder of its own.
-fn packable() -> (tempfile::TempDir, Contents) {
+#[test]
+fn what_pythons_zipfile_writes_is_read_equally() {
+    const SCRIPT: &str = r#"
+import io, os, sys, zipfile
+
+class Pipe(io.RawIOBase):
+    def __init__(self): self.parts = []
+    def writable(self): return True
+    def write(self, part): self.parts.append(bytes(part)); return len(part)
+
+folder, method, streamed, zip64 = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1", sys.argv[4] == "1"
+target = Pipe() if streamed else io.BytesIO()
+with zipfile.ZipFile(target, "w", method) as archive:
+    archive.comment = b"built by CI"
+    for root, folders, files in os.walk(folder):
+        if root != folder:
+            archive.write(root, os.path.relpath(root, folder))
+        for name in files:
+            path = os.path.join(root, name)
+            info = zipfile.ZipInfo.from_file(path, os.path.relpath(path, folder))
+            info.compress_type = method
+            with open(path, "rb") as file, archive.open(info, "w", force_zip64=zip64) as entry:
+                entry.write(file.read())
+sys.stdout.buffer.write(b"".join(target.parts) if streamed else target.getvalue())
+"#;
+    if !is_present("python3") {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let site = site(folder.path());
-    (folder, site)
+    for method in ["0", "8"] {
+        for streamed in ["0", "1"] {
+            for zip64 in ["0", "1"] {
+                let archive = run(Command::new("python3")
+                    .args(["-c", SCRIPT])
+                    .arg(folder.path())
+                    .args([method, streamed, zip64]));
+                let context = format!("method {method}, streamed {streamed}, zip64 {zip64}");
+                assert_same(&archive, &site, &context);
+            }
+        }
+    }
 }
 
-/// What lies in the site's folder.
-const TOP_NAMES: [&str; 4] = [".well-known", "assets", "empty.txt", "index.html"];
+#[test]
+fn what_info_zip_writes_is_read_equally() {
+    if !is_present("zip") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let site = site(folder.path());
+    for options in [&["-r"][..], &["-r0"], &["-rX"], &["-rD"], &["-r", "-fz"], &["-r", "-fd"]] {
+        // Names without the UTF-8 flag in one locale, with it or with a Unicode path in another.
+        for locale in ["C", "C.UTF-8"] {
+            for to_pipe in [false, true] {
+                // Forced ZIP64 to a pipe lacks its end record: Python cannot open it either.
+                if to_pipe && options.contains(&"-fz") {
+                    continue;
+                }
+                let mut command = Command::new("zip");
+                command.current_dir(&folder).env("LC_ALL", locale).arg("-q").args(options);
+                let archive = if to_pipe {
+                    run(command.args(["-", "."]))
+                } else {
+                    let target = tempfile::tempdir().unwrap();
+                    let target = target.path().join("site.zip");
+                    run(command.arg(&target).arg("."));
+                    fs::read(target).unwrap()
+                };
+                assert_same(&archive, &site, &format!("{options:?} {locale} {to_pipe}"));
+            }
+        }
+    }
+}
 
-fn assert_refused(archive: &[u8], words: &str) {
-    let reason = contents(archive).unwrap_err();
-    assert!(reason.contains(words), "{reason}");
+#[test]
+fn what_javas_jar_tool_writes_is_read_equally() {
+    if !is_present("jar") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let site = site(folder.path());
+    for options in ["-cM", "-cM0"] {
+        let archive =
+            run(Command::new("jar").args([options, "-C"]).arg(folder.path()).arg(".").env("LC_ALL", "C.UTF-8"));
+        assert_same(&archive, &site, options);
+    }
 }
 
 #[test]
@@ -211,6 +278,75 @@ fn what_nodes_packages_write_is_read_equally() {
             assert_same(&archive, &site, &format!("{package} {mode}"));
         }
     }
+}
+
+/// What lies in the site's folder.
+const TOP_NAMES: [&str; 4] = [".well-known", "assets", "empty.txt", "index.html"];
+
+/// A small site with an empty file, a folder, names in UTF-8 and a dot folder.
+pub fn site(folder: &Path) -> Contents {
+    let numbers: String = (0..5_000).map(|number| format!("{number} ")).collect();
+    let mut contents: Contents = vec![
+        ("index.html".into(), "<p>hello".into()),
+        ("empty.txt".into(), Bytes::new()),
+        ("assets/numbers.txt".into(), numbers.into()),
+        ("assets/é/日本.svg".into(), "<svg/>".into()),
+        (".well-known/security.txt".into(), "Contact:".into()),
+    ];
+    for (name, bytes) in &contents {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    contents.sort();
+    contents
+}
+
+/// Without the contents in the message: they are long.
+pub fn assert_same(archive: &[u8], site: &Contents, context: &str) {
+    let read = contents(archive);
+    assert!(read.as_ref() == Ok(site), "{context}: {:?}", read.err());
+}
+
+/// Whether a tool can be started; says so when not.
+pub fn is_present(tool: &str) -> bool {
+    let is_present = Command::new(tool)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !is_present {
+        eprintln!("skipped: `{tool}` is not installed");
+    }
+    is_present
+}
+
+pub fn run(command: &mut Command) -> Vec<u8> {
+    let output = command.stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "{command:?}");
+    output.stdout
+}
+
+/// Lets a command, which is run inside the site's folder, write an archive to the path that is
+/// added to it, and reads that.
+fn packed(folder: &Path, command: &mut Command, names: &[&str]) -> Vec<u8> {
+    let target = tempfile::tempdir().unwrap();
+    let target = target.path().join("site.zip");
+    run(command.current_dir(folder).arg(&target).args(names));
+    fs::read(target).unwrap()
+}
+
+/// A site in a folder of its own.
+fn packable() -> (tempfile::TempDir, Contents) {
+    let folder = tempfile::tempdir().unwrap();
+    let site = site(folder.path());
+    (folder, site)
+}
+
+fn assert_refused(archive: &[u8], words: &str) {
+    let reason = contents(archive).unwrap_err();
+    assert!(reason.contains(words), "{reason}");
 }
 
 /// Whether a command succeeds.

@@ -1,0 +1,115 @@
+//! Sizes, offsets and counts at the limits, by central directories without an archive.
+
+use dropship::archive::{ArchiveIndex, Limits, Parsed, spans};
+
+#[test]
+fn sizes_and_offsets_past_4_gib_are_read() {
+    const LARGE: u64 = (5 << 30) + 1;
+    let spans_of = |sizes: &[u64]| {
+        let mut offset = 0;
+        let sized = sizes.iter().enumerate().map(|(number, size)| {
+            let start = offset;
+            // Local header, a name of one letter, a ZIP64 field of two sizes.
+            offset += 30 + 1 + 20 + size;
+            (char::from(b'a' + number as u8).to_string(), *size, start)
+        });
+        let files: Vec<(String, u64, u64)> = sized.collect();
+        (files, offset)
+    };
+    let before = (u64::from(u32::MAX) - 51) - 51;
+    // The third starts at 4 GiB - 1, the fourth 51 bytes behind, the fifth far behind.
+    let (files, directory_offset) = spans_of(&[0, before, 0, LARGE, 7]);
+    assert_eq!(files[2].2, u64::from(u32::MAX));
+    let mut tail: Vec<u8> = files.iter().flat_map(|(name, size, offset)| zip64_header(name, *size, *offset)).collect();
+    let directory_bytes = tail.len() as u64;
+    tail.extend(zip64_end(files.len() as u64, directory_bytes, directory_offset));
+    // Zeros where the last entry's end would be.
+    let missing = 70_000 - tail.len();
+    tail.splice(0..0, std::iter::repeat_n(0, missing));
+    let archive_bytes = directory_offset + tail.len() as u64 - missing as u64;
+    let parsed = ArchiveIndex::parse(archive_bytes, &tail, "", &Limits::default());
+    let Ok(Parsed::Index(index)) = parsed else { panic!("{parsed:?}") };
+    let read: Vec<_> =
+        index.entries.iter().map(|entry| (entry.name.to_string(), entry.size_bytes, entry.header_offset)).collect();
+    assert_eq!(read, files);
+    let spans = spans(&index.entries, 4_096, 1 << 20);
+    let ranges: Vec<_> = spans.iter().map(|span| span.range.clone()).collect();
+    let starts: Vec<u64> = files.iter().map(|(_, _, start)| *start).collect();
+    let alone = |number: usize| starts[number]..starts[number + 1];
+    let last = starts[4]..directory_offset;
+    assert_eq!(ranges, [alone(0), alone(1), alone(2), alone(3), last]);
+
+    // The same with a limit that the large one is over.
+    let limits = Limits { max_expanded_bytes: LARGE, ..Limits::default() };
+    let refused = ArchiveIndex::parse(archive_bytes, &tail, "", &limits);
+    assert!(refused.unwrap_err().to_string().contains("MAX_ARCHIVE_BYTES"));
+}
+
+#[test]
+fn a_directory_of_200_mb_and_two_million_entries_are_refused_by_the_end_record_alone() {
+    for (count, bytes, words) in
+        [(900_000, 200_000_000, "central directory has 200000000 bytes"), (2_000_000, 100_000_000, "MAX_ENTRIES")]
+    {
+        let offset = 1 << 30;
+        let mut tail = vec![0; 70_000];
+        tail.extend(zip64_end(count, bytes, offset));
+        let archive_bytes = offset + bytes + 98;
+        let refused = ArchiveIndex::parse(archive_bytes, &tail, "", &Limits::default());
+        let reason = refused.unwrap_err().to_string();
+        assert!(reason.contains(words), "{reason}");
+    }
+}
+
+#[test]
+fn entries_that_share_their_data_are_refused() {
+    // Each of 60,000 entries would expand to the same megabyte, all but for its name.
+    let count = 60_000_u64;
+    let mut tail = Vec::new();
+    for number in 0..count {
+        tail.extend(zip64_header(&format!("{number:05}"), 1 << 20, number));
+    }
+    let directory_bytes = tail.len() as u64;
+    let offset = 2 << 20;
+    tail.extend(zip64_end(count, directory_bytes, offset));
+    let refused = ArchiveIndex::parse(offset + tail.len() as u64, &tail, "", &Limits::default());
+    let limits = refused.unwrap_err().to_string();
+    // 60,000 MiB are over the limit before that; without it, the overlap is what is wrong.
+    assert!(limits.contains("MAX_ARCHIVE_BYTES"), "{limits}");
+    let limits = Limits { max_expanded_bytes: u64::MAX, ..Limits::default() };
+    let refused = ArchiveIndex::parse(offset + tail.len() as u64, &tail, "", &limits);
+    let reason = refused.unwrap_err().to_string();
+    assert!(reason.contains("overlaps"), "{reason}");
+}
+
+/// A directory's header of a stored file, all of whose numbers are in the ZIP64 field.
+fn zip64_header(name: &str, size_bytes: u64, header_offset: u64) -> Vec<u8> {
+    let mut header = b"PK\x01\x02\x2d\x03\x2d\0\0\0\0\0\0\0\0\0".to_vec();
+    header.extend(0_u32.to_le_bytes());
+    header.extend([0xff; 8]);
+    header.extend((name.len() as u16).to_le_bytes());
+    header.extend(28_u16.to_le_bytes());
+    header.extend([0; 10]);
+    header.extend([0xff; 4]);
+    header.extend(name.as_bytes());
+    header.extend(b"\x01\0\x18\0");
+    for value in [size_bytes, size_bytes, header_offset] {
+        header.extend(value.to_le_bytes());
+    }
+    header
+}
+
+/// The ZIP64 end of an archive.
+fn zip64_end(count: u64, directory_bytes: u64, directory_offset: u64) -> Vec<u8> {
+    let mut end = b"PK\x06\x06".to_vec();
+    end.extend(44_u64.to_le_bytes());
+    end.extend(b"\x2d\x03\x2d\0\0\0\0\0\0\0\0\0");
+    for value in [count, count, directory_bytes, directory_offset] {
+        end.extend(value.to_le_bytes());
+    }
+    end.extend(b"PK\x06\x07\0\0\0\0");
+    end.extend((directory_offset + directory_bytes).to_le_bytes());
+    end.extend(b"\x01\0\0\0PK\x05\x06\0\0\0\0");
+    end.extend([0xff; 12]);
+    end.extend([0, 0]);
+    end
+}

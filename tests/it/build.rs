@@ -1,0 +1,74 @@
+//! Builds of a site, and the archives that the `zip` crate makes of them.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Write};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+/// The files of a build, by name.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// A build of these files.
+pub fn files<const N: usize>(files: [(&str, &str); N]) -> Files {
+    files.map(|(name, body)| (name.to_owned(), body.as_bytes().to_vec())).into()
+}
+
+/// Bytes that do not compress.
+pub fn noise(size: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    fastrand::Rng::with_seed(seed).fill(&mut bytes);
+    bytes
+}
+
+/// Packs a build.
+pub fn zipped(files: &Files) -> Vec<u8> {
+    let files: Vec<_> = files.iter().map(|(name, body)| (name.as_str(), body)).collect();
+    crate::zipped::zipped(&files)
+}
+
+pub fn stored(files: &Files) -> Vec<u8> {
+    packed(files, CompressionMethod::Stored, false)
+}
+
+pub fn packed(files: &Files, method: CompressionMethod, is_streamed: bool) -> Vec<u8> {
+    fn write<W: Write + std::io::Seek>(mut zip: ZipWriter<W>, files: &Files, method: CompressionMethod) -> W {
+        let options = SimpleFileOptions::default().compression_method(method);
+        for (name, body) in files {
+            zip.start_file(name.as_str(), options).unwrap();
+            zip.write_all(body).unwrap();
+        }
+        zip.finish().unwrap()
+    }
+    if is_streamed {
+        write(ZipWriter::new_stream(Vec::new()), files, method).into_inner()
+    } else {
+        write(ZipWriter::new(Cursor::new(Vec::new())), files, method).into_inner()
+    }
+}
+
+/// The files of a packed build, by another reader than ours.
+pub fn unzipped(archive: &[u8]) -> Files {
+    let mut zip = zip::ZipArchive::new(Cursor::new(archive)).unwrap();
+    let mut files = Files::new();
+    for number in 0..zip.len() {
+        let mut entry = zip.by_index(number).unwrap();
+        if entry.is_file() {
+            let name = entry.name().unwrap().into_owned();
+            let mut body = Vec::new();
+            std::io::copy(&mut entry, &mut body).unwrap();
+            files.insert(name, body);
+        }
+    }
+    files
+}
+
+/// Replaces the first or each occurrence.
+pub fn replaced(mut archive: Vec<u8>, old: &[u8], new: &[u8], times: usize) -> Vec<u8> {
+    assert_eq!(old.len(), new.len());
+    for _ in 0..times {
+        let at = archive.windows(old.len()).position(|it| it == old);
+        archive[at.unwrap()..][..new.len()].copy_from_slice(new);
+    }
+    archive
+}

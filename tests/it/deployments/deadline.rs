@@ -1,0 +1,74 @@
+//! Runs that end at the deadline and are resumed.
+
+use chrono::TimeDelta;
+use dropship::report::Outcome;
+
+use super::first;
+use crate::build::{Files, zipped};
+use crate::crash::SHORT;
+use crate::scene::Scene;
+use crate::stage::{LIVE, Stage};
+use crate::support::{Does, Fault};
+
+#[tokio::test]
+async fn at_the_deadline_a_run_keeps_what_it_did_and_the_retry_goes_on() {
+    let stage = Stage::new().await;
+    let event = stage.upload("site.zip", &first());
+    let late = stage.invoke_as("client", "one", &event, TimeDelta::seconds(15)).await.into_answer().unwrap_err();
+    assert_eq!(late.error_type, "Unfinished");
+    assert!(stage.cloud.objects(LIVE).is_empty(), "no transfer begins in the last 20 seconds");
+    let report = stage.deploy("one", &event).await;
+    assert_eq!((report.outcome, report.run), (Outcome::Deployed, 1));
+    stage.assert_live(&first());
+}
+
+#[tokio::test]
+async fn a_run_cut_short_in_its_midst_is_continued_and_not_started_over() {
+    let stage = Stage::new().await;
+    let build: Files = (0..600)
+        .map(|n| (format!("{n}.bin"), std::iter::repeat_with(|| fastrand::u8(..)).take(8_000).collect()))
+        .collect();
+    let archive = zipped(&build);
+    let size = archive.len() as u64;
+    let event = stage.upload_bytes("site.zip", archive);
+
+    let failure =
+        stage.invoke_late_once("one", &event, || puts_to_live(&stage) >= 100).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "Unfinished", "{}", failure.error_message);
+    let written = puts_to_live(&stage);
+    assert!((100..600).contains(&written), "{written} objects written before the deadline");
+    assert_eq!(stage.cloud.objects(LIVE).len(), written);
+
+    stage.cloud.clear_calls();
+    let report = stage.deploy("one", &event).await;
+    assert_eq!((report.outcome, report.run, report.kept), (Outcome::Deployed, 1, written));
+    assert_eq!(puts_to_live(&stage), 600 - written, "what was written is not written again");
+    assert_eq!(stage.count("HeadObject"), 0, "nor asked for: the manifest was kept");
+    let share = (600 - written) as u64 * size / 600;
+    assert!(report.bytes_read < share + share / 10 + (512 << 10), "{} bytes read for {share}", report.bytes_read);
+    stage.assert_live(&build);
+}
+
+#[tokio::test]
+async fn a_resumed_run_puts_nothing_that_is_there_already() {
+    let scene = Scene::new().await;
+    let stage = scene.stage.clone();
+    let build: Files = (0..40).map(|n| (format!("{n}.json"), format!("number {n}").into_bytes())).collect();
+    let event = stage.upload("site.zip", &build);
+    stage.cloud.fault(Fault { first: 15, key: Some("*.json".to_owned()), ..Fault::on("PutObject", Does::DieAfter) });
+    let dead = scene.watched(scene.invoke(&stage, "victim", "one", &event, SHORT)).await;
+    assert!(dead.is_none());
+    let there = stage.cloud.objects(LIVE).len();
+    assert_eq!(there, 15);
+    stage.cloud.clear_calls();
+    let report = scene.deliver(&stage, "one", &event).await.unwrap();
+    assert_eq!((report.new, report.kept, report.run), (25, 15, 1));
+    assert_eq!(puts_to_live(&stage), 25);
+    assert!(report.bytes_written < 25 * 10);
+    stage.assert_live(&build);
+}
+
+fn puts_to_live(stage: &Stage) -> usize {
+    let calls = stage.cloud.calls().into_iter();
+    calls.filter(|call| call.operation == "PutObject" && call.bucket.as_deref() == Some(LIVE)).count()
+}

@@ -1,0 +1,96 @@
+//! Objects that someone else has written or removed.
+
+use dropship::report::Outcome;
+
+use super::{first, second};
+use crate::build::files;
+use crate::scene::{self, Scene};
+use crate::stage::{LIVE, Stage};
+use crate::support::{Headers, Object, Waiting};
+
+#[tokio::test]
+async fn objects_put_by_other_tools_are_compared_by_their_md5_and_get_their_headers() {
+    let stage = Stage::new().await;
+    let typed = Headers { content_type: Some("text/html".to_owned()), ..Headers::default() };
+    stage.cloud.put_object(LIVE, "index.html", "<script src=/app.1.js></script>", typed.clone());
+    stage.cloud.put_object(LIVE, "docs/index.html", "DOCS", typed);
+    let report = stage.deploy("one", &stage.upload("site.zip", &first())).await;
+    assert_eq!((report.new, report.changed, report.headers, report.kept), (2, 1, 1, 0));
+    stage.assert_live(&first());
+    let index = &stage.cloud.objects(LIVE)["index.html"];
+    assert_eq!(index.headers.content_type.as_deref(), Some("text/html; charset=utf-8"));
+    assert!(index.headers.cache_control.as_deref().is_some_and(|value| value.contains("s-maxage=86400")));
+}
+
+#[tokio::test]
+async fn what_others_changed_added_and_removed_is_repaired_and_counted() {
+    let stage = Stage::new().await;
+    let event = stage.upload("site.zip", &first());
+    stage.deploy("one", &event).await;
+    stage.cloud.put_object(LIVE, "logo.svg", "<SVG/>", Headers::default());
+    stage.cloud.put_object(LIVE, "stray.txt", "stray", Headers::default());
+    stage.cloud.delete_object(LIVE, "app.1.js");
+    let report = stage.deploy("two", &event).await;
+    assert_eq!((report.outcome, report.drift), (Outcome::Deployed, 3));
+    assert_eq!((report.new, report.changed, report.deleted), (1, 1, 1));
+    stage.assert_live(&first());
+    assert_eq!(stage.invalidated_items(), ["/app.1.js", "/logo.svg", "/stray.txt"].map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn a_conflict_in_the_last_wave_is_covered_by_the_batches_that_are_marked_beside_it() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    let event = stage.upload("2.zip", &second());
+    let mut is_written = false;
+    let foreign_write = |waiting: &[Waiting]| {
+        let call = &waiting[0].call;
+        let is_page = call.operation == "PutObject" && call.key.as_deref() == Some("index.html");
+        if !is_written && is_page {
+            let headers = Headers::of_type("text/plain");
+            stage.cloud.put_object(LIVE, "index.html", "foreign", headers);
+            is_written = true;
+        }
+        0
+    };
+    let report = stage.deploy_by_call("two", &event, foreign_write).await;
+    assert_eq!((report.drift, report.invalidations.len()), (1, 2));
+    stage.assert_live(&second());
+}
+
+#[tokio::test]
+async fn an_object_that_someone_removed_is_invalidated_whether_it_comes_back_or_not() {
+    let scene = Scene::new().await;
+    let stage = scene.stage.clone();
+    let one = stage.upload("site.zip", &scene::first());
+    scene.deliver(&stage, "one", &one).await.unwrap();
+    for key in ["data.json", "app.1.js"] {
+        stage.cloud.delete_object(LIVE, key);
+    }
+    let two = stage.upload("site.zip", &scene::second());
+    scene.deliver(&stage, "two", &two).await.unwrap();
+    scene.has_settled(&scene::second(), &two, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_that_was_immutable_and_is_overwritten_just_before_its_deletion_is_invalidated() {
+    let scene = Scene::new().await;
+    let stage = scene.stage.clone().with("CACHE_CONTROL_ASSETS", "max-age=31536000, immutable");
+    let both = files([("index.html", "page"), ("app.1.js", "one")]);
+    let one = stage.upload("site.zip", &both);
+    stage.deploy("one", &one).await;
+    let page = files([("index.html", "page")]);
+    let two = stage.upload("site.zip", &page);
+    let foreign_write = |waiting: &[Waiting]| {
+        let is_ours = |it: Object| it.body == "one";
+        if waiting[0].call.operation == "DeleteObjects" && stage.cloud.object(LIVE, "app.1.js").is_some_and(is_ours) {
+            let headers = Headers::of_type("text/plain");
+            stage.cloud.put_object(LIVE, "app.1.js", "foreign", headers);
+            scene.ask_for_everything();
+        }
+        0
+    };
+    let report = stage.deploy_by_call("two", &two, foreign_write).await;
+    assert_eq!(report.drift, 1);
+    scene.has_settled(&page, &two, Some("max-age=31536000, immutable")).await.unwrap();
+}

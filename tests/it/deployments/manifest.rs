@@ -1,0 +1,79 @@
+//! The manifest and what is remembered of the listing: what they save, and what their loss costs.
+
+use dropship::report::Outcome;
+
+use super::{first, second};
+use crate::build::{Files, files};
+use crate::stage::{DISTRIBUTION, STAGING, Stage};
+use crate::support::{Does, Etags, Fault};
+
+#[tokio::test]
+async fn the_same_event_again_reads_no_entry_and_writes_nothing() {
+    let stage = Stage::new().await;
+    let large = files([("index.html", "page")])
+        .into_iter()
+        .chain([("noise.bin".to_owned(), std::iter::repeat_with(|| fastrand::u8(..)).take(1 << 20).collect())]);
+    let event = stage.upload("site.zip", &large.collect());
+    stage.deploy("one", &event).await;
+    stage.cloud.clear_calls();
+    let report = stage.deploy("two", &event).await;
+    assert_eq!(report.outcome, Outcome::Unchanged);
+    assert_eq!(report.kept, 2);
+    assert_eq!(stage.writes_to_live(), [] as [String; 0]);
+    assert_eq!(stage.count("HeadObject"), 0, "the manifest settles every object");
+    assert_eq!(stage.cloud.invalidations(DISTRIBUTION), []);
+    assert!(report.bytes_read <= 256 << 10, "{} bytes read", report.bytes_read);
+}
+
+#[tokio::test]
+async fn a_lost_manifest_costs_one_request_an_object_and_changes_nothing() {
+    for etags in [Etags::Md5, Etags::Opaque] {
+        let stage = Stage::with_etags(etags).await;
+        let event = stage.upload("site.zip", &first());
+        stage.deploy("one", &event).await;
+        let manifests = stage.manifests();
+        assert_eq!(manifests.len(), 1, "{manifests:?}");
+        stage.cloud.delete_object(STAGING, &manifests[0]);
+        stage.cloud.clear_calls();
+        let report = stage.deploy("two", &event).await;
+        assert_eq!((report.outcome, report.kept), (Outcome::Unchanged, 4));
+        assert_eq!(stage.count("HeadObject"), 4);
+        assert_eq!(stage.writes_to_live(), [] as [String; 0]);
+    }
+}
+
+#[tokio::test]
+async fn an_outdated_manifest_is_removed_by_the_next_run_that_writes_one() {
+    let stage = Stage::new().await;
+    let ledger = stage.ledger().await;
+    let builds = [first(), second(), first(), second()];
+    for (number, build) in builds.iter().enumerate() {
+        let event = stage.upload(&format!("{number}.zip"), build);
+        stage.deploy(&format!("run {number}"), &event).await;
+        let head = ledger.head().await.unwrap();
+        let mut known = [head.outdated, head.manifest.into_iter().collect()].concat();
+        known.sort();
+        assert_eq!(stage.manifests(), known, "no manifest is out of sight");
+        assert_eq!(known.len(), 2.min(number + 1));
+    }
+    // One that cannot be removed is left, and not tried for ever.
+    stage.cloud.fault(Fault { times: usize::MAX, ..Fault::on("DeleteObject", Does::refuse(403, "AccessDenied")) });
+    let event = stage.upload("refused.zip", &first());
+    stage.deploy("refused", &event).await;
+    assert_eq!(ledger.head().await.unwrap().outdated.len(), 1);
+    assert_eq!(stage.manifests().len(), 3);
+}
+
+#[tokio::test]
+async fn the_next_listing_is_split_where_the_pages_of_a_plain_one_would_end() {
+    let stage = Stage::new().await;
+    let build: Files = (0..1_001).map(|n| (format!("{n:04}.txt"), b"text".to_vec())).collect();
+    let event = stage.upload("site.zip", &build);
+    stage.deploy("one", &event).await;
+    let ledger = stage.ledger().await;
+    assert_eq!(ledger.head().await.unwrap().list_at, ["0999.txt"]);
+    stage.cloud.clear_calls();
+    let again = stage.deploy("again", &event).await;
+    assert_eq!((again.outcome, again.kept), (Outcome::Unchanged, 1_001));
+    assert_eq!(stage.count("ListObjectsV2"), 2, "one for each page");
+}

@@ -1,0 +1,139 @@
+//! Owed batches: their age, and when they leave the ledger.
+
+use chrono::TimeDelta;
+use dropship::aws::ledger::Owed;
+use dropship::handler::owed_seconds;
+use dropship::report::{Outcome, Progress};
+use serde_json::{Value, json};
+
+use super::{first, second};
+use crate::scene::{self, ERRORS_CACHED, Scene};
+use crate::stage::{DISTRIBUTION, LIVE, Stage};
+use crate::support::{CLIENT, Distribution, Does, Fault, Service};
+
+#[tokio::test]
+async fn what_is_owed_is_told_with_its_age_until_it_is_sent() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    let owed = async || owed_seconds(&stage.site(CLIENT).await, &Progress::default(), stage.now()).await;
+    assert_eq!(owed().await, Some(0));
+    stage
+        .cloud
+        .fault(Fault { times: usize::MAX, ..Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied")) });
+    let event = stage.upload("2.zip", &second());
+    let failed = stage.invoke("two", &event).await.into_answer();
+    assert_eq!(failed.unwrap_err().error_type, "InvalidationOwed");
+    stage.pass(TimeDelta::minutes(16));
+    assert_eq!(owed().await, Some(960));
+    stage.cloud.clear_faults();
+    stage.deploy("two", &event).await;
+    assert_eq!(owed().await, Some(0));
+}
+
+#[tokio::test]
+async fn the_ledger_is_asked_for_the_age_of_what_is_owed_only_where_no_run_knows() {
+    let stage = Stage::new().await;
+    let one = stage.upload("1.zip", &first());
+    stage.deploy("one", &one).await;
+    let two = stage.upload("2.zip", &second());
+    let recorded_at = stage.now();
+    let refused = Fault { times: usize::MAX, ..Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied")) };
+    stage.cloud.fault(refused);
+    let failed = told(&stage, "two", &two).await;
+    assert_eq!(failed.oldest_owed(), Some(Some(recorded_at)));
+    stage.pass(TimeDelta::minutes(16));
+    let swept = told(&stage, "sweep", &json!({"sweep": true})).await;
+    assert_eq!(swept.oldest_owed(), Some(Some(recorded_at)));
+    // Nobody tells a distribution that is not configured any more: it stays owed, and is not forgotten.
+    let without = stage.clone().with("DISTRIBUTION_IDS", "");
+    let elsewhere = told(&without, "two", &two).await;
+    assert_eq!(elsewhere.oldest_owed(), Some(Some(recorded_at)));
+
+    stage.cloud.clear_faults();
+    let sent = told(&stage, "again", &two).await;
+    assert_eq!(sent.oldest_owed(), Some(None));
+    stage.cloud.clear_calls();
+    let site = stage.site(CLIENT).await;
+    for (progress, age) in [(&failed, 960), (&sent, 0)] {
+        let told = owed_seconds(&site, progress, stage.now()).await;
+        assert_eq!(told, Some(age));
+    }
+    assert_eq!(stage.count("Query"), 0);
+
+    let duplicate = told(&stage, "one", &one).await;
+    assert_eq!(duplicate.oldest_owed(), None);
+    stage.cloud.clear_calls();
+    assert_eq!(owed_seconds(&site, &duplicate, stage.now()).await, Some(0));
+    assert_eq!(stage.count("Query"), 1);
+}
+
+/// Invokes a cold function that says what it has come to know.
+async fn told(stage: &Stage, request_id: &str, event: &Value) -> Progress {
+    let progress = Progress::default();
+    stage.invoke_on(&stage.site(CLIENT).await, request_id, event, &progress).await;
+    progress
+}
+
+#[tokio::test]
+async fn a_distribution_that_was_taken_out_of_the_configuration_stops_no_deployment() {
+    let scene = Scene::new().await;
+    let stage = scene.stage.clone();
+    let one = stage.upload("site.zip", &scene::first());
+    scene.deliver(&stage, "one", &one).await.unwrap();
+    let refused = Fault {
+        distribution: Some(ERRORS_CACHED.to_owned()),
+        times: usize::MAX,
+        ..Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied"))
+    };
+    stage.cloud.fault(refused);
+    let two = stage.upload("site.zip", &scene::second());
+    let failed = stage.invoke("two", &two).await.into_answer().unwrap_err();
+    assert_eq!(failed.error_type, "InvalidationOwed");
+    let owed = stage.ledger().await.owed().await;
+    let accepted = |owed: &Owed| owed.distribution == DISTRIBUTION && !owed.after_deletes;
+    assert!(!owed.unwrap().iter().any(accepted), "what the other one has accepted is owed no more");
+    let one_left = stage.clone().with("DISTRIBUTION_IDS", DISTRIBUTION);
+    let report = scene.deliver(&one_left, "two", &two).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Deployed);
+    // It is not forgotten: should the distribution come back, it is told.
+    stage.cloud.clear_faults();
+    scene.deliver(&stage, "again", &two).await.unwrap();
+    scene.has_settled(&scene::second(), &two, None).await.unwrap();
+}
+
+/// Seven distributions make more batches than one transaction takes.
+#[tokio::test]
+async fn batches_of_more_than_one_transaction_are_never_recorded_under_a_used_reference() {
+    let stage = Stage::new().await;
+    let ids: Vec<String> = (1..=7).map(|n| format!("E{n}OF7")).collect();
+    for id in &ids {
+        stage.cloud.create_distribution(Distribution::of(id, LIVE));
+    }
+    let stage = stage.with("DISTRIBUTION_IDS", &ids.join(","));
+    let one = stage.upload("site.zip", &scene::first());
+    stage.deploy("one", &one).await;
+    let two = stage.upload("site.zip", &scene::second());
+    stage.cloud.clear_calls();
+    stage.deploy("two", &two).await;
+    let before_put: Vec<String> = stage
+        .cloud
+        .calls()
+        .into_iter()
+        .take_while(|call| call.bucket.as_deref() != Some(LIVE) || call.operation != "PutObject")
+        .filter(|call| call.service == Service::DynamoDb && call.operation != "TransactGetItems")
+        .map(|call| call.operation)
+        .collect();
+    let transaction = "TransactWriteItems";
+    assert_eq!(
+        before_put,
+        [transaction, "Query", transaction, transaction],
+        "the claim, what is owed, and two transactions of batches"
+    );
+    for id in &ids {
+        assert_eq!(stage.cloud.invalidations(id).len(), 2, "{id}");
+    }
+    let ledger = stage.ledger().await;
+    let deployment = ledger.head().await.unwrap().live.unwrap().deployment;
+    let record = ledger.record(&deployment).await.unwrap().unwrap();
+    assert_eq!(record.batches, 14);
+}

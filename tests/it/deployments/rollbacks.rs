@@ -1,0 +1,100 @@
+//! Replays and rollbacks.
+
+use chrono::TimeDelta;
+use dropship::report::Outcome;
+use serde_json::json;
+
+use super::{first, second};
+use crate::build::files;
+use crate::stage::{LIVE, STAGING, Stage};
+
+#[tokio::test]
+async fn a_saved_event_rolls_back_and_the_next_newer_upload_goes_live() {
+    let stage = Stage::new().await;
+    let one = stage.upload("site.zip", &first());
+    stage.deploy("one", &one).await;
+    stage.deploy("two", &stage.upload("site.zip", &second())).await;
+    assert_eq!(stage.deploy("duplicate", &one).await.outcome, Outcome::Duplicate);
+    stage.assert_live(&second());
+
+    stage.pass(TimeDelta::minutes(6));
+    let report = stage.deploy("saved", &one).await;
+    assert_eq!((report.outcome, report.run), (Outcome::RolledBack, 3));
+    stage.assert_live(&first());
+
+    let third = files([("index.html", "third")]);
+    assert_eq!(stage.deploy("three", &stage.upload("site.zip", &third)).await.outcome, Outcome::Deployed);
+    stage.assert_live(&third);
+}
+
+#[tokio::test]
+async fn rollback_to_previous_and_to_an_id_read_the_exact_version() {
+    let stage = Stage::new().await;
+    // A hand-written event names no version; the ledger remembers which one it was.
+    let uploaded = stage.upload("site.zip", &first());
+    let by_hand = json!({"Records": [{"s3": {"bucket": {"name": STAGING}, "object": {"key": "site.zip"}}}]});
+    let one = stage.deploy("one", &by_hand).await;
+    assert_eq!(
+        one.archive.unwrap().version_id.as_deref(),
+        uploaded["Records"][0]["s3"]["object"]["versionId"].as_str()
+    );
+    stage.pass(TimeDelta::days(400));
+    let two = stage.deploy("two", &stage.upload("site.zip", &second())).await;
+    assert_eq!(two.outcome, Outcome::Deployed);
+
+    let report = stage.deploy("back", &json!({"rollback": "previous"})).await;
+    assert_eq!(report.outcome, Outcome::RolledBack);
+    stage.assert_live(&first());
+    // Lambda's retry of the rollback goes nowhere else.
+    assert_eq!(stage.deploy("back", &json!({"rollback": "previous"})).await.outcome, Outcome::Unchanged);
+    stage.assert_live(&first());
+
+    let report = stage.deploy("forth", &json!({"rollback": two.id.unwrap().as_str()})).await;
+    assert_eq!(report.outcome, Outcome::RolledBack);
+    stage.assert_live(&second());
+    let failure = stage.invoke("nowhere", &json!({"rollback": "20200101T000000Z-000000000000"})).await.into_answer();
+    assert_eq!(failure.unwrap_err().error_type, "BadEvent");
+}
+
+#[tokio::test]
+async fn a_rollback_to_an_expired_archive_says_what_to_do_and_changes_nothing() {
+    let stage = Stage::new().await;
+    let one = stage.upload("site.zip", &first());
+    stage.deploy("one", &one).await;
+    stage.deploy("two", &stage.upload("site.zip", &second())).await;
+    let version = one["Records"][0]["s3"]["object"]["versionId"].as_str().unwrap();
+    stage.cloud.expire_version(STAGING, "site.zip", version);
+    stage.pass(TimeDelta::minutes(6));
+    let before = stage.ledger_items().await;
+    stage.cloud.clear_calls();
+    for event in [&json!({"rollback": "previous"}), &one] {
+        let failure = stage.invoke("back", event).await.into_answer().unwrap_err();
+        assert_eq!(failure.error_type, "ArchiveGone");
+        for part in ["site.zip", version, "upload it again"] {
+            assert!(failure.error_message.contains(part), "{}", failure.error_message);
+        }
+    }
+    assert_eq!(stage.ledger_items().await, before);
+    assert_eq!(stage.writes_to_live(), [] as [String; 0]);
+    stage.assert_live(&second());
+    let third = stage.upload("site.zip", &first());
+    assert_eq!(stage.deploy("three", &third).await.outcome, Outcome::Deployed);
+}
+
+#[tokio::test]
+async fn a_build_whose_repair_was_overtaken_can_still_be_rolled_back_to() {
+    let stage = Stage::new().await;
+    let one = stage.upload("site.zip", &first());
+    stage.deploy("one", &one).await;
+    stage.cloud.delete_object(LIVE, "logo.svg");
+    let late = stage.invoke_as("client", "again", &one, TimeDelta::seconds(15)).await;
+    let failure = late.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "Unfinished");
+    stage.deploy("two", &stage.upload("site.zip", &second())).await;
+    let retried = stage.deploy("again", &one).await;
+    assert_eq!(retried.outcome, Outcome::Superseded);
+
+    let report = stage.deploy("back", &json!({"rollback": "previous"})).await;
+    assert_eq!(report.outcome, Outcome::RolledBack);
+    stage.assert_live(&first());
+}

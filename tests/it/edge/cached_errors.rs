@@ -1,0 +1,64 @@
+//! Errors that the edge caches.
+
+use std::collections::BTreeSet;
+
+use super::{assert_fresh, owned};
+use crate::build::files;
+use crate::stage::{DISTRIBUTION, LIVE, Stage};
+use crate::support::{CustomError, Distribution};
+
+#[tokio::test]
+async fn a_new_key_is_invalidated_where_its_absence_is_remembered() {
+    for (code, min_ttl_seconds, wanted) in [
+        (404, 300, owned(["/docs", "/docs/", "/docs/index.html", "/new.js"])),
+        (404, 10, BTreeSet::new()),
+        (404, 0, BTreeSet::new()),
+    ] {
+        let stage = Stage::new().await;
+        let distribution = Distribution {
+            custom_errors: vec![CustomError { code, page: None, min_ttl_seconds }],
+            ..Distribution::of(DISTRIBUTION, LIVE)
+        };
+        stage.cloud.create_distribution(distribution.clone());
+        let mut site = files([("index.html", "home")]);
+        stage.deploy("one", &stage.upload("1.zip", &site)).await;
+        let asked = ["/", "/new.js", "/docs", "/docs/", "/docs/index.html"].map(str::to_owned);
+        stage.cloud.edge(DISTRIBUTION).warm_all(&asked);
+        site.extend(files([("new.js", "new"), ("docs/index.html", "docs")]));
+        let report = stage.deploy("two", &stage.upload("2.zip", &site)).await;
+        assert_eq!(stage.items_sent(&report, DISTRIBUTION), wanted, "{min_ttl_seconds} s");
+        assert_fresh(&stage, distribution, &asked);
+    }
+}
+
+#[tokio::test]
+async fn a_single_page_application_is_fresh_under_every_route() {
+    let stage = Stage::new().await;
+    let distribution = Distribution {
+        custom_errors: vec![CustomError {
+            code: 404,
+            page: Some(("/index.html".to_owned(), 200)),
+            min_ttl_seconds: 300,
+        }],
+        ..Distribution::of(DISTRIBUTION, LIVE)
+    };
+    stage.cloud.create_distribution(distribution.clone());
+    let version = |index| files([("index.html", index), ("kept.js", "kept")]);
+    stage.deploy("one", &stage.upload("1.zip", &version("one"))).await;
+    let edge = stage.cloud.edge(DISTRIBUTION);
+    let asked = ["/", "/users/42", "/kept.js"].map(str::to_owned);
+    edge.warm_all(&asked);
+    assert_eq!(edge.get("/users/42").body, "one");
+    let report = stage.deploy("two", &stage.upload("2.zip", &version("two"))).await;
+    assert_eq!(stage.items_sent(&report, DISTRIBUTION), owned(["/*"]));
+    insta::assert_snapshot!(report.warnings.join("\n"), @"E1EXAMPLE serves /index.html under any path and keeps it for over 10 seconds: as it changes, everything is evicted (1 unchanged objects); an error caching minimum TTL of 10 avoids that");
+    assert_fresh(&stage, distribution, &asked);
+
+    // Where the page itself stays, the routes do.
+    edge.warm_all(&asked);
+    let mut third = version("two");
+    third.extend(files([("new.js", "new")]));
+    let report = stage.deploy("three", &stage.upload("3.zip", &third)).await;
+    assert_eq!(stage.items_sent(&report, DISTRIBUTION), owned(["/new.js"]));
+    assert!(edge.get("/users/42").from_cache);
+}

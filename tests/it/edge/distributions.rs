@@ -1,0 +1,125 @@
+//! Several distributions, origins and domains of one site.
+
+use std::collections::BTreeSet;
+
+use dropship::report::{Outcome, Progress};
+
+use super::{assert_fresh, evicted, first, owned, second, urls};
+use crate::build::files;
+use crate::stage::{DISTRIBUTION, LIVE, Stage, report};
+use crate::support::{Distribution, Domain, Edge, Origin};
+
+#[tokio::test]
+async fn each_distribution_is_told_its_own_paths() {
+    let stage = Stage::new().await.with("DISTRIBUTION_IDS", "E1WHOLE,E2WWW");
+    let whole = Distribution::of("E1WHOLE", LIVE);
+    let www = Distribution::of("E2WWW", LIVE).with_origin_path("/www");
+    stage.cloud.create_distribution(whole.clone());
+    stage.cloud.create_distribution(www.clone());
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    let of_whole: Vec<String> = first().keys().flat_map(|key| urls(key, false)).collect();
+    let of_www: Vec<String> = ["index.html", "kept.css", "old.html"].iter().flat_map(|key| urls(key, false)).collect();
+    let edges = [stage.cloud.edge("E1WHOLE"), stage.cloud.edge("E2WWW")];
+    edges[0].warm_all(&of_whole);
+    edges[1].warm_all(&of_www);
+    let before = edges.each_ref().map(Edge::cached);
+
+    let report = stage.deploy("two", &stage.upload("2.zip", &second())).await;
+    let sent = &report.invalidations;
+    assert_eq!(
+        stage.items_sent(&report, "E1WHOLE"),
+        owned(["/", "/index.html", "/www", "/www/", "/www/index.html", "/www/old.html"])
+    );
+    assert_eq!(stage.items_sent(&report, "E2WWW"), owned(["/", "/index.html", "/old.html"]));
+    let references: BTreeSet<&String> = sent.iter().map(|sent| &sent.caller_reference).collect();
+    assert_eq!((sent.len(), references.len()), (4, 4), "both phases of both, each its own");
+    for (edge, before) in edges.iter().zip(&before) {
+        assert_eq!(evicted(edge, before).1, [""; 0]);
+    }
+    assert_fresh(&stage, whole, &of_whole);
+    assert_fresh(&stage, www, &of_www);
+}
+
+#[tokio::test]
+async fn two_origins_of_one_distribution_are_both_told() {
+    let stage = Stage::new().await;
+    let origin = |path: &str, pattern: Option<&str>| Origin {
+        bucket: LIVE.to_owned(),
+        path: path.to_owned(),
+        domain: Domain::Regional,
+        path_pattern: pattern.map(str::to_owned),
+    };
+    let both = Distribution {
+        origins: vec![origin("", None), origin("/next", Some("/beta/*"))],
+        ..Distribution::of(DISTRIBUTION, LIVE)
+    };
+    stage.cloud.create_distribution(both.clone());
+    let version =
+        |text| files([("a.html", text), ("next/beta/b.html", text), ("next/beta/index.html", text), ("kept", "")]);
+    stage.deploy("one", &stage.upload("1.zip", &version("one"))).await;
+    let asked =
+        ["/a.html", "/beta/b.html", "/beta/", "/beta/index.html", "/next/beta/b.html", "/kept"].map(str::to_owned);
+    let edge = stage.cloud.edge(DISTRIBUTION);
+    edge.warm_all(&asked);
+    assert_eq!(edge.get("/beta/b.html").body, "one");
+    let report = stage.deploy("two", &stage.upload("2.zip", &version("two"))).await;
+    let sent = stage.items_sent(&report, DISTRIBUTION);
+    assert!(sent.is_superset(&owned(["/a.html", "/beta/b.html", "/next/beta/b.html", "/beta/"])), "{sent:?}");
+    assert_eq!(edge.get("/beta/b.html").body, "two");
+    assert!(edge.get("/kept").from_cache);
+    assert_fresh(&stage, both, &asked);
+}
+
+#[tokio::test]
+async fn every_spelling_of_the_buckets_domain_is_discovered_once_per_cold_start() {
+    let spellings = [
+        Domain::Regional,
+        Domain::Global,
+        Domain::DualStack,
+        Domain::Website,
+        Domain::WebsiteDotted,
+        Domain::Accelerate,
+        Domain::Other("live.s3-accelerate.dualstack.amazonaws.com".to_owned()),
+        Domain::Other("live.s3-eu-west-1.amazonaws.com".to_owned()),
+    ];
+    let ids: Vec<String> = (1..=spellings.len()).map(|number| format!("E{number}SPELT")).collect();
+    let stage = Stage::new().await.with("DISTRIBUTION_IDS", &ids.join(","));
+    for (id, domain) in ids.iter().zip(spellings) {
+        let mut distribution = Distribution::of(id, LIVE);
+        distribution.origins[0].domain = domain;
+        // Another server is in front of it, too.
+        let api = Origin {
+            bucket: "none".to_owned(),
+            path: "/prod".to_owned(),
+            domain: Domain::Other("abc.execute-api.eu-west-1.amazonaws.com".to_owned()),
+            path_pattern: Some("/api/*".to_owned()),
+        };
+        distribution.origins.push(api);
+        stage.cloud.create_distribution(distribution);
+    }
+    let site = stage.site("warm").await;
+    for (number, text) in ["one", "two", "three"].into_iter().enumerate() {
+        let event = stage.upload("site.zip", &files([("a.html", text)]));
+        let report = report(stage.invoke_on(&site, text, &event, &Progress::default()).await);
+        let told: Vec<_> = report.invalidations.iter().map(|sent| (sent.distribution_id.clone(), sent.items)).collect();
+        let wanted = if number == 0 { 0 } else { ids.len() };
+        assert_eq!(told, ids[..wanted].iter().map(|id| (id.clone(), 1)).collect::<Vec<_>>());
+    }
+    assert_eq!(stage.count("GetDistribution"), ids.len());
+}
+
+#[tokio::test]
+async fn a_distribution_that_does_not_reach_the_prefix_is_the_wrong_one() {
+    let stage = Stage::new().await.with("LIVE_PREFIX", "docs").with("DISTRIBUTION_IDS", "E2OTHER");
+    stage.cloud.create_distribution(Distribution::of("E2OTHER", LIVE).with_origin_path("/blog"));
+    let event = stage.upload("site.zip", &files([("index.html", "docs")]));
+    let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "WrongDistribution");
+    for part in ["E2OTHER", "s3://live/docs/", "DISTRIBUTION_IDS"] {
+        assert!(failure.error_message.contains(part), "{}", failure.error_message);
+    }
+    assert!(stage.cloud.objects(LIVE).is_empty());
+    // An origin inside the prefix shows a part of the site, and is told that part's paths.
+    stage.cloud.create_distribution(Distribution::of("E2OTHER", LIVE).with_origin_path("/docs/v2"));
+    assert_eq!(stage.deploy("two", &event).await.outcome, Outcome::Deployed);
+}

@@ -1,0 +1,159 @@
+//! How bodies get from the archive to the live bucket: in parts, copied by S3, within bounded memory.
+
+use std::time::Duration;
+
+use dropship::report::Outcome;
+
+use crate::build::{Files, noise, replaced, stored, zipped};
+use crate::stage::{LIVE, Stage};
+use crate::support::{Does, Fault};
+
+#[tokio::test]
+async fn large_entries_go_up_in_parts_with_the_archives_own_checksum() {
+    let stage = Stage::new().await;
+    let lines: Vec<u8> = (0..2_000_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+    let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7)), ("lines.txt".to_owned(), lines)].into();
+    let report = stage.deploy("one", &stage.upload("site.zip", &build)).await;
+    assert_eq!(report.new, 2);
+    stage.assert_live(&build);
+    assert_eq!(stage.count("CreateMultipartUpload"), 2);
+    assert!(stage.cloud.uploads(LIVE).is_empty(), "no upload is left open");
+    let crc32 = stage.cloud.objects(LIVE)["noise.bin"].checksum.crc32.clone();
+    assert!(crc32.is_some_and(|crc32| crc32.ends_with('=')), "S3 keeps the CRC-32 of the whole");
+    // Their ETags are no MD5, and the manifest settles them all the same.
+    let again = stage.deploy("two", &stage.upload("again.zip", &build)).await;
+    assert_eq!(again.outcome, Outcome::Unchanged);
+}
+
+/// Returns a site with one large file, and its archive with every entry stored.
+fn site_with_a_video() -> (Files, Vec<u8>) {
+    let site: Files =
+        [("index.html".to_owned(), b"<video src=tour.mp4>".to_vec()), ("tour.mp4".to_owned(), noise(9 << 20, 9))]
+            .into();
+    let archive = stored(&site);
+    (site, archive)
+}
+
+#[tokio::test]
+async fn s3_copies_a_large_stored_entry_without_its_bytes_being_read() {
+    let stage = Stage::new().await;
+    let (files, archive) = site_with_a_video();
+    let report = stage.deploy("one", &stage.upload_bytes("1.zip", archive)).await;
+    stage.assert_live(&files);
+    assert_eq!(stage.count("UploadPartCopy"), 1);
+    assert_eq!(stage.count("UploadPart"), 0);
+    assert!(report.bytes_read < 1 << 20, "{}", report.bytes_read);
+    assert_eq!(report.bytes_written, files["index.html"].len() as u64);
+}
+
+#[tokio::test]
+async fn s3_refuses_a_copied_entry_whose_bytes_are_not_what_the_archive_says() {
+    let stage = Stage::new().await;
+    let (_, mut archive) = site_with_a_video();
+    archive[5 << 20] ^= 1;
+    let event = stage.upload_bytes("1.zip", archive);
+    let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "ArchiveRejected");
+    assert!(failure.error_message.contains("entry `tour.mp4` is corrupt"), "{}", failure.error_message);
+    assert_eq!(stage.cloud.uploads(LIVE).len(), 0);
+    assert!(stage.cloud.objects(LIVE).is_empty());
+}
+
+#[tokio::test]
+async fn a_part_is_tried_again_by_itself_and_a_failed_upload_leaves_no_parts() {
+    let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7))].into();
+    // Stored, it would be copied by S3 itself.
+    let archive = zipped(&build);
+    let stage = Stage::new().await;
+    stage.cloud.fault(Fault { first: 2, ..Fault::on("UploadPart", Does::refuse(503, "SlowDown")) });
+    stage.deploy("one", &stage.upload_bytes("site.zip", archive.clone())).await;
+    stage.assert_live(&build);
+    // 20 MiB are four parts.
+    assert_eq!(stage.count("UploadPart"), 4 + 1);
+    assert_eq!(stage.count("CreateMultipartUpload"), 1);
+
+    let stage = Stage::new().await;
+    stage.cloud.fault(Fault {
+        first: 2,
+        times: usize::MAX,
+        ..Fault::on("UploadPart", Does::refuse(400, "InvalidRequest"))
+    });
+    let event = stage.upload_bytes("site.zip", archive);
+    let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "Aws");
+    assert!(failure.error_message.contains("noise.bin"), "{}", failure.error_message);
+    assert!(stage.cloud.uploads(LIVE).is_empty(), "no parts are left behind");
+    assert!(stage.cloud.objects(LIVE).is_empty());
+    stage.cloud.clear_faults();
+    stage.deploy("one", &event).await;
+    stage.assert_live(&build);
+}
+
+#[tokio::test]
+async fn an_upload_is_aborted_once_all_its_parts_are_answered() {
+    let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7))].into();
+    let crc32 = crc32fast::hash(&build["noise.bin"]);
+    let [right, wrong] = [crc32, !crc32].map(u32::to_le_bytes);
+    let archive = replaced(zipped(&build), &right, &wrong, 2);
+    let stage = Stage::new().await;
+    // The third part of four is on its way when the end of the entry shows that it is corrupt.
+    stage.cloud.fault(Fault { first: 3, ..Fault::on("UploadPart", Does::Delay(Duration::from_millis(500))) });
+    let event = stage.upload_bytes("site.zip", archive);
+    let message = stage.refusal("one", &event).await;
+    assert!(message.contains("CRC-32"), "{message}");
+    let calls = stage.cloud.calls();
+    let abort = calls.iter().find(|call| call.operation == "AbortMultipartUpload");
+    let abort = abort.unwrap().sequence;
+    let parts = calls.iter().filter(|call| call.operation == "UploadPart");
+    let ends: Vec<_> = parts.map(|call| call.ended_at).collect();
+    assert_eq!(ends.len(), 3);
+    assert!(ends.iter().all(|end| end.is_some_and(|end| end < abort)), "{ends:?}, aborted by call {abort}");
+}
+
+#[tokio::test]
+async fn a_large_entry_with_a_bad_crc_is_aborted_and_leaves_no_parts() {
+    let stage = Stage::new().await;
+    let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7))].into();
+    let mut archive = stored(&build);
+    archive[10 << 20] ^= 1;
+    let event = stage.upload_bytes("site.zip", archive);
+    let message = stage.refusal("one", &event).await;
+    assert!(message.contains("`noise.bin`"), "{message}");
+    assert!(stage.cloud.uploads(LIVE).is_empty(), "no parts are left behind");
+    assert!(stage.cloud.objects(LIVE).is_empty());
+}
+
+#[tokio::test]
+async fn after_a_failure_nothing_is_begun_however_much_waits_for_room() {
+    let stage = Stage::new().await.with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
+    let first = ("0.bin".to_owned(), noise(2_000, 0));
+    let whole = (1..=20).map(|n| (format!("{n:02}.bin"), noise(1 << 20, n)));
+    let large = (1..=4).map(|n| (format!("large-{n}.bin"), noise(17 << 20, 100 + n)));
+    let build: Files = whole.chain(large).chain([first]).collect();
+    let event = stage.upload("site.zip", &build);
+    stage.cloud.fault(Fault {
+        key: Some("0.bin".to_owned()),
+        times: usize::MAX,
+        ..Fault::on("PutObject", Does::refuse(403, "AccessDenied"))
+    });
+    let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "Aws", "{}", failure.error_message);
+    // What had room already is finished.
+    let begun = stage.count("CreateMultipartUpload");
+    assert!(begun <= 1, "{begun} of 4 uploads were begun");
+    // The large ones come last in the archive.
+    let is_span = |range: &&String| {
+        let (start, end) = range.strip_prefix("bytes=")?.split_once('-')?;
+        let (start, end): (u64, u64) = (start.parse().ok()?, end.parse().ok()?);
+        (start < 20 << 20 && end - start > 2 << 20).then_some(())
+    };
+    let ranges = stage.archive_ranges();
+    let spans = ranges.iter().filter(|range| is_span(range).is_some());
+    // Two were read ahead, one had room.
+    let spans = spans.count();
+    assert!(spans <= 3, "{spans} of 7 spans were read: {ranges:?}");
+
+    stage.cloud.clear_faults();
+    stage.deploy("one", &event).await;
+    stage.assert_live(&build);
+}

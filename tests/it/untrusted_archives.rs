@@ -1,0 +1,187 @@
+//! Archives from strangers against the live bucket: what is refused writes nothing, what is read
+//! is what was packed.
+
+mod corruption;
+mod preflight;
+
+use std::io::Cursor;
+
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::archive::corpus::{Verdict, corpus, iffy_verdict};
+use crate::build::{Files, files, noise, replaced, unzipped, zipped};
+use crate::quine;
+use crate::quine::quine;
+use crate::stage::{LIVE, Stage};
+use crate::support::Headers;
+
+fn old() -> Files {
+    files([("index.html", "old"), ("app.js", "old"), ("logo.svg", "old")])
+}
+
+/// What the manifest, the live bucket and the owed batches are made of.
+async fn state(stage: &Stage) -> (Vec<(String, String)>, Vec<String>, usize) {
+    let live = stage.cloud.objects(LIVE).into_iter();
+    let owed = stage.ledger().await.owed().await;
+    (live.map(|(key, object)| (key, object.etag)).collect(), stage.manifests(), owed.unwrap().len())
+}
+
+#[tokio::test]
+async fn what_the_corpus_accepts_goes_live_and_what_it_rejects_never_reaches_the_bucket() {
+    let stage = Stage::new().await;
+    let mut live = old();
+    stage.deploy("old", &stage.upload("old.zip", &live)).await;
+    for label in ["accept", "iffy", "reject", "malicious"] {
+        for (name, archive) in corpus(label).unwrap_or_default() {
+            let is_accepted = match label {
+                "accept" => true,
+                "iffy" => iffy_verdict(&name) == Verdict::Deployed,
+                _ => false,
+            };
+            let context = format!("{label}/{name}");
+            let before = state(&stage).await;
+            let event = stage.upload_bytes(&context, archive.clone());
+            stage.cloud.clear_calls();
+            if is_accepted {
+                stage.deploy(&context, &event).await;
+                if label == "accept" {
+                    live = unzipped(&archive);
+                    stage.assert_live(&live);
+                }
+            } else {
+                stage.refusal(&context, &event).await;
+                assert_eq!(stage.writes_to_live(), [] as [String; 0], "{context}");
+                assert_eq!(state(&stage).await.0, before.0, "{context}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_that_leave_the_folder_never_reach_the_bucket() {
+    let stage = Stage::new().await;
+    let renamed = |name: &[u8]| {
+        let plain = "x".repeat(name.len());
+        let build = files([("index.html", "page"), (&plain, "evil")]);
+        // In both headers, so that only the name is wrong.
+        replaced(zipped(&build), plain.as_bytes(), name, 2)
+    };
+    let mut archives: Vec<(String, Vec<u8>)> = [
+        &b"/etc/passwd"[..],
+        b"//host/share",
+        b"../evil.html",
+        b"a/../../evil.html",
+        b"a/..",
+        b"./evil.html",
+        b"a//evil.html",
+        b"C:/evil.html",
+        b"c:evil.html",
+        b"a\\evil.html",
+        b"..\\evil.html",
+        b"nul\0.html",
+        b"line\nbreak.html",
+        b"escape\x1b[2J.html",
+        b"delete\x7f.html",
+        b"latin-\xe9.html",
+        b"overlong-\xc0\xae\xc0\xae/x",
+    ]
+    .into_iter()
+    .map(|name| (String::from_utf8_lossy(name).into_owned(), renamed(name)))
+    .collect();
+    let long = "n".repeat(1_025);
+    archives.push((long.clone(), zipped(&files([("index.html", "page"), (&long, "long")]))));
+    let mut link = ZipWriter::new(Cursor::new(Vec::new()));
+    link.add_symlink("link.html", "/etc/passwd", SimpleFileOptions::default()).unwrap();
+    archives.push(("link.html".to_owned(), link.finish().unwrap().into_inner()));
+    for (name, archive) in archives {
+        let event = stage.upload_bytes("site.zip", archive);
+        stage.cloud.clear_calls();
+        let message = stage.refusal(&name, &event).await;
+        assert!(!message.contains(char::is_control), "{message:?}");
+        if name.contains('\\') {
+            assert!(message.contains("Compress-Archive"), "{message}");
+        }
+        let calls = stage.cloud.calls();
+        assert!(
+            calls.iter().all(|call| call.bucket.as_deref() != Some(LIVE)),
+            "{name:?}: the live bucket is not even listed"
+        );
+    }
+    // With the prefix a key has 1,024 bytes at most.
+    let stage = stage.with("LIVE_PREFIX", "site/");
+    for (length, fits) in [(1_019, true), (1_020, false)] {
+        let name = "n".repeat(length);
+        let event = stage.upload("long.zip", &files([(&name, "long")]));
+        let answer = stage.invoke(&name, &event).await.into_answer();
+        assert_eq!(answer.is_ok(), fits, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrapper_folder_is_warned_of_and_never_replaces_a_large_site() {
+    let wrapped = files([("dist/index.html", "page"), ("dist/app.js", "app")]);
+    let stage = Stage::new().await;
+    let event = stage.upload("site.zip", &wrapped);
+    let report = stage.deploy("one", &event).await;
+    assert_eq!(report.warnings.len(), 1);
+    assert!(report.warnings[0].contains("set ARCHIVE_ROOT to `dist/`"), "{:?}", report.warnings);
+
+    let unwrapped = Stage::new().await.with("ARCHIVE_ROOT", "dist");
+    let event = unwrapped.upload("site.zip", &wrapped);
+    let report = unwrapped.deploy("one", &event).await;
+    assert_eq!(report.warnings, [] as [String; 0]);
+    unwrapped.assert_live(&files([("index.html", "page"), ("app.js", "app")]));
+
+    let elsewhere = Stage::new().await.with("ARCHIVE_ROOT", "build");
+    let event = elsewhere.upload("site.zip", &wrapped);
+    let message = elsewhere.refusal("one", &event).await;
+    assert!(message.contains("ARCHIVE_ROOT `build/`"), "{message}");
+    assert_eq!(elsewhere.writes_to_live(), [] as [String; 0]);
+
+    let large = Stage::new().await;
+    for n in 0..500 {
+        large.cloud.put_object(LIVE, &format!("{n}.html"), "page", Headers::of_type("text/html"));
+    }
+    let event = large.upload("site.zip", &wrapped);
+    let failure = large.invoke("one", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "LargeDelete");
+    assert_eq!(large.writes_to_live(), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_quine_is_refused_and_another_file_of_the_archives_size_is_not() {
+    let stage = Stage::new().await;
+    let event = stage.upload_bytes("site.zip", quine());
+    let message = stage.refusal("one", &event).await;
+    assert!(message.contains(quine::NAME) && message.contains("itself"), "{message}");
+    assert_eq!(stage.archive_ranges().len(), 1, "it is read once");
+    assert_eq!(stage.writes_to_live(), [] as [String; 0]);
+
+    // Text that deflates well beside noise: the text is made as long as the archive.
+    let archive_of = |size: usize| {
+        let text = vec![b'x'; size];
+        zipped(&[("noise.bin".to_owned(), noise(3_000, 3)), ("x.txt".to_owned(), text)].into())
+    };
+    let size = (3_000..4_000)
+        .find(|size| archive_of(*size).len() == *size)
+        .expect("the archive's size hardly depends on the text's");
+    let event = stage.upload_bytes("site.zip", archive_of(size));
+    assert_eq!(stage.deploy("two", &event).await.new, 2);
+}
+
+#[tokio::test]
+async fn a_directory_over_its_limit_is_refused_before_it_is_read() {
+    let stage = Stage::new().await;
+    // An end record that counts 65,535 entries, after as many bytes as they would take.
+    let directory = vec![0; 46 * 65_535];
+    let mut archive = directory.clone();
+    archive.extend(b"PK\x05\x06\0\0\0\0\xff\xff\xff\xff");
+    archive.extend((directory.len() as u32).to_le_bytes());
+    archive.extend([0; 6]);
+    let event = stage.upload_bytes("bomb.zip", archive);
+    let stage = stage.with("MAX_ENTRIES", "65534");
+    let message = stage.refusal("one", &event).await;
+    assert!(message.contains("MAX_ENTRIES"), "{message}");
+    assert_eq!(stage.archive_ranges(), ["bytes=-262144"]);
+}

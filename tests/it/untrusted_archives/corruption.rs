@@ -1,0 +1,92 @@
+//! Archives whose bytes are damaged.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+use zip::CompressionMethod;
+
+use super::old;
+use crate::build::{files, packed, replaced, stored};
+use crate::stage::{LIVE, Stage};
+
+#[tokio::test]
+async fn a_bad_crc_stops_the_run_before_the_pages_and_the_next_deployment_repairs() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &old())).await;
+    let new = files([("index.html", "new page"), ("app.js", "new app"), ("logo.svg", "new logo")]);
+    let archive = replaced(stored(&new), b"new app", b"new axx", 1);
+    let event = stage.upload_bytes("2.zip", archive);
+    stage.cloud.clear_calls();
+    // Bytes can be damaged on their way too: the retry reads them again.
+    for _ in 0..2 {
+        let read = stage.archive_ranges().len();
+        let message = stage.refusal("two", &event).await;
+        assert!(message.contains("`app.js`") && message.contains("CRC-32"), "{message}");
+        assert!(stage.archive_ranges().len() > read, "it was read again");
+        let objects = stage.cloud.objects(LIVE);
+        assert_eq!(objects["index.html"].body, "old", "no page is written");
+        assert_eq!(objects["app.js"].body, "old", "what is corrupt never goes live");
+    }
+    let written = stage.cloud.objects(LIVE)["logo.svg"].body == "new logo";
+
+    let report = stage.deploy("three", &stage.upload("3.zip", &new)).await;
+    assert_eq!(report.drift, 0);
+    stage.assert_live(&new);
+    let invalidated: BTreeSet<String> = stage.invalidated_items();
+    for path in ["/index.html", "/app.js", "/logo.svg"] {
+        assert!(invalidated.contains(path), "{path} of {invalidated:?}, {written}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_changed_byte_never_brings_other_content_live(
+        method in prop::sample::select(vec![
+            CompressionMethod::Stored,
+            CompressionMethod::Deflated,
+            CompressionMethod::Zstd,
+        ]),
+        is_streamed in any::<bool>(),
+        at in any::<prop::sample::Index>(),
+        flipped in 1_u8..=255,
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(deploy_changed(method, is_streamed, at, flipped))?;
+    }
+}
+
+async fn deploy_changed(
+    method: CompressionMethod,
+    is_streamed: bool,
+    at: prop::sample::Index,
+    flipped: u8,
+) -> TestCaseResult {
+    let stage = Stage::new().await;
+    let old = old();
+    stage.deploy("one", &stage.upload("1.zip", &old)).await;
+    let new =
+        files([("index.html", "new new new new new new"), ("app.js", "new new new new"), ("é/new.css", "new new")]);
+    let mut archive = packed(&new, method, is_streamed);
+    let at = at.index(archive.len());
+    archive[at] ^= flipped;
+    let event = stage.upload_bytes("2.zip", archive);
+    match stage.invoke("two", &event).await.into_answer() {
+        Ok(_) => stage.assert_live(&new),
+        Err(failure) => {
+            prop_assert_eq!(&failure.error_type, "ArchiveRejected", "{}", failure.error_message);
+            for (key, object) in stage.cloud.objects(LIVE) {
+                let packed = [old.get(&key), new.get(&key)];
+                prop_assert!(
+                    packed.iter().flatten().any(|body| object.body == **body),
+                    "{} is neither build's, byte {}",
+                    key,
+                    at
+                );
+            }
+        }
+    }
+    Ok(())
+}
