@@ -191,7 +191,7 @@ fn describe(id: &str, config: &DistributionConfig, bucket: &str, live_prefix: &s
         .iter()
         .filter(|origin| is_bucket_domain(origin.domain_name(), bucket))
         .map(|origin| origin.origin_path().unwrap_or_default().trim_end_matches('/').to_owned())
-        .filter(|origin_path| !config::is_apart(origin_path, live_prefix))
+        .filter(|origin_path| config::reaches(origin_path, live_prefix))
         .collect();
     origin_paths.sort();
     origin_paths.dedup();
