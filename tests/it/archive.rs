@@ -104,7 +104,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn what_the_zip_crate_writes_is_read_equally(
+    fn archives_of_the_zip_crate_are_read_correctly(
         files in files(),
         comment in "[a-z ]{0,20}",
         is_streamed in any::<bool>(),
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn a_piece_moved_elsewhere_never_panics(
+    fn a_moved_piece_never_causes_a_panic(
         files in files(),
         from in any::<prop::sample::Index>(),
         to in any::<prop::sample::Index>(),
@@ -144,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(
+    fn arbitrary_bytes_never_cause_a_panic(
         mut bytes in prop::collection::vec(any::<u8>(), 0..200),
         directory_bytes in 0_u32..200,
         directory_offset in 0_u32..200,
@@ -163,7 +163,7 @@ proptest! {
 }
 
 #[test]
-fn every_changed_byte_of_one_archive_is_refused_or_changes_nothing() {
+fn every_flipped_bit_of_one_archive_is_refused_or_changes_nothing() {
     let file = |name: &str, method, is_zip64| File {
         name: name.to_owned(),
         contents: b"hello hello hello hello".to_vec(),

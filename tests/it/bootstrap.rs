@@ -38,7 +38,7 @@ const SECOND: &[(&str, &str)] = &[
 const URLS: [&str; 7] = ["/", "/index.html", "/docs/index.html", "/docs/", "/app.js", "/app.2.js", "/logo.svg"];
 
 #[tokio::test]
-async fn an_upload_is_brought_live_and_told_in_answer_and_log() {
+async fn an_upload_goes_live_and_is_reported_in_the_answer_and_the_log() {
     let cloud = cloud().await;
     let function = Function::start(environment(&cloud)).await;
 
@@ -67,7 +67,7 @@ async fn an_upload_is_brought_live_and_told_in_answer_and_log() {
 }
 
 #[tokio::test]
-async fn a_duplicate_after_a_newer_deployment_changes_nothing_and_a_replay_restores() {
+async fn a_duplicate_after_a_newer_deployment_changes_nothing_but_a_replay_restores_its_build() {
     let cloud = cloud().await;
     let function = Function::start(environment(&cloud)).await;
     // Within the five minutes in which S3 may deliver an event again.
@@ -94,7 +94,7 @@ async fn a_duplicate_after_a_newer_deployment_changes_nothing_and_a_replay_resto
 }
 
 #[tokio::test]
-async fn a_saved_event_rolls_back_and_its_retry_does_nothing_more() {
+async fn a_saved_event_rolls_back_but_a_late_retry_does_not() {
     let cloud = cloud().await;
     let function = Function::start(environment(&cloud)).await;
     let first = upload(&cloud, FIRST, "site.zip", &ago(TimeDelta::minutes(10)));
@@ -120,7 +120,7 @@ async fn a_saved_event_rolls_back_and_its_retry_does_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_late_event_is_superseded_and_a_replay_restores() {
+async fn a_late_event_is_superseded_but_a_replay_restores_its_build() {
     let cloud = cloud().await;
     let function = Function::start(environment(&cloud)).await;
     let mut first = upload(&cloud, FIRST, "site.zip", "2026-11-22T10:15:00.000Z");
@@ -158,7 +158,7 @@ async fn a_late_event_is_superseded_and_a_replay_restores() {
 }
 
 #[tokio::test]
-async fn a_process_killed_at_any_point_is_made_up_for_by_the_next() {
+async fn the_next_process_finishes_the_run_of_a_killed_one() {
     // The update puts one object and one page, sends, deletes, sends, and ends in the third transaction.
     let points = [
         ("PutObject", 1),
@@ -216,7 +216,7 @@ async fn kill_and_redeliver(operation: &str, nth: usize, keeps_its_id: bool) {
 }
 
 #[tokio::test]
-async fn a_bucket_that_asks_to_slow_down_is_written_all_the_same() {
+async fn a_bucket_that_throttles_is_written_nevertheless() {
     let cloud = cloud().await;
     let names: Vec<String> = (0..40).map(|number| format!("{number}.txt")).collect();
     let files: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "text")).collect();
@@ -233,7 +233,7 @@ async fn a_bucket_that_asks_to_slow_down_is_written_all_the_same() {
 }
 
 #[tokio::test]
-async fn every_wrong_variable_is_named_at_once() {
+async fn one_error_names_every_wrong_variable() {
     let function = Function::start([
         ("LIVE_BUCKET", "s3://not-a-name"),
         ("TABLE_NAME", TABLE),
@@ -263,7 +263,7 @@ async fn an_unknown_event_fails_as_a_bad_event_and_the_next_one_is_served() {
 }
 
 #[tokio::test]
-async fn the_event_that_s3_tries_a_notification_with_does_nothing() {
+async fn the_s3_test_event_does_nothing() {
     let cloud = cloud().await;
     let function = Function::start(environment(&cloud)).await;
     let event = json!({

@@ -130,7 +130,7 @@ async fn deployed_under(
 }
 
 #[tokio::test]
-async fn a_page_that_was_loaded_during_a_deployment_finds_its_assets_where_they_are_retained() {
+async fn a_page_loaded_during_a_deployment_finds_its_assets_if_they_are_retained() {
     let Some(folder) = shared("sites") else {
         return;
     };

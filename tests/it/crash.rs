@@ -267,31 +267,31 @@ async fn matrix(after: After, deaths: &[Does]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_dies_anywhere_is_finished_by_the_same_request() {
+async fn a_crash_at_any_call_is_finished_by_the_same_request() {
     matrix(After::SameRequest, &[Does::DieBefore, Does::DieAfter]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_dies_anywhere_is_finished_by_another_request_once_the_lease_has_lapsed() {
+async fn a_crash_at_any_call_is_finished_by_another_request_once_the_lease_has_expired() {
     matrix(After::NewRequest, &[Does::DieAfter]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_dies_anywhere_is_overtaken_by_a_newer_upload_and_a_late_retry_changes_nothing() {
+async fn a_crash_at_any_call_is_overtaken_by_a_newer_upload_and_a_late_retry_changes_nothing() {
     matrix(After::NewerUpload, &[Does::DieAfter]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_dies_anywhere_is_finished_although_a_newer_upload_was_refused() {
+async fn a_crash_at_any_call_is_finished_although_a_newer_upload_was_refused() {
     matrix(After::NewerRefused, &[Does::DieAfter]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_dies_anywhere_is_finished_on_top_of_foreign_writes() {
+async fn a_crash_at_any_call_is_finished_despite_foreign_writes() {
     matrix(After::ForeignWrite, &[Does::DieAfter]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_dies_anywhere_is_finished_on_top_of_foreign_deletes() {
+async fn a_crash_at_any_call_is_finished_despite_foreign_deletes() {
     matrix(After::ForeignDelete, &[Does::DieAfter]).await;
 }

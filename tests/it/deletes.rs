@@ -38,7 +38,7 @@ async fn refused(stage: &Stage, request: &str, event: &Value) -> (String, String
 }
 
 #[tokio::test]
-async fn the_wrong_archive_leaves_a_live_site_alone_and_is_told_what_to_do() {
+async fn the_wrong_archive_leaves_the_live_site_alone_and_the_error_says_what_to_do() {
     let stage = large_site().await;
 
     let event = stage.upload("empty.zip", &Files::new());
@@ -79,7 +79,7 @@ async fn the_wrong_archive_leaves_a_live_site_alone_and_is_told_what_to_do() {
 }
 
 #[tokio::test]
-async fn the_wrong_archive_is_refused_where_what_it_removes_would_be_retained() {
+async fn the_wrong_archive_is_refused_even_if_the_removed_assets_would_be_retained() {
     let stage =
         Stage::new().await.with("RETAIN_REMOVED_DAYS", "7").with("CACHE_CONTROL_ASSETS", "max-age=31536000, immutable");
     let mut site: Files = (0..499).map(|n| (format!("assets/{n}.js"), b"asset".to_vec())).collect();
@@ -94,7 +94,7 @@ async fn the_wrong_archive_is_refused_where_what_it_removes_would_be_retained() 
 }
 
 #[tokio::test]
-async fn prune_says_whose_objects_may_be_deleted() {
+async fn prune_decides_whose_objects_may_be_deleted() {
     let old = files([("index.html", "1"), ("old.html", "1"), ("touched.html", "1")]);
     let new = files([("index.html", "2")]);
     for (prune, left) in [
@@ -119,7 +119,7 @@ async fn prune_says_whose_objects_may_be_deleted() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_deleted_is_tried_again_and_then_named() {
+async fn a_key_that_cannot_be_deleted_is_retried_and_then_named() {
     let old = files([("index.html", "1"), ("locked.html", "1"), ("old.html", "1")]);
     let new = files([("index.html", "1")]);
     let refuse = |times| Fault {
@@ -147,7 +147,7 @@ async fn a_key_that_cannot_be_deleted_is_tried_again_and_then_named() {
 }
 
 #[tokio::test]
-async fn a_plan_that_deletes_nearly_everything_is_refused_until_it_is_allowed() {
+async fn a_plan_that_deletes_nearly_everything_is_refused_unless_it_is_allowed() {
     let stage = Stage::new().await;
     let many: Files = (0..200).map(|n| (format!("{n}.html"), format!("page {n}").into_bytes())).collect();
     stage.deploy("one", &stage.upload("1.zip", &many)).await;

@@ -53,7 +53,7 @@ fn put_overwritten_version_names_the_exact_version() {
 }
 
 #[test]
-fn eventbridge_tells_of_the_same_upload_as_put() {
+fn eventbridge_describes_the_same_upload_as_put() {
     let (from_s3, _) = upload(sample!("put.json"));
     let (from_event_bridge, options) = upload(sample!("eventbridge.json"));
     assert_eq!(from_event_bridge.bucket, from_s3.bucket);
@@ -67,7 +67,7 @@ fn eventbridge_tells_of_the_same_upload_as_put() {
 }
 
 #[test]
-fn test_event_asks_for_nothing() {
+fn test_event_requests_nothing() {
     assert_eq!(parse(sample!("test-event.json")), Event::Test);
 }
 
@@ -88,7 +88,7 @@ fn rollback_previous_goes_to_the_previous_deployment() {
 }
 
 #[test]
-fn rollback_deployment_goes_to_the_one_it_names() {
+fn rollback_deployment_goes_to_the_named_deployment() {
     assert_eq!(
         parse(sample!("rollback-deployment.json")),
         Event::Rollback { to: Rollback::To("20261121T160241Z-9f86d081884c".to_owned()), options: Options::default() }
@@ -96,7 +96,7 @@ fn rollback_deployment_goes_to_the_one_it_names() {
 }
 
 #[test]
-fn dry_run_is_written_by_hand_and_leaves_the_rest_to_be_looked_up() {
+fn dry_run_is_handwritten_and_omits_what_the_function_looks_up() {
     let (upload, options) = upload(sample!("dry-run.json"));
     assert_eq!(upload.key, "uploads/site build 42.zip");
     assert_eq!((upload.version_id, upload.etag, upload.uploaded_at), (None, None, None));
@@ -104,7 +104,7 @@ fn dry_run_is_written_by_hand_and_leaves_the_rest_to_be_looked_up() {
 }
 
 #[test]
-fn failure_destination_holds_the_event_that_failed() {
+fn failure_destination_contains_the_failed_event() {
     assert_eq!(upload(sample!("failure-destination.json")), upload(sample!("put.json")));
 }
 
@@ -122,7 +122,7 @@ fn every_sample_is_read_by_a_test() {
 }
 
 #[test]
-fn sweep_asks_for_no_deployment() {
+fn sweep_requests_no_deployment() {
     let options = Options::default();
     assert_eq!(parse(sample!("sweep.json")), Event::Sweep { options });
 }

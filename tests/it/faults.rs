@@ -152,11 +152,11 @@ async fn matrix(times: Times) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_goes_wrong_once_loses_nothing() {
+async fn a_call_that_fails_once_loses_nothing() {
     matrix(Times::Once).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_goes_wrong_for_good_fails_the_invocation_and_the_retry_puts_it_right() {
+async fn a_call_that_keeps_failing_fails_the_invocation_and_the_retry_repairs_the_site() {
     matrix(Times::ForGood).await;
 }

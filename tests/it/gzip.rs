@@ -14,7 +14,7 @@ use crate::stage::{DISTRIBUTION, LIVE, STAGING, Stage, report};
 use crate::support::{CLIENT, Does, Etags, Fault};
 
 #[tokio::test]
-async fn precompressed_files_are_deployed_as_they_are_under_their_own_type() {
+async fn precompressed_files_are_deployed_unchanged_with_their_own_type() {
     let build = files([("app.js", "let a;"), ("app.js.br", "br"), ("app.js.gz", "gz"), ("x.tar.gz", "tar")]);
     for gzip in ["false", "true"] {
         let stage = Stage::new().await.with("GZIP", gzip);
@@ -74,7 +74,7 @@ async fn text_is_stored_as_gzip_without_being_inflated() {
 }
 
 #[tokio::test]
-async fn a_copy_sends_every_header_again_and_leaves_gzip_as_it_is() {
+async fn a_copy_repeats_every_header_and_keeps_the_gzip_body() {
     let text = compressible(2_000);
     let rules = |language: &str| {
         format!("/*\n  Content-Language: {language}\n  Content-Disposition: inline\n  X-Amz-Meta-Build: 1\n")
@@ -101,7 +101,7 @@ async fn a_copy_sends_every_header_again_and_leaves_gzip_as_it_is() {
 }
 
 #[tokio::test]
-async fn comparing_contents_finds_gzip_objects_as_they_are() {
+async fn comparing_contents_recognises_gzip_objects() {
     let build = files([("a.txt", &compressible(2_000)), ("index.html", "page")]);
     let stage = Stage::new().await.with("GZIP", "true").with("COMPARE", "content");
     stage.deploy("one", &stage.upload("1.zip", &build)).await;
@@ -110,7 +110,7 @@ async fn comparing_contents_finds_gzip_objects_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_to_a_gzip_put_is_no_foreign_write() {
+async fn a_lost_reply_to_a_gzip_put_does_not_count_as_a_foreign_write() {
     let build = files([("a.txt", &compressible(2_000))]);
     let stage = Stage::new().await.with("GZIP", "true");
     let event = stage.upload("1.zip", &build);
@@ -160,7 +160,7 @@ async fn a_large_text_is_stored_as_gzip_in_parts() {
 }
 
 #[tokio::test]
-async fn a_client_gets_every_file_of_a_real_site_through_gzip() {
+async fn a_client_can_decode_every_file_of_a_real_site() {
     let Some(folder) = shared("sites") else {
         return;
     };

@@ -54,7 +54,7 @@ async fn the_headers_file_is_applied_and_not_deployed() {
 }
 
 #[tokio::test]
-async fn a_changed_headers_file_copies_and_invalidates_what_it_changes() {
+async fn a_changed_headers_file_copies_and_invalidates_the_objects_it_affects() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &site(FILE))).await;
     let changed = site(&FILE.replace("Content-Language: de", "Content-Language: en"));
@@ -77,7 +77,7 @@ async fn a_changed_headers_file_copies_and_invalidates_what_it_changes() {
 }
 
 #[tokio::test]
-async fn a_wrong_line_refuses_the_archive_before_anything_is_written() {
+async fn a_malformed_line_gets_the_archive_refused_before_the_first_write() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &site(FILE))).await;
     let event = stage.upload("2.zip", &site("/*\n  Cache-Control\n"));
@@ -92,7 +92,7 @@ async fn a_wrong_line_refuses_the_archive_before_anything_is_written() {
 }
 
 #[tokio::test]
-async fn a_page_by_its_headers_comes_after_what_it_loads() {
+async fn an_object_that_its_headers_make_a_page_is_written_after_its_assets() {
     let stage = Stage::new().await;
     let event = stage.upload(
         "1.zip",
@@ -107,7 +107,7 @@ async fn a_page_by_its_headers_comes_after_what_it_loads() {
 }
 
 #[tokio::test]
-async fn one_rule_for_a_hundred_of_ten_thousand_objects_costs_a_hundred_copies() {
+async fn a_rule_for_a_hundred_of_ten_thousand_objects_costs_a_hundred_copies() {
     let site = |seconds: u32| {
         let rule = format!("/some/*\n  Cache-Control: max-age={seconds}\n");
         let mut files: Files = (0..9_900).map(|n| (format!("all/{n}.txt"), vec![b'x'])).collect();

@@ -40,7 +40,7 @@ const BODIES: [&str; 3] = ["0", "1", "22"];
 const URLS: [&str; 6] = ["/", "/a.html", "/a.js", "/b.css", "/d/index.html", "/index.html"];
 
 #[test]
-fn whatever_the_schedule_the_newest_wins_and_no_page_is_stale() {
+fn under_every_schedule_the_newest_upload_wins_and_no_page_is_stale() {
     let number = |name: &str, default: u64| match std::env::var(name) {
         Ok(value) => value.parse().expect("it is a number"),
         Err(_) => default,

@@ -8,7 +8,7 @@ use crate::scene::{Scene, first, second};
 use crate::support::{Does, Fault};
 
 #[tokio::test]
-async fn a_duplicate_of_the_live_build_does_not_overtake_a_newer_run_that_is_to_be_retried() {
+async fn a_duplicate_of_the_live_build_does_not_overtake_a_newer_unfinished_run() {
     let scene = Scene::new().await;
     let stage = scene.stage.clone();
     let one = stage.upload("site.zip", &first());
@@ -29,7 +29,7 @@ async fn a_duplicate_of_the_live_build_does_not_overtake_a_newer_run_that_is_to_
 }
 
 #[tokio::test]
-async fn a_late_retry_of_the_live_build_does_not_overtake_a_newer_run_that_died() {
+async fn a_late_retry_of_the_live_build_does_not_overtake_a_newer_run_that_crashed() {
     let scene = Scene::new().await;
     let stage = scene.stage.clone();
     let one = stage.upload("site.zip", &first());
@@ -49,7 +49,7 @@ async fn a_late_retry_of_the_live_build_does_not_overtake_a_newer_run_that_died(
 }
 
 #[tokio::test]
-async fn a_late_retry_of_whoever_finished_the_run_of_another_request_is_no_rollback() {
+async fn a_late_retry_of_a_request_that_finished_anothers_run_is_no_rollback() {
     let scene = Scene::new().await;
     let stage = scene.stage.clone();
     let one = stage.upload("site.zip", &first());

@@ -253,7 +253,7 @@ fn used(stage: &Stage, policy: &Policy) -> BTreeSet<(String, String)> {
 }
 
 #[tokio::test]
-async fn all_that_is_granted_is_needed() {
+async fn every_granted_permission_is_needed() {
     let stage = Stage::new().await.with("WAIT_FOR_INVALIDATION", "true");
     let large: Files = [("large.bin".to_owned(), noise(17 << 20, 3))].into();
     let small = files([("index.html", "one"), ("gone.txt", "gone tomorrow"), ("kept.txt", "kept")]);
@@ -292,7 +292,7 @@ async fn all_that_is_granted_is_needed() {
 }
 
 #[test]
-fn what_lambda_itself_does_is_allowed_where_it_does_it() {
+fn lambdas_own_actions_are_allowed_on_their_resources() {
     let template = Template::with(&[("CreateSite", "true")]);
     let policy = Policy::of(&template);
     let function = &template.resource("Function")["Properties"];
@@ -315,7 +315,7 @@ fn what_lambda_itself_does_is_allowed_where_it_does_it() {
 }
 
 #[test]
-fn nothing_beside_the_site_is_allowed() {
+fn nothing_outside_the_site_is_allowed() {
     let policy = policy_for(&BTreeMap::from(
         [
             ("LIVE_BUCKET", LIVE),
@@ -358,7 +358,7 @@ fn a_site_without_distributions_may_invalidate_nothing() {
 }
 
 #[tokio::test]
-async fn a_call_that_the_policy_does_not_allow_is_refused() {
+async fn a_call_that_the_policy_does_not_allow_is_denied() {
     let stage = Stage::new().await;
     let other = stage.cloud.clone();
     other.create_distribution(Distribution::of("E2EXAMPLE", LIVE));

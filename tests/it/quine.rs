@@ -128,7 +128,7 @@ fn repeat(lengths: &[usize], is_final: bool) -> Vec<u8> {
 }
 
 #[test]
-fn a_quine_is_read_as_the_one_file_that_it_holds() {
+fn a_quine_is_read_as_the_one_file_it_contains() {
     use std::io::{Cursor, Read as _};
 
     use crate::archive::contents;

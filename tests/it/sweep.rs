@@ -38,7 +38,7 @@ fn assets(stage: &Stage) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_removed_asset_is_kept_for_its_days_and_then_deleted_by_a_sweep() {
+async fn a_removed_asset_is_retained_for_its_days_and_then_swept() {
     let stage = stage().await;
     deploy(&stage, 1).await;
     let report = deploy(&stage, 2).await;
@@ -70,7 +70,7 @@ async fn a_removed_asset_is_kept_for_its_days_and_then_deleted_by_a_sweep() {
 }
 
 #[tokio::test]
-async fn the_next_deployment_deletes_what_is_due() {
+async fn the_next_deployment_deletes_assets_whose_days_are_over() {
     let stage = stage().await;
     for number in [1, 2, 3] {
         deploy(&stage, number).await;
@@ -84,7 +84,7 @@ async fn the_next_deployment_deletes_what_is_due() {
 }
 
 #[tokio::test]
-async fn what_comes_back_by_a_rollback_is_not_deleted() {
+async fn an_asset_restored_by_a_rollback_is_not_swept() {
     let stage = stage().await;
     deploy(&stage, 1).await;
     deploy(&stage, 2).await;
@@ -101,7 +101,7 @@ async fn what_comes_back_by_a_rollback_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn what_someone_else_has_written_since_is_left_alone() {
+async fn a_retained_asset_that_someone_else_overwrote_is_left_alone() {
     let stage = stage().await;
     deploy(&stage, 1).await;
     deploy(&stage, 2).await;
@@ -114,7 +114,7 @@ async fn what_someone_else_has_written_since_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_sweep_leaves_a_site_that_is_being_deployed_to_its_deployment() {
+async fn a_sweep_deletes_nothing_while_a_deployment_is_unfinished() {
     let stage = stage().await;
     deploy(&stage, 1).await;
     deploy(&stage, 2).await;
@@ -142,7 +142,7 @@ async fn a_sweep_leaves_a_site_that_is_being_deployed_to_its_deployment() {
 }
 
 #[tokio::test]
-async fn a_sweep_that_died_between_its_deletes_and_the_manifest_is_made_good_by_the_next() {
+async fn a_sweep_that_crashed_before_writing_the_manifest_is_completed_by_the_next() {
     let stage = stage().await;
     deploy(&stage, 1).await;
     deploy(&stage, 2).await;
@@ -164,7 +164,7 @@ async fn a_sweep_that_died_between_its_deletes_and_the_manifest_is_made_good_by_
 }
 
 #[tokio::test]
-async fn a_sweep_deletes_nothing_where_nothing_is_pruned() {
+async fn a_sweep_deletes_nothing_if_pruning_is_off() {
     let stage = stage().await;
     deploy(&stage, 1).await;
     deploy(&stage, 2).await;
@@ -175,7 +175,7 @@ async fn a_sweep_deletes_nothing_where_nothing_is_pruned() {
 }
 
 #[tokio::test]
-async fn a_sweep_that_may_not_delete_says_so_and_gives_the_lease_back() {
+async fn a_sweep_that_may_not_delete_fails_and_releases_the_lease() {
     let stage = stage().await;
     deploy(&stage, 1).await;
     deploy(&stage, 2).await;
@@ -189,7 +189,7 @@ async fn a_sweep_that_may_not_delete_says_so_and_gives_the_lease_back() {
 }
 
 #[tokio::test]
-async fn a_sweep_sends_what_is_owed() {
+async fn a_sweep_sends_owed_batches() {
     let stage = stage().await;
     deploy(&stage, 1).await;
     stage
@@ -209,7 +209,7 @@ async fn a_sweep_sends_what_is_owed() {
 }
 
 #[tokio::test]
-async fn a_sweep_behind_the_wrong_distribution_says_so_and_keeps_what_it_did() {
+async fn a_sweep_with_the_wrong_distribution_fails_and_keeps_its_progress() {
     let stage = stage().await;
     deploy(&stage, 1).await;
     deploy(&stage, 2).await;
@@ -227,7 +227,7 @@ async fn a_sweep_behind_the_wrong_distribution_says_so_and_keeps_what_it_did() {
 }
 
 #[tokio::test]
-async fn a_sweep_near_its_deadline_begins_no_more_deletes_and_the_next_one_goes_on() {
+async fn a_sweep_near_its_deadline_starts_no_more_deletes_and_the_next_one_continues() {
     let stage = stage().await;
     let mut many = build(1);
     many.extend((0..1_000).map(|n| (format!("assets/{n}.js"), b"app".to_vec())));

@@ -56,7 +56,7 @@ fn metadata(stage: &Stage, key: &str, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_tag_evicts_all_pages_and_no_image() {
+async fn one_tag_evicts_all_pages_and_no_image() {
     let stage = stage().await;
     assert_eq!(deploy(&stage, "one").await.new, 24);
     assert_eq!(
@@ -73,7 +73,7 @@ async fn a_tag_evicts_all_pages_and_no_image() {
 }
 
 #[tokio::test]
-async fn a_distribution_without_tags_costs_no_object_one() {
+async fn objects_get_no_tags_if_the_distribution_reads_none() {
     let stage = stage().await;
     stage.cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
     deploy(&stage, "one").await;
@@ -87,7 +87,7 @@ async fn a_distribution_without_tags_costs_no_object_one() {
 }
 
 #[tokio::test]
-async fn tags_that_are_new_change_headers_alone_and_are_relied_on_from_then_on() {
+async fn new_tags_change_only_headers_and_are_used_from_then_on() {
     let stage = stage().await;
     stage.cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
     deploy(&stage, "one").await;
@@ -106,7 +106,7 @@ async fn tags_that_are_new_change_headers_alone_and_are_relied_on_from_then_on()
 }
 
 #[tokio::test]
-async fn no_tag_is_relied_on_near_a_change_of_the_configuration() {
+async fn tags_are_not_used_soon_after_a_configuration_change() {
     let changed_just_now = Distribution { modified_at: Utc::now(), ..tagging() };
     let in_progress = Distribution { is_deployed: false, ..tagging() };
     for distribution in [changed_just_now, in_progress] {
@@ -122,7 +122,7 @@ async fn no_tag_is_relied_on_near_a_change_of_the_configuration() {
 }
 
 #[tokio::test]
-async fn an_object_that_someone_wrote_again_is_named_by_its_path() {
+async fn an_object_that_someone_else_rewrote_is_invalidated_by_its_path() {
     let stage = stage().await;
     deploy(&stage, "one").await;
     for bucket in [LIVE, STAGING] {
@@ -139,7 +139,7 @@ async fn an_object_that_someone_wrote_again_is_named_by_its_path() {
 }
 
 #[tokio::test]
-async fn a_tag_that_is_owed_to_another_configuration_becomes_everything() {
+async fn an_owed_tag_becomes_a_wildcard_if_the_distribution_no_longer_reads_tags() {
     for (is_removed, wanted) in [(false, "#247610f4dedd.page"), (true, "/*")] {
         let stage = stage().await;
         deploy(&stage, "one").await;

@@ -194,7 +194,7 @@ fn the_template_sets_every_variable_and_no_other() {
 
 /// What the template's patterns and its own defaults let through is not refused at the first event.
 #[test]
-fn what_the_template_sets_is_a_configuration() {
+fn the_template_sets_a_valid_configuration() {
     for parameters in [
         &[("CreateSite", "true")][..],
         &[("LiveBucketName", "my-site")],
@@ -253,7 +253,7 @@ fn the_dashboard_shows_every_outcome() {
 }
 
 #[test]
-fn the_duration_alarm_comes_before_the_timeout() {
+fn the_duration_alarm_fires_before_the_timeout() {
     let template = Template::with(&[]);
     let timeout_seconds = template.resource("Function")["Properties"]["Timeout"].as_u64().unwrap();
     let threshold_ms = template.resource("DurationAlarm")["Properties"]["Threshold"].as_u64().unwrap();

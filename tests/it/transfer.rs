@@ -9,7 +9,7 @@ use crate::stage::{LIVE, Stage};
 use crate::support::{Does, Fault};
 
 #[tokio::test]
-async fn large_entries_go_up_in_parts_with_the_archives_own_checksum() {
+async fn large_entries_are_uploaded_in_parts_with_the_archives_crc32() {
     let stage = Stage::new().await;
     let lines: Vec<u8> = (0..2_000_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
     let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7)), ("lines.txt".to_owned(), lines)].into();
@@ -35,7 +35,7 @@ fn site_with_a_video() -> (Files, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn s3_copies_a_large_stored_entry_without_its_bytes_being_read() {
+async fn s3_copies_a_large_stored_entry_and_the_function_never_reads_its_bytes() {
     let stage = Stage::new().await;
     let (files, archive) = site_with_a_video();
     let report = stage.deploy("one", &stage.upload_bytes("1.zip", archive)).await;
@@ -47,7 +47,7 @@ async fn s3_copies_a_large_stored_entry_without_its_bytes_being_read() {
 }
 
 #[tokio::test]
-async fn s3_refuses_a_copied_entry_whose_bytes_are_not_what_the_archive_says() {
+async fn s3_refuses_a_copied_entry_whose_bytes_do_not_match_the_crc32() {
     let stage = Stage::new().await;
     let (_, mut archive) = site_with_a_video();
     archive[5 << 20] ^= 1;
@@ -60,7 +60,7 @@ async fn s3_refuses_a_copied_entry_whose_bytes_are_not_what_the_archive_says() {
 }
 
 #[tokio::test]
-async fn a_part_is_tried_again_by_itself_and_a_failed_upload_leaves_no_parts() {
+async fn a_failed_part_is_retried_alone_and_a_failed_upload_leaves_no_parts() {
     let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7))].into();
     // Stored, it would be copied by S3 itself.
     let archive = zipped(&build);
@@ -90,7 +90,7 @@ async fn a_part_is_tried_again_by_itself_and_a_failed_upload_leaves_no_parts() {
 }
 
 #[tokio::test]
-async fn an_upload_is_aborted_once_all_its_parts_are_answered() {
+async fn a_multipart_upload_is_aborted_only_after_its_parts_have_ended() {
     let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7))].into();
     let crc32 = crc32fast::hash(&build["noise.bin"]);
     let [right, wrong] = [crc32, !crc32].map(u32::to_le_bytes);
@@ -111,7 +111,7 @@ async fn an_upload_is_aborted_once_all_its_parts_are_answered() {
 }
 
 #[tokio::test]
-async fn a_large_entry_with_a_bad_crc_is_aborted_and_leaves_no_parts() {
+async fn a_large_entry_with_a_wrong_crc32_leaves_no_parts() {
     let stage = Stage::new().await;
     let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7))].into();
     let mut archive = stored(&build);
@@ -124,7 +124,7 @@ async fn a_large_entry_with_a_bad_crc_is_aborted_and_leaves_no_parts() {
 }
 
 #[tokio::test]
-async fn after_a_failure_nothing_is_begun_however_much_waits_for_room() {
+async fn after_a_failure_transfers_that_wait_for_memory_do_not_start() {
     let stage = Stage::new().await.with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
     let first = ("0.bin".to_owned(), noise(2_000, 0));
     let whole = (1..=20).map(|n| (format!("{n:02}.bin"), noise(1 << 20, n)));

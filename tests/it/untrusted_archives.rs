@@ -28,7 +28,7 @@ async fn state(stage: &Stage) -> (Vec<(String, String)>, Vec<String>, usize) {
 }
 
 #[tokio::test]
-async fn what_the_corpus_accepts_goes_live_and_what_it_rejects_never_reaches_the_bucket() {
+async fn accepted_corpus_archives_go_live_and_rejected_ones_write_nothing() {
     let stage = Stage::new().await;
     let mut live = old();
     stage.deploy("old", &stage.upload("old.zip", &live)).await;
@@ -59,7 +59,7 @@ async fn what_the_corpus_accepts_goes_live_and_what_it_rejects_never_reaches_the
 }
 
 #[tokio::test]
-async fn names_that_leave_the_folder_never_reach_the_bucket() {
+async fn unsafe_entry_names_never_reach_the_live_bucket() {
     let stage = Stage::new().await;
     let renamed = |name: &[u8]| {
         let plain = "x".repeat(name.len());
@@ -119,7 +119,7 @@ async fn names_that_leave_the_folder_never_reach_the_bucket() {
 }
 
 #[tokio::test]
-async fn a_wrapper_folder_is_warned_of_and_never_replaces_a_large_site() {
+async fn a_wrapper_folder_causes_a_warning_and_never_replaces_a_large_site() {
     let wrapped = files([("dist/index.html", "page"), ("dist/app.js", "app")]);
     let stage = Stage::new().await;
     let event = stage.upload("site.zip", &wrapped);
@@ -150,7 +150,7 @@ async fn a_wrapper_folder_is_warned_of_and_never_replaces_a_large_site() {
 }
 
 #[tokio::test]
-async fn a_quine_is_refused_and_another_file_of_the_archives_size_is_not() {
+async fn a_quine_is_refused_but_another_file_of_the_archives_size_is_not() {
     let stage = Stage::new().await;
     let event = stage.upload_bytes("site.zip", quine());
     let message = stage.refusal("one", &event).await;
@@ -171,7 +171,7 @@ async fn a_quine_is_refused_and_another_file_of_the_archives_size_is_not() {
 }
 
 #[tokio::test]
-async fn a_directory_over_its_limit_is_refused_before_it_is_read() {
+async fn a_central_directory_over_the_limit_is_refused_before_it_is_read() {
     let stage = Stage::new().await;
     // An end record that counts 65,535 entries, after as many bytes as they would take.
     let directory = vec![0; 46 * 65_535];

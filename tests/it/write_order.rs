@@ -9,7 +9,7 @@ use crate::stage::{LIVE, Stage};
 use crate::support::{CLIENT, Call};
 
 #[tokio::test]
-async fn pages_follow_their_assets_deletes_the_invalidation_and_the_last_invalidation_the_deletes() {
+async fn a_deployment_writes_assets_then_pages_invalidates_deletes_and_invalidates_again() {
     let mut random = Rng::with_seed(5);
     for _ in 0..12 {
         let stage = Stage::new().await;

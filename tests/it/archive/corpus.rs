@@ -23,14 +23,14 @@ pub fn corpus(label: &str) -> Option<Vec<(String, Vec<u8>)>> {
 }
 
 #[test]
-fn every_archive_of_the_corpus_to_accept_is_read_equally() {
+fn every_good_archive_of_the_corpus_is_read_correctly() {
     for (name, archive) in corpus("accept").unwrap_or_default() {
         assert_eq!(contents(&archive), Ok(read_by_the_zip_crate(&archive)), "{name}");
     }
 }
 
 #[test]
-fn every_archive_of_the_corpus_to_reject_is_refused() {
+fn every_bad_archive_of_the_corpus_is_refused() {
     for label in ["reject", "malicious"] {
         for (name, archive) in corpus(label).unwrap_or_default() {
             let contents = contents(&archive);
@@ -40,7 +40,7 @@ fn every_archive_of_the_corpus_to_reject_is_refused() {
 }
 
 #[test]
-fn every_iffy_archive_of_the_corpus_is_decided() {
+fn every_iffy_archive_of_the_corpus_gets_its_verdict() {
     for (name, archive) in corpus("iffy").unwrap_or_default() {
         let (_, verdict, reason) = iffy_row(&name);
         let read = match contents(&archive) {

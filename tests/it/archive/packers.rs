@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Contents, contents};
 
 #[test]
-fn what_pythons_zipfile_writes_is_read_equally() {
+fn archives_of_pythons_zipfile_are_read_correctly() {
     const SCRIPT: &str = r#"
 import io, os, sys, zipfile
 
@@ -54,7 +54,7 @@ sys.stdout.buffer.write(b"".join(target.parts) if streamed else target.getvalue(
 }
 
 #[test]
-fn what_info_zip_writes_is_read_equally() {
+fn archives_of_info_zip_are_read_correctly() {
     if !is_present("zip") {
         return;
     }
@@ -85,7 +85,7 @@ fn what_info_zip_writes_is_read_equally() {
 }
 
 #[test]
-fn what_javas_jar_tool_writes_is_read_equally() {
+fn archives_of_javas_jar_tool_are_read_correctly() {
     if !is_present("jar") {
         return;
     }
@@ -99,7 +99,7 @@ fn what_javas_jar_tool_writes_is_read_equally() {
 }
 
 #[test]
-fn what_bsdtar_writes_is_read_equally() {
+fn archives_of_bsdtar_are_read_correctly() {
     if !is_present("bsdtar") {
         return;
     }
@@ -125,7 +125,7 @@ fn what_bsdtar_writes_is_read_equally() {
 }
 
 #[test]
-fn what_7_zip_writes_is_read_equally() {
+fn archives_of_7_zip_are_read_correctly() {
     let Some(tool) = ["7zz", "7z", "7za"].into_iter().find(|tool| starts(tool, &[])) else {
         eprintln!("skipped: 7-Zip is not installed");
         return;
@@ -140,7 +140,7 @@ fn what_7_zip_writes_is_read_equally() {
 }
 
 #[test]
-fn what_git_archive_writes_is_read_equally() {
+fn archives_of_git_archive_are_read_correctly() {
     if !is_present("git") {
         return;
     }
@@ -163,7 +163,7 @@ fn what_git_archive_writes_is_read_equally() {
 }
 
 #[test]
-fn what_gos_archive_zip_writes_is_read_equally() {
+fn archives_of_gos_archive_zip_are_read_correctly() {
     const PROGRAM: &str = r#"package main
 import ("archive/zip"; "io/fs"; "os"; "path/filepath")
 func check(err error) { if err != nil { panic(err) } }
@@ -198,7 +198,7 @@ func main() {
 /// .NET's own `System.IO.Compression`, as Mono has it. PowerShell's Compress-Archive packs with it too,
 /// and once let Windows choose the separator.
 #[test]
-fn what_dot_net_writes_is_read_equally() {
+fn archives_of_dot_net_are_read_correctly() {
     const PROGRAM: &str = r#"
 using System.IO; using System.IO.Compression;
 static class Pack {
@@ -239,7 +239,7 @@ static class Pack {
 }
 
 #[test]
-fn what_nodes_packages_write_is_read_equally() {
+fn archives_of_node_packages_are_read_correctly() {
     const ARCHIVER: &str = "
         const archive = require('archiver')('zip', {store: mode === 'store', forceZip64: mode === 'zip64'});
         archive.pipe(fs.createWriteStream(target));

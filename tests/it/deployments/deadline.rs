@@ -11,7 +11,7 @@ use crate::stage::{LIVE, Stage};
 use crate::support::{Does, Fault};
 
 #[tokio::test]
-async fn at_the_deadline_a_run_keeps_what_it_did_and_the_retry_goes_on() {
+async fn near_the_deadline_no_transfer_starts_and_the_retry_resumes_the_run() {
     let stage = Stage::new().await;
     let event = stage.upload("site.zip", &first());
     let late = stage.invoke_as("client", "one", &event, TimeDelta::seconds(15)).await.into_answer().unwrap_err();
@@ -23,7 +23,7 @@ async fn at_the_deadline_a_run_keeps_what_it_did_and_the_retry_goes_on() {
 }
 
 #[tokio::test]
-async fn a_run_cut_short_in_its_midst_is_continued_and_not_started_over() {
+async fn a_run_cut_short_halfway_is_resumed_and_not_restarted() {
     let stage = Stage::new().await;
     let build: Files = (0..600)
         .map(|n| (format!("{n}.bin"), std::iter::repeat_with(|| fastrand::u8(..)).take(8_000).collect()))
@@ -50,7 +50,7 @@ async fn a_run_cut_short_in_its_midst_is_continued_and_not_started_over() {
 }
 
 #[tokio::test]
-async fn a_resumed_run_puts_nothing_that_is_there_already() {
+async fn a_resumed_run_skips_objects_that_are_already_written() {
     let scene = Scene::new().await;
     let stage = scene.stage.clone();
     let build: Files = (0..40).map(|n| (format!("{n}.json"), format!("number {n}").into_bytes())).collect();

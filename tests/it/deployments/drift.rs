@@ -9,7 +9,7 @@ use crate::stage::{LIVE, Stage};
 use crate::support::{Headers, Object, Waiting};
 
 #[tokio::test]
-async fn objects_put_by_other_tools_are_compared_by_their_md5_and_get_their_headers() {
+async fn objects_from_other_tools_are_compared_by_md5_and_get_our_headers() {
     let stage = Stage::new().await;
     let typed = Headers { content_type: Some("text/html".to_owned()), ..Headers::default() };
     stage.cloud.put_object(LIVE, "index.html", "<script src=/app.1.js></script>", typed.clone());
@@ -23,7 +23,7 @@ async fn objects_put_by_other_tools_are_compared_by_their_md5_and_get_their_head
 }
 
 #[tokio::test]
-async fn what_others_changed_added_and_removed_is_repaired_and_counted() {
+async fn foreign_changes_additions_and_deletions_are_repaired_and_counted() {
     let stage = Stage::new().await;
     let event = stage.upload("site.zip", &first());
     stage.deploy("one", &event).await;
@@ -38,7 +38,7 @@ async fn what_others_changed_added_and_removed_is_repaired_and_counted() {
 }
 
 #[tokio::test]
-async fn a_conflict_in_the_last_wave_is_covered_by_the_batches_that_are_marked_beside_it() {
+async fn a_conflict_in_the_last_wave_is_covered_by_the_batches_marked_meanwhile() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
     let event = stage.upload("2.zip", &second());
@@ -59,7 +59,7 @@ async fn a_conflict_in_the_last_wave_is_covered_by_the_batches_that_are_marked_b
 }
 
 #[tokio::test]
-async fn an_object_that_someone_removed_is_invalidated_whether_it_comes_back_or_not() {
+async fn an_object_deleted_by_someone_else_is_invalidated_whether_it_returns_or_not() {
     let scene = Scene::new().await;
     let stage = scene.stage.clone();
     let one = stage.upload("site.zip", &scene::first());
@@ -73,7 +73,7 @@ async fn an_object_that_someone_removed_is_invalidated_whether_it_comes_back_or_
 }
 
 #[tokio::test]
-async fn an_object_that_was_immutable_and_is_overwritten_just_before_its_deletion_is_invalidated() {
+async fn an_immutable_object_overwritten_just_before_its_deletion_is_invalidated() {
     let scene = Scene::new().await;
     let stage = scene.stage.clone().with("CACHE_CONTROL_ASSETS", "max-age=31536000, immutable");
     let both = files([("index.html", "page"), ("app.1.js", "one")]);

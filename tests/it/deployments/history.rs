@@ -7,7 +7,7 @@ use crate::stage::Stage;
 use crate::support::{Does, Fault};
 
 #[tokio::test]
-async fn records_expire_after_history_days_and_head_and_owed_batches_never() {
+async fn records_expire_after_history_days_but_head_and_owed_batches_never_do() {
     let stage = Stage::new().await.with("HISTORY_DAYS", "30");
     let early = stage.upload("0.zip", &second());
     stage.deploy("one", &stage.upload("1.zip", &first())).await;

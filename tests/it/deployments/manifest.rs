@@ -8,7 +8,7 @@ use crate::stage::{DISTRIBUTION, STAGING, Stage};
 use crate::support::{Does, Etags, Fault};
 
 #[tokio::test]
-async fn the_same_event_again_reads_no_entry_and_writes_nothing() {
+async fn repeating_an_event_reads_no_entry_and_writes_nothing() {
     let stage = Stage::new().await;
     let large = files([("index.html", "page")])
         .into_iter()
@@ -26,7 +26,7 @@ async fn the_same_event_again_reads_no_entry_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_lost_manifest_costs_one_request_an_object_and_changes_nothing() {
+async fn a_lost_manifest_costs_one_request_per_object_and_changes_nothing() {
     for etags in [Etags::Md5, Etags::Opaque] {
         let stage = Stage::with_etags(etags).await;
         let event = stage.upload("site.zip", &first());
@@ -43,7 +43,7 @@ async fn a_lost_manifest_costs_one_request_an_object_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_outdated_manifest_is_removed_by_the_next_run_that_writes_one() {
+async fn the_next_run_that_writes_a_manifest_deletes_the_superseded_one() {
     let stage = Stage::new().await;
     let ledger = stage.ledger().await;
     let builds = [first(), second(), first(), second()];
@@ -65,7 +65,7 @@ async fn an_outdated_manifest_is_removed_by_the_next_run_that_writes_one() {
 }
 
 #[tokio::test]
-async fn the_next_listing_is_split_where_the_pages_of_a_plain_one_would_end() {
+async fn the_next_listing_is_split_at_the_page_boundaries_of_a_plain_listing() {
     let stage = Stage::new().await;
     let build: Files = (0..1_001).map(|n| (format!("{n:04}.txt"), b"text".to_vec())).collect();
     let event = stage.upload("site.zip", &build);

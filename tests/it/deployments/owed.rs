@@ -12,7 +12,7 @@ use crate::stage::{DISTRIBUTION, LIVE, Stage};
 use crate::support::{CLIENT, Distribution, Does, Fault, Service};
 
 #[tokio::test]
-async fn what_is_owed_is_told_with_its_age_until_it_is_sent() {
+async fn the_age_of_the_oldest_owed_batch_is_reported_until_it_is_sent() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
     let owed = async || owed_seconds(&stage.site(CLIENT).await, &Progress::default(), stage.now()).await;
@@ -31,7 +31,7 @@ async fn what_is_owed_is_told_with_its_age_until_it_is_sent() {
 }
 
 #[tokio::test]
-async fn the_ledger_is_asked_for_the_age_of_what_is_owed_only_where_no_run_knows() {
+async fn the_ledger_is_queried_for_owed_batches_only_if_no_run_has_read_them() {
     let stage = Stage::new().await;
     let one = stage.upload("1.zip", &first());
     stage.deploy("one", &one).await;
@@ -75,7 +75,7 @@ async fn told(stage: &Stage, request_id: &str, event: &Value) -> Progress {
 }
 
 #[tokio::test]
-async fn a_distribution_that_was_taken_out_of_the_configuration_stops_no_deployment() {
+async fn a_distribution_removed_from_the_configuration_blocks_no_deployment() {
     let scene = Scene::new().await;
     let stage = scene.stage.clone();
     let one = stage.upload("site.zip", &scene::first());
@@ -103,7 +103,7 @@ async fn a_distribution_that_was_taken_out_of_the_configuration_stops_no_deploym
 
 /// Seven distributions make more batches than one transaction takes.
 #[tokio::test]
-async fn batches_of_more_than_one_transaction_are_never_recorded_under_a_used_reference() {
+async fn batches_that_need_two_transactions_never_reuse_a_caller_reference() {
     let stage = Stage::new().await;
     let ids: Vec<String> = (1..=7).map(|n| format!("E{n}OF7")).collect();
     for id in &ids {

@@ -31,7 +31,7 @@ async fn a_rejected_archive_changes_nothing_and_is_refused_again_without_being_r
 }
 
 #[tokio::test]
-async fn a_replay_of_a_rejected_archive_reads_nothing_and_changes_nothing() {
+async fn a_replay_of_a_rejected_archive_repeats_the_rejection_and_changes_nothing() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
     let mut event = stage.upload_bytes("2.zip", b"no zip".to_vec());
@@ -60,7 +60,7 @@ async fn a_replay_of_a_rejected_archive_reads_nothing_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_archive_whose_version_is_gone_says_what_to_do() {
+async fn the_error_for_an_expired_archive_version_says_what_to_do() {
     let stage = Stage::new().await;
     let event = stage.upload("site.zip", &first());
     let version = event["Records"][0]["s3"]["object"]["versionId"].as_str().unwrap().to_owned();
@@ -71,7 +71,7 @@ async fn an_archive_whose_version_is_gone_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn the_wrong_distribution_is_refused_before_anything_is_written() {
+async fn the_wrong_distribution_is_refused_before_the_first_write() {
     let stage = Stage::new().await;
     stage.cloud.create_distribution(Distribution::of("E2OTHER", "another-bucket"));
     let event = stage.upload("site.zip", &first());

@@ -7,7 +7,7 @@ use crate::stage::Stage;
 use crate::support::{Call, Service};
 
 #[tokio::test]
-async fn a_run_asks_ledger_and_distribution_for_no_more_than_it_must_and_nothing_after_its_end() {
+async fn a_run_makes_only_the_necessary_ledger_and_cloudfront_calls_and_none_after_its_end() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
     let two = stage.upload("2.zip", &second());

@@ -9,7 +9,7 @@ use crate::build::files;
 use crate::stage::{LIVE, STAGING, Stage};
 
 #[tokio::test]
-async fn a_saved_event_rolls_back_and_the_next_newer_upload_goes_live() {
+async fn a_saved_event_rolls_back_and_the_next_upload_goes_live() {
     let stage = Stage::new().await;
     let one = stage.upload("site.zip", &first());
     stage.deploy("one", &one).await;
@@ -28,7 +28,7 @@ async fn a_saved_event_rolls_back_and_the_next_newer_upload_goes_live() {
 }
 
 #[tokio::test]
-async fn rollback_to_previous_and_to_an_id_read_the_exact_version() {
+async fn a_rollback_to_previous_or_to_an_id_reads_the_exact_version() {
     let stage = Stage::new().await;
     // A hand-written event names no version; the ledger remembers which one it was.
     let uploaded = stage.upload("site.zip", &first());
@@ -57,7 +57,7 @@ async fn rollback_to_previous_and_to_an_id_read_the_exact_version() {
 }
 
 #[tokio::test]
-async fn a_rollback_to_an_expired_archive_says_what_to_do_and_changes_nothing() {
+async fn a_rollback_to_an_expired_archive_fails_with_advice_and_changes_nothing() {
     let stage = Stage::new().await;
     let one = stage.upload("site.zip", &first());
     stage.deploy("one", &one).await;
@@ -82,7 +82,7 @@ async fn a_rollback_to_an_expired_archive_says_what_to_do_and_changes_nothing() 
 }
 
 #[tokio::test]
-async fn a_build_whose_repair_was_overtaken_can_still_be_rolled_back_to() {
+async fn a_rollback_reaches_a_build_whose_repair_was_overtaken() {
     let stage = Stage::new().await;
     let one = stage.upload("site.zip", &first());
     stage.deploy("one", &one).await;

@@ -61,7 +61,7 @@ async fn a_rebuild_with_the_same_contents_is_unchanged() {
 }
 
 #[tokio::test]
-async fn another_cache_control_copies_exactly_the_objects_it_concerns() {
+async fn a_new_cache_control_copies_only_the_objects_it_applies_to() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
     let event = stage.upload("2.zip", &first());
@@ -76,7 +76,7 @@ async fn another_cache_control_copies_exactly_the_objects_it_concerns() {
 }
 
 #[tokio::test]
-async fn a_dry_run_names_keys_and_items_and_changes_nothing() {
+async fn a_dry_run_lists_keys_and_items_and_changes_nothing() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
     let mut event = stage.upload("2.zip", &second());
@@ -124,7 +124,7 @@ async fn a_dry_run_names_keys_and_items_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_site_under_a_prefix_leaves_its_neighbours_alone() {
+async fn a_site_under_a_prefix_leaves_other_keys_alone() {
     let stage = Stage::new().await.with("LIVE_PREFIX", "www").with("DISTRIBUTION_IDS", "E2PREFIX");
     let behind_www = Distribution::of("E2PREFIX", LIVE).with_origin_path("/www");
     stage.cloud.create_distribution(behind_www);
@@ -138,7 +138,7 @@ async fn a_site_under_a_prefix_leaves_its_neighbours_alone() {
 }
 
 #[tokio::test]
-async fn several_records_are_deployed_in_upload_order_and_one_failing_hides_none() {
+async fn records_are_deployed_in_upload_order_and_a_failure_does_not_stop_the_rest() {
     let stage = Stage::new().await;
     let one = stage.upload("1.zip", &first());
     let broken = stage.upload_bytes("2.zip", b"no zip".to_vec());
@@ -157,7 +157,7 @@ async fn several_records_are_deployed_in_upload_order_and_one_failing_hides_none
 }
 
 #[tokio::test]
-async fn two_releases_of_a_real_site_cost_what_changed() {
+async fn the_cost_of_a_real_release_follows_what_changed() {
     let Some(folder) = shared("sites") else {
         return;
     };

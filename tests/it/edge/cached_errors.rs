@@ -8,7 +8,7 @@ use crate::stage::{DISTRIBUTION, LIVE, Stage};
 use crate::support::{CustomError, Distribution};
 
 #[tokio::test]
-async fn a_new_key_is_invalidated_where_its_absence_is_remembered() {
+async fn a_new_key_is_invalidated_if_the_edge_caches_its_absence() {
     for (code, min_ttl_seconds, wanted) in [
         (404, 300, owned(["/docs", "/docs/", "/docs/index.html", "/new.js"])),
         (404, 10, BTreeSet::new()),

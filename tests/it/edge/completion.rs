@@ -11,7 +11,7 @@ use crate::stage::{DISTRIBUTION, Stage, report};
 use crate::support::{Does, Fault};
 
 #[tokio::test]
-async fn completion_is_waited_for_after_the_lease_was_given_back() {
+async fn the_lease_is_released_before_the_wait_for_completion() {
     let (stage, event, _) = waiting(TimeDelta::zero()).await;
     let meanwhile = async {
         while stage.count("GetInvalidation") < 2 {
@@ -29,7 +29,7 @@ async fn completion_is_waited_for_after_the_lease_was_given_back() {
 }
 
 #[tokio::test]
-async fn what_is_not_completed_in_time_fails_no_deployment() {
+async fn an_invalidation_that_does_not_complete_in_time_fails_no_deployment() {
     // 20 seconds before the deadline no more waiting is done.
     let (stage, event, time_left) = waiting(TimeDelta::milliseconds(21_500)).await;
     let handled = stage.invoke_as("client", "two", &event, time_left).await;
@@ -40,7 +40,7 @@ async fn what_is_not_completed_in_time_fails_no_deployment() {
 }
 
 #[tokio::test]
-async fn a_completion_that_cannot_be_asked_for_fails_no_deployment() {
+async fn an_unreadable_invalidation_status_fails_no_deployment() {
     let (stage, event, _) = waiting(TimeDelta::zero()).await;
     let denied = Fault { times: usize::MAX, ..Fault::on("GetInvalidation", Does::refuse(403, "AccessDenied")) };
     stage.cloud.fault(denied);

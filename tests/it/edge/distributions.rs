@@ -10,7 +10,7 @@ use crate::stage::{DISTRIBUTION, LIVE, Stage, report};
 use crate::support::{Distribution, Domain, Edge, Origin};
 
 #[tokio::test]
-async fn each_distribution_is_told_its_own_paths() {
+async fn each_distribution_gets_its_own_paths() {
     let stage = Stage::new().await.with("DISTRIBUTION_IDS", "E1WHOLE,E2WWW");
     let whole = Distribution::of("E1WHOLE", LIVE);
     let www = Distribution::of("E2WWW", LIVE).with_origin_path("/www");
@@ -41,7 +41,7 @@ async fn each_distribution_is_told_its_own_paths() {
 }
 
 #[tokio::test]
-async fn two_origins_of_one_distribution_are_both_told() {
+async fn both_origins_of_one_distribution_are_invalidated() {
     let stage = Stage::new().await;
     let origin = |path: &str, pattern: Option<&str>| Origin {
         bucket: LIVE.to_owned(),
@@ -71,7 +71,7 @@ async fn two_origins_of_one_distribution_are_both_told() {
 }
 
 #[tokio::test]
-async fn every_spelling_of_the_buckets_domain_is_discovered_once_per_cold_start() {
+async fn every_spelling_of_the_bucket_domain_is_discovered_once_per_cold_start() {
     let spellings = [
         Domain::Regional,
         Domain::Global,
@@ -109,7 +109,7 @@ async fn every_spelling_of_the_buckets_domain_is_discovered_once_per_cold_start(
 }
 
 #[tokio::test]
-async fn a_distribution_that_does_not_reach_the_prefix_is_the_wrong_one() {
+async fn a_distribution_that_does_not_reach_the_prefix_is_refused() {
     let stage = Stage::new().await.with("LIVE_PREFIX", "docs").with("DISTRIBUTION_IDS", "E2OTHER");
     stage.cloud.create_distribution(Distribution::of("E2OTHER", LIVE).with_origin_path("/blog"));
     let event = stage.upload("site.zip", &files([("index.html", "docs")]));

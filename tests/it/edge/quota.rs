@@ -11,7 +11,7 @@ use crate::stage::{DISTRIBUTION, LIVE, Stage};
 use crate::support::{Distribution, Does, Fault, ReferenceConflict};
 
 #[tokio::test]
-async fn a_full_quota_on_one_distribution_leaves_the_other_alone() {
+async fn a_full_quota_on_one_distribution_does_not_hold_up_another() {
     let stage = Stage::new().await.with("DISTRIBUTION_IDS", "E1FULL,E2ROOMY");
     for id in ["E1FULL", "E2ROOMY"] {
         stage.cloud.create_distribution(Distribution::of(id, LIVE));
@@ -45,7 +45,7 @@ async fn a_full_quota_on_one_distribution_leaves_the_other_alone() {
 }
 
 #[tokio::test]
-async fn a_quota_that_empties_in_time_only_delays() {
+async fn a_full_quota_that_clears_before_the_deadline_only_delays() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
     let event = stage.upload("2.zip", &second());
@@ -63,7 +63,7 @@ async fn a_quota_that_empties_in_time_only_delays() {
 }
 
 #[tokio::test]
-async fn a_known_reference_means_that_the_batch_was_accepted() {
+async fn a_known_reference_means_the_batch_was_accepted() {
     let lost = Fault::on("CreateInvalidation", Does::DropAfter);
     let spelt = Fault::on("CreateInvalidation", Does::refuse_after(400, "InvalidationBatchAlreadyExists"));
     for (fault, conflict, has_id) in [

@@ -59,7 +59,7 @@ impl Releases {
 }
 
 #[tokio::test]
-async fn a_real_release_evicts_what_it_made_stale_and_nothing_else() {
+async fn a_real_release_evicts_exactly_what_became_stale() {
     let Some(releases) = Releases::deploy(&[]).await else {
         return;
     };
@@ -76,7 +76,7 @@ async fn a_real_release_evicts_what_it_made_stale_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn removed_assets_that_are_immutable_are_not_invalidated() {
+async fn removed_immutable_assets_are_not_invalidated() {
     let immutable = ("CACHE_CONTROL_ASSETS", "public, max-age=31536000, immutable");
     let Some(releases) = Releases::deploy(&[immutable]).await else {
         return;
@@ -89,7 +89,7 @@ async fn removed_assets_that_are_immutable_are_not_invalidated() {
 }
 
 #[tokio::test]
-async fn over_the_budget_every_stale_path_is_covered_and_the_collateral_is_said() {
+async fn over_the_budget_every_stale_path_is_covered_and_a_warning_counts_the_collateral() {
     let Some(releases) = Releases::deploy(&[("MAX_INVALIDATION_PATHS", "3")]).await else {
         return;
     };

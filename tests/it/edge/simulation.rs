@@ -173,7 +173,7 @@ fn every_url_answers_as_the_new_site_does() {
 }
 
 #[test]
-fn every_url_answers_as_the_new_site_does_where_tags_are_used() {
+fn every_url_answers_as_the_new_site_does_when_tags_are_used() {
     // Over the budget, for only there is a tag of use.
     let tags = prop_oneof![Just(Tags::Always), Just(Tags::NotAllTheTime)];
     let errors = prop_oneof![4 => Just(Errors::Plain), 1 => Just(Errors::Page)];
@@ -267,7 +267,7 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
 }
 
 #[tokio::test]
-async fn a_path_that_two_new_pages_answer_is_fresh_though_it_was_asked_for_between_the_two() {
+async fn a_path_that_two_new_pages_share_is_fresh_even_if_requested_between_their_writes() {
     let stage = Stage::new().await.with("CLEAN_URLS", "true");
     let distribution = Distribution { clean_urls: true, ..Distribution::of(DISTRIBUTION, LIVE) };
     stage.cloud.create_distribution(distribution.clone());

@@ -11,7 +11,7 @@ use crate::build::{files, packed, replaced, stored};
 use crate::stage::{LIVE, Stage};
 
 #[tokio::test]
-async fn a_bad_crc_stops_the_run_before_the_pages_and_the_next_deployment_repairs() {
+async fn a_wrong_crc32_stops_the_run_before_the_pages_and_the_next_deployment_repairs_the_site() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &old())).await;
     let new = files([("index.html", "new page"), ("app.js", "new app"), ("logo.svg", "new logo")]);

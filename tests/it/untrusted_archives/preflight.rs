@@ -38,7 +38,7 @@ async fn a_local_header_that_disagrees_is_refused_before_the_first_write() {
 }
 
 #[tokio::test]
-async fn a_refused_archive_evicts_nothing_however_much_was_recorded_for_it() {
+async fn a_refused_archive_evicts_nothing_however_many_batches_were_recorded() {
     let stage = Stage::new().await;
     let ids: Vec<String> = (0..20).map(|number| format!("E{number}")).collect();
     for id in &ids {
@@ -57,7 +57,7 @@ async fn a_refused_archive_evicts_nothing_however_much_was_recorded_for_it() {
 }
 
 #[tokio::test]
-async fn a_dry_run_judges_local_headers_too() {
+async fn a_dry_run_checks_local_headers_too() {
     let stage = Stage::new().await;
     let archive = replaced(zipped(&old()), b"logo.svg", b"l0go.svg", 1);
     let mut event = stage.upload_bytes("site.zip", archive);
@@ -67,7 +67,7 @@ async fn a_dry_run_judges_local_headers_too() {
 }
 
 #[tokio::test]
-async fn an_entry_that_is_kept_is_not_judged() {
+async fn the_preflight_skips_entries_that_are_kept() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &old())).await;
     let mut new = old();
@@ -78,7 +78,7 @@ async fn an_entry_that_is_kept_is_not_judged() {
 }
 
 #[tokio::test]
-async fn judging_costs_no_request_of_its_own() {
+async fn the_preflight_makes_no_requests_of_its_own() {
     let stage = Stage::new().await;
     let mut build: Files = (0..24).map(|n| (format!("{n:02}.bin"), noise(400 << 10, n))).collect();
     build.insert("index.html".to_owned(), b"page".to_vec());
@@ -95,7 +95,7 @@ async fn judging_costs_no_request_of_its_own() {
 }
 
 #[tokio::test]
-async fn pages_and_what_lies_between_them_are_read_once_in_the_same_spans() {
+async fn pages_and_the_entries_between_them_are_read_once_in_shared_spans() {
     let stage = Stage::new().await;
     let build: Files = (0..240)
         .map(|n| {
@@ -111,7 +111,7 @@ async fn pages_and_what_lies_between_them_are_read_once_in_the_same_spans() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_kept_is_judged_by_its_headers() {
+async fn entries_that_do_not_fit_into_memory_are_checked_by_their_headers() {
     // Of 128 MiB a tenth is kept, and half of that where not all of it fits.
     let stage = Stage::new().await.with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
     let build: Files = (0..22).map(|n| (format!("{n:02}.bin"), noise(1 << 20, n))).collect();
