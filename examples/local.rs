@@ -3,9 +3,6 @@
 //! `cargo run --example local -- [--exit] [ARCHIVE…]`, where an archive is a zip or a folder. Without one, two
 //! versions of a small sample site are deployed.
 
-#[path = "../tests/it/support/mod.rs"]
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::{Cursor, Write};
@@ -21,7 +18,7 @@ use dropship::handler::handle;
 use dropship::invalidation::matches;
 use dropship::report::{Progress, Report};
 use serde_json::{Value, json};
-use support::{Cloud, Distribution, Etags, Headers, Object, Versioning};
+use standins::{Cloud, Distribution, Etags, Headers, Object, Versioning};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 

@@ -4,8 +4,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
-
-use crate::quine::quine;
+use standins::quine::quine;
 
 /// One of them.
 #[derive(Clone, Copy)]

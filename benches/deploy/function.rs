@@ -4,9 +4,9 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use standins::Function;
 
 use crate::process::{Process, stolen};
-use crate::runtime::Function;
 
 /// Lambda's longest timeout.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -35,7 +35,7 @@ pub async fn run(environment: &[(String, String)], memory_mib: u64, event: &Valu
     let memory = [("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), memory_mib.to_string())];
     let environment = environment.iter().cloned().chain(memory);
     let started = Instant::now();
-    let function = Function::start(environment).await;
+    let function = Function::start(env!("CARGO_BIN_EXE_bootstrap"), environment).await;
     function.polled().await;
     let start = started.elapsed();
     let process = Process::of(function.process_id().ok_or("the function has ended")?);

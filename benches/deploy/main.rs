@@ -12,13 +12,7 @@ mod function;
 mod minimum;
 mod options;
 mod process;
-#[path = "../../tests/it/quine.rs"]
-mod quine;
-#[path = "../../tests/it/runtime.rs"]
-mod runtime;
 mod services;
-#[path = "../../tests/it/support/mod.rs"]
-mod support;
 mod workload;
 
 use std::error::Error;

@@ -13,11 +13,11 @@ use bytes::Bytes;
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use standins::{Call, Cloud, Distribution, Etags, Headers, Service, Versioning};
 
 use crate::bomb::Bomb;
 use crate::minimum::{Build, Minimum};
 use crate::process::Process;
-use crate::support::{Call, Cloud, Distribution, Etags, Headers, Service, Versioning};
 use crate::workload::{Builds, Scenario, Workload};
 
 /// The argument that makes the executable serve.

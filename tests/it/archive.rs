@@ -4,11 +4,12 @@ pub mod corpus;
 mod limits;
 mod packers;
 
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Read as _, Write};
 
 use bytes::Bytes;
 use dropship::archive::{ArchiveIndex, Limits, Parsed, inflate, spans};
 use proptest::prelude::*;
+use standins::quine;
 use zip::CompressionMethod::{Deflated, Stored, Zstd};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -189,4 +190,18 @@ fn every_flipped_bit_of_one_archive_is_refused_or_changes_nothing() {
             }
         }
     }
+}
+
+#[test]
+fn a_quine_is_read_as_the_one_file_it_contains() {
+    let quine = quine::quine();
+    // Another reader confirms that it is a quine, and that its CRC-32 is right.
+    let mut reader = zip::ZipArchive::new(Cursor::new(&quine)).unwrap();
+    let mut file = reader.by_index(0).unwrap();
+    let mut inside = Vec::new();
+    file.read_to_end(&mut inside).unwrap();
+    assert!(inside == quine);
+    // To the product's reader a zip is a file like any other: only a recursive unpacker would never end.
+    let expected = vec![(quine::NAME.to_owned(), quine.clone().into())];
+    assert_eq!(contents(&quine), Ok(expected));
 }

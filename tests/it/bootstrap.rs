@@ -8,10 +8,11 @@ use chrono::{SecondsFormat, TimeDelta, Utc};
 use dropship::aws::Clients;
 use dropship::config::Config;
 use serde_json::{Value, json};
+use standins::{CLIENT, Cloud, Distribution, Does, Etags, Fault, Function, Gate, Headers, InvocationError, Versioning};
 
-use crate::runtime::{Function, InvocationError};
-use crate::support::{CLIENT, Cloud, Distribution, Does, Etags, Fault, Gate, Headers, Versioning};
 use crate::zipped::zipped;
+
+const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap");
 
 const STAGING: &str = "staging-bucket";
 const LIVE: &str = "live-bucket";
@@ -40,7 +41,7 @@ const URLS: [&str; 7] = ["/", "/index.html", "/docs/index.html", "/docs/", "/app
 #[tokio::test]
 async fn an_upload_goes_live_and_is_reported_in_the_answer_and_the_log() {
     let cloud = cloud().await;
-    let function = Function::start(environment(&cloud)).await;
+    let function = Function::start(BOOTSTRAP, environment(&cloud)).await;
 
     let event = upload(&cloud, FIRST, "site.zip", "2026-11-22T10:15:00.000Z");
     let answer = deployment(&function, "request-1", &event).await;
@@ -69,7 +70,7 @@ async fn an_upload_goes_live_and_is_reported_in_the_answer_and_the_log() {
 #[tokio::test]
 async fn a_duplicate_after_a_newer_deployment_changes_nothing_but_a_replay_restores_its_build() {
     let cloud = cloud().await;
-    let function = Function::start(environment(&cloud)).await;
+    let function = Function::start(BOOTSTRAP, environment(&cloud)).await;
     // Within the five minutes in which S3 may deliver an event again.
     let mut first = upload(&cloud, FIRST, "site.zip", &ago(TimeDelta::seconds(20)));
     let second = upload(&cloud, SECOND, "site.zip", &ago(TimeDelta::seconds(10)));
@@ -96,7 +97,7 @@ async fn a_duplicate_after_a_newer_deployment_changes_nothing_but_a_replay_resto
 #[tokio::test]
 async fn a_saved_event_rolls_back_but_a_late_retry_does_not() {
     let cloud = cloud().await;
-    let function = Function::start(environment(&cloud)).await;
+    let function = Function::start(BOOTSTRAP, environment(&cloud)).await;
     let first = upload(&cloud, FIRST, "site.zip", &ago(TimeDelta::minutes(10)));
     let second = upload(&cloud, SECOND, "site.zip", &ago(TimeDelta::minutes(9)));
     deployment(&function, "first", &first).await;
@@ -122,7 +123,7 @@ async fn a_saved_event_rolls_back_but_a_late_retry_does_not() {
 #[tokio::test]
 async fn a_late_event_is_superseded_but_a_replay_restores_its_build() {
     let cloud = cloud().await;
-    let function = Function::start(environment(&cloud)).await;
+    let function = Function::start(BOOTSTRAP, environment(&cloud)).await;
     let mut first = upload(&cloud, FIRST, "site.zip", "2026-11-22T10:15:00.000Z");
     let second = upload(&cloud, SECOND, "site.zip", "2026-11-22T10:16:00.000Z");
     let second_id = deployment(&function, "second", &second).await["id"].clone();
@@ -179,7 +180,7 @@ async fn the_next_process_finishes_the_run_of_a_killed_one() {
 /// Kills the process before the `nth` call of an operation, and sends its event to another one.
 async fn kill_and_redeliver(operation: &str, nth: usize, keeps_its_id: bool) {
     let cloud = cloud().await;
-    let function = Function::start(environment(&cloud)).await;
+    let function = Function::start(BOOTSTRAP, environment(&cloud)).await;
     let first = upload(&cloud, FIRST, "site.zip", "2026-11-22T10:15:00.000Z");
     deployment(&function, "first", &first).await;
     cloud.edge(DISTRIBUTION).warm_all(URLS);
@@ -200,7 +201,7 @@ async fn kill_and_redeliver(operation: &str, nth: usize, keeps_its_id: bool) {
     }
     let mut environment = environment(&cloud);
     environment.push(("AWS_ACCESS_KEY_ID".to_owned(), "redelivery".to_owned()));
-    let function = Function::start(environment).await;
+    let function = Function::start(BOOTSTRAP, environment).await;
     let request_id = if keeps_its_id {
         // Lambda's retry keeps the request id and may therefore retake the lease at once.
         "second"
@@ -222,7 +223,7 @@ async fn a_bucket_that_throttles_is_written_nevertheless() {
     let files: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "text")).collect();
     cloud.fault(Fault { times: 30, ..Fault::on("PutObject", Does::refuse(503, "SlowDown")) });
     let event = upload(&cloud, &files, "site.zip", "2026-11-22T10:15:00.000Z");
-    let function = Function::start(environment(&cloud)).await;
+    let function = Function::start(BOOTSTRAP, environment(&cloud)).await;
     let answer = deployment(&function, "request-1", &event).await;
     assert_eq!(answer["new"], 40, "{answer}");
     assert_live(&cloud, &files);
@@ -234,12 +235,15 @@ async fn a_bucket_that_throttles_is_written_nevertheless() {
 
 #[tokio::test]
 async fn one_error_names_every_wrong_variable() {
-    let function = Function::start([
-        ("LIVE_BUCKET", "s3://not-a-name"),
-        ("TABLE_NAME", TABLE),
-        ("PRUNE", "some"),
-        ("MAX_INVALIDATION_PATHS", "many"),
-    ])
+    let function = Function::start(
+        BOOTSTRAP,
+        [
+            ("LIVE_BUCKET", "s3://not-a-name"),
+            ("TABLE_NAME", TABLE),
+            ("PRUNE", "some"),
+            ("MAX_INVALIDATION_PATHS", "many"),
+        ],
+    )
     .await;
     let error = failure(&function, &json!({"rollback": "previous"})).await;
     assert_eq!(error.error_type, "BadConfig", "{error}");
@@ -252,7 +256,7 @@ async fn one_error_names_every_wrong_variable() {
 #[tokio::test]
 async fn an_unknown_event_fails_as_a_bad_event_and_the_next_one_is_served() {
     let cloud = cloud().await;
-    let function = Function::start(environment(&cloud)).await;
+    let function = Function::start(BOOTSTRAP, environment(&cloud)).await;
     let error = failure(&function, &json!({"hello": "world"})).await;
     assert_eq!(error.error_type, "BadEvent", "{error}");
     assert!(error.error_message.contains("Records"), "{error}");
@@ -265,7 +269,7 @@ async fn an_unknown_event_fails_as_a_bad_event_and_the_next_one_is_served() {
 #[tokio::test]
 async fn the_s3_test_event_does_nothing() {
     let cloud = cloud().await;
-    let function = Function::start(environment(&cloud)).await;
+    let function = Function::start(BOOTSTRAP, environment(&cloud)).await;
     let event = json!({
         "Service": "Amazon S3",
         "Event": "s3:TestEvent",

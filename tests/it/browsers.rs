@@ -1,12 +1,12 @@
 //! Browsers that load the site while it is being deployed, one request at a time between the deployment's calls.
 
 use fastrand::Rng;
+use standins::{Edge, Waiting};
 
 use crate::build::{Files, unzipped};
 use crate::note::note;
 use crate::shared_data::shared;
 use crate::stage::{DISTRIBUTION, Stage};
-use crate::support::{Edge, Waiting};
 
 const DEPLOYMENTS: u64 = 10;
 

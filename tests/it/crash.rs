@@ -6,12 +6,12 @@ use futures_util::future::join;
 use futures_util::stream;
 use futures_util::stream::StreamExt;
 use serde_json::{Value, json};
+use standins::{Does, Fault, Headers};
 
 use crate::build::Files;
 use crate::note::note;
 use crate::scene::{AN_HOUR, Scene, first, second, third};
 use crate::stage::{LIVE, Stage};
-use crate::support::{Does, Fault, Headers};
 
 // Watched calls take effect one by one, so that dying before a call leaves what dying after the one before it
 // leaves. The first matrix does both all the same, the others the latter.

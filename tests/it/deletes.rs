@@ -2,11 +2,11 @@
 
 use dropship::report::Outcome;
 use serde_json::{Value, json};
+use standins::{Does, Fault, Headers};
 
 use crate::build::{Files, files};
 use crate::deployments::first;
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
-use crate::support::{Does, Fault, Headers};
 
 /// A site of 500 pages, all live.
 async fn large_site() -> Stage {

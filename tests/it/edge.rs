@@ -11,10 +11,10 @@ mod simulation;
 use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use standins::{Distribution, Edge, EdgeAnswer};
 
 use crate::build::{Files, files};
 use crate::stage::Stage;
-use crate::support::{Distribution, Edge, EdgeAnswer};
 
 /// A second, always empty cache in front of the same bucket: what it answers is the truth.
 const FRESH: &str = "E0FRESH";

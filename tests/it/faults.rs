@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures_util::stream::{self, StreamExt};
+use standins::{Does, Fault, Service};
 
 use crate::note::note;
 use crate::scene::{AN_HOUR, Scene, first, second};
-use crate::support::{Does, Fault, Service};
 
 /// How many cases are under way at once.
 const AT_ONCE: usize = 12;

@@ -5,13 +5,13 @@ use std::io::Read;
 use dropship::report::{Outcome, Progress};
 use flate2::read::GzDecoder;
 use serde_json::Value;
+use standins::{CLIENT, Does, Etags, Fault};
 
 use crate::build::{files, unzipped};
 use crate::headers::live;
 use crate::note::note;
 use crate::shared_data::shared;
 use crate::stage::{DISTRIBUTION, LIVE, STAGING, Stage, report};
-use crate::support::{CLIENT, Does, Etags, Fault};
 
 #[tokio::test]
 async fn precompressed_files_are_deployed_unchanged_with_their_own_type() {

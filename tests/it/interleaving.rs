@@ -18,11 +18,11 @@ use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable, LocalBoxFuture};
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
+use standins::{Does, Fault, Gate, Waiting};
 
 use crate::build::Files;
 use crate::note::note;
 use crate::stage::{DISTRIBUTION, Stage};
-use crate::support::{Does, Fault, Gate, Waiting};
 
 const SCHEDULES: u64 = 1_000;
 

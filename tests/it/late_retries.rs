@@ -2,10 +2,10 @@
 
 use chrono::TimeDelta;
 use dropship::report::Outcome;
+use standins::{Does, Fault};
 
 use crate::crash::{LAPSED, SHORT};
 use crate::scene::{Scene, first, second};
-use crate::support::{Does, Fault};
 
 #[tokio::test]
 async fn a_duplicate_of_the_live_build_does_not_overtake_a_newer_unfinished_run() {

@@ -14,8 +14,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use standins::Function;
 
-use crate::runtime::Function;
 use crate::zipped::zipped;
 
 /// Where a MiniStack installed by hand is looked for, as `.ci/run` installs it.
@@ -95,6 +95,7 @@ async fn judge_two_builds(environment: &Path, first: &Path, second: &Path, count
     function_environment["AWS_ENDPOINT_URL"] = json!(stack.endpoint);
     let distribution = function_environment["DISTRIBUTION_IDS"].clone();
     let function = Function::start(
+        env!("CARGO_BIN_EXE_bootstrap"),
         function_environment
             .as_object()
             .expect("an object of variables")

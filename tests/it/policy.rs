@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use standins::{Authorizer, CLIENT, Call, Distribution, Does, Fault, Headers, Service};
 
 use crate::build::{Files, files, noise};
 use crate::stage::{DISTRIBUTION, LIVE, STAGING, Stage, TABLE};
-use crate::support::{Authorizer, CLIENT, Call, Distribution, Does, Fault, Headers, Service};
 use crate::template::{ACCOUNT, Template};
 
 /// What Lambda does with the function's role, by the developer guide's pages "Sending Lambda function logs to

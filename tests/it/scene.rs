@@ -6,11 +6,11 @@ use chrono::TimeDelta;
 use dropship::deployment::Status;
 use dropship::handler::Handled;
 use serde_json::Value;
+use standins::{CustomError, Distribution, ReferenceConflict};
 use tokio::sync::watch;
 
 use crate::build::{Files, files};
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
-use crate::support::{CustomError, Distribution, ReferenceConflict};
 
 /// A second distribution, which keeps errors for five minutes and answers a known reference with an error.
 pub const ERRORS_CACHED: &str = "E2ERRORS";
@@ -200,8 +200,7 @@ impl Scene {
             let edge = self.stage.cloud.edge(distribution);
             for url in &self.urls {
                 let (seen, fresh) = (edge.get(url), cold.get(url));
-                let told =
-                    |answer: &crate::support::EdgeAnswer| (answer.status, answer.headers.clone(), answer.body.clone());
+                let told = |answer: &standins::EdgeAnswer| (answer.status, answer.headers.clone(), answer.body.clone());
                 if told(&seen) != told(&fresh) {
                     wrong.push(format!("{distribution}{url} is stale: {} {:?}", seen.status, seen.body));
                 }

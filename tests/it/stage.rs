@@ -13,10 +13,10 @@ use dropship::deploy::{Invocation, Site};
 use dropship::handler::{Handled, handle};
 use dropship::report::{Progress, Report};
 use serde_json::{Value, json};
+use standins::{CLIENT, Cloud, Distribution, Etags, Headers, Versioning, Waiting};
 
 use crate::build::{Files, zipped};
 use crate::policy;
-use crate::support::{CLIENT, Cloud, Distribution, Etags, Headers, Versioning, Waiting};
 
 pub const STAGING: &str = "staging";
 

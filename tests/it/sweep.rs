@@ -3,10 +3,10 @@
 use chrono::TimeDelta;
 use dropship::report::{Outcome, Report};
 use serde_json::json;
+use standins::{CLIENT, Distribution, Does, Fault, Headers};
 
 use crate::build::{Files, files};
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
-use crate::support::{CLIENT, Distribution, Does, Fault, Headers};
 
 /// A build whose assets have this build's number in their names.
 fn build(number: u32) -> Files {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use dropship::report::{Outcome, Progress, Report};
+use standins::{Distribution, Headers};
 
 use crate::build::Files;
 use crate::stage::{DISTRIBUTION, LIVE, STAGING, Stage, report};
-use crate::support::{Distribution, Headers};
 
 const HEADER: &str = "x-amz-meta-cache-tag";
 

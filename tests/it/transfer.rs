@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use dropship::report::Outcome;
+use standins::{Does, Fault};
 
 use crate::build::{Files, noise, replaced, stored, zipped};
 use crate::stage::{LIVE, Stage};
-use crate::support::{Does, Fault};
 
 #[tokio::test]
 async fn large_entries_are_uploaded_in_parts_with_the_archives_crc32() {

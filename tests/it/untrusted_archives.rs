@@ -6,15 +6,14 @@ mod preflight;
 
 use std::io::Cursor;
 
+use standins::Headers;
+use standins::quine::{self, quine};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use crate::archive::corpus::{Verdict, corpus, iffy_verdict};
 use crate::build::{Files, files, noise, replaced, unzipped, zipped};
-use crate::quine;
-use crate::quine::quine;
 use crate::stage::{LIVE, Stage};
-use crate::support::Headers;
 
 fn old() -> Files {
     files([("index.html", "old"), ("app.js", "old"), ("logo.svg", "old")])

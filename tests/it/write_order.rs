@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use fastrand::Rng;
+use standins::{CLIENT, Call};
 
 use crate::build::Files;
 use crate::stage::{LIVE, Stage};
-use crate::support::{CLIENT, Call};
 
 #[tokio::test]
 async fn a_deployment_writes_assets_then_pages_invalidates_deletes_and_invalidates_again() {

@@ -2,13 +2,13 @@
 
 use chrono::TimeDelta;
 use dropship::report::Outcome;
+use standins::{Does, Fault};
 
 use super::first;
 use crate::build::{Files, zipped};
 use crate::crash::SHORT;
 use crate::scene::Scene;
 use crate::stage::{LIVE, Stage};
-use crate::support::{Does, Fault};
 
 #[tokio::test]
 async fn near_the_deadline_no_transfer_starts_and_the_retry_resumes_the_run() {

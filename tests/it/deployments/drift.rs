@@ -1,12 +1,12 @@
 //! Objects that someone else has written or removed.
 
 use dropship::report::Outcome;
+use standins::{Headers, Object, Waiting};
 
 use super::{first, second};
 use crate::build::files;
 use crate::scene::{self, Scene};
 use crate::stage::{LIVE, Stage};
-use crate::support::{Headers, Object, Waiting};
 
 #[tokio::test]
 async fn objects_from_other_tools_are_compared_by_md5_and_get_our_headers() {

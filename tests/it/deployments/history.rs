@@ -1,10 +1,10 @@
 //! How long the ledger keeps its items.
 
 use dropship::report::Outcome;
+use standins::{Does, Fault};
 
 use super::{first, second};
 use crate::stage::Stage;
-use crate::support::{Does, Fault};
 
 #[tokio::test]
 async fn records_expire_after_history_days_but_head_and_owed_batches_never_do() {

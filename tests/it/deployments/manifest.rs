@@ -1,11 +1,11 @@
 //! The manifest and what is remembered of the listing: what they save, and what their loss costs.
 
 use dropship::report::Outcome;
+use standins::{Does, Etags, Fault};
 
 use super::{first, second};
 use crate::build::{Files, files};
 use crate::stage::{DISTRIBUTION, STAGING, Stage};
-use crate::support::{Does, Etags, Fault};
 
 #[tokio::test]
 async fn repeating_an_event_reads_no_entry_and_writes_nothing() {

@@ -5,11 +5,11 @@ use dropship::aws::ledger::Owed;
 use dropship::handler::owed_seconds;
 use dropship::report::{Outcome, Progress};
 use serde_json::{Value, json};
+use standins::{CLIENT, Distribution, Does, Fault, Service};
 
 use super::{first, second};
 use crate::scene::{self, ERRORS_CACHED, Scene};
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
-use crate::support::{CLIENT, Distribution, Does, Fault, Service};
 
 #[tokio::test]
 async fn the_age_of_the_oldest_owed_batch_is_reported_until_it_is_sent() {

@@ -2,11 +2,11 @@
 
 use dropship::report::Outcome;
 use serde_json::json;
+use standins::{Call, Distribution, Service};
 
 use super::first;
 use crate::build::zipped;
 use crate::stage::{LIVE, STAGING, Stage};
-use crate::support::{Call, Distribution, Service};
 
 #[tokio::test]
 async fn a_rejected_archive_changes_nothing_and_is_refused_again_without_being_read() {

@@ -1,10 +1,10 @@
 //! How many requests a run makes, and in which order.
 
 use dropship::report::Outcome;
+use standins::{Call, Service};
 
 use super::{first, second};
 use crate::stage::Stage;
-use crate::support::{Call, Service};
 
 #[tokio::test]
 async fn a_run_makes_only_the_necessary_ledger_and_cloudfront_calls_and_none_after_its_end() {

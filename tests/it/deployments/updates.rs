@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use dropship::metrics::Moment;
 use dropship::report::Outcome;
 use serde_json::{Value, json};
+use standins::{Distribution, Headers};
 
 use super::{first, second};
 use crate::build::unzipped;
 use crate::shared_data::shared;
 use crate::stage::observe::READS;
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
-use crate::support::{Distribution, Headers};
 
 #[tokio::test]
 async fn a_first_deployment_puts_everything_and_invalidates_nothing() {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use standins::{CustomError, Distribution};
+
 use super::{assert_fresh, owned};
 use crate::build::files;
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
-use crate::support::{CustomError, Distribution};
 
 #[tokio::test]
 async fn a_new_key_is_invalidated_if_the_edge_caches_its_absence() {

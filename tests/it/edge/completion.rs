@@ -5,10 +5,10 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use dropship::report::{Outcome, Report};
 use serde_json::Value;
+use standins::{Does, Fault};
 
 use super::{first, second};
 use crate::stage::{DISTRIBUTION, Stage, report};
-use crate::support::{Does, Fault};
 
 #[tokio::test]
 async fn the_lease_is_released_before_the_wait_for_completion() {

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use dropship::report::{Outcome, Progress};
+use standins::{Distribution, Domain, Edge, Origin};
 
 use super::{assert_fresh, evicted, first, owned, second, urls};
 use crate::build::files;
 use crate::stage::{DISTRIBUTION, LIVE, Stage, report};
-use crate::support::{Distribution, Domain, Edge, Origin};
 
 #[tokio::test]
 async fn each_distribution_gets_its_own_paths() {

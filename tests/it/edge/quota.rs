@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use standins::{Distribution, Does, Fault, ReferenceConflict};
 
 use super::{assert_fresh, first, owned, second, urls};
 use crate::build::files;
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
-use crate::support::{Distribution, Does, Fault, ReferenceConflict};
 
 #[tokio::test]
 async fn a_full_quota_on_one_distribution_does_not_hold_up_another() {

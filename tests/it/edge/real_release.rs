@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use dropship::report::Report;
+use standins::Distribution;
 
 use super::{assert_fresh, evicted, owned, urls};
 use crate::build::{Files, unzipped};
 use crate::shared_data::shared;
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
-use crate::support::Distribution;
 
 /// The two releases, with every URL of the old one cached before the new one is deployed.
 struct Releases {

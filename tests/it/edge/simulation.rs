@@ -8,11 +8,11 @@ use chrono::{TimeDelta, Utc};
 use fastrand::Rng;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use standins::{CustomError, Distribution, Waiting};
 
 use super::{assert_fresh, evicted, urls};
 use crate::build::{Files, files};
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
-use crate::support::{CustomError, Distribution, Waiting};
 
 /// How the distribution answers for what is not there.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use dropship::report::Outcome;
+use standins::Distribution;
 
 use super::{old, state};
 use crate::build::{Files, files, noise, replaced, stored, zipped};
 use crate::stage::{LIVE, Stage};
-use crate::support::Distribution;
 
 #[tokio::test]
 async fn a_local_header_that_disagrees_is_refused_before_the_first_write() {

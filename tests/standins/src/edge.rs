@@ -24,10 +24,10 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use s3s::Body;
 use tokio::net::TcpListener;
 
-use super::bucket::Buckets;
-use super::cloudfront::{Distribution, Origin};
-use super::faults::matches_pattern;
-use super::{Cloud, Object, server};
+use crate::bucket::Buckets;
+use crate::cloudfront::{Distribution, Origin};
+use crate::faults::matches_pattern;
+use crate::{Cloud, Object, server};
 
 /// RFC 1738's unsafe characters in a path but `~`, and `%`, which begins an escape.
 const UNSAFE: AsciiSet = CONTROLS
@@ -69,7 +69,7 @@ pub struct EdgeAnswer {
 }
 
 impl Edge {
-    pub(super) fn of(cloud: Cloud, distribution: &str) -> Self {
+    pub(crate) fn of(cloud: Cloud, distribution: &str) -> Self {
         cloud.inner.cloudfront.open(distribution, |_| ());
         Self { cloud, distribution: distribution.to_owned() }
     }
@@ -164,7 +164,7 @@ impl EdgeAnswer {
 
 /// What one distribution has cached.
 #[derive(Default)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     entries: BTreeMap<String, Entry>,
 }
 
@@ -198,7 +198,7 @@ impl Tags {
 
 impl Cache {
     /// Drops every entry that an item matches.
-    pub(super) fn invalidate(&mut self, config: &Distribution, items: &[String]) {
+    pub(crate) fn invalidate(&mut self, config: &Distribution, items: &[String]) {
         self.entries.retain(|key, entry| {
             !items.iter().any(|item| match item.strip_prefix('#') {
                 Some(tag) => entry.tags.have(config, tag),

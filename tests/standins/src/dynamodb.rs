@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use winterbaume_core::{MockRequest, MockService as _};
 use winterbaume_dynamodb::DynamoDbService;
 
-use super::{REGION, Service, server};
+use crate::{REGION, Service, server};
 
 /// "The maximum item size in DynamoDB is 400 KB, which includes both attribute name binary
 /// length (UTF-8 length) and attribute value lengths" (DynamoDB Developer Guide, Quotas).
 const MAX_ITEM_BYTES: usize = 400 * 1024;
 
-pub(super) struct DynamoDb {
+pub(crate) struct DynamoDb {
     service: DynamoDbService,
 }
 
@@ -25,7 +25,7 @@ impl Default for DynamoDb {
 }
 
 impl DynamoDb {
-    pub(super) async fn answer(&self, parts: Parts, body: Bytes) -> Response<Body> {
+    pub(crate) async fn answer(&self, parts: Parts, body: Bytes) -> Response<Body> {
         if holds_large_item(&body) {
             return server::error(
                 Service::DynamoDb,
@@ -50,7 +50,7 @@ impl DynamoDb {
         response
     }
 
-    pub(super) async fn create_table(&self, name: &str) {
+    pub(crate) async fn create_table(&self, name: &str) {
         let table = json!({
             "TableName": name,
             "BillingMode": "PAY_PER_REQUEST",

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::Call;
+use crate::Call;
 
 /// A call in front of the gate. It has had no effect yet.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    pub(super) fn close(queue: &Arc<Queue>) -> Self {
+    pub(crate) fn close(queue: &Arc<Queue>) -> Self {
         queue.lock().closed = true;
         Self { queue: queue.clone() }
     }
@@ -73,7 +73,7 @@ impl Drop for Gate {
 
 /// The calls in front of the gate.
 #[derive(Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     state: Mutex<State>,
     changed: Notify,
 }
@@ -92,7 +92,7 @@ struct Place {
 
 /// Kept by a call that was let through until it has been answered.
 #[derive(Debug)]
-pub(super) struct Pass {
+pub(crate) struct Pass {
     _answered: oneshot::Sender<()>,
 }
 
@@ -113,7 +113,7 @@ impl Queue {
     }
 
     /// Waits at a closed gate; an open one is passed at once.
-    pub(super) async fn pass(&self, call: &Call) -> Option<Pass> {
+    pub(crate) async fn pass(&self, call: &Call) -> Option<Pass> {
         let (left, come) = {
             let mut state = self.lock();
             if !state.closed {

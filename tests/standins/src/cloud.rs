@@ -1,23 +1,4 @@
-//! In-memory stand-ins for S3, CloudFront (with an edge cache) and DynamoDB,
-//! served over HTTP on loopback to the real SDK clients.
-//!
-//! A [`Cloud`] holds all three behind one endpoint. Tests arrange it directly
-//! (buckets, foreign writers, faults, a gate) and then read back what the
-//! clients did: the objects, the calls in order, the accepted invalidations,
-//! and what the emulated edge answers to a viewer.
-
-#![allow(dead_code, unused_imports, reason = "shared by several programs, each of which uses a part of it")]
-
-mod bucket;
-mod calls;
-mod cloudfront;
-mod dynamodb;
-mod edge;
-mod faults;
-mod gate;
-mod latency;
-mod s3;
-mod server;
+//! The account: everything that a test does to the services, and reads back from them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -25,39 +6,32 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use bucket::{Buckets, Etags, Headers, Object, Upload, Version, Versioning};
-pub use calls::{Call, Observer, Service};
-pub use cloudfront::{CustomError, Distribution, Domain, Invalidation, Origin, ReferenceConflict};
-pub use edge::{Edge, EdgeAnswer};
-pub use faults::{Does, Fault};
-pub use gate::{Gate, Waiting};
-
-/// The region of everything.
-pub const REGION: &str = "us-east-1";
-
-/// The secret of every access key id. The access key id names the client.
-pub const SECRET: &str = "secret";
-
-/// The client of [`Cloud::sdk_config`] and [`Cloud::environment`].
-pub const CLIENT: &str = "client";
+use crate::bucket::{Buckets, Etags, Headers, Object, Upload, Version, Versioning};
+use crate::calls::{Call, CallLog, Observer, Service};
+use crate::cloudfront::{CloudFront, Distribution, Invalidation, ReferenceConflict};
+use crate::dynamodb::DynamoDb;
+use crate::edge::Edge;
+use crate::faults::{Fault, Faults};
+use crate::gate::{Gate, Queue};
+use crate::{CLIENT, REGION, SECRET, s3, server};
 
 /// An account with S3, CloudFront and DynamoDB behind one HTTP endpoint.
 ///
 /// Clones share one account, which ends with the last of them.
 #[derive(Clone)]
 pub struct Cloud {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    listener: server::Listener,
-    buckets: Arc<Buckets>,
-    s3: s3s::service::S3Service,
-    cloudfront: cloudfront::CloudFront,
-    dynamodb: dynamodb::DynamoDb,
-    calls: calls::CallLog,
-    faults: faults::Faults,
-    gate: Arc<gate::Queue>,
+pub(crate) struct Inner {
+    pub(crate) listener: server::Listener,
+    pub(crate) buckets: Arc<Buckets>,
+    pub(crate) s3: s3s::service::S3Service,
+    pub(crate) cloudfront: CloudFront,
+    pub(crate) dynamodb: DynamoDb,
+    pub(crate) calls: CallLog,
+    pub(crate) faults: Faults,
+    pub(crate) gate: Arc<Queue>,
     authorizers: Mutex<HashMap<String, Authorizer>>,
 }
 
@@ -74,10 +48,10 @@ impl Cloud {
                 listener,
                 s3: s3::service(buckets.clone()),
                 buckets,
-                cloudfront: cloudfront::CloudFront::default(),
-                dynamodb: dynamodb::DynamoDb::default(),
-                calls: calls::CallLog::default(),
-                faults: faults::Faults::default(),
+                cloudfront: CloudFront::default(),
+                dynamodb: DynamoDb::default(),
+                calls: CallLog::default(),
+                faults: Faults::default(),
                 gate: Arc::default(),
                 authorizers: Mutex::default(),
             }),
@@ -105,12 +79,12 @@ impl Cloud {
         let retries = aws_config::retry::RetryConfig::standard()
             .with_initial_backoff(Duration::from_millis(5))
             .with_max_backoff(Duration::from_millis(20));
-        let credentials = aws_sdk_s3::config::Credentials::new(client, SECRET, None, None, "stand-in");
+        let credentials = aws_credential_types::Credentials::new(client, SECRET, None, None, "stand-in");
         aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
             .endpoint_url(self.endpoint())
             .region(aws_config::Region::new(REGION))
-            .credentials_provider(aws_sdk_s3::config::SharedCredentialsProvider::new(credentials))
+            .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(credentials))
             .retry_config(retries)
             .build()
     }
@@ -299,7 +273,7 @@ impl Cloud {
         authorizers.insert(client.to_owned(), authorizer);
     }
 
-    fn authorizer(&self, client: &str) -> Option<Authorizer> {
+    pub(crate) fn authorizer(&self, client: &str) -> Option<Authorizer> {
         let authorizers = self.inner.authorizers.lock().expect("no holder panics");
         authorizers.get(client).cloned()
     }

@@ -1,6 +1,6 @@
 //! Buckets in memory: objects, versions, conditions and multipart uploads.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use md5::{Digest as _, Md5};
 
-use super::faults::{Does, Fault, matches_pattern};
+use crate::faults::{Does, Fault, matches_pattern};
 
 /// Whether a bucket keeps the versions of its objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,10 +106,10 @@ pub struct Part {
 
 /// The keys that a `DeleteObjects` is to refuse, by the fault rules that struck it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RefusedKeys(Vec<(Option<String>, String)>);
+pub(crate) struct RefusedKeys(Vec<(Option<String>, String)>);
 
 impl RefusedKeys {
-    pub(super) fn of(faults: &[Fault]) -> Self {
+    pub(crate) fn of(faults: &[Fault]) -> Self {
         let refused = faults.iter().filter_map(|fault| match &fault.does {
             Does::RefuseKeys { code } => Some((fault.key.clone(), code.clone())),
             _ => None,
@@ -118,7 +118,7 @@ impl RefusedKeys {
     }
 
     /// Returns the error code for a key, if it is refused.
-    pub(super) fn code(&self, key: &str) -> Option<&str> {
+    pub(crate) fn code(&self, key: &str) -> Option<&str> {
         let matches = |pattern: &Option<String>| pattern.as_ref().is_none_or(|pattern| matches_pattern(pattern, key));
         let (_, code) = self.0.iter().find(|(pattern, _)| matches(pattern))?;
         Some(code)
@@ -129,14 +129,14 @@ impl RefusedKeys {
 ///
 /// Values are ETags as sent, or `*`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Conditions {
-    pub(super) if_match: Option<String>,
-    pub(super) if_none_match: Option<String>,
+pub(crate) struct Conditions {
+    pub(crate) if_match: Option<String>,
+    pub(crate) if_none_match: Option<String>,
 }
 
 /// Why a write did not take place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unmet {
+pub(crate) enum Unmet {
     /// `If-Match` on an object that does not exist.
     Missing,
     PreconditionFailed,
@@ -158,17 +158,17 @@ impl Conditions {
 }
 
 /// Compares an ETag, which may lack its quotes, or `*`.
-pub(super) fn etag_matches(wanted: &str, etag: &str) -> bool {
+pub(crate) fn etag_matches(wanted: &str, etag: &str) -> bool {
     wanted == "*" || wanted.trim_matches('"') == etag.trim_matches('"')
 }
 
 /// Returns the CRC-32 as S3 writes it: the big-endian bytes in base64.
-pub(super) fn crc32_base64(crc32: u32) -> String {
+pub(crate) fn crc32_base64(crc32: u32) -> String {
     STANDARD.encode(crc32.to_be_bytes())
 }
 
 /// Reads what [`crc32_base64`] writes.
-pub(super) fn crc32_of(text: &str) -> Option<u32> {
+pub(crate) fn crc32_of(text: &str) -> Option<u32> {
     let bytes = STANDARD.decode(text).ok()?;
     bytes.try_into().ok().map(u32::from_be_bytes)
 }
@@ -181,7 +181,7 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    pub(super) fn create(&self, name: &str, versioning: Versioning, etags: Etags) {
+    pub(crate) fn create(&self, name: &str, versioning: Versioning, etags: Etags) {
         let bucket = Bucket {
             name: name.to_owned(),
             etags,
@@ -190,25 +190,25 @@ impl Buckets {
         lock(&self.buckets).insert(name.to_owned(), Arc::new(bucket));
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<Arc<Bucket>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Bucket>> {
         lock(&self.buckets).get(name).cloned()
     }
 
     /// Returns a bucket that a test relies on.
-    pub(super) fn open(&self, name: &str) -> Arc<Bucket> {
+    pub(crate) fn open(&self, name: &str) -> Arc<Bucket> {
         self.get(name).unwrap_or_else(|| panic!("the test created no bucket `{name}`"))
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         lock(&self.buckets).keys().cloned().collect()
     }
 
-    pub(super) fn set_account_id(&self, account_id: &str) {
+    pub(crate) fn set_account_id(&self, account_id: &str) {
         *lock(&self.account_id) = Some(account_id.to_owned());
     }
 
     /// Tells whether the buckets belong to the account that a call expects.
-    pub(super) fn are_owned_by(&self, expected: Option<&str>) -> bool {
+    pub(crate) fn are_owned_by(&self, expected: Option<&str>) -> bool {
         match (expected, lock(&self.account_id).as_deref()) {
             (Some(expected), Some(account_id)) => expected == account_id,
             _ => true,
@@ -217,7 +217,7 @@ impl Buckets {
 }
 
 /// One bucket. Its lock is held for map operations alone, never while bytes are hashed or sent.
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     name: String,
     etags: Etags,
     state: Mutex<State>,
@@ -247,16 +247,16 @@ fn now() -> SystemTime {
 }
 
 /// A body on its way into a bucket.
-pub(super) struct Draft {
-    pub(super) body: Bytes,
-    pub(super) headers: Headers,
-    pub(super) checksum: Checksum,
+pub(crate) struct Draft {
+    pub(crate) body: Bytes,
+    pub(crate) headers: Headers,
+    pub(crate) checksum: Checksum,
     /// Without quotes, for what was uploaded in parts: the ETag in a bucket with MD5 ETags.
-    pub(super) etag_of_parts: Option<String>,
+    pub(crate) etag_of_parts: Option<String>,
 }
 
 impl Draft {
-    pub(super) fn new(body: Bytes, headers: Headers, checksum: Checksum) -> Self {
+    pub(crate) fn new(body: Bytes, headers: Headers, checksum: Checksum) -> Self {
         Self { body, headers, checksum, etag_of_parts: None }
     }
 }
@@ -285,21 +285,21 @@ impl State {
 }
 
 impl Bucket {
-    pub(super) fn versioning(&self) -> Versioning {
+    pub(crate) fn versioning(&self) -> Versioning {
         lock(&self.state).versioning
     }
 
-    pub(super) fn set_versioning(&self, versioning: Versioning) {
+    pub(crate) fn set_versioning(&self, versioning: Versioning) {
         lock(&self.state).versioning = versioning;
     }
 
-    pub(super) fn objects(&self) -> BTreeMap<String, Object> {
+    pub(crate) fn objects(&self) -> BTreeMap<String, Object> {
         let state = lock(&self.state);
         let live = |(key, versions): (&String, &Vec<Version>)| Some((key.clone(), versions.last()?.object.clone()?));
         state.keys.iter().filter_map(live).collect()
     }
 
-    pub(super) fn backdate(&self, by: Duration) {
+    pub(crate) fn backdate(&self, by: Duration) {
         let mut state = lock(&self.state);
         for version in state.keys.values_mut().flatten() {
             version.modified -= by;
@@ -309,27 +309,27 @@ impl Bucket {
         }
     }
 
-    pub(super) fn object(&self, key: &str) -> Option<Object> {
+    pub(crate) fn object(&self, key: &str) -> Option<Object> {
         lock(&self.state).current(key).cloned()
     }
 
-    pub(super) fn object_version(&self, key: &str, version_id: &str) -> Option<Object> {
+    pub(crate) fn object_version(&self, key: &str, version_id: &str) -> Option<Object> {
         self.version(key, version_id)?.object
     }
 
-    pub(super) fn version(&self, key: &str, version_id: &str) -> Option<Version> {
+    pub(crate) fn version(&self, key: &str, version_id: &str) -> Option<Version> {
         let state = lock(&self.state);
         let mut versions = state.keys.get(key)?.iter();
         versions.find(|version| version.id == version_id).cloned()
     }
 
-    pub(super) fn versions(&self, key: &str) -> Vec<Version> {
+    pub(crate) fn versions(&self, key: &str) -> Vec<Version> {
         lock(&self.state).keys.get(key).cloned().unwrap_or_default()
     }
 
     /// Looks at up to `limit` current objects of a prefix, from behind `after`,
     /// in the byte order of their keys; tells, too, whether there are more.
-    pub(super) fn page<T>(
+    pub(crate) fn page<T>(
         &self,
         prefix: &str,
         after: &str,
@@ -347,14 +347,14 @@ impl Bucket {
         (page, live.next().is_some())
     }
 
-    pub(super) fn put(&self, key: &str, body: Bytes, headers: Headers) -> Object {
+    pub(crate) fn put(&self, key: &str, body: Bytes, headers: Headers) -> Object {
         let checksum = Checksum { algorithm: "CRC64NVME".to_owned(), ..Checksum::default() };
         self.write(key, Draft::new(body, headers, checksum), &Conditions::default())
             .expect("a write without conditions takes place")
     }
 
     /// Writes an object, if the conditions hold at that very moment.
-    pub(super) fn write(&self, key: &str, draft: Draft, conditions: &Conditions) -> Result<Object, Unmet> {
+    pub(crate) fn write(&self, key: &str, draft: Draft, conditions: &Conditions) -> Result<Object, Unmet> {
         // Hashed before the bucket is locked, and only where the hash is asked for.
         let md5 = (self.etags == Etags::Md5).then(|| {
             let of_parts = draft.etag_of_parts;
@@ -384,12 +384,12 @@ impl Bucket {
         Ok(object)
     }
 
-    pub(super) fn delete(&self, key: &str) -> Option<String> {
+    pub(crate) fn delete(&self, key: &str) -> Option<String> {
         self.delete_if(key, &Conditions::default()).expect("a delete without conditions takes place")
     }
 
     /// Deletes the current object; returns the version id of the delete marker, if one was made.
-    pub(super) fn delete_if(&self, key: &str, conditions: &Conditions) -> Result<Option<String>, Unmet> {
+    pub(crate) fn delete_if(&self, key: &str, conditions: &Conditions) -> Result<Option<String>, Unmet> {
         let mut state = lock(&self.state);
         conditions.check(state.current(key))?;
         let id = match state.versioning {
@@ -402,7 +402,7 @@ impl Bucket {
     }
 
     /// Removes one version from the history.
-    pub(super) fn expire(&self, key: &str, version_id: &str) {
+    pub(crate) fn expire(&self, key: &str, version_id: &str) {
         let mut state = lock(&self.state);
         if let Some(versions) = state.keys.get_mut(key) {
             versions.retain(|version| version.id != version_id);
@@ -413,7 +413,7 @@ impl Bucket {
     }
 
     /// Returns every version of the keys of a prefix.
-    pub(super) fn history(&self, prefix: &str) -> Vec<(String, Vec<Version>)> {
+    pub(crate) fn history(&self, prefix: &str) -> Vec<(String, Vec<Version>)> {
         let state = lock(&self.state);
         state
             .keys
@@ -423,15 +423,15 @@ impl Bucket {
             .collect()
     }
 
-    pub(super) fn uploads(&self) -> Vec<Upload> {
+    pub(crate) fn uploads(&self) -> Vec<Upload> {
         lock(&self.state).uploads.values().cloned().collect()
     }
 
-    pub(super) fn upload(&self, upload_id: &str) -> Option<Upload> {
+    pub(crate) fn upload(&self, upload_id: &str) -> Option<Upload> {
         lock(&self.state).uploads.get(upload_id).cloned()
     }
 
-    pub(super) fn begin_upload(
+    pub(crate) fn begin_upload(
         &self,
         key: &str,
         headers: Headers,
@@ -454,7 +454,7 @@ impl Bucket {
     }
 
     /// Stores a part and returns its ETag, None when there is no such upload.
-    pub(super) fn put_part(&self, upload_id: &str, number: i32, body: Bytes, crc32: Option<u32>) -> Option<String> {
+    pub(crate) fn put_part(&self, upload_id: &str, number: i32, body: Bytes, crc32: Option<u32>) -> Option<String> {
         let md5 = (self.etags == Etags::Md5).then(|| md5_hex(&body));
         let mut state = lock(&self.state);
         let etag = md5.unwrap_or_else(|| state.number(&self.name, "part"));
@@ -466,13 +466,13 @@ impl Bucket {
     }
 
     /// Removes an upload; false when there is none.
-    pub(super) fn end_upload(&self, upload_id: &str) -> bool {
+    pub(crate) fn end_upload(&self, upload_id: &str) -> bool {
         lock(&self.state).uploads.remove(upload_id).is_some()
     }
 }
 
 /// Joins the parts of an upload, in the order given.
-pub(super) fn joined(parts: &[&Part], headers: Headers, upload: &Upload) -> Draft {
+pub(crate) fn joined(parts: &[&Part], headers: Headers, upload: &Upload) -> Draft {
     let mut md5s = Vec::new();
     let mut crc32s = Vec::new();
     let mut whole = crc32fast::Hasher::new();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::latency::DelayLine;
-use super::{Call, Service};
+use crate::latency::DelayLine;
+use crate::{Call, Service};
 
 /// What happens to a call.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ impl Fault {
 }
 
 /// Tells whether a pattern matches; `*` stands for any characters, `/` among them.
-pub(super) fn matches_pattern(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
@@ -105,7 +105,7 @@ pub(super) fn matches_pattern(pattern: &str, text: &str) -> bool {
 
 /// The rules, the latencies and the dead.
 #[derive(Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     state: Mutex<State>,
     deaths: Notify,
 }
@@ -128,20 +128,20 @@ impl Faults {
         self.state.lock().expect("no holder of this lock panics")
     }
 
-    pub(super) fn add(&self, fault: Fault) {
+    pub(crate) fn add(&self, fault: Fault) {
         self.lock().rules.push(Rule { fault, matched: 0 });
     }
 
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.lock().rules.clear();
     }
 
-    pub(super) fn struck(&self) -> usize {
+    pub(crate) fn struck(&self) -> usize {
         self.lock().struck
     }
 
     /// Counts a call in every rule and returns the faults that strike it.
-    pub(super) fn strike(&self, call: &Call) -> Vec<Fault> {
+    pub(crate) fn strike(&self, call: &Call) -> Vec<Fault> {
         let mut state = self.lock();
         let mut struck = Vec::new();
         for rule in &mut state.rules {
@@ -157,20 +157,20 @@ impl Faults {
         struck
     }
 
-    pub(super) fn die(&self, client: &str) {
+    pub(crate) fn die(&self, client: &str) {
         self.lock().dead.insert(client.to_owned());
         self.deaths.notify_waiters();
     }
 
-    pub(super) fn revive(&self, client: &str) {
+    pub(crate) fn revive(&self, client: &str) {
         self.lock().dead.remove(client);
     }
 
-    pub(super) fn is_dead(&self, client: &str) -> bool {
+    pub(crate) fn is_dead(&self, client: &str) -> bool {
         self.lock().dead.contains(client)
     }
 
-    pub(super) async fn death(&self, client: &str) {
+    pub(crate) async fn death(&self, client: &str) {
         loop {
             let died = self.deaths.notified();
             tokio::pin!(died);
@@ -182,13 +182,13 @@ impl Faults {
         }
     }
 
-    pub(super) fn set_latency(&self, service: Service, latency: Duration) {
+    pub(crate) fn set_latency(&self, service: Service, latency: Duration) {
         let line = DelayLine::of(latency);
         self.lock().latencies.insert(service, line);
     }
 
     /// Waits for as long as a service's answers are delayed.
-    pub(super) async fn delay(&self, service: Service) {
+    pub(crate) async fn delay(&self, service: Service) {
         let exit = self.lock().latencies.get(&service).map(DelayLine::enter);
         if let Some(exit) = exit {
             exit.await;

@@ -8,8 +8,8 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response};
 use s3s::Body;
 
-use super::edge::Cache;
-use super::{Call, REGION, server};
+use crate::edge::Cache;
+use crate::{REGION, server};
 
 /// "3,000 files per distribution" in progress at one time (InvalidationLimits).
 const MAX_PATHS_IN_PROGRESS: usize = 3000;
@@ -155,10 +155,10 @@ pub struct Invalidation {
 
 /// Why a request was refused.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    pub(super) code: &'static str,
-    pub(super) message: String,
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
 }
 
 fn refuse<T>(status: u16, code: &'static str, message: impl Into<String>) -> Result<T, Refusal> {
@@ -167,15 +167,15 @@ fn refuse<T>(status: u16, code: &'static str, message: impl Into<String>) -> Res
 
 /// The distributions of the account, each with its edge cache.
 #[derive(Default)]
-pub(super) struct CloudFront {
+pub(crate) struct CloudFront {
     distributions: Mutex<BTreeMap<String, State>>,
 }
 
-pub(super) struct State {
-    pub(super) config: Distribution,
+pub(crate) struct State {
+    pub(crate) config: Distribution,
     /// Of the configuration; goes up with each change.
     version: usize,
-    pub(super) cache: Cache,
+    pub(crate) cache: Cache,
     invalidations: Vec<Invalidation>,
     held: bool,
     foreign_paths: usize,
@@ -189,7 +189,7 @@ impl CloudFront {
     }
 
     /// Runs `with` on a distribution that a test relies on.
-    pub(super) fn open<T>(&self, id: &str, with: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn open<T>(&self, id: &str, with: impl FnOnce(&mut State) -> T) -> T {
         let mut distributions = self.lock();
         match distributions.get_mut(id) {
             Some(state) => with(state),
@@ -200,7 +200,7 @@ impl CloudFront {
         }
     }
 
-    pub(super) fn create(&self, config: Distribution) {
+    pub(crate) fn create(&self, config: Distribution) {
         let mut distributions = self.lock();
         if let Some(state) = distributions.get_mut(&config.id) {
             state.config = config;
@@ -222,7 +222,7 @@ impl CloudFront {
     }
 
     /// Changes what is configured; what is cached stays.
-    pub(super) fn change(&self, config: Distribution) {
+    pub(crate) fn change(&self, config: Distribution) {
         let id = config.id.clone();
         self.open(&id, |state| {
             state.config = config;
@@ -230,15 +230,15 @@ impl CloudFront {
         });
     }
 
-    pub(super) fn invalidations(&self, id: &str) -> Vec<Invalidation> {
+    pub(crate) fn invalidations(&self, id: &str) -> Vec<Invalidation> {
         self.open(id, |state| state.invalidations.clone())
     }
 
-    pub(super) fn hold(&self, id: &str) {
+    pub(crate) fn hold(&self, id: &str) {
         self.open(id, |state| state.held = true);
     }
 
-    pub(super) fn complete(&self, id: &str) {
+    pub(crate) fn complete(&self, id: &str) {
         self.open(id, |state| {
             state.held = false;
             for invalidation in &mut state.invalidations {
@@ -247,18 +247,18 @@ impl CloudFront {
         });
     }
 
-    pub(super) fn occupy(&self, id: &str, paths: usize, wildcards: usize) {
+    pub(crate) fn occupy(&self, id: &str, paths: usize, wildcards: usize) {
         self.open(id, |state| {
             state.foreign_paths = paths;
             state.foreign_wildcards = wildcards;
         });
     }
 
-    pub(super) fn set_reference_conflict(&self, id: &str, conflict: ReferenceConflict) {
+    pub(crate) fn set_reference_conflict(&self, id: &str, conflict: ReferenceConflict) {
         self.open(id, |state| state.conflict = conflict);
     }
 
-    pub(super) fn answer(&self, parts: &Parts, body: &str, sequence: usize) -> Result<Response<Body>, Refusal> {
+    pub(crate) fn answer(&self, parts: &Parts, body: &str, sequence: usize) -> Result<Response<Body>, Refusal> {
         let segments: Vec<&str> = parts.uri.path().split('/').skip(2).collect();
         let ["distribution", id, rest @ ..] = segments.as_slice() else {
             return refuse(501, "NotImplemented", format!("{} is not emulated", parts.uri));
@@ -495,7 +495,7 @@ fn escaped(text: &str) -> String {
 /// Returns the text of every element of a name, in document order.
 ///
 /// Enough for what SDKs send: elements with text alone, no CDATA, no comments.
-pub(super) fn texts(xml: &str, name: &str) -> Vec<String> {
+pub(crate) fn texts(xml: &str, name: &str) -> Vec<String> {
     let open = format!("<{name}>");
     let close = format!("</{name}>");
     xml.split(&open).skip(1).filter_map(|rest| Some(unescaped(rest.split_once(&close)?.0))).collect()

@@ -4,8 +4,6 @@
 //! Lambda Developer Guide. Like Lambda, it gives the function one invocation at a time, kills the
 //! process that outlives its deadline, and reports a process that ends before it has answered.
 
-#![allow(dead_code, reason = "shared by several programs, each of which uses a part of it")]
-
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ffi::OsStr;
@@ -61,15 +59,15 @@ struct Invocation {
 
 /// What the template tells the C library.
 fn tunables() -> &'static str {
-    let lines = include_str!("../../template.yaml").lines();
+    let lines = include_str!("../../../template.yaml").lines();
     let mut values = lines.filter_map(|line| line.trim().strip_prefix("GLIBC_TUNABLES: "));
     values.next().expect("the template sets GLIBC_TUNABLES")
 }
 
 impl Function {
-    /// Starts the binary with what Lambda itself and the template put into every function's environment, and
+    /// Starts an executable with what Lambda itself and the template put into every function's environment, and
     /// `environment` over it. Nothing else is inherited.
-    pub async fn start<K, V>(environment: impl IntoIterator<Item = (K, V)>) -> Self
+    pub async fn start<K, V>(executable: &str, environment: impl IntoIterator<Item = (K, V)>) -> Self
     where
         K: AsRef<OsStr>,
         V: AsRef<OsStr>,
@@ -80,7 +78,7 @@ impl Function {
         let api = Arc::new(RuntimeApi::new(waiting));
         let server = tokio::spawn(serve(listener, Arc::clone(&api)));
 
-        let mut process = Command::new(env!("CARGO_BIN_EXE_bootstrap"))
+        let mut process = Command::new(executable)
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", "dropship")

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use hyper::Method;
 use hyper::http::request::Parts;
 
+use crate::cloudfront::texts;
+
 /// One of the three services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Service {
@@ -52,7 +54,7 @@ pub struct Call {
 
 impl Call {
     /// Reads what a request asks for.
-    pub(super) fn of(parts: &Parts, body: &[u8]) -> Self {
+    pub(crate) fn of(parts: &Parts, body: &[u8]) -> Self {
         let mut call = Self {
             sequence: 0,
             client: client(parts),
@@ -161,7 +163,7 @@ impl Call {
         .to_owned();
         if self.operation == "DeleteObjects" {
             let body = String::from_utf8_lossy(body);
-            self.keys = super::cloudfront::texts(&body, "Key");
+            self.keys = texts(&body, "Key");
             self.is_etag_required = body.contains("<ETag>");
         }
     }
@@ -197,7 +199,7 @@ fn bytes_in(parts: &Parts, body: &[u8]) -> u64 {
 
 /// The calls, and the number of the latest.
 #[derive(Default)]
-pub(super) struct CallLog {
+pub(crate) struct CallLog {
     log: Mutex<Log>,
 }
 
@@ -217,25 +219,25 @@ impl CallLog {
         self.log.lock().expect("no holder of this lock panics")
     }
 
-    pub(super) fn all(&self) -> Vec<Call> {
+    pub(crate) fn all(&self) -> Vec<Call> {
         self.lock().calls.clone()
     }
 
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.lock().calls.clear();
     }
 
-    pub(super) fn latest_sequence(&self) -> usize {
+    pub(crate) fn latest_sequence(&self) -> usize {
         self.lock().latest_sequence
     }
 
     /// Hands every call over from now on, and writes none down.
-    pub(super) fn hand_over(&self, observer: Observer) {
+    pub(crate) fn hand_over(&self, observer: Observer) {
         self.lock().observer = Some(observer);
     }
 
     /// Numbers a call and writes it down.
-    pub(super) fn begin(&self, call: &mut Call) {
+    pub(crate) fn begin(&self, call: &mut Call) {
         let mut log = self.lock();
         log.latest_sequence += 1;
         call.sequence = log.latest_sequence;
@@ -248,7 +250,7 @@ impl CallLog {
         }
     }
 
-    pub(super) fn end(&self, mut call: Call, status: u16, bytes_out: u64) {
+    pub(crate) fn end(&self, mut call: Call, status: u16, bytes_out: u64) {
         let mut log = self.lock();
         call.status = Some(status);
         call.bytes_out = bytes_out;

@@ -126,21 +126,3 @@ fn repeat(lengths: &[usize], is_final: bool) -> Vec<u8> {
     }
     bits.to_le_bytes()[..count.div_ceil(8) as usize].to_vec()
 }
-
-#[test]
-fn a_quine_is_read_as_the_one_file_it_contains() {
-    use std::io::{Cursor, Read as _};
-
-    use crate::archive::contents;
-
-    let quine = quine();
-    // It is one: another reader finds it in itself, and its CRC-32 right.
-    let mut reader = zip::ZipArchive::new(Cursor::new(&quine)).unwrap();
-    let mut file = reader.by_index(0).unwrap();
-    let mut inside = Vec::new();
-    file.read_to_end(&mut inside).unwrap();
-    assert!(inside == quine);
-    // A zip is a file like any other: only who unpacks what comes out never ends.
-    let expected = vec![(NAME.to_owned(), quine.clone().into())];
-    assert_eq!(contents(&quine), Ok(expected));
-}

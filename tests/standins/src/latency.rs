@@ -12,13 +12,13 @@ const STEP: Duration = Duration::from_micros(250);
 /// Holds all that enter back for the same time.
 ///
 /// The timers of tokio tick in milliseconds, rounded up: of 15 ms they make up to 17.
-pub(super) struct DelayLine {
+pub(crate) struct DelayLine {
     latency: Duration,
     entrance: mpsc::Sender<(Instant, oneshot::Sender<()>)>,
 }
 
 impl DelayLine {
-    pub(super) fn of(latency: Duration) -> Self {
+    pub(crate) fn of(latency: Duration) -> Self {
         let (entrance, line) = mpsc::channel::<(Instant, oneshot::Sender<()>)>();
         // It ends with the last sender. All wait equally long, so that the first in is the first out.
         thread::spawn(move || {
@@ -35,7 +35,7 @@ impl DelayLine {
     }
 
     /// Begins to wait; the future ends with the latency.
-    pub(super) fn enter(&self) -> impl Future<Output = ()> + use<> {
+    pub(crate) fn enter(&self) -> impl Future<Output = ()> + use<> {
         let (exit, left) = oneshot::channel();
         // The thread lives as long as `self`.
         let _ = self.entrance.send((Instant::now() + self.latency, exit));

@@ -1,6 +1,5 @@
 //! The HTTP side: one listener, and the way of one call through gate, faults and service.
 
-use std::convert::Infallible;
 use std::future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -10,18 +9,19 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use s3s::Body;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use super::bucket::RefusedKeys;
-use super::{Call, Cloud, Does, Fault, Inner, Service};
+use crate::bucket::RefusedKeys;
+use crate::cloud::Inner;
+use crate::{Call, Cloud, Does, Fault, Service};
 
 /// Where the account listens. Dropping it frees the port.
-pub(super) struct Listener {
-    pub(super) address: SocketAddr,
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
     accepting: std::sync::OnceLock<AbortHandle>,
 }
 
@@ -33,7 +33,7 @@ impl Drop for Listener {
     }
 }
 
-pub(super) async fn bind() -> (TcpListener, Listener) {
+pub(crate) async fn bind() -> (TcpListener, Listener) {
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("the loopback interface has a free port");
     let address = socket.local_addr().expect("a bound socket has an address");
     let listener = Listener { address, accepting: std::sync::OnceLock::new() };
@@ -41,14 +41,14 @@ pub(super) async fn bind() -> (TcpListener, Listener) {
 }
 
 /// Serves connections until the last handle of the account is gone.
-pub(super) fn listen(socket: TcpListener, cloud: &Cloud) {
+pub(crate) fn listen(socket: TcpListener, cloud: &Cloud) {
     let account = Arc::downgrade(&cloud.inner);
     let task = tokio::spawn(accept(socket, move |request| answer(account.clone(), request)));
     let _ = cloud.inner.listener.accepting.set(task.abort_handle());
 }
 
 /// Accepts connections for ever and serves each in a task of its own.
-pub(super) async fn accept<F, R>(socket: TcpListener, answer: F)
+pub(crate) async fn accept<F, R>(socket: TcpListener, answer: F)
 where
     F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
     R: Future<Output = Result<Response<Body>, Dropped>> + Send + 'static,
@@ -70,7 +70,7 @@ where
 /// The connection ends without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was dropped")]
-pub(super) struct Dropped;
+pub(crate) struct Dropped;
 
 /// Copies a body as it comes into room of its own. What hyper hands out holds a whole read buffer,
 /// which is better used for what comes next.
@@ -189,7 +189,7 @@ async fn dispatch(
 }
 
 /// Builds an error answer in the format of the service.
-pub(super) fn error(service: Service, status: u16, code: &str, message: &str) -> Response<Body> {
+pub(crate) fn error(service: Service, status: u16, code: &str, message: &str) -> Response<Body> {
     let (content_type, body) = match service {
         Service::S3 => (
             "application/xml",
@@ -213,7 +213,7 @@ pub(super) fn error(service: Service, status: u16, code: &str, message: &str) ->
     respond(status, content_type, body)
 }
 
-pub(super) fn respond(status: u16, content_type: &str, body: impl Into<Bytes>) -> Response<Body> {
+pub(crate) fn respond(status: u16, content_type: &str, body: impl Into<Bytes>) -> Response<Body> {
     Response::builder()
         .status(status)
         .header(CONTENT_TYPE, content_type)

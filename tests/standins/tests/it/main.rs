@@ -12,7 +12,7 @@ use aws_sdk_s3::types::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::support::{
+use standins::{
     CLIENT, Cloud, CustomError, Distribution, Does, Domain, EdgeAnswer, Etags, Fault, Headers, Origin,
     ReferenceConflict, Service, Versioning,
 };

@@ -14,11 +14,11 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::stream::ByteStream as _;
 use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
-use super::bucket::{
+use crate::bucket::{
     self, Bucket, Buckets, Conditions, Draft, Etags, Headers, RefusedKeys, Unmet, Versioning, crc32_base64, crc32_of,
     etag_matches, joined,
 };
-use super::{REGION, SECRET};
+use crate::{REGION, SECRET};
 
 /// S3 returns at most so many keys in a page of a listing.
 const MAX_KEYS: i32 = 1000;
@@ -27,7 +27,7 @@ const MAX_KEYS: i32 = 1000;
 const MIN_PART_BYTES: usize = 5 * 1024 * 1024;
 
 /// Builds the protocol service. Signatures are verified; any access key id is known.
-pub(super) fn service(buckets: Arc<Buckets>) -> S3Service {
+pub(crate) fn service(buckets: Arc<Buckets>) -> S3Service {
     let mut builder = S3ServiceBuilder::new(Api { buckets });
     builder.set_auth(AnyClient);
     builder.build()
