@@ -1,58 +1,69 @@
-//! Browsers that load the site while it is being deployed, one request at a time between the deployment's calls.
+//! Browsers that load the site while it is being deployed: they send their requests between the deployment's calls.
 
 use fastrand::Rng;
 use standins::{Edge, Waiting};
 
 use crate::build::{Files, unzipped};
 use crate::note::note;
-use crate::shared_data::shared;
+use crate::shared_data::releases;
 use crate::stage::{DISTRIBUTION, Stage};
 
+/// Deployments with retention.
 const DEPLOYMENTS: u64 = 10;
 
-/// Browsers in each deployment, each on its own between its calls: together 500 interleavings.
+/// Independent browsers during each deployment: together 500 interleavings.
 const BROWSERS: usize = 50;
 
-/// Deployments that show what retention is for.
+/// Deployments without retention, which show that the simulation detects missing assets.
 const DEPLOYMENTS_WITHOUT: u64 = 3;
 
-/// One page load: the page, then what it names, in some order.
+/// A release of the site, with the assets that its page needs.
+struct Release {
+    files: Files,
+    assets: Vec<String>,
+}
+
+impl Release {
+    fn of(archive: &[u8]) -> Self {
+        let files = unzipped(archive);
+        let assets = assets(&files);
+        Self { files, assets }
+    }
+}
+
+/// A browser that loads the page, then its assets in random order, and starts over.
 struct Browser {
-    /// Between which of the deployment's calls it sends its next request, by a draw of so many.
+    /// Between two calls of the deployment, the browser sends a request once in `pace` times.
     pace: usize,
-    /// Whether its edge has nothing cached, so that it meets the bucket itself.
+    /// Whether the browser's edge has nothing cached, so that every request reaches the bucket.
     is_cold: bool,
     state: Loading,
 }
 
 enum Loading {
     Nothing,
-    /// The number of the release whose page it has, and the assets still to load.
+    /// The index of the release whose page was loaded, and the assets that are still to be requested.
     Assets(usize, Vec<String>),
 }
 
-/// What went wrong with a page load.
+/// Requests for assets that went wrong.
 #[derive(Default)]
 struct Failures {
+    /// Answered without the asset.
     missing: usize,
+    /// Answered with the asset of the other release.
     mixed: usize,
 }
 
-/// The assets that a page, and the scripts that it loads, name: those of its release.
+/// Returns the assets that the page, or one of the release's scripts, names.
 fn assets(files: &Files) -> Vec<String> {
-    let page = String::from_utf8_lossy(&files["index.html"]);
-    let named = |text: &str, name: &str| {
+    let texts = files.iter().filter(|(name, _)| *name == "index.html" || name.ends_with(".js"));
+    let texts: Vec<_> = texts.map(|(_, body)| String::from_utf8_lossy(body)).collect();
+    let is_named = |name: &&String| {
         let file_name = name.rsplit('/').next().unwrap_or_default();
-        text.contains(file_name)
+        texts.iter().any(|text| text.contains(file_name))
     };
-    let scripts: Vec<_> =
-        files.iter().filter(|(name, _)| name.ends_with(".js")).map(|(_, body)| String::from_utf8_lossy(body)).collect();
-    files
-        .keys()
-        .filter(|name| name.starts_with("static/"))
-        .filter(|name| named(&page, name) || scripts.iter().any(|script| named(script, name)))
-        .cloned()
-        .collect()
+    files.keys().filter(|name| name.starts_with("static/")).filter(is_named).cloned().collect()
 }
 
 impl Browser {
@@ -60,19 +71,19 @@ impl Browser {
         Self { pace: random.usize(1..6), is_cold: random.bool(), state: Loading::Nothing }
     }
 
-    /// Sends its next request; starts over when it has everything.
-    fn step(&mut self, edge: &Edge, releases: &[(Files, Vec<String>)], random: &mut Rng, failures: &mut Failures) {
+    /// Sends the next request, or starts over when nothing is left to load.
+    fn step(&mut self, edge: &Edge, releases: &[Release; 2], random: &mut Rng, failures: &mut Failures) {
         if self.is_cold {
             edge.clear();
         }
         match &mut self.state {
             Loading::Nothing => {
                 let page = edge.get("/");
-                let release = releases.iter().position(|(files, _)| page.body == files["index.html"]);
-                let release = release.expect("a page is one of the two");
-                let mut assets = releases[release].1.clone();
+                let release = releases.iter().position(|release| page.body == release.files["index.html"]);
+                let release = release.expect("the page is that of one of the releases");
+                let mut assets = releases[release].assets.clone();
                 random.shuffle(&mut assets);
-                // A visitor sees some of the site, and all of it would take a whole deployment.
+                // A visitor sees a part of the site; loading all of it would take the whole deployment.
                 assets.truncate(12);
                 self.state = Loading::Assets(release, assets);
             }
@@ -81,7 +92,7 @@ impl Browser {
                     let answer = edge.get(&format!("/{name}"));
                     if answer.status != 200 {
                         failures.missing += 1;
-                    } else if answer.body != releases[*release].0[&name] {
+                    } else if answer.body != releases[*release].files[&name] {
                         failures.mixed += 1;
                     }
                 }
@@ -91,11 +102,11 @@ impl Browser {
     }
 }
 
-/// Deploys the first release, then the second with browsers between its calls; what failed.
-async fn deployed_under(
+/// Deploys the first release, then the second with browsers between its calls, and returns the browsers' failures.
+async fn deploy_with_browsers(
     seed: u64,
     archives: &[Vec<u8>; 2],
-    releases: &[(Files, Vec<String>)],
+    releases: &[Release; 2],
     retain_days: &str,
 ) -> Failures {
     let mut random = Rng::with_seed(seed);
@@ -110,7 +121,7 @@ async fn deployed_under(
     let edge = stage.cloud.edge(DISTRIBUTION);
     let mut browsers: Vec<Browser> = (0..BROWSERS).map(|_| Browser::new(&mut random)).collect();
     let mut failures = Failures::default();
-    let between = |waiting: &[Waiting]| {
+    let next_call = |waiting: &[Waiting]| {
         for browser in &mut browsers {
             if random.usize(0..browser.pace) == 0 {
                 browser.step(&edge, releases, &mut random, &mut failures);
@@ -118,9 +129,9 @@ async fn deployed_under(
         }
         random.usize(..waiting.len())
     };
-    stage.deploy_by_call("two", &event, between).await;
-    stage.assert_contains(&releases[1].0);
-    // Those that are not through yet finish.
+    stage.deploy_by_call("two", &event, next_call).await;
+    stage.assert_contains(&releases[1].files);
+    // Let the browsers finish their page loads.
     for browser in &mut browsers {
         while !matches!(browser.state, Loading::Nothing) {
             browser.step(&edge, releases, &mut random, &mut failures);
@@ -131,34 +142,29 @@ async fn deployed_under(
 
 #[tokio::test]
 async fn a_page_loaded_during_a_deployment_finds_its_assets_if_they_are_retained() {
-    let Some(folder) = shared("sites") else {
+    let Some(archives) = releases() else {
         return;
     };
-    let archives =
-        ["streamlit-1.48.0.zip", "streamlit-1.48.1.zip"].map(|name| std::fs::read(folder.join(name)).unwrap());
-    let releases = archives.each_ref().map(|archive| {
-        let files = unzipped(archive);
-        let assets = assets(&files);
-        (files, assets)
-    });
-    let in_both = releases[0].1.iter().filter(|name| releases[1].0.contains_key(*name)).count();
-    assert!(releases[0].1.len() > in_both + 20, "many of the old page's assets are gone");
+    let releases = archives.each_ref().map(|archive| Release::of(archive));
+    let [old, new] = &releases;
+    let in_both = old.assets.iter().filter(|name| new.files.contains_key(*name)).count();
+    assert!(old.assets.len() > in_both + 20, "many of the old page's assets must be gone from the new release");
     for seed in 0..DEPLOYMENTS {
-        let found = deployed_under(seed, &archives, &releases, "7").await;
-        assert_eq!((found.missing, found.mixed), (0, 0), "seed {seed}");
+        let failures = deploy_with_browsers(seed, &archives, &releases, "7").await;
+        assert_eq!((failures.missing, failures.mixed), (0, 0), "seed {seed}");
     }
-    let mut found = Failures::default();
+    let mut failures = Failures::default();
     for seed in 0..DEPLOYMENTS_WITHOUT {
-        let more = deployed_under(seed, &archives, &releases, "0").await;
-        found.missing += more.missing;
-        found.mixed += more.mixed;
+        let more = deploy_with_browsers(seed, &archives, &releases, "0").await;
+        failures.missing += more.missing;
+        failures.mixed += more.mixed;
     }
     note(&format!(
-        "RETAIN_REMOVED_DAYS=7: nothing missing in {} browsers; 0: {} assets missing in {}",
+        "RETAIN_REMOVED_DAYS=7: no asset missing in {} browsers; RETAIN_REMOVED_DAYS=0: {} assets missing in {}",
         DEPLOYMENTS * BROWSERS as u64,
-        found.missing,
+        failures.missing,
         DEPLOYMENTS_WITHOUT * BROWSERS as u64,
     ));
-    assert_eq!(found.mixed, 0);
-    assert!(found.missing > 0, "the simulation would show what is missing");
+    assert_eq!(failures.mixed, 0);
+    assert!(failures.missing > 0, "the simulation must detect missing assets");
 }

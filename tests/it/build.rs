@@ -1,4 +1,4 @@
-//! Builds of a site, and the archives that the `zip` crate makes of them.
+//! Builds of a site, packed by the `zip` crate: the code under test has its own reader.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
@@ -9,12 +9,12 @@ use zip::{CompressionMethod, ZipWriter};
 /// The files of a build, by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// A build of these files.
+/// Returns a build of these files.
 pub fn files<const N: usize>(files: [(&str, &str); N]) -> Files {
     files.map(|(name, body)| (name.to_owned(), body.as_bytes().to_vec())).into()
 }
 
-/// Bytes that do not compress.
+/// Returns bytes that do not compress.
 pub fn noise(size: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; size];
     fastrand::Rng::with_seed(seed).fill(&mut bytes);
@@ -27,10 +27,12 @@ pub fn zipped(files: &Files) -> Vec<u8> {
     crate::zipped::zipped(&files)
 }
 
+/// Packs a build without compression.
 pub fn stored(files: &Files) -> Vec<u8> {
     packed(files, CompressionMethod::Stored, false)
 }
 
+/// Packs a build with one compression method, into a file or into a stream that cannot seek.
 pub fn packed(files: &Files, method: CompressionMethod, is_streamed: bool) -> Vec<u8> {
     fn write<W: Write + std::io::Seek>(mut zip: ZipWriter<W>, files: &Files, method: CompressionMethod) -> W {
         let options = SimpleFileOptions::default().compression_method(method);
@@ -47,7 +49,7 @@ pub fn packed(files: &Files, method: CompressionMethod, is_streamed: bool) -> Ve
     }
 }
 
-/// The files of a packed build, by another reader than ours.
+/// Returns the files of a packed build, as the `zip` crate reads them.
 pub fn unzipped(archive: &[u8]) -> Files {
     let mut zip = zip::ZipArchive::new(Cursor::new(archive)).unwrap();
     let mut files = Files::new();
@@ -63,7 +65,7 @@ pub fn unzipped(archive: &[u8]) -> Files {
     files
 }
 
-/// Replaces the first or each occurrence.
+/// Replaces the first `times` occurrences of `old`, which must exist.
 pub fn replaced(mut archive: Vec<u8>, old: &[u8], new: &[u8], times: usize) -> Vec<u8> {
     assert_eq!(old.len(), new.len());
     for _ in 0..times {

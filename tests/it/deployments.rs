@@ -12,6 +12,7 @@ mod updates;
 
 use crate::build::{Files, files};
 
+/// Returns the build that is deployed first.
 pub fn first() -> Files {
     files([
         ("index.html", "<script src=/app.1.js></script>"),
@@ -21,6 +22,7 @@ pub fn first() -> Files {
     ])
 }
 
+/// Returns the next build: one new file, one changed, one deleted, two kept.
 fn second() -> Files {
     files([
         ("index.html", "<script src=/app.2.js></script>"),

@@ -1,4 +1,4 @@
-//! Retries and duplicates that come after a newer run.
+//! Retries and duplicates that arrive after a newer run has begun.
 
 use chrono::TimeDelta;
 use dropship::report::Outcome;
@@ -14,7 +14,7 @@ async fn a_duplicate_of_the_live_build_does_not_overtake_a_newer_unfinished_run(
     let one = stage.upload("site.zip", &first());
     scene.deliver(&stage, "one", &one).await.unwrap();
     let two = stage.upload("site.zip", &second());
-    // The newer one claims the site, and fails before its first write.
+    // The newer run claims the site and fails before its first write.
     stage.cloud.fault(Fault { times: usize::MAX, ..Fault::on("ListObjectsV2", Does::refuse(403, "AccessDenied")) });
     let failed = stage.invoke("two", &two).await.into_answer().unwrap_err();
     assert_eq!(failed.error_type, "Aws");
@@ -39,7 +39,7 @@ async fn a_late_retry_of_the_live_build_does_not_overtake_a_newer_run_that_crash
     stage.cloud.fault(put);
     let dead = scene.invoke(&stage, "victim", "two", &two, SHORT).await;
     assert!(dead.is_none());
-    // Its age alone would make it a replay; its request says that it is none.
+    // The event is old enough to count as a replay, but its request id identifies it as a retry.
     stage.pass(TimeDelta::minutes(20));
     let report = scene.deliver(&stage, "one", &one).await.unwrap();
     assert_eq!(report.outcome, Outcome::Duplicate);

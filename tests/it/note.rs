@@ -1,8 +1,8 @@
-//! Notes on stderr.
+//! Notes of a test run on stderr.
 
-/// Says a line that is seen without `--nocapture` too.
+/// Prints a line that the test harness does not capture.
 pub fn note(line: &str) {
     use std::io::Write;
-    // A closed stderr is no reason to fail.
+    // A test must not fail because stderr is closed.
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -188,7 +188,7 @@ impl Stage {
     }
 }
 
-/// Returns the only report of an invocation that must have succeeded.
+/// Returns the report of an invocation that must have succeeded with a single one.
 #[track_caller]
 pub fn report(handled: Handled) -> Report {
     let mut answer = match handled.into_answer() {

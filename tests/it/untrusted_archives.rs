@@ -1,5 +1,4 @@
-//! Archives from strangers against the live bucket: what is refused writes nothing, what is read
-//! is what was packed.
+//! Archives from strangers: a refused archive writes nothing, and an accepted one goes live as it was packed.
 
 mod corruption;
 mod preflight;
@@ -15,11 +14,12 @@ use crate::archive::corpus::{Verdict, corpus, iffy_verdict};
 use crate::build::{Files, files, noise, replaced, unzipped, zipped};
 use crate::stage::{LIVE, Stage};
 
+/// Returns the build that is live before the archive under test arrives.
 fn old() -> Files {
     files([("index.html", "old"), ("app.js", "old"), ("logo.svg", "old")])
 }
 
-/// What the manifest, the live bucket and the owed batches are made of.
+/// Returns the live keys with their ETags, the manifests, and the number of owed batches.
 async fn state(stage: &Stage) -> (Vec<(String, String)>, Vec<String>, usize) {
     let live = stage.cloud.objects(LIVE).into_iter();
     let owed = stage.ledger().await.owed().await;
@@ -60,12 +60,6 @@ async fn accepted_corpus_archives_go_live_and_rejected_ones_write_nothing() {
 #[tokio::test]
 async fn unsafe_entry_names_never_reach_the_live_bucket() {
     let stage = Stage::new().await;
-    let renamed = |name: &[u8]| {
-        let plain = "x".repeat(name.len());
-        let build = files([("index.html", "page"), (&plain, "evil")]);
-        // In both headers, so that only the name is wrong.
-        replaced(zipped(&build), plain.as_bytes(), name, 2)
-    };
     let mut archives: Vec<(String, Vec<u8>)> = [
         &b"/etc/passwd"[..],
         b"//host/share",
@@ -86,7 +80,7 @@ async fn unsafe_entry_names_never_reach_the_live_bucket() {
         b"overlong-\xc0\xae\xc0\xae/x",
     ]
     .into_iter()
-    .map(|name| (String::from_utf8_lossy(name).into_owned(), renamed(name)))
+    .map(|name| (String::from_utf8_lossy(name).into_owned(), archive_with_entry(name)))
     .collect();
     let long = "n".repeat(1_025);
     archives.push((long.clone(), zipped(&files([("index.html", "page"), (&long, "long")]))));
@@ -104,10 +98,10 @@ async fn unsafe_entry_names_never_reach_the_live_bucket() {
         let calls = stage.cloud.calls();
         assert!(
             calls.iter().all(|call| call.bucket.as_deref() != Some(LIVE)),
-            "{name:?}: the live bucket is not even listed"
+            "{name:?}: the live bucket must not even be listed"
         );
     }
-    // With the prefix a key has 1,024 bytes at most.
+    // Together with the prefix, a key has at most 1,024 bytes.
     let stage = stage.with("LIVE_PREFIX", "site/");
     for (length, fits) in [(1_019, true), (1_020, false)] {
         let name = "n".repeat(length);
@@ -115,6 +109,13 @@ async fn unsafe_entry_names_never_reach_the_live_bucket() {
         let answer = stage.invoke(&name, &event).await.into_answer();
         assert_eq!(answer.is_ok(), fits, "{length}");
     }
+}
+
+/// Packs a page and an entry with any bytes as its name, the same in both headers.
+fn archive_with_entry(name: &[u8]) -> Vec<u8> {
+    let placeholder = "x".repeat(name.len());
+    let build = files([("index.html", "page"), (&placeholder, "evil")]);
+    replaced(zipped(&build), placeholder.as_bytes(), name, 2)
 }
 
 #[tokio::test]
@@ -154,17 +155,17 @@ async fn a_quine_is_refused_but_another_file_of_the_archives_size_is_not() {
     let event = stage.upload_bytes("site.zip", quine());
     let message = stage.refusal("one", &event).await;
     assert!(message.contains(quine::NAME) && message.contains("itself"), "{message}");
-    assert_eq!(stage.archive_ranges().len(), 1, "it is read once");
+    assert_eq!(stage.archive_ranges().len(), 1, "one read of the archive suffices");
     assert_eq!(stage.writes_to_live(), [] as [String; 0]);
 
-    // Text that deflates well beside noise: the text is made as long as the archive.
+    // A text that compresses to almost nothing, beside noise: it can be made exactly as long as the archive.
     let archive_of = |size: usize| {
         let text = vec![b'x'; size];
         zipped(&[("noise.bin".to_owned(), noise(3_000, 3)), ("x.txt".to_owned(), text)].into())
     };
     let size = (3_000..4_000)
         .find(|size| archive_of(*size).len() == *size)
-        .expect("the archive's size hardly depends on the text's");
+        .expect("the archive's size hardly depends on the length of the text");
     let event = stage.upload_bytes("site.zip", archive_of(size));
     assert_eq!(stage.deploy("two", &event).await.new, 2);
 }
@@ -172,7 +173,7 @@ async fn a_quine_is_refused_but_another_file_of_the_archives_size_is_not() {
 #[tokio::test]
 async fn a_central_directory_over_the_limit_is_refused_before_it_is_read() {
     let stage = Stage::new().await;
-    // An end record that counts 65,535 entries, after as many bytes as they would take.
+    // An end record that counts 65,535 entries, after a directory of the size that they would need.
     let directory = vec![0; 46 * 65_535];
     let mut archive = directory.clone();
     archive.extend(b"PK\x05\x06\0\0\0\0\xff\xff\xff\xff");

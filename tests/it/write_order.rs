@@ -1,4 +1,4 @@
-//! The order of the calls of one deployment.
+//! The order in which a deployment writes, invalidates and deletes.
 
 use std::collections::BTreeSet;
 
@@ -25,15 +25,15 @@ async fn a_deployment_writes_assets_then_pages_invalidates_deletes_and_invalidat
     }
 }
 
-/// Checks the order of the calls of one deployment, by when they began and ended.
+/// Checks the order of a deployment's calls by when they began and ended.
 fn check_order(calls: &[Call], changed: &BTreeSet<&str>, deleted: &BTreeSet<&str>) {
     let is_page = |call: &&Call| call.key.as_deref().is_some_and(|key| key.ends_with(".html"));
     let puts = || calls.iter().filter(|call| is_write(call, "PutObject"));
     let began = |call: &Call| call.sequence;
-    let ended = |call: &Call| call.ended_at.expect("all are over");
+    let ended = |call: &Call| call.ended_at.expect("every call has ended");
     let last_asset = puts().filter(|call| !is_page(call)).map(ended).max().unwrap_or(0);
     for page in puts().filter(is_page) {
-        assert!(began(page) > last_asset, "{:?} before an asset", page.key);
+        assert!(began(page) > last_asset, "{:?} was written before an asset", page.key);
     }
     let last_put = puts().map(ended).max().unwrap_or(0);
     let deletes = || calls.iter().filter(|call| is_write(call, "DeleteObjects"));
@@ -44,9 +44,12 @@ fn check_order(calls: &[Call], changed: &BTreeSet<&str>, deleted: &BTreeSet<&str
     let mut sent = sent.into_iter();
     if !changed.is_empty() {
         let batch = sent.next().unwrap();
-        assert!(began(batch) > last_put, "invalidated before it was written");
+        assert!(began(batch) > last_put, "the invalidation must follow the writes");
         assert_eq!(batch.status, Some(201));
-        assert!(first_delete.is_none_or(|delete| delete > ended(batch)), "deleted before it was invalidated");
+        assert!(
+            first_delete.is_none_or(|delete| delete > ended(batch)),
+            "the deletes must follow the first invalidation"
+        );
     }
     if !deleted.is_empty() {
         let batch = sent.next().unwrap();
@@ -58,7 +61,7 @@ fn is_write(call: &Call, operation: &str) -> bool {
     call.bucket.as_deref() == Some(LIVE) && call.operation == operation
 }
 
-/// A random part of the same sixty files, each in one of two versions.
+/// Returns a random selection of sixty files, each in one of two versions.
 fn build(random: &mut Rng) -> Files {
     let mut files = Files::new();
     for number in 0..60 {

@@ -1,4 +1,4 @@
-//! Objects that someone else has written or removed.
+//! Drift: objects that someone else has written or deleted.
 
 use dropship::report::Outcome;
 use standins::{Headers, Object, Waiting};
@@ -58,6 +58,7 @@ async fn a_conflict_in_the_last_wave_is_covered_by_the_batches_marked_meanwhile(
     stage.assert_live(&second());
 }
 
+/// `data.json` comes back with the second build, `app.1.js` does not.
 #[tokio::test]
 async fn an_object_deleted_by_someone_else_is_invalidated_whether_it_returns_or_not() {
     let scene = Scene::new().await;

@@ -1,28 +1,27 @@
-//! The manifest and what is remembered of the listing: what they save, and what their loss costs.
+//! The manifest and the remembered page boundaries of the listing: what they save, and what losing them costs.
 
 use dropship::report::Outcome;
 use standins::{Does, Etags, Fault};
 
 use super::{first, second};
-use crate::build::{Files, files};
+use crate::build::{Files, files, noise};
 use crate::stage::{DISTRIBUTION, STAGING, Stage};
 
 #[tokio::test]
 async fn repeating_an_event_reads_no_entry_and_writes_nothing() {
     let stage = Stage::new().await;
-    let large = files([("index.html", "page")])
-        .into_iter()
-        .chain([("noise.bin".to_owned(), std::iter::repeat_with(|| fastrand::u8(..)).take(1 << 20).collect())]);
-    let event = stage.upload("site.zip", &large.collect());
+    let mut build = files([("index.html", "page")]);
+    build.insert("noise.bin".to_owned(), noise(1 << 20, 1));
+    let event = stage.upload("site.zip", &build);
     stage.deploy("one", &event).await;
     stage.cloud.clear_calls();
     let report = stage.deploy("two", &event).await;
     assert_eq!(report.outcome, Outcome::Unchanged);
     assert_eq!(report.kept, 2);
     assert_eq!(stage.writes_to_live(), [] as [String; 0]);
-    assert_eq!(stage.count("HeadObject"), 0, "the manifest settles every object");
+    assert_eq!(stage.count("HeadObject"), 0, "the manifest answers for every object");
     assert_eq!(stage.cloud.invalidations(DISTRIBUTION), []);
-    assert!(report.bytes_read <= 256 << 10, "{} bytes read", report.bytes_read);
+    assert!(report.bytes_read <= 256 << 10, "read {} bytes, more than the central directory", report.bytes_read);
 }
 
 #[tokio::test]
@@ -53,10 +52,10 @@ async fn the_next_run_that_writes_a_manifest_deletes_the_superseded_one() {
         let head = ledger.head().await.unwrap();
         let mut known = [head.outdated, head.manifest.into_iter().collect()].concat();
         known.sort();
-        assert_eq!(stage.manifests(), known, "no manifest is out of sight");
+        assert_eq!(stage.manifests(), known, "the head knows every manifest");
         assert_eq!(known.len(), 2.min(number + 1));
     }
-    // One that cannot be removed is left, and not tried for ever.
+    // A manifest that cannot be deleted is left behind and not retried forever.
     stage.cloud.fault(Fault { times: usize::MAX, ..Fault::on("DeleteObject", Does::refuse(403, "AccessDenied")) });
     let event = stage.upload("refused.zip", &first());
     stage.deploy("refused", &event).await;
@@ -75,5 +74,5 @@ async fn the_next_listing_is_split_at_the_page_boundaries_of_a_plain_listing() {
     stage.cloud.clear_calls();
     let again = stage.deploy("again", &event).await;
     assert_eq!((again.outcome, again.kept), (Outcome::Unchanged, 1_001));
-    assert_eq!(stage.count("ListObjectsV2"), 2, "one for each page");
+    assert_eq!(stage.count("ListObjectsV2"), 2, "one request per page");
 }

@@ -1,4 +1,4 @@
-//! Owed batches: their age, and when they leave the ledger.
+//! Owed batches: their age, their references, and when they leave the ledger.
 
 use chrono::TimeDelta;
 use dropship::aws::ledger::Owed;
@@ -15,8 +15,8 @@ use crate::stage::{DISTRIBUTION, LIVE, Stage};
 async fn the_age_of_the_oldest_owed_batch_is_reported_until_it_is_sent() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
-    let owed = async || owed_seconds(&stage.site(CLIENT).await, &Progress::default(), stage.now()).await;
-    assert_eq!(owed().await, Some(0));
+    let age = async || owed_seconds(&stage.site(CLIENT).await, &Progress::default(), stage.now()).await;
+    assert_eq!(age().await, Some(0));
     stage
         .cloud
         .fault(Fault { times: usize::MAX, ..Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied")) });
@@ -24,10 +24,10 @@ async fn the_age_of_the_oldest_owed_batch_is_reported_until_it_is_sent() {
     let failed = stage.invoke("two", &event).await.into_answer();
     assert_eq!(failed.unwrap_err().error_type, "InvalidationOwed");
     stage.pass(TimeDelta::minutes(16));
-    assert_eq!(owed().await, Some(960));
+    assert_eq!(age().await, Some(960));
     stage.cloud.clear_faults();
     stage.deploy("two", &event).await;
-    assert_eq!(owed().await, Some(0));
+    assert_eq!(age().await, Some(0));
 }
 
 #[tokio::test]
@@ -39,36 +39,35 @@ async fn the_ledger_is_queried_for_owed_batches_only_if_no_run_has_read_them() {
     let recorded_at = stage.now();
     let refused = Fault { times: usize::MAX, ..Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied")) };
     stage.cloud.fault(refused);
-    let failed = told(&stage, "two", &two).await;
+    let failed = progress_of(&stage, "two", &two).await;
     assert_eq!(failed.oldest_owed(), Some(Some(recorded_at)));
     stage.pass(TimeDelta::minutes(16));
-    let swept = told(&stage, "sweep", &json!({"sweep": true})).await;
+    let swept = progress_of(&stage, "sweep", &json!({"sweep": true})).await;
     assert_eq!(swept.oldest_owed(), Some(Some(recorded_at)));
-    // Nobody tells a distribution that is not configured any more: it stays owed, and is not forgotten.
+    // No invalidation goes to a distribution that has left the configuration, but its batches stay owed.
     let without = stage.clone().with("DISTRIBUTION_IDS", "");
-    let elsewhere = told(&without, "two", &two).await;
+    let elsewhere = progress_of(&without, "two", &two).await;
     assert_eq!(elsewhere.oldest_owed(), Some(Some(recorded_at)));
 
     stage.cloud.clear_faults();
-    let sent = told(&stage, "again", &two).await;
+    let sent = progress_of(&stage, "again", &two).await;
     assert_eq!(sent.oldest_owed(), Some(None));
     stage.cloud.clear_calls();
     let site = stage.site(CLIENT).await;
     for (progress, age) in [(&failed, 960), (&sent, 0)] {
-        let told = owed_seconds(&site, progress, stage.now()).await;
-        assert_eq!(told, Some(age));
+        assert_eq!(owed_seconds(&site, progress, stage.now()).await, Some(age));
     }
     assert_eq!(stage.count("Query"), 0);
 
-    let duplicate = told(&stage, "one", &one).await;
+    let duplicate = progress_of(&stage, "one", &one).await;
     assert_eq!(duplicate.oldest_owed(), None);
     stage.cloud.clear_calls();
     assert_eq!(owed_seconds(&site, &duplicate, stage.now()).await, Some(0));
     assert_eq!(stage.count("Query"), 1);
 }
 
-/// Invokes a cold function that says what it has come to know.
-async fn told(stage: &Stage, request_id: &str, event: &Value) -> Progress {
+/// Invokes a cold function and returns the progress that it has noted.
+async fn progress_of(stage: &Stage, request_id: &str, event: &Value) -> Progress {
     let progress = Progress::default();
     stage.invoke_on(&stage.site(CLIENT).await, request_id, event, &progress).await;
     progress
@@ -90,18 +89,18 @@ async fn a_distribution_removed_from_the_configuration_blocks_no_deployment() {
     let failed = stage.invoke("two", &two).await.into_answer().unwrap_err();
     assert_eq!(failed.error_type, "InvalidationOwed");
     let owed = stage.ledger().await.owed().await;
-    let accepted = |owed: &Owed| owed.distribution == DISTRIBUTION && !owed.after_deletes;
-    assert!(!owed.unwrap().iter().any(accepted), "what the other one has accepted is owed no more");
-    let one_left = stage.clone().with("DISTRIBUTION_IDS", DISTRIBUTION);
-    let report = scene.deliver(&one_left, "two", &two).await.unwrap();
+    let is_accepted = |owed: &Owed| owed.distribution == DISTRIBUTION && !owed.after_deletes;
+    assert!(!owed.unwrap().iter().any(is_accepted), "batches that the other distribution accepted are no longer owed");
+    let without = stage.clone().with("DISTRIBUTION_IDS", DISTRIBUTION);
+    let report = scene.deliver(&without, "two", &two).await.unwrap();
     assert_eq!(report.outcome, Outcome::Deployed);
-    // It is not forgotten: should the distribution come back, it is told.
+    // The batch stays owed: once the distribution is back, it is sent.
     stage.cloud.clear_faults();
     scene.deliver(&stage, "again", &two).await.unwrap();
     scene.has_settled(&scene::second(), &two, None).await.unwrap();
 }
 
-/// Seven distributions make more batches than one transaction takes.
+/// Seven distributions need more batches than fit into one transaction.
 #[tokio::test]
 async fn batches_that_need_two_transactions_never_reuse_a_caller_reference() {
     let stage = Stage::new().await;
@@ -127,7 +126,7 @@ async fn batches_that_need_two_transactions_never_reuse_a_caller_reference() {
     assert_eq!(
         before_put,
         [transaction, "Query", transaction, transaction],
-        "the claim, what is owed, and two transactions of batches"
+        "the claim, the query of owed batches, and two transactions of new batches"
     );
     for id in &ids {
         assert_eq!(stage.cloud.invalidations(id).len(), 2, "{id}");

@@ -1,4 +1,4 @@
-//! Deployments that are refused: they change nothing, and say why.
+//! Refused deployments: they change nothing and say why.
 
 use dropship::report::Outcome;
 use serde_json::json;
@@ -13,19 +13,19 @@ async fn a_rejected_archive_changes_nothing_and_is_refused_again_without_being_r
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
     let mut archive = zipped(&first());
+    // The name's last occurrence is in the central directory.
     let at = archive.windows(8).rposition(|window| window == b"logo.svg").unwrap();
     archive[at..at + 8].copy_from_slice(b"../o.svg");
     let event = stage.upload_bytes("2.zip", archive);
     for _ in 0..2 {
         stage.cloud.clear_calls();
-        let failure = stage.invoke("two", &event).await.into_answer().unwrap_err();
-        assert_eq!(failure.error_type, "ArchiveRejected");
-        assert!(failure.error_message.contains("../o.svg"), "{}", failure.error_message);
+        let message = stage.refusal("two", &event).await;
+        assert!(message.contains("../o.svg"), "{message}");
         assert_eq!(stage.writes_to_live(), [] as [String; 0]);
     }
     assert!(
         stage.count("GetObject") <= 1,
-        "the second time nothing is waited for but the ledger: the index is begun beside it at most"
+        "the second time the ledger answers; at most one read of the index has started in parallel"
     );
     stage.assert_live(&first());
 }
@@ -35,8 +35,7 @@ async fn a_replay_of_a_rejected_archive_repeats_the_rejection_and_changes_nothin
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
     let mut event = stage.upload_bytes("2.zip", b"no zip".to_vec());
-    let failure = stage.invoke("two", &event).await.into_answer().unwrap_err();
-    assert_eq!(failure.error_type, "ArchiveRejected");
+    let message = stage.refusal("two", &event).await;
     let records = stage.deployment_records().await;
     let id = records.iter().find(|it| it.contains_key("rejection")).unwrap()["item"]
         .as_s()
@@ -48,14 +47,14 @@ async fn a_replay_of_a_rejected_archive_repeats_the_rejection_and_changes_nothin
     event["options"] = json!({"replay": true});
     for event in [event, json!({"rollback": id})] {
         let again = stage.invoke("three", &event).await.into_answer();
-        assert_eq!(again.unwrap_err().error_message, failure.error_message);
+        assert_eq!(again.unwrap_err().error_message, message);
     }
     let calls = stage.cloud.calls();
-    // The index is read beside the ledger, whatever it then says.
-    let is_reading = |call: &Call| {
+    // The index is read in parallel with the ledger, before the record is known.
+    let is_read = |call: &Call| {
         call.service == Service::DynamoDb || call.operation == "GetObject" && call.bucket.as_deref() == Some(STAGING)
     };
-    assert!(calls.iter().all(is_reading), "{calls:?}");
+    assert!(calls.iter().all(is_read), "{calls:?}");
     assert_eq!((stage.count("TransactWriteItems"), stage.count("PutItem")), (0, 0));
 }
 
@@ -79,6 +78,6 @@ async fn the_wrong_distribution_is_refused_before_the_first_write() {
         stage.clone().with("DISTRIBUTION_IDS", "E2OTHER").invoke("one", &event).await.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "WrongDistribution");
     assert!(stage.cloud.objects(LIVE).is_empty());
-    // The lease was given back: with the right distribution the same event goes through at once.
+    // The refusal has released the lease: with the right distribution the same event succeeds immediately.
     assert_eq!(stage.deploy("two", &event).await.outcome, Outcome::Deployed);
 }

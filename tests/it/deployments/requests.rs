@@ -1,7 +1,9 @@
-//! How many requests a run makes, and in which order.
+//! The requests of a run: how many, and in which order.
+
+use std::collections::BTreeMap;
 
 use dropship::report::Outcome;
-use standins::{Call, Service};
+use standins::Service;
 
 use super::{first, second};
 use crate::stage::Stage;
@@ -13,13 +15,9 @@ async fn a_run_makes_only_the_necessary_ledger_and_cloudfront_calls_and_none_aft
     let two = stage.upload("2.zip", &second());
     stage.cloud.clear_calls();
     stage.deploy("two", &two).await;
-    let counted = |counts: &[(&str, usize)]| -> Vec<(String, usize)> {
-        let owned = counts.iter();
-        owned.map(|(name, n)| ((*name).to_owned(), *n)).collect()
-    };
     assert_eq!(
-        protocol(&stage),
-        counted(&[
+        calls_by_operation(&stage),
+        counts([
             ("CreateInvalidation", 2),
             ("GetDistribution", 1),
             ("Query", 1),
@@ -33,14 +31,12 @@ async fn a_run_makes_only_the_necessary_ledger_and_cloudfront_calls_and_none_aft
     assert_eq!(last.operation, "TransactWriteItems");
     assert!(
         calls.iter().all(|call| call.sequence == last.sequence || call.ended_at < Some(last.sequence)),
-        "the end waits for everything"
+        "the last transaction waits for every other call"
     );
-    let all = |operation: &str| {
-        let of = calls.iter().filter(|call| call.operation == operation);
-        of.cloned().collect::<Vec<Call>>()
-    };
-    for (marked, sent) in all("UpdateItem").iter().zip(all("CreateInvalidation")) {
-        assert!(marked.ended_at < Some(sent.sequence), "a batch is marked before it is offered");
+    let marks = calls.iter().filter(|call| call.operation == "UpdateItem");
+    let offers = calls.iter().filter(|call| call.operation == "CreateInvalidation");
+    for (mark, offer) in marks.zip(offers) {
+        assert!(mark.ended_at < Some(offer.sequence), "a batch must be marked before it is offered");
     }
     let ledger = stage.ledger().await;
     assert_eq!(ledger.owed().await.unwrap(), []);
@@ -49,21 +45,24 @@ async fn a_run_makes_only_the_necessary_ledger_and_cloudfront_calls_and_none_aft
     let again = stage.deploy("again", &two).await;
     assert_eq!(again.outcome, Outcome::Unchanged);
     assert_eq!(
-        protocol(&stage),
-        counted(&[("GetDistribution", 1), ("Query", 1), ("TransactGetItems", 1), ("TransactWriteItems", 2),])
+        calls_by_operation(&stage),
+        counts([("GetDistribution", 1), ("Query", 1), ("TransactGetItems", 1), ("TransactWriteItems", 2)])
     );
-    let of_s3 = stage.cloud.calls().into_iter();
-    let of_s3 = of_s3.filter(|call| call.service == Service::S3).count();
-    assert_eq!(of_s3, 3, "index, manifest and listing");
+    let s3_calls = stage.cloud.calls().into_iter().filter(|call| call.service == Service::S3);
+    assert_eq!(s3_calls.count(), 3, "index, manifest and listing");
 }
 
-/// The calls so far to DynamoDB and CloudFront, counted by operation.
-fn protocol(stage: &Stage) -> Vec<(String, usize)> {
-    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+fn counts<const N: usize>(counts: [(&str, usize); N]) -> BTreeMap<String, usize> {
+    counts.map(|(operation, count)| (operation.to_owned(), count)).into()
+}
+
+/// Returns how many calls each DynamoDB and CloudFront operation has had so far.
+fn calls_by_operation(stage: &Stage) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
     for call in stage.cloud.calls() {
         if call.service != Service::S3 {
             *counts.entry(call.operation).or_default() += 1;
         }
     }
-    counts.into_iter().collect()
+    counts
 }

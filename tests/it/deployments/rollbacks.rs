@@ -30,10 +30,10 @@ async fn a_saved_event_rolls_back_and_the_next_upload_goes_live() {
 #[tokio::test]
 async fn a_rollback_to_previous_or_to_an_id_reads_the_exact_version() {
     let stage = Stage::new().await;
-    // A hand-written event names no version; the ledger remembers which one it was.
+    // A handwritten event names no version; the ledger records which one was deployed.
     let uploaded = stage.upload("site.zip", &first());
-    let by_hand = json!({"Records": [{"s3": {"bucket": {"name": STAGING}, "object": {"key": "site.zip"}}}]});
-    let one = stage.deploy("one", &by_hand).await;
+    let handwritten = json!({"Records": [{"s3": {"bucket": {"name": STAGING}, "object": {"key": "site.zip"}}}]});
+    let one = stage.deploy("one", &handwritten).await;
     assert_eq!(
         one.archive.unwrap().version_id.as_deref(),
         uploaded["Records"][0]["s3"]["object"]["versionId"].as_str()
@@ -45,7 +45,7 @@ async fn a_rollback_to_previous_or_to_an_id_reads_the_exact_version() {
     let report = stage.deploy("back", &json!({"rollback": "previous"})).await;
     assert_eq!(report.outcome, Outcome::RolledBack);
     stage.assert_live(&first());
-    // Lambda's retry of the rollback goes nowhere else.
+    // Lambda's retry of the rollback does not go further back.
     assert_eq!(stage.deploy("back", &json!({"rollback": "previous"})).await.outcome, Outcome::Unchanged);
     stage.assert_live(&first());
 

@@ -1,6 +1,4 @@
-//! Deployments without a disturbance: what they put, delete and invalidate.
-
-use std::collections::BTreeSet;
+//! Undisturbed deployments: what they write, delete and invalidate.
 
 use dropship::metrics::Moment;
 use dropship::report::Outcome;
@@ -9,7 +7,7 @@ use standins::{Distribution, Headers};
 
 use super::{first, second};
 use crate::build::unzipped;
-use crate::shared_data::shared;
+use crate::shared_data::releases;
 use crate::stage::observe::READS;
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
 
@@ -49,7 +47,10 @@ async fn an_update_puts_pages_last_and_deletes_after_the_invalidation() {
     assert_eq!(order, ["asset", "page", "invalidation", "delete", "invalidation"]);
     let first_put = calls.iter().position(|call| call.key.as_deref() == Some("app.2.js"));
     let recorded = calls.iter().filter(|call| call.operation == "TransactWriteItems").nth(1);
-    assert!(recorded.map(|call| call.sequence) < first_put.map(|at| calls[at].sequence), "owed before written");
+    assert!(
+        recorded.map(|call| call.sequence) < first_put.map(|at| calls[at].sequence),
+        "the owed batches must be recorded before the first write"
+    );
 }
 
 #[tokio::test]
@@ -69,7 +70,7 @@ async fn a_new_cache_control_copies_only_the_objects_it_applies_to() {
     let stage = stage.with("CACHE_CONTROL_ASSETS", "public, max-age=31536000, immutable");
     let report = stage.deploy("two", &event).await;
     assert_eq!((report.headers, report.kept, report.bytes_written), (2, 2, 0));
-    assert_eq!((stage.count("CopyObject"), stage.count("PutObject")), (2, 2), "two manifests are put");
+    assert_eq!((stage.count("CopyObject"), stage.count("PutObject")), (2, 2), "both puts are manifests");
     assert_eq!(stage.invalidated_items(), ["/app.1.js", "/logo.svg"].map(str::to_owned).into());
     let again = stage.deploy("three", &stage.upload("3.zip", &first())).await;
     assert_eq!(again.outcome, Outcome::Unchanged);
@@ -133,7 +134,7 @@ async fn a_site_under_a_prefix_leaves_other_keys_alone() {
     stage.deploy("two", &stage.upload("2.zip", &second())).await;
     let keys: Vec<String> = stage.cloud.objects(LIVE).into_keys().collect();
     assert_eq!(keys, ["neighbour.html", "www/app.2.js", "www/docs/index.html", "www/index.html", "www/logo.svg"]);
-    let items: BTreeSet<String> = stage.cloud.invalidations("E2PREFIX").into_iter().flat_map(|it| it.items).collect();
+    let items = stage.items_invalidated_in("E2PREFIX");
     assert_eq!(items, ["/", "/app.1.js", "/index.html"].map(str::to_owned).into());
 }
 
@@ -158,11 +159,9 @@ async fn records_are_deployed_in_upload_order_and_a_failure_does_not_stop_the_re
 
 #[tokio::test]
 async fn the_cost_of_a_real_release_follows_what_changed() {
-    let Some(folder) = shared("sites") else {
+    let Some([old, new]) = releases() else {
         return;
     };
-    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
-    let (old, new) = (read("streamlit-1.48.0.zip"), read("streamlit-1.48.1.zip"));
     let (old_files, new_files) = (unzipped(&old), unzipped(&new));
     let stage = Stage::new().await;
 
@@ -170,18 +169,15 @@ async fn the_cost_of_a_real_release_follows_what_changed() {
     assert_eq!((report.new, report.invalidations.len()), (156, 0));
     stage.assert_live(&old_files);
 
-    let directory_bytes = {
-        let end = new.windows(4).rposition(|window| window == b"PK\x05\x06").unwrap();
-        u64::from(u32::from_le_bytes(new[end + 12..end + 16].try_into().unwrap()))
-    };
+    let directory_bytes = directory_bytes(&new);
     let event = stage.upload_bytes("new.zip", new);
     stage.cloud.clear_calls();
     let report = stage.deploy("new", &event).await;
     assert_eq!((report.new, report.changed, report.deleted, report.kept), (66, 2, 66, 88));
     stage.assert_live(&new_files);
-    let most = 5_974_977 * 11 / 10 + directory_bytes;
-    assert!(report.bytes_read <= most, "{} bytes read of at most {most}", report.bytes_read);
-    assert_eq!(stage.writes_to_live().len(), 68 + 1, "one PUT an object, one DELETE");
+    let limit = 5_974_977 * 11 / 10 + directory_bytes;
+    assert!(report.bytes_read <= limit, "read {} bytes, over the limit of {limit}", report.bytes_read);
+    assert_eq!(stage.writes_to_live().len(), 68 + 1, "one PUT per object and one DELETE");
     let deleted = old_files.keys().filter(|key| !new_files.contains_key(*key)).map(|key| format!("/{key}"));
     let changed = ["/", "/index.html", "/manifest.json"].map(str::to_owned);
     assert_eq!(stage.invalidated_items(), deleted.chain(changed).collect(), "only stale paths are invalidated");
@@ -192,5 +188,11 @@ async fn the_cost_of_a_real_release_follows_what_changed() {
     assert_eq!((again.outcome, again.kept), (Outcome::Unchanged, 156));
     assert_eq!(stage.writes_to_live(), [] as [String; 0]);
     assert_eq!(stage.cloud.invalidations(DISTRIBUTION).len(), invalidations);
-    assert!(again.bytes_read <= 256 << 10, "no entry is read: {} bytes", again.bytes_read);
+    assert!(again.bytes_read <= 256 << 10, "read {} bytes, more than the central directory", again.bytes_read);
+}
+
+/// Returns the size of an archive's central directory.
+fn directory_bytes(archive: &[u8]) -> u64 {
+    let end = archive.windows(4).rposition(|window| window == b"PK\x05\x06").unwrap();
+    u64::from(u32::from_le_bytes(archive[end + 12..end + 16].try_into().unwrap()))
 }

@@ -1,6 +1,4 @@
-//! Archives whose bytes are damaged.
-
-use std::collections::BTreeSet;
+//! Archives with damaged bytes.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
@@ -18,24 +16,27 @@ async fn a_wrong_crc32_stops_the_run_before_the_pages_and_the_next_deployment_re
     let archive = replaced(stored(&new), b"new app", b"new axx", 1);
     let event = stage.upload_bytes("2.zip", archive);
     stage.cloud.clear_calls();
-    // Bytes can be damaged on their way too: the retry reads them again.
+    // Bytes can also be damaged in transit: the retry reads them again.
     for _ in 0..2 {
         let read = stage.archive_ranges().len();
         let message = stage.refusal("two", &event).await;
         assert!(message.contains("`app.js`") && message.contains("CRC-32"), "{message}");
-        assert!(stage.archive_ranges().len() > read, "it was read again");
+        assert!(stage.archive_ranges().len() > read, "the retry must read the archive again");
         let objects = stage.cloud.objects(LIVE);
-        assert_eq!(objects["index.html"].body, "old", "no page is written");
-        assert_eq!(objects["app.js"].body, "old", "what is corrupt never goes live");
+        assert_eq!(objects["index.html"].body, "old", "no page must be written");
+        assert_eq!(objects["app.js"].body, "old", "a corrupt body must never go live");
     }
-    let written = stage.cloud.objects(LIVE)["logo.svg"].body == "new logo";
+    let is_logo_written = stage.cloud.objects(LIVE)["logo.svg"].body == "new logo";
 
     let report = stage.deploy("three", &stage.upload("3.zip", &new)).await;
     assert_eq!(report.drift, 0);
     stage.assert_live(&new);
-    let invalidated: BTreeSet<String> = stage.invalidated_items();
+    let invalidated = stage.invalidated_items();
     for path in ["/index.html", "/app.js", "/logo.svg"] {
-        assert!(invalidated.contains(path), "{path} of {invalidated:?}, {written}");
+        assert!(
+            invalidated.contains(path),
+            "{path} is missing from {invalidated:?}; new logo written before: {is_logo_written}"
+        );
     }
 }
 
@@ -58,6 +59,7 @@ proptest! {
     }
 }
 
+/// Changes one byte of an archive and checks that the archive is refused, or goes live as it was packed.
 async fn deploy_changed(
     method: CompressionMethod,
     is_streamed: bool,
@@ -81,7 +83,7 @@ async fn deploy_changed(
                 let packed = [old.get(&key), new.get(&key)];
                 prop_assert!(
                     packed.iter().flatten().any(|body| object.body == **body),
-                    "{} is neither build's, byte {}",
+                    "{} has the contents of neither build after byte {} was changed",
                     key,
                     at
                 );

@@ -1,4 +1,4 @@
-//! What is checked of an archive before the first write, and at which cost.
+//! The preflight: what is checked before the first write, and what the checks cost.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ async fn a_local_header_that_disagrees_is_refused_before_the_first_write() {
     stage.deploy("one", &stage.upload("1.zip", &old())).await;
     let before = state(&stage).await;
     let new = files([("index.html", "new"), ("app.js", "new"), ("zz.html", "new")]);
-    // The last page, which would be sent last. The local header comes first.
+    // This page would be written last. The first occurrence of its name is in the local header.
     let archive = replaced(zipped(&new), b"zz.html", b"yy.html", 1);
     let event = stage.upload_bytes("2.zip", archive);
     stage.cloud.clear_calls();
@@ -27,11 +27,11 @@ async fn a_local_header_that_disagrees_is_refused_before_the_first_write() {
     }
     assert!(
         stage.archive_ranges().len() <= 2,
-        "the refusal is remembered; the index is at most begun to be read beside the ledger"
+        "the refusal is recorded; at most one read of the index has started in parallel with the ledger"
     );
     assert_eq!(stage.count("CreateInvalidation"), 0);
 
-    // The lease is free, and the site is as it was.
+    // The lease is free, and the site is unchanged.
     let report = stage.deploy("three", &stage.upload("3.zip", &new)).await;
     assert_eq!((report.outcome, report.drift), (Outcome::Deployed, 0));
     stage.assert_live(&new);
@@ -52,7 +52,7 @@ async fn a_refused_archive_evicts_nothing_however_many_batches_were_recorded() {
     stage.cloud.clear_calls();
     stage.refusal("two", &event).await;
     assert_eq!(state(&stage).await, before);
-    // The claim; twenty batches for what changes and twenty for what is deleted, twelve at once; the end.
+    // One claim; twenty batches for changes and twenty for deletions, twelve per transaction; four at the end.
     assert_eq!(stage.count("TransactWriteItems"), 1 + 4 + 4);
 }
 
@@ -89,9 +89,9 @@ async fn the_preflight_makes_no_requests_of_its_own() {
     let ranges = stage.archive_ranges();
     let distinct: BTreeSet<&String> = ranges.iter().collect();
     assert_eq!(distinct.len(), ranges.len(), "{ranges:?}");
-    // The end, and three spans of up to 4 MiB; the page lies in the end.
+    // The archive's tail, which contains the page, and three spans of up to 4 MiB.
     assert_eq!(ranges.len(), 4, "{ranges:?}");
-    assert!(report.bytes_read <= size + (256 << 10), "{}", report.bytes_read);
+    assert!(report.bytes_read <= size + (256 << 10), "read {} bytes", report.bytes_read);
 }
 
 #[tokio::test]
@@ -105,14 +105,14 @@ async fn pages_and_the_entries_between_them_are_read_once_in_shared_spans() {
         .collect();
     stage.deploy("one", &stage.upload_bytes("site.zip", stored(&build))).await;
     stage.assert_live(&build);
-    // The end, and 9.4 MiB in spans of 4.
+    // The archive's tail, and 9.4 MiB in spans of 4 MiB.
     let ranges = stage.archive_ranges();
     assert_eq!(ranges.len(), 1 + 3, "{ranges:?}");
 }
 
 #[tokio::test]
 async fn entries_that_do_not_fit_into_memory_are_checked_by_their_headers() {
-    // Of 128 MiB a tenth is kept, and half of that where not all of it fits.
+    // A tenth of 128 MiB is available for entries, and half of that if not all of them fit.
     let stage = Stage::new().await.with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
     let build: Files = (0..22).map(|n| (format!("{n:02}.bin"), noise(1 << 20, n))).collect();
     let archive = stored(&build);
@@ -124,8 +124,8 @@ async fn entries_that_do_not_fit_into_memory_are_checked_by_their_headers() {
     stage.cloud.clear_calls();
     let report = stage.deploy("two", &stage.upload_bytes("large.zip", archive)).await;
     stage.assert_live(&build);
-    assert!(report.bytes_read <= size + (300 << 10), "{}", report.bytes_read);
-    // The end, 8 spans (3 of these entries each), and 16 headers that are in neither of the 2 kept.
+    assert!(report.bytes_read <= size + (300 << 10), "read {} bytes", report.bytes_read);
+    // The tail, 8 spans of 3 entries each, and 16 headers that are not in the 2 spans held in memory.
     assert_eq!(stage.archive_ranges().len(), 1 + 8 + 16, "{:?}", stage.archive_ranges());
 
     let many: Files = (0..700).map(|n| (format!("{n:03}.bin"), noise(30 << 10, n))).collect();
