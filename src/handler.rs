@@ -1,4 +1,4 @@
-//! From an event to the deployments it names, and from their results to one answer.
+//! Handles an event: runs what it asks for, and turns the results into log lines and one answer.
 
 use std::time::Duration;
 
@@ -8,6 +8,8 @@ use lambda_runtime::Diagnostic;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
+use tracing::field::Empty;
+use tracing::{Instrument, Span, error_span};
 
 use crate::deploy::{Invocation, Site, deploy, sweep};
 use crate::deployment::{DeploymentId, Record};
@@ -16,7 +18,7 @@ use crate::event::{Event, Options, Rollback, Upload};
 use crate::metrics::{self, Moment};
 use crate::report::{Answer, Invalidated, Progress, Report};
 
-/// What came of an event: every deployment's own result, in upload order.
+/// The results of an event's deployments, in upload order.
 #[derive(Debug)]
 pub struct Handled {
     site: String,
@@ -26,7 +28,7 @@ pub struct Handled {
 /// A deployment that failed.
 #[derive(Debug)]
 pub struct Failure {
-    /// The archive's key, where the event named one.
+    /// The archive's key, if the event names one.
     pub key: Option<String>,
     pub error: Error,
 }
@@ -44,34 +46,41 @@ struct FailureLine<'a> {
 
 /// Handles one event.
 pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -> Handled {
-    let mut results = Vec::new();
-    let failure = |key: Option<&String>, error| Failure { key: key.cloned(), error };
-    match task(site, payload, invocation).await {
-        Ok(Task::Nothing) => results.push(Ok(Report::ignored(site.config.site.clone()))),
+    let mut results = match Task::of(site, payload, invocation).await {
+        Ok(Task::Nothing) => vec![Ok(Report::ignored(site.config.site.clone()))],
         Ok(Task::Sweep(options)) => {
             let result = sweep(site, options, invocation).await;
-            results.push(result.map_err(|error| failure(None, error)));
+            vec![result.map_err(|error| Failure { key: None, error })]
         }
         Ok(Task::Deploy(uploads, options)) => {
-            for upload in &uploads {
-                tracing::info!(archive = %upload.key, version = upload.version_id, "deploying");
-                let result = deploy(site, upload, options, invocation).await;
-                results.push(result.map_err(|error| failure(Some(&upload.key), error)));
+            let mut results = Vec::new();
+            for upload in uploads {
+                let result = deploy(site, &upload, options, invocation).instrument(span(site)).await;
+                results.push(result.map_err(|error| Failure { key: Some(upload.key), error }));
             }
+            results
         }
-        Err(error) => results.push(Err(failure(None, error))),
-    }
+        Err(error) => vec![Err(Failure { key: None, error })],
+    };
     if site.config.wait_for_invalidation {
-        // Only now, when every upload is live and every lease given back: nobody else is kept waiting.
-        let reports = results.iter_mut().flatten();
-        let sent = reports.flat_map(|report| &mut report.invalidations);
-        join_all(sent.map(|sent| see_completed(site, sent, invocation.time_left()))).await;
+        // This wait comes last, when every upload is live and every lease released, so that it delays nobody else.
+        let invalidations = results.iter_mut().flatten().flat_map(|report| &mut report.invalidations);
+        join_all(invalidations.map(|sent| note_completion(site, sent, invocation.time_left()))).await;
     }
     Handled { site: site.config.site.clone(), results }
 }
 
-/// Notes whether an invalidation is completed in time. One whose id got lost cannot be asked for.
-async fn see_completed(site: &Site, sent: &mut Invalidated, patience: Duration) {
+/// Creates the span of one deployment, whose fields all of its log lines inherit.
+///
+/// The deployment records its id and its run's number as soon as it knows them. The span has the highest level, since
+/// a log level that disabled it would take the fields off the warnings too.
+fn span(site: &Site) -> Span {
+    error_span!("deployment", site = site.config.site, deployment = Empty, run = Empty)
+}
+
+/// Notes whether CloudFront completes an invalidation within `patience`. Without its id it cannot be asked about, and
+/// counts as not completed.
+async fn note_completion(site: &Site, sent: &mut Invalidated, patience: Duration) {
     let completed = match &sent.id {
         Some(id) => {
             let completion = site.clients.cdn.completion(&sent.distribution_id, id);
@@ -82,15 +91,16 @@ async fn see_completed(site: &Site, sent: &mut Invalidated, patience: Duration) 
     sent.completed = Some(completed);
 }
 
-/// The age of the oldest invalidation that is owed, 0 when none is; nothing when the ledger does not say. It is
-/// asked only where no run of the invocation knows.
+/// Returns the age of the oldest owed invalidation: 0 if none is owed, `None` if the ledger cannot be read.
+///
+/// The ledger is read only if no run of the invocation has found out.
 pub async fn owed_seconds(site: &Site, progress: &Progress, now: DateTime<Utc>) -> Option<u64> {
     let oldest = match progress.oldest_owed() {
         Some(oldest) => oldest,
         None => match site.clients.ledger.owed().await {
             Ok(owed) => owed.iter().filter_map(|owed| owed.recorded_at).min(),
             Err(error) => {
-                tracing::warn!("the age of what is owed is not known: {error}");
+                tracing::warn!("could not read the owed invalidations for the metric `owedSeconds`: {error}");
                 return None;
             }
         },
@@ -99,34 +109,36 @@ pub async fn owed_seconds(site: &Site, progress: &Progress, now: DateTime<Utc>) 
     Some(age.and_then(|seconds| seconds.try_into().ok()).unwrap_or(0))
 }
 
-/// What an event asks for.
+/// The work that an event asks for.
 enum Task {
     Nothing,
     Sweep(Options),
     Deploy(Vec<Upload>, Options),
 }
 
-async fn task(site: &Site, payload: &Value, invocation: &Invocation<'_>) -> Result<Task, Error> {
-    let staging_bucket = &site.config.staging_bucket;
-    match Event::parse(payload, staging_bucket)? {
-        Event::Test => Ok(Task::Nothing),
-        Event::Sweep { options } => Ok(Task::Sweep(options)),
-        Event::Uploads { uploads, options } => Ok(Task::Deploy(uploads, options)),
-        Event::Rollback { to, options } => {
-            let record = match to {
-                Rollback::To(id) => site.clients.ledger.record(&DeploymentId::named(&id)).await?,
-                Rollback::Previous => previous(site, invocation).await?,
-            };
-            let record = record.ok_or(Error::NoSuchDeployment { site: site.config.site.clone() })?;
-            let upload = record.upload(staging_bucket)?;
-            let options = Options { replay: true, ..options };
-            Ok(Task::Deploy(vec![upload], options))
+impl Task {
+    async fn of(site: &Site, payload: &Value, invocation: &Invocation<'_>) -> Result<Self, Error> {
+        let staging_bucket = &site.config.staging_bucket;
+        match Event::parse(payload, staging_bucket)? {
+            Event::Test => Ok(Self::Nothing),
+            Event::Sweep { options } => Ok(Self::Sweep(options)),
+            Event::Uploads { uploads, options } => Ok(Self::Deploy(uploads, options)),
+            Event::Rollback { to, options } => {
+                let record = match to {
+                    Rollback::To(id) => site.clients.ledger.record(&DeploymentId::named(&id)).await?,
+                    Rollback::Previous => previous(site, invocation).await?,
+                };
+                let record = record.ok_or(Error::NoSuchDeployment { site: site.config.site.clone() })?;
+                let upload = record.upload(staging_bucket)?;
+                Ok(Self::Deploy(vec![upload], Options { replay: true, ..options }))
+            }
         }
     }
 }
 
-/// The deployment before the live one. Lambda's retry of a rollback keeps the target of its first attempt,
-/// since after it another deployment is the live one.
+/// Returns the record of the deployment before the live one.
+///
+/// Lambda's retry of a rollback keeps the target of its first attempt, which may have made another deployment live.
 async fn previous(site: &Site, invocation: &Invocation<'_>) -> Result<Option<Record>, Error> {
     let ledger = &site.clients.ledger;
     if let Some(record) = ledger.started_by(invocation.request_id).await? {
@@ -143,9 +155,13 @@ impl Handled {
         &self.results
     }
 
-    /// The structured log lines, one per deployment, with their metrics.
+    /// Returns the structured log lines, one per deployment, with their metrics.
     pub fn log_lines(&self, moment: Moment) -> Vec<String> {
-        let line = |result: &Result<Report, Failure>| match result {
+        self.results.iter().filter_map(|result| self.log_line(result, moment)).collect()
+    }
+
+    fn log_line(&self, result: &Result<Report, Failure>, moment: Moment) -> Option<String> {
+        match result {
             Ok(report) => metrics::of_report(report, moment),
             Err(failure) => {
                 let line = FailureLine {
@@ -157,15 +173,13 @@ impl Handled {
                 };
                 metrics::of_failure(&line, moment)
             }
-        };
-        self.results.iter().filter_map(line).collect()
+        }
     }
 
-    /// The invocation's answer; one failure fails the invocation, so that Lambda tries again, and the others'
-    /// results are in the log.
+    /// Returns the invocation's answer.
     ///
     /// # Errors
-    /// The first failure.
+    /// The first failure. It fails the invocation, so that Lambda retries it; the log has the other results.
     pub fn into_answer(self) -> Result<Answer, Diagnostic> {
         let count = self.results.len();
         let (mut deployments, mut failures) = (Vec::new(), Vec::new());

@@ -17,18 +17,18 @@ use tokio::runtime::Builder;
 /// Lambda's longest timeout.
 const LONGEST_INVOCATION: TimeDelta = TimeDelta::minutes(15);
 
-/// With so much memory, Lambda gives a whole processor, and more of them with more (Lambda developer guide,
+/// The memory at which a function has one whole vCPU; with more memory it has more of them (Lambda developer guide,
 /// "Configure Lambda function memory").
-const WHOLE_PROCESSOR_MIB: u64 = 1_769;
+const ONE_VCPU_MIB: u64 = 1_769;
 
 fn main() -> Result<(), lambda_runtime::Error> {
     let config = Config::from_variables(|name| std::env::var(name).ok());
-    let has_processors = (config.as_ref()).is_ok_and(|config| config.memory_mib > WHOLE_PROCESSOR_MIB);
-    // With less, a second thread for the connections would only cost the waking of it for every request.
-    let mut runtime = if has_processors { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    let has_several_vcpus = config.as_ref().is_ok_and(|config| config.memory_mib > ONE_VCPU_MIB);
+    // On one vCPU a second thread for the connections gains nothing, and must be woken for every request.
+    let mut runtime = if has_several_vcpus { Builder::new_multi_thread() } else { Builder::new_current_thread() };
     runtime
         .enable_all()
-        // They inflate: more than processors would only hold memory.
+        // The blocking threads inflate. More threads than vCPUs would only hold more memory.
         .max_blocking_threads(std::thread::available_parallelism()?.get())
         .build()?
         .block_on(serve(config.map_err(Error::from)))
@@ -41,7 +41,7 @@ async fn serve(config: Result<Config, Error>) -> Result<(), lambda_runtime::Erro
             let clients = Clients::new(&aws::load().await, &config);
             Ok(Site { config, clients })
         }
-        // Told to every event instead of at start-up: so it reaches the caller and the failure destination.
+        // Every event is answered with the error, because a failed start would not reach the failure destination.
         Err(error) => Err((error.kind().to_owned(), error.to_string())),
     };
     let site = &site;
@@ -60,7 +60,7 @@ async fn answer(site: &Site, event: LambdaEvent<Value>) -> Result<Answer, Diagno
     let now = Utc::now();
     let invocation = Invocation {
         request_id: &event.context.request_id,
-        // Local runners give a time that has passed.
+        // Local runners send a deadline in the past.
         deadline: if deadline > now { deadline } else { now + LONGEST_INVOCATION },
         clock: &Utc::now,
         progress: &Progress::default(),

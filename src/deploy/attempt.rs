@@ -99,6 +99,8 @@ impl<'a> Attempt<'a> {
         // What S3 gives no date cannot be ordered, and is taken as new.
         let uploaded_at = upload.uploaded_at.unwrap_or(started_at);
         let id = DeploymentId::of(&upload, uploaded_at);
+        tracing::Span::current().record("deployment", tracing::field::display(&id));
+        tracing::info!(archive = upload.key, version = upload.version_id, "deploying");
         Ok(Self { site, invocation, id, upload, uploaded_at, options, started_at })
     }
 
@@ -165,6 +167,7 @@ impl<'a> Attempt<'a> {
             if committed? == Commit::Done
                 && let Some(Ok(build)) = judging.as_mut().take_output()
             {
+                tracing::Span::current().record("run", next.run);
                 tracing::info!(run = next.run, rollback = next.rollback, "claimed");
                 let claim = Claim { build, live, before: head, head: claimed, record: next };
                 return Ok(Claimed::Yes(Box::new(claim)));

@@ -14,6 +14,7 @@ mod gzip;
 mod headers;
 mod interleaving;
 mod late_retries;
+mod logs;
 mod ministack;
 mod note;
 mod policy;
