@@ -1,23 +1,25 @@
-//! The archive reader against other tools' archives.
+//! The archive reader against archives of other tools, damaged archives, and arbitrary bytes.
 
 pub mod corpus;
 mod limits;
 mod packers;
 
-use std::io::{Cursor, Read as _, Write};
-
 use bytes::Bytes;
 use dropship::archive::{ArchiveIndex, Limits, Parsed, inflate, spans};
 use proptest::prelude::*;
 use standins::quine;
+use zip::CompressionMethod;
 use zip::CompressionMethod::{Deflated, Stored, Zstd};
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
 
+use crate::build::{Entry, packed_entries, unzipped};
+
+/// The names and bodies of an archive's entries.
 pub type Contents = Vec<(String, Bytes)>;
 
-/// Reads all that would be deployed, in name order, as a deployment does: first the tail, then
-/// spans. Every error is text here.
+/// Reads every entry that would be deployed, as a deployment does: first the tail, then spans.
+///
+/// The entries are sorted by name, and errors are returned as text.
 pub fn contents(archive: &[u8]) -> Result<Contents, String> {
     let index = index(archive)?;
     let mut contents = Contents::new();
@@ -35,6 +37,7 @@ pub fn contents(archive: &[u8]) -> Result<Contents, String> {
     Ok(contents)
 }
 
+/// Reads the central directory from the tail of an archive, and more of it if necessary.
 fn index(archive: &[u8]) -> Result<ArchiveIndex, String> {
     let mut from = archive.len().saturating_sub(1_000);
     loop {
@@ -42,7 +45,7 @@ fn index(archive: &[u8]) -> Result<ArchiveIndex, String> {
         match parsed.map_err(|error| error.to_string())? {
             Parsed::Index(index) => return Ok(index),
             Parsed::NeedsFrom(offset) => {
-                assert!(offset < from as u64, "each call gets further");
+                assert!(offset < from as u64, "each call must ask for more of the archive");
                 from = offset as usize;
             }
         }
@@ -83,22 +86,14 @@ fn expected(files: &[File]) -> Contents {
     contents
 }
 
-/// Writes an archive with the `zip` crate, to a file or to a pipe.
-fn written(files: &[File], comment: &str, is_streamed: bool) -> Vec<u8> {
-    fn write_all<W: Write + std::io::Seek>(mut writer: ZipWriter<W>, files: &[File], comment: &str) -> W {
-        writer.set_comment(comment).unwrap();
-        for file in files {
-            let options = SimpleFileOptions::default().compression_method(file.method).large_file(file.is_zip64);
-            writer.start_file(&*file.name, options).unwrap();
-            writer.write_all(&file.contents).unwrap();
-        }
-        writer.finish().unwrap()
-    }
-    if is_streamed {
-        write_all(ZipWriter::new_stream(Vec::new()), files, comment).into_inner()
-    } else {
-        write_all(ZipWriter::new(Cursor::new(Vec::new())), files, comment).into_inner()
-    }
+/// Packs files with the `zip` crate, into a file or into a stream that cannot seek.
+fn packed(files: &[File], comment: &str, is_streamed: bool) -> Vec<u8> {
+    let entries = files.iter().map(|file| Entry {
+        name: &file.name,
+        body: &file.contents,
+        options: SimpleFileOptions::default().compression_method(file.method).large_file(file.is_zip64),
+    });
+    packed_entries(entries, comment, is_streamed)
 }
 
 proptest! {
@@ -110,7 +105,7 @@ proptest! {
         comment in "[a-z ]{0,20}",
         is_streamed in any::<bool>(),
     ) {
-        let archive = written(&files, &comment, is_streamed);
+        let archive = packed(&files, &comment, is_streamed);
         prop_assert_eq!(contents(&archive), Ok(expected(&files)));
     }
 
@@ -121,7 +116,7 @@ proptest! {
         at in any::<prop::sample::Index>(),
         flipped in 1_u8..=255,
     ) {
-        let mut archive = written(&files, "built by CI", is_streamed);
+        let mut archive = packed(&files, "built by CI", is_streamed);
         let at = at.index(archive.len());
         archive[at] ^= flipped;
         if let Ok(contents) = contents(&archive) {
@@ -136,7 +131,7 @@ proptest! {
         to in any::<prop::sample::Index>(),
         length in 1_usize..64,
     ) {
-        let mut archive = written(&files, "", false);
+        let mut archive = packed(&files, "", false);
         let from = from.index(archive.len());
         let piece = archive[from..archive.len().min(from + length)].to_vec();
         let to = to.index(archive.len() - piece.len() + 1);
@@ -152,7 +147,7 @@ proptest! {
         count in 0_u16..4,
     ) {
         let _ = contents(&bytes);
-        // With an end record, so that the directory is parsed too.
+        // An end record makes the reader parse the directory.
         bytes.extend(b"PK\x05\x06\0\0\0\0");
         bytes.extend(count.to_le_bytes());
         bytes.extend(count.to_le_bytes());
@@ -178,7 +173,7 @@ fn every_flipped_bit_of_one_archive_is_refused_or_changes_nothing() {
         file("c.html", Zstd, false),
     ];
     for is_streamed in [false, true] {
-        let archive = written(&files, "", is_streamed);
+        let archive = packed(&files, "", is_streamed);
         assert_eq!(contents(&archive), Ok(expected(&files)));
         for at in 0..archive.len() {
             for bit in 0..8 {
@@ -195,12 +190,8 @@ fn every_flipped_bit_of_one_archive_is_refused_or_changes_nothing() {
 #[test]
 fn a_quine_is_read_as_the_one_file_it_contains() {
     let quine = quine::quine();
-    // Another reader confirms that it is a quine, and that its CRC-32 is right.
-    let mut reader = zip::ZipArchive::new(Cursor::new(&quine)).unwrap();
-    let mut file = reader.by_index(0).unwrap();
-    let mut inside = Vec::new();
-    file.read_to_end(&mut inside).unwrap();
-    assert!(inside == quine);
+    // Another reader, which also checks the CRC-32, confirms that it is a quine.
+    assert!(unzipped(&quine)[quine::NAME] == quine);
     // To the product's reader a zip is a file like any other: only a recursive unpacker would never end.
     let expected = vec![(quine::NAME.to_owned(), quine.clone().into())];
     assert_eq!(contents(&quine), Ok(expected));

@@ -1,7 +1,7 @@
 //! Builds of a site, packed by the `zip` crate: the code under test has its own reader.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Seek, Write};
 
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -34,18 +34,32 @@ pub fn stored(files: &Files) -> Vec<u8> {
 
 /// Packs a build with one compression method, into a file or into a stream that cannot seek.
 pub fn packed(files: &Files, method: CompressionMethod, is_streamed: bool) -> Vec<u8> {
-    fn write<W: Write + std::io::Seek>(mut zip: ZipWriter<W>, files: &Files, method: CompressionMethod) -> W {
-        let options = SimpleFileOptions::default().compression_method(method);
-        for (name, body) in files {
-            zip.start_file(name.as_str(), options).unwrap();
-            zip.write_all(body).unwrap();
+    let options = SimpleFileOptions::default().compression_method(method);
+    let entries = files.iter().map(|(name, body)| Entry { name, body, options });
+    packed_entries(entries, "", is_streamed)
+}
+
+/// An entry of an archive, with its own options.
+pub struct Entry<'f> {
+    pub name: &'f str,
+    pub body: &'f [u8],
+    pub options: SimpleFileOptions,
+}
+
+/// Packs entries in the given order, into a file or into a stream that cannot seek.
+pub fn packed_entries<'f>(entries: impl Iterator<Item = Entry<'f>>, comment: &str, is_streamed: bool) -> Vec<u8> {
+    fn write<'f, W: Write + Seek>(mut zip: ZipWriter<W>, entries: impl Iterator<Item = Entry<'f>>, comment: &str) -> W {
+        zip.set_comment(comment).unwrap();
+        for entry in entries {
+            zip.start_file(entry.name, entry.options).unwrap();
+            zip.write_all(entry.body).unwrap();
         }
         zip.finish().unwrap()
     }
     if is_streamed {
-        write(ZipWriter::new_stream(Vec::new()), files, method).into_inner()
+        write(ZipWriter::new_stream(Vec::new()), entries, comment).into_inner()
     } else {
-        write(ZipWriter::new(Cursor::new(Vec::new())), files, method).into_inner()
+        write(ZipWriter::new(Cursor::new(Vec::new())), entries, comment).into_inner()
     }
 }
 

@@ -1,5 +1,6 @@
-//! What viewers get from the edge, after deployments: the invalidations against an emulated cache that
-//! never forgets on its own.
+//! What viewers get from the edge after a deployment.
+//!
+//! The emulated caches never evict anything by themselves, so that a missing invalidation shows as a stale answer.
 
 mod cached_errors;
 mod completion;
@@ -16,10 +17,10 @@ use standins::{Distribution, Edge, EdgeAnswer};
 use crate::build::{Files, files};
 use crate::stage::Stage;
 
-/// A second, always empty cache in front of the same bucket: what it answers is the truth.
+/// A distribution whose cache is always empty: its answers are fresh.
 const FRESH: &str = "E0FRESH";
 
-/// What browsers escape in a path (WHATWG URL, "path percent-encode set"), and `%` and `?` of a key.
+/// The characters that browsers escape in a path (WHATWG URL, "path percent-encode set"), and a key's `%` and `?`.
 const IN_PATHS: AsciiSet = CONTROLS
     .add(b' ')
     .add(b'"')
@@ -33,7 +34,7 @@ const IN_PATHS: AsciiSet = CONTROLS
     .add(b'^')
     .add(b'%');
 
-/// The URLs under which viewers ask for a key, written down anew.
+/// Returns the URLs under which viewers request a key. It shares no code with the library, which it checks.
 fn urls(key: &str, clean_urls: bool) -> Vec<String> {
     let mut paths = vec![key.to_owned()];
     if key == "index.html" {
@@ -51,12 +52,12 @@ fn urls(key: &str, clean_urls: bool) -> Vec<String> {
     urls
 }
 
-/// An answer without the question where it came from.
+/// Returns an answer without the mark that says whether it came from the cache.
 fn content(answer: EdgeAnswer) -> EdgeAnswer {
     EdgeAnswer { from_cache: false, ..answer }
 }
 
-/// Checks that a cache answers as an empty one does.
+/// Checks that a distribution's cache answers as an empty one does.
 #[track_caller]
 fn assert_fresh<'u>(stage: &Stage, distribution: Distribution, urls: impl IntoIterator<Item = &'u String>) {
     let edge = stage.cloud.edge(&distribution.id);
@@ -67,15 +68,22 @@ fn assert_fresh<'u>(stage: &Stage, distribution: Distribution, urls: impl IntoIt
     }
 }
 
-/// The cache keys that are gone, and those among them whose answer would have been the same.
-fn evicted(edge: &Edge, before: &BTreeMap<String, EdgeAnswer>) -> (Vec<String>, Vec<String>) {
-    let now = edge.cached();
-    let gone: Vec<String> = before.keys().filter(|key| !now.contains_key(*key)).cloned().collect();
-    let same = gone.iter().filter(|key| content(edge.get(key)) == before[*key]).cloned().collect();
-    (gone, same)
+/// The URLs that left an edge's cache.
+struct Evicted {
+    all: Vec<String>,
+    /// Those whose answer has not changed.
+    needlessly: Vec<String>,
 }
 
-fn owned<const N: usize>(items: [&str; N]) -> BTreeSet<String> {
+/// Compares an edge's cache with what it contained before.
+fn evicted(edge: &Edge, before: &BTreeMap<String, EdgeAnswer>) -> Evicted {
+    let now = edge.cached();
+    let all: Vec<String> = before.keys().filter(|url| !now.contains_key(*url)).cloned().collect();
+    let needlessly = all.iter().filter(|url| content(edge.get(url)) == before[*url]).cloned().collect();
+    Evicted { all, needlessly }
+}
+
+fn set<const N: usize>(items: [&str; N]) -> BTreeSet<String> {
     items.map(str::to_owned).into()
 }
 

@@ -1,15 +1,14 @@
-//! The archives of a labelled corpus.
+//! A corpus of archives, labelled by how a careful reader treats them.
 
 use std::fs;
-use std::io::{Cursor, Read};
 
 use Verdict::{Deployed, Refused};
-use zip::ZipArchive;
 
 use super::{Contents, contents};
+use crate::build::unzipped;
 use crate::shared_data::shared;
 
-/// The labelled archives, or `None` where they are not at hand.
+/// Returns the names and bytes of the archives with a label, or `None` if the corpus is missing.
 pub fn corpus(label: &str) -> Option<Vec<(String, Vec<u8>)>> {
     let folder = shared(&format!("corpora/malo/zip/{label}"))?;
     let files = fs::read_dir(folder).unwrap();
@@ -25,7 +24,7 @@ pub fn corpus(label: &str) -> Option<Vec<(String, Vec<u8>)>> {
 #[test]
 fn every_good_archive_of_the_corpus_is_read_correctly() {
     for (name, archive) in corpus("accept").unwrap_or_default() {
-        assert_eq!(contents(&archive), Ok(read_by_the_zip_crate(&archive)), "{name}");
+        assert_eq!(contents(&archive), Ok(contents_by_the_zip_crate(&archive)), "{name}");
     }
 }
 
@@ -54,26 +53,30 @@ fn every_iffy_archive_of_the_corpus_gets_its_verdict() {
     }
 }
 
-/// Our verdict on an archive that is weird and yet valid; the name may end in `*`.
+/// Our verdicts on archives that are odd but valid, by name; the name may end in `*`.
 const IFFY: &[(&str, Verdict, &str)] = &[
-    ("8bitcomment", Refused, "the last end signature is inside the comment, where Python looks"),
-    ("comment_cdsize_*", Refused, "the directory's sizes are not the local header's"),
-    ("crc_collision_*", Deployed, "contents are compared by size and CRC-32, each is its own"),
-    ("crc_zero_nonempty", Deployed, "zero is a CRC-32 like any other"),
-    ("data_descriptor_cd_zero", Refused, "the directory denies the contents that are there"),
-    ("data_descriptor_flag_off*", Refused, "nothing announces the data descriptor that is there"),
-    ("data_descriptor_no_sig", Refused, "four zeros stand where the signature would"),
-    ("data_descriptor_zero*", Refused, "directory and descriptor deny the contents"),
-    ("extra3byte", Deployed, "three bytes cannot hold an extra field, no reader finds one"),
-    ("non_ascii_original_name", Deployed, "the Unicode path field says what the name is"),
+    ("8bitcomment", Refused, "the last end signature is inside the comment, and Python uses it"),
+    ("comment_cdsize_*", Refused, "the sizes in the directory and in the local header differ"),
+    ("crc_collision_*", Deployed, "each entry is compared only with the object of its own key"),
+    ("crc_zero_nonempty", Deployed, "zero is a valid CRC-32"),
+    ("data_descriptor_cd_zero", Refused, "the directory says that the entry is empty, but it has contents"),
+    ("data_descriptor_flag_off*", Refused, "no flag announces the data descriptor"),
+    ("data_descriptor_no_sig", Refused, "four zeros replace the signature"),
+    (
+        "data_descriptor_zero*",
+        Refused,
+        "the directory and the descriptor say that the entry is empty, but it has contents",
+    ),
+    ("extra3byte", Deployed, "three bytes are too short for an extra field, so every reader ignores them"),
+    ("non_ascii_original_name", Deployed, "the Unicode path field contains the name"),
     ("nosubdir", Deployed, "a folder needs no entry of its own"),
-    ("prefix*", Refused, "the offsets are not true; a reader that trusts them finds other bytes"),
-    ("store_cdsize_*", Refused, "the directory's sizes are not the local header's"),
-    ("suffix_not_comment", Refused, "bytes follow the end, perhaps another archive"),
+    ("prefix*", Refused, "the offsets are wrong; a reader that trusts them finds other bytes"),
+    ("store_cdsize_*", Refused, "the sizes in the directory and in the local header differ"),
+    ("suffix_not_comment", Refused, "bytes follow the end record, perhaps another archive"),
     ("trailing_slash_attr_mismatch", Refused, "a folder by name, a file by attribute and size"),
-    ("zip64_eocd_extensible_data", Refused, "only an encrypted directory has use for that data"),
+    ("zip64_eocd_extensible_data", Refused, "only encrypted directories use this data"),
     ("zip64_extra_too_long", Refused, "a surplus ZIP64 value contradicts the header"),
-    ("zip64_extra_too_short", Refused, "the compressed size is nowhere"),
+    ("zip64_extra_too_short", Refused, "the compressed size is missing"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,34 +85,23 @@ pub enum Verdict {
     Refused,
 }
 
+/// Returns the pattern, the verdict and the reason that `IFFY` has for an archive.
 fn iffy_row(name: &str) -> &'static (&'static str, Verdict, &'static str) {
     let stem = name.strip_suffix(".zip").unwrap();
-    let is_meant = |pattern: &str| match pattern.strip_suffix('*') {
+    let is_match = |pattern: &str| match pattern.strip_suffix('*') {
         Some(start) => stem.starts_with(start),
         None => stem == pattern,
     };
-    let row = IFFY.iter().find(|(pattern, ..)| is_meant(pattern));
-    row.unwrap_or_else(|| panic!("{name} is not decided"))
+    let row = IFFY.iter().find(|(pattern, ..)| is_match(pattern));
+    row.unwrap_or_else(|| panic!("{name} has no verdict"))
 }
 
-/// Our verdict on an archive of the corpus' iffy ones.
+/// Returns our verdict on an archive with the label `iffy`.
 pub fn iffy_verdict(name: &str) -> Verdict {
     iffy_row(name).1
 }
 
-/// What the `zip` crate reads; the oracle for archives that other tools wrote.
-fn read_by_the_zip_crate(archive: &[u8]) -> Contents {
-    let mut reader = ZipArchive::new(Cursor::new(archive)).unwrap();
-    let mut contents = Contents::new();
-    for number in 0..reader.len() {
-        let mut file = reader.by_index(number).unwrap();
-        if file.is_dir() {
-            continue;
-        }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).unwrap();
-        contents.push((file.name().unwrap().into_owned(), bytes.into()));
-    }
-    contents.sort();
-    contents
+/// Returns what the `zip` crate reads, as the reference for archives of other tools.
+fn contents_by_the_zip_crate(archive: &[u8]) -> Contents {
+    unzipped(archive).into_iter().map(|(name, body)| (name, body.into())).collect()
 }

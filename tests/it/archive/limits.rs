@@ -1,29 +1,18 @@
-//! Sizes, offsets and counts at the limits, by central directories without an archive.
+//! Sizes, offsets and counts around the limits, in central directories without an archive.
 
 use dropship::archive::{ArchiveIndex, Limits, Parsed, spans};
 
 #[test]
 fn sizes_and_offsets_past_4_gib_are_read() {
     const LARGE: u64 = (5 << 30) + 1;
-    let spans_of = |sizes: &[u64]| {
-        let mut offset = 0;
-        let sized = sizes.iter().enumerate().map(|(number, size)| {
-            let start = offset;
-            // Local header, a name of one letter, a ZIP64 field of two sizes.
-            offset += 30 + 1 + 20 + size;
-            (char::from(b'a' + number as u8).to_string(), *size, start)
-        });
-        let files: Vec<(String, u64, u64)> = sized.collect();
-        (files, offset)
-    };
-    let before = (u64::from(u32::MAX) - 51) - 51;
-    // The third starts at 4 GiB - 1, the fourth 51 bytes behind, the fifth far behind.
-    let (files, directory_offset) = spans_of(&[0, before, 0, LARGE, 7]);
+    let before = (u64::from(u32::MAX) - HEADER_BYTES) - HEADER_BYTES;
+    // The third file starts at 4 GiB - 1, the fourth directly after it, the fifth far beyond.
+    let (files, directory_offset) = back_to_back(&[0, before, 0, LARGE, 7]);
     assert_eq!(files[2].2, u64::from(u32::MAX));
     let mut tail: Vec<u8> = files.iter().flat_map(|(name, size, offset)| zip64_header(name, *size, *offset)).collect();
     let directory_bytes = tail.len() as u64;
     tail.extend(zip64_end(files.len() as u64, directory_bytes, directory_offset));
-    // Zeros where the last entry's end would be.
+    // Zeros in place of the last entry's end.
     let missing = 70_000 - tail.len();
     tail.splice(0..0, std::iter::repeat_n(0, missing));
     let archive_bytes = directory_offset + tail.len() as u64 - missing as u64;
@@ -39,10 +28,24 @@ fn sizes_and_offsets_past_4_gib_are_read() {
     let last = starts[4]..directory_offset;
     assert_eq!(ranges, [alone(0), alone(1), alone(2), alone(3), last]);
 
-    // The same with a limit that the large one is over.
+    // The same archive exceeds a limit of the large file's size.
     let limits = Limits { max_expanded_bytes: LARGE, ..Limits::default() };
     let refused = ArchiveIndex::parse(archive_bytes, &tail, "", &limits);
     assert!(refused.unwrap_err().to_string().contains("MAX_ARCHIVE_BYTES"));
+}
+
+/// The size of a local header with a name of one letter and a ZIP64 field of two sizes.
+const HEADER_BYTES: u64 = 30 + 1 + 20;
+
+/// Places files of these sizes one after another, and returns their names, sizes and offsets, and the end.
+fn back_to_back(sizes: &[u64]) -> (Vec<(String, u64, u64)>, u64) {
+    let mut offset = 0;
+    let mut files = Vec::new();
+    for (number, size) in sizes.iter().enumerate() {
+        files.push((char::from(b'a' + number as u8).to_string(), *size, offset));
+        offset += HEADER_BYTES + size;
+    }
+    (files, offset)
 }
 
 #[test]
@@ -62,7 +65,7 @@ fn a_directory_over_the_limits_is_refused_by_its_end_record_alone() {
 
 #[test]
 fn entries_that_share_their_data_are_refused() {
-    // Each of 60,000 entries would expand to the same megabyte, all but for its name.
+    // Each of 60,000 entries has a name of its own and would expand to the same megabyte.
     let count = 60_000_u64;
     let mut tail = Vec::new();
     for number in 0..count {
@@ -73,7 +76,7 @@ fn entries_that_share_their_data_are_refused() {
     tail.extend(zip64_end(count, directory_bytes, offset));
     let refused = ArchiveIndex::parse(offset + tail.len() as u64, &tail, "", &Limits::default());
     let limits = refused.unwrap_err().to_string();
-    // 60,000 MiB are over the limit before that; without it, the overlap is what is wrong.
+    // 60,000 MiB exceed the size limit first; without that limit, the overlap is refused.
     assert!(limits.contains("MAX_ARCHIVE_BYTES"), "{limits}");
     let limits = Limits { max_expanded_bytes: u64::MAX, ..Limits::default() };
     let refused = ArchiveIndex::parse(offset + tail.len() as u64, &tail, "", &limits);
@@ -81,7 +84,7 @@ fn entries_that_share_their_data_are_refused() {
     assert!(reason.contains("overlaps"), "{reason}");
 }
 
-/// A directory's header of a stored file, all of whose numbers are in the ZIP64 field.
+/// Returns the central directory header of a stored file whose sizes and offset are in a ZIP64 field.
 fn zip64_header(name: &str, size_bytes: u64, header_offset: u64) -> Vec<u8> {
     let mut header = b"PK\x01\x02\x2d\x03\x2d\0\0\0\0\0\0\0\0\0".to_vec();
     header.extend(0_u32.to_le_bytes());
@@ -98,7 +101,7 @@ fn zip64_header(name: &str, size_bytes: u64, header_offset: u64) -> Vec<u8> {
     header
 }
 
-/// The ZIP64 end of an archive.
+/// Returns the ZIP64 end records of an archive.
 fn zip64_end(count: u64, directory_bytes: u64, directory_offset: u64) -> Vec<u8> {
     let mut end = b"PK\x06\x06".to_vec();
     end.extend(44_u64.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Archives of the tools that people pack with, where these are installed.
+//! Archives of the tools that people pack with. A tool that is not installed is skipped.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
+use tempfile::TempDir;
 
 use super::{Contents, contents};
 
@@ -37,8 +38,7 @@ sys.stdout.buffer.write(b"".join(target.parts) if streamed else target.getvalue(
     if !is_present("python3") {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let site = site(folder.path());
+    let (folder, site) = site_folder();
     for method in ["0", "8"] {
         for streamed in ["0", "1"] {
             for zip64 in ["0", "1"] {
@@ -58,26 +58,19 @@ fn archives_of_info_zip_are_read_correctly() {
     if !is_present("zip") {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let site = site(folder.path());
+    let (folder, site) = site_folder();
     for options in [&["-r"][..], &["-r0"], &["-rX"], &["-rD"], &["-r", "-fz"], &["-r", "-fd"]] {
-        // Names without the UTF-8 flag in one locale, with it or with a Unicode path in another.
+        // In one locale the names lack the UTF-8 flag; in the other they have it, or a Unicode path field.
         for locale in ["C", "C.UTF-8"] {
             for to_pipe in [false, true] {
-                // Forced ZIP64 to a pipe lacks its end record: Python cannot open it either.
+                // Zip forgets the ZIP64 end record if it writes forced ZIP64 to a pipe; Python cannot open that either.
                 if to_pipe && options.contains(&"-fz") {
                     continue;
                 }
                 let mut command = Command::new("zip");
                 command.current_dir(&folder).env("LC_ALL", locale).arg("-q").args(options);
-                let archive = if to_pipe {
-                    run(command.args(["-", "."]))
-                } else {
-                    let target = tempfile::tempdir().unwrap();
-                    let target = target.path().join("site.zip");
-                    run(command.arg(&target).arg("."));
-                    fs::read(target).unwrap()
-                };
+                let archive =
+                    if to_pipe { run(command.args(["-", "."])) } else { packed(folder.path(), &mut command, &["."]) };
                 assert_same(&archive, &site, &format!("{options:?} {locale} {to_pipe}"));
             }
         }
@@ -89,8 +82,7 @@ fn archives_of_javas_jar_tool_are_read_correctly() {
     if !is_present("jar") {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let site = site(folder.path());
+    let (folder, site) = site_folder();
     for options in ["-cM", "-cM0"] {
         let archive =
             run(Command::new("jar").args([options, "-C"]).arg(folder.path()).arg(".").env("LC_ALL", "C.UTF-8"));
@@ -103,7 +95,7 @@ fn archives_of_bsdtar_are_read_correctly() {
     if !is_present("bsdtar") {
         return;
     }
-    let (folder, site) = packable();
+    let (folder, site) = site_folder();
     for locale in ["C", "C.UTF-8"] {
         for options in ["zip:compression=deflate", "zip:compression=store", "zip:zip64"] {
             let mut command = Command::new("bsdtar");
@@ -117,7 +109,7 @@ fn archives_of_bsdtar_are_read_correctly() {
         command.args(["--format", "zip", "-cf"]);
         command
     };
-    // Of `.` it makes `./index.html`; and a pipe it fills up with zeros to a tape's block.
+    // From `.`, bsdtar makes names such as `./index.html`; to a pipe, it pads the archive to a tape block with zeros.
     let archive = packed(folder.path(), &mut bsdtar(), &["."]);
     assert_refused(&archive, "pack with `*` in place of `.`");
     let padded = run(bsdtar().current_dir(&folder).arg("-").args(TOP_NAMES));
@@ -130,7 +122,7 @@ fn archives_of_7_zip_are_read_correctly() {
         eprintln!("skipped: 7-Zip is not installed");
         return;
     };
-    let (folder, site) = packable();
+    let (folder, site) = site_folder();
     for options in [&["-mcu=on"][..], &["-mx0", "-mcu=on"], &["-mx9", "-mcu=on"], &[]] {
         let mut command = Command::new(tool);
         command.env("LC_ALL", "C.UTF-8").args(["a", "-tzip", "-bd"]).args(options);
@@ -144,7 +136,7 @@ fn archives_of_git_archive_are_read_correctly() {
     if !is_present("git") {
         return;
     }
-    let (folder, site) = packable();
+    let (folder, site) = site_folder();
     let git = |arguments: &[&str]| {
         let mut command = Command::new("git");
         command
@@ -187,7 +179,7 @@ func main() {
         eprintln!("skipped: Go is not installed");
         return;
     }
-    let (folder, site) = packable();
+    let (folder, site) = site_folder();
     let program = tempfile::tempdir().unwrap();
     let program = program.path().join("pack.go");
     fs::write(&program, PROGRAM).unwrap();
@@ -195,8 +187,9 @@ func main() {
     assert_same(&archive, &site, "Go");
 }
 
-/// .NET's own `System.IO.Compression`, as Mono has it. PowerShell's Compress-Archive packs with it too,
-/// and once let Windows choose the separator.
+/// Mono's copy of .NET's `System.IO.Compression`.
+///
+/// PowerShell's Compress-Archive packs with it too, and older versions wrote backslashes on Windows.
 #[test]
 fn archives_of_dot_net_are_read_correctly() {
     const PROGRAM: &str = r#"
@@ -220,7 +213,7 @@ static class Pack {
         eprintln!("skipped: Mono and its compiler are not installed");
         return;
     }
-    let (folder, site) = packable();
+    let (folder, site) = site_folder();
     let program = tempfile::tempdir().unwrap();
     let source = program.path().join("pack.cs");
     fs::write(&source, PROGRAM).unwrap();
@@ -260,7 +253,7 @@ fn archives_of_node_packages_are_read_correctly() {
         const zip = new (require('adm-zip'))();
         zip.addLocalFolder(folder);
         zip.writeZip(target);";
-    let (folder, site) = packable();
+    let (folder, site) = site_folder();
     for (package, script) in [("archiver", ARCHIVER), ("yazl", YAZL), ("adm-zip", ADM_ZIP)] {
         if !starts("node", &["-e", &format!("require('{package}')")]) {
             eprintln!("skipped: Node's `{package}` is not installed (NODE_PATH)");
@@ -280,11 +273,12 @@ fn archives_of_node_packages_are_read_correctly() {
     }
 }
 
-/// What lies in the site's folder.
+/// The files and folders at the top of the site's folder.
 const TOP_NAMES: [&str; 4] = [".well-known", "assets", "empty.txt", "index.html"];
 
-/// A small site with an empty file, a folder, names in UTF-8 and a dot folder.
-pub fn site(folder: &Path) -> Contents {
+/// Returns a folder with a small site, and the site: an empty file, folders, a UTF-8 name and a dot folder.
+fn site_folder() -> (TempDir, Contents) {
+    let folder = tempfile::tempdir().unwrap();
     let numbers: String = (0..5_000).map(|number| format!("{number} ")).collect();
     let mut contents: Contents = vec![
         ("index.html".into(), "<p>hello".into()),
@@ -294,42 +288,38 @@ pub fn site(folder: &Path) -> Contents {
         (".well-known/security.txt".into(), "Contact:".into()),
     ];
     for (name, bytes) in &contents {
-        let path = folder.join(name);
+        let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
     contents.sort();
-    contents
+    (folder, contents)
 }
 
-/// Without the contents in the message: they are long.
-pub fn assert_same(archive: &[u8], site: &Contents, context: &str) {
+/// Checks that an archive contains the site. The contents are too long for the message.
+fn assert_same(archive: &[u8], site: &Contents, context: &str) {
     let read = contents(archive);
     assert!(read.as_ref() == Ok(site), "{context}: {:?}", read.err());
 }
 
-/// Whether a tool can be started; says so when not.
-pub fn is_present(tool: &str) -> bool {
-    let is_present = Command::new(tool)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
+/// Returns whether a tool is installed, and prints a note if it is not.
+fn is_present(tool: &str) -> bool {
+    let is_present = starts(tool, &["--version"]);
     if !is_present {
         eprintln!("skipped: `{tool}` is not installed");
     }
     is_present
 }
 
-pub fn run(command: &mut Command) -> Vec<u8> {
+/// Runs a command that must succeed, and returns its output.
+fn run(command: &mut Command) -> Vec<u8> {
     let output = command.stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{command:?}");
     output.stdout
 }
 
-/// Lets a command, which is run inside the site's folder, write an archive to the path that is
-/// added to it, and reads that.
+/// Runs a packer inside the site's folder, with the path of the archive and `names` as last arguments, and
+/// returns the archive.
 fn packed(folder: &Path, command: &mut Command, names: &[&str]) -> Vec<u8> {
     let target = tempfile::tempdir().unwrap();
     let target = target.path().join("site.zip");
@@ -337,19 +327,12 @@ fn packed(folder: &Path, command: &mut Command, names: &[&str]) -> Vec<u8> {
     fs::read(target).unwrap()
 }
 
-/// A site in a folder of its own.
-fn packable() -> (tempfile::TempDir, Contents) {
-    let folder = tempfile::tempdir().unwrap();
-    let site = site(folder.path());
-    (folder, site)
-}
-
 fn assert_refused(archive: &[u8], words: &str) {
     let reason = contents(archive).unwrap_err();
     assert!(reason.contains(words), "{reason}");
 }
 
-/// Whether a command succeeds.
+/// Returns whether a command succeeds, without its output.
 fn starts(tool: impl AsRef<OsStr>, arguments: &[&str]) -> bool {
     let status =
         Command::new(tool).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();

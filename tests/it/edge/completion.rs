@@ -1,7 +1,5 @@
 //! Waiting for invalidations to complete.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use dropship::report::{Outcome, Report};
 use serde_json::Value;
@@ -12,12 +10,10 @@ use crate::stage::{DISTRIBUTION, Stage, report};
 
 #[tokio::test]
 async fn the_lease_is_released_before_the_wait_for_completion() {
-    let (stage, event, _) = waiting(TimeDelta::zero()).await;
+    let (stage, event) = update_that_waits().await;
     let meanwhile = async {
-        while stage.count("GetInvalidation") < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        // Nobody waits for the one who waits.
+        stage.wait_for_calls("GetInvalidation", 2).await;
+        // The waiting deployment does not hold up the next one.
         let third = stage.upload("3.zip", &first());
         let late = stage.clone().with("WAIT_FOR_INVALIDATION", "false").deploy("three", &third).await;
         assert_eq!((late.outcome, completed(&late)), (Outcome::Deployed, vec![None]));
@@ -30,8 +26,9 @@ async fn the_lease_is_released_before_the_wait_for_completion() {
 
 #[tokio::test]
 async fn an_invalidation_that_does_not_complete_in_time_fails_no_deployment() {
-    // 20 seconds before the deadline no more waiting is done.
-    let (stage, event, time_left) = waiting(TimeDelta::milliseconds(21_500)).await;
+    let (stage, event) = update_that_waits().await;
+    // The wait ends 20 seconds before the deadline.
+    let time_left = TimeDelta::milliseconds(21_500);
     let handled = stage.invoke_as("client", "two", &event, time_left).await;
     let report = report(handled);
     assert_eq!((report.outcome, completed(&report)), (Outcome::Deployed, vec![Some(false), Some(false)]));
@@ -41,21 +38,22 @@ async fn an_invalidation_that_does_not_complete_in_time_fails_no_deployment() {
 
 #[tokio::test]
 async fn an_unreadable_invalidation_status_fails_no_deployment() {
-    let (stage, event, _) = waiting(TimeDelta::zero()).await;
+    let (stage, event) = update_that_waits().await;
     let denied = Fault { times: usize::MAX, ..Fault::on("GetInvalidation", Does::refuse(403, "AccessDenied")) };
     stage.cloud.fault(denied);
     let report = stage.deploy("two", &event).await;
     assert_eq!((report.outcome, completed(&report)), (Outcome::Deployed, vec![Some(false), Some(false)]));
-    assert_eq!(stage.count("GetInvalidation"), 2, "a refusal is final");
+    assert_eq!(stage.count("GetInvalidation"), 2, "the refusal must not be retried");
 }
 
-async fn waiting(time_left: TimeDelta) -> (Stage, Value, TimeDelta) {
+/// Returns a stage that waits for its invalidations, which stay in progress, and the event of an update.
+async fn update_that_waits() -> (Stage, Value) {
     let stage = Stage::new().await.with("WAIT_FOR_INVALIDATION", "true");
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
     stage.cloud.hold_invalidations(DISTRIBUTION);
     let event = stage.upload("2.zip", &second());
     stage.cloud.clear_calls();
-    (stage, event, time_left)
+    (stage, event)
 }
 
 fn completed(report: &Report) -> Vec<Option<bool>> {

@@ -1,11 +1,11 @@
-//! Several distributions, origins and domains of one site.
+//! Sites with several distributions, origins and domains.
 
 use std::collections::BTreeSet;
 
 use dropship::report::{Outcome, Progress};
 use standins::{Distribution, Domain, Edge, Origin};
 
-use super::{assert_fresh, evicted, first, owned, second, urls};
+use super::{assert_fresh, evicted, first, second, set, urls};
 use crate::build::files;
 use crate::stage::{DISTRIBUTION, LIVE, Stage, report};
 
@@ -28,13 +28,13 @@ async fn each_distribution_gets_its_own_paths() {
     let sent = &report.invalidations;
     assert_eq!(
         stage.items_sent(&report, "E1WHOLE"),
-        owned(["/", "/index.html", "/www", "/www/", "/www/index.html", "/www/old.html"])
+        set(["/", "/index.html", "/www", "/www/", "/www/index.html", "/www/old.html"])
     );
-    assert_eq!(stage.items_sent(&report, "E2WWW"), owned(["/", "/index.html", "/old.html"]));
+    assert_eq!(stage.items_sent(&report, "E2WWW"), set(["/", "/index.html", "/old.html"]));
     let references: BTreeSet<&String> = sent.iter().map(|sent| &sent.caller_reference).collect();
-    assert_eq!((sent.len(), references.len()), (4, 4), "both phases of both, each its own");
+    assert_eq!((sent.len(), references.len()), (4, 4), "two batches per distribution, each with its own reference");
     for (edge, before) in edges.iter().zip(&before) {
-        assert_eq!(evicted(edge, before).1, [""; 0]);
+        assert_eq!(evicted(edge, before).needlessly, [""; 0]);
     }
     assert_fresh(&stage, whole, &of_whole);
     assert_fresh(&stage, www, &of_www);
@@ -43,12 +43,6 @@ async fn each_distribution_gets_its_own_paths() {
 #[tokio::test]
 async fn both_origins_of_one_distribution_are_invalidated() {
     let stage = Stage::new().await;
-    let origin = |path: &str, pattern: Option<&str>| Origin {
-        bucket: LIVE.to_owned(),
-        path: path.to_owned(),
-        domain: Domain::Regional,
-        path_pattern: pattern.map(str::to_owned),
-    };
     let both = Distribution {
         origins: vec![origin("", None), origin("/next", Some("/beta/*"))],
         ..Distribution::of(DISTRIBUTION, LIVE)
@@ -57,17 +51,27 @@ async fn both_origins_of_one_distribution_are_invalidated() {
     let version =
         |text| files([("a.html", text), ("next/beta/b.html", text), ("next/beta/index.html", text), ("kept", "")]);
     stage.deploy("one", &stage.upload("1.zip", &version("one"))).await;
-    let asked =
+    let urls =
         ["/a.html", "/beta/b.html", "/beta/", "/beta/index.html", "/next/beta/b.html", "/kept"].map(str::to_owned);
     let edge = stage.cloud.edge(DISTRIBUTION);
-    edge.warm_all(&asked);
+    edge.warm_all(&urls);
     assert_eq!(edge.get("/beta/b.html").body, "one");
     let report = stage.deploy("two", &stage.upload("2.zip", &version("two"))).await;
     let sent = stage.items_sent(&report, DISTRIBUTION);
-    assert!(sent.is_superset(&owned(["/a.html", "/beta/b.html", "/next/beta/b.html", "/beta/"])), "{sent:?}");
+    assert!(sent.is_superset(&set(["/a.html", "/beta/b.html", "/next/beta/b.html", "/beta/"])), "{sent:?}");
     assert_eq!(edge.get("/beta/b.html").body, "two");
     assert!(edge.get("/kept").from_cache);
-    assert_fresh(&stage, both, &asked);
+    assert_fresh(&stage, both, &urls);
+}
+
+/// Returns an origin of the live bucket.
+fn origin(path: &str, path_pattern: Option<&str>) -> Origin {
+    Origin {
+        bucket: LIVE.to_owned(),
+        path: path.to_owned(),
+        domain: Domain::Regional,
+        path_pattern: path_pattern.map(str::to_owned),
+    }
 }
 
 #[tokio::test]
@@ -87,7 +91,7 @@ async fn every_spelling_of_the_bucket_domain_is_discovered_once_per_cold_start()
     for (id, domain) in ids.iter().zip(spellings) {
         let mut distribution = Distribution::of(id, LIVE);
         distribution.origins[0].domain = domain;
-        // Another server is in front of it, too.
+        // The distribution also has an origin that is not a bucket.
         let api = Origin {
             bucket: "none".to_owned(),
             path: "/prod".to_owned(),
@@ -101,9 +105,9 @@ async fn every_spelling_of_the_bucket_domain_is_discovered_once_per_cold_start()
     for (number, text) in ["one", "two", "three"].into_iter().enumerate() {
         let event = stage.upload("site.zip", &files([("a.html", text)]));
         let report = report(stage.invoke_on(&site, text, &event, &Progress::default()).await);
-        let told: Vec<_> = report.invalidations.iter().map(|sent| (sent.distribution_id.clone(), sent.items)).collect();
-        let wanted = if number == 0 { 0 } else { ids.len() };
-        assert_eq!(told, ids[..wanted].iter().map(|id| (id.clone(), 1)).collect::<Vec<_>>());
+        let sent: Vec<_> = report.invalidations.iter().map(|sent| (sent.distribution_id.clone(), sent.items)).collect();
+        let expected = if number == 0 { 0 } else { ids.len() };
+        assert_eq!(sent, ids[..expected].iter().map(|id| (id.clone(), 1)).collect::<Vec<_>>());
     }
     assert_eq!(stage.count("GetDistribution"), ids.len());
 }
@@ -119,7 +123,7 @@ async fn a_distribution_that_does_not_reach_the_prefix_is_refused() {
         assert!(failure.error_message.contains(part), "{}", failure.error_message);
     }
     assert!(stage.cloud.objects(LIVE).is_empty());
-    // An origin inside the prefix shows a part of the site, and is told that part's paths.
+    // An origin inside the prefix shows a part of the site, and gets the paths of that part.
     stage.cloud.create_distribution(Distribution::of("E2OTHER", LIVE).with_origin_path("/docs/v2"));
     assert_eq!(stage.deploy("two", &event).await.outcome, Outcome::Deployed);
 }

@@ -1,13 +1,13 @@
-//! Two releases of a real site.
+//! The evictions of a real release.
 
 use std::collections::BTreeSet;
 
 use dropship::report::Report;
 use standins::Distribution;
 
-use super::{assert_fresh, evicted, owned, urls};
+use super::{assert_fresh, evicted, set, urls};
 use crate::build::{Files, unzipped};
-use crate::shared_data::shared;
+use crate::shared_data::releases;
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
 
 /// The two releases, with every URL of the old one cached before the new one is deployed.
@@ -17,14 +17,12 @@ struct Releases {
     new: Files,
     report: Report,
     evicted: BTreeSet<String>,
-    vain: Vec<String>,
+    evicted_needlessly: Vec<String>,
 }
 
 impl Releases {
     async fn deploy(variables: &[(&str, &str)]) -> Option<Self> {
-        let folder = shared("sites")?;
-        let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
-        let (old, new) = (read("streamlit-1.48.0.zip"), read("streamlit-1.48.1.zip"));
+        let [old, new] = releases()?;
         let mut stage = Stage::new().await;
         for (name, value) in variables {
             stage = stage.with(name, value);
@@ -35,18 +33,26 @@ impl Releases {
         edge.warm_all(old_files.keys().flat_map(|key| urls(key, false)));
         let before = edge.cached();
         let report = stage.deploy("new", &stage.upload_bytes("new.zip", new)).await;
-        let (gone, vain) = evicted(&edge, &before);
-        Some(Self { stage, old: old_files, new: new_files, report, evicted: gone.into_iter().collect(), vain })
+        let evicted = evicted(&edge, &before);
+        Some(Self {
+            stage,
+            old: old_files,
+            new: new_files,
+            report,
+            evicted: evicted.all.into_iter().collect(),
+            evicted_needlessly: evicted.needlessly,
+        })
     }
 
-    /// The changed keys' URLs.
+    /// Returns the URLs of the changed keys.
     fn changed(&self) -> BTreeSet<String> {
-        owned(["/", "/index.html", "/manifest.json"])
+        set(["/", "/index.html", "/manifest.json"])
     }
 
+    /// Returns the URLs of the deleted keys.
     fn deleted(&self) -> BTreeSet<String> {
-        let gone = self.old.keys().filter(|key| !self.new.contains_key(*key));
-        gone.map(|key| format!("/{key}")).collect()
+        let deleted = self.old.keys().filter(|key| !self.new.contains_key(*key));
+        deleted.map(|key| format!("/{key}")).collect()
     }
 
     fn items(&self) -> BTreeSet<String> {
@@ -67,12 +73,12 @@ async fn a_real_release_evicts_exactly_what_became_stale() {
     assert_eq!((releases.deleted().len(), stale.len()), (66, 69));
     assert_eq!(releases.items(), stale);
     assert_eq!(releases.evicted, stale);
-    assert_eq!(releases.vain, [""; 0]);
+    assert_eq!(releases.evicted_needlessly, [""; 0]);
     assert_eq!(releases.report.warnings, [""; 0]);
     releases.assert_fresh(
         releases.old.keys().chain(releases.new.keys()).flat_map(|key| urls(key, false)).collect::<Vec<_>>().iter(),
     );
-    eprintln!("streamlit: {} items, {} evicted, 0 in vain", stale.len(), releases.evicted.len());
+    eprintln!("streamlit: {} items, {} evicted, none needlessly", stale.len(), releases.evicted.len());
 }
 
 #[tokio::test]
@@ -99,7 +105,7 @@ async fn over_the_budget_every_stale_path_is_covered_and_a_warning_counts_the_co
     let [warning] = &releases.report.warnings[..] else {
         panic!("{:?}", releases.report.warnings);
     };
-    let objects = releases.vain.len();
+    let objects = releases.evicted_needlessly.len();
     assert!(objects > 0);
     assert!(warning.contains(&format!("evict {objects} unchanged objects from {DISTRIBUTION}")), "{warning}");
     releases.assert_fresh(releases.old.keys().flat_map(|key| urls(key, false)).collect::<Vec<_>>().iter());

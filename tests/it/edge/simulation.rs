@@ -1,4 +1,4 @@
-//! A simulation: random sites under random distributions, with every URL asked for between two versions.
+//! A simulation: two versions of a random site behind a random distribution, with every URL cached in between.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,28 +14,28 @@ use super::{assert_fresh, evicted, urls};
 use crate::build::{Files, files};
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
 
-/// How the distribution answers for what is not there.
+/// How the distribution answers for missing objects.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Errors {
     Plain,
-    /// A page that says so, kept for minutes.
+    /// An error page, cached for minutes.
     Page,
-    /// The site's index document, as if it were what was asked for, kept for minutes.
+    /// The site's index document with status 200, cached for minutes.
     SinglePage,
-    /// The same, kept for no longer than CloudFront does by itself.
+    /// The index document, cached no longer than CloudFront's default.
     ShortSinglePage,
 }
 
-/// Since when the distribution has read cache tags.
+/// When the distribution has read cache tags.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Tags {
     Never,
     Always,
-    /// For a while it did not, so that some of what is cached has none.
+    /// Not for a while, so that some cached answers have no tags.
     NotAllTheTime,
 }
 
-/// The contents of a key in each version, 0 for none.
+/// The contents of a key in each version; 0 means that the version lacks the key.
 #[derive(Clone, Copy, Debug)]
 struct Contents {
     early: u8,
@@ -51,8 +51,7 @@ struct Case {
     query_strings: bool,
     max_items: usize,
     errors: Errors,
-    /// Viewers ask for everything between any two calls of the deployment, of which the order is drawn with this
-    /// seed.
+    /// Viewers request every URL between any two calls of the deployment. This seed determines the calls' order.
     busy: Option<u64>,
 }
 
@@ -106,7 +105,7 @@ impl Case {
             .filter(|(_, contents)| pick(contents) > 0)
             .map(|(key, contents)| (key.clone(), format!("{key} {}", pick(contents)).into_bytes()))
             .collect();
-        // No archive holds a file and a folder of one name.
+        // An archive cannot contain a file and a folder of the same name.
         let folders: Vec<String> = files.keys().cloned().collect();
         files.retain(|key, _| !folders.iter().any(|other| other.starts_with(&format!("{key}/"))));
         files.insert("kept.txt".to_owned(), b"kept".to_vec());
@@ -134,22 +133,23 @@ impl Case {
         }
     }
 
-    fn asked(&self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeSet<String> {
+    /// Returns the URLs under which viewers request these keys, with and without a query string.
+    fn requested(&self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeSet<String> {
         let urls = keys.into_iter().flat_map(|key| urls(key.as_ref(), self.clean_urls));
         urls.flat_map(|url| [format!("{url}?x=1"), url]).collect()
     }
 
-    /// The URLs that may be evicted without a word: those of every key that changes.
+    /// Returns the URLs that may be evicted without a warning: those of the keys that change.
     fn stale(&self, old: &Files, new: &Files) -> BTreeSet<String> {
         let changes = old.keys().chain(new.keys()).filter(|key| {
             let is_new = !old.contains_key(*key);
             let is_kept_error = matches!(self.errors, Errors::Page | Errors::SinglePage);
             old.get(*key) != new.get(*key) && (!is_new || is_kept_error)
         });
-        let mut stale = self.asked(changes);
-        // An alias that changes hands, from a key that is kept to one that is new.
-        let arrived = self.asked(new.keys().filter(|key| !old.contains_key(*key)));
-        stale.extend(self.asked(old.keys()).intersection(&arrived).cloned());
+        let mut stale = self.requested(changes);
+        // A URL of a kept key that a new key also answers.
+        let arrived = self.requested(new.keys().filter(|key| !old.contains_key(*key)));
+        stale.extend(self.requested(old.keys()).intersection(&arrived).cloned());
         stale
     }
 }
@@ -161,9 +161,9 @@ struct Totals {
     evicted: usize,
     items: usize,
     tags: usize,
-    /// Objects evicted in vain, in cases where every stale path could be named within the budget.
-    vain_within_budget: usize,
-    vain_over_budget: usize,
+    /// Needless evictions in cases whose stale paths fit into the budget.
+    needless_within_budget: usize,
+    needless_over_budget: usize,
     over_budget: usize,
 }
 
@@ -174,7 +174,7 @@ fn every_url_answers_as_the_new_site_does() {
 
 #[test]
 fn every_url_answers_as_the_new_site_does_when_tags_are_used() {
-    // Over the budget, for only there is a tag of use.
+    // Small budgets: a tag is used only if the stale paths do not fit into the budget.
     let tags = prop_oneof![Just(Tags::Always), Just(Tags::NotAllTheTime)];
     let errors = prop_oneof![4 => Just(Errors::Plain), 1 => Just(Errors::Page)];
     let tight = (cases(), tags, errors, 2..7_usize).prop_map(|(case, tags, errors, max_items)| Case {
@@ -184,7 +184,7 @@ fn every_url_answers_as_the_new_site_does_when_tags_are_used() {
         ..case
     });
     let totals = simulate_all(60, tight);
-    assert!(totals.tags > 0, "no tag was ever used");
+    assert!(totals.tags > 0, "no case used a tag");
 }
 
 fn simulate_all(number: u32, cases: impl Strategy<Value = Case>) -> Totals {
@@ -209,9 +209,9 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
         .with("MAX_INVALIDATION_PATHS", &case.max_items.to_string());
     stage.cloud.create_distribution(case.distribution());
     let (old, new) = (case.version(|it| it.old), case.version(|it| it.new));
-    let mut asked = case.asked(old.keys().chain(new.keys()));
+    let mut urls = case.requested(old.keys().chain(new.keys()));
     if matches!(case.errors, Errors::SinglePage | Errors::ShortSinglePage) {
-        asked.insert("/users/42".to_owned());
+        urls.insert("/users/42".to_owned());
     }
     let edge = stage.cloud.edge(DISTRIBUTION);
     if case.tags == Tags::NotAllTheTime {
@@ -219,19 +219,19 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
         stage.deploy("early", &stage.upload("site.zip", &early)).await;
         stage.cloud.backdate(LIVE, Duration::from_secs(3 * 3_600));
         stage.cloud.change_distribution(Distribution { cache_tag_header: None, ..case.distribution() });
-        edge.warm_all(&asked);
+        edge.warm_all(&urls);
         stage
             .cloud
             .change_distribution(Distribution { modified_at: Utc::now() - TimeDelta::hours(2), ..case.distribution() });
     }
     stage.deploy("old", &stage.upload("site.zip", &old)).await;
-    edge.warm_all(&asked);
+    edge.warm_all(&urls);
     let before = edge.cached();
     let event = stage.upload("site.zip", &new);
     let report = match case.busy.map(Rng::with_seed) {
         Some(mut random) => {
             let viewers = |waiting: &[Waiting]| {
-                edge.warm_all(&asked);
+                edge.warm_all(&urls);
                 random.usize(..waiting.len())
             };
             stage.deploy_by_call("new", &event, viewers).await
@@ -242,28 +242,28 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
 
     let mut totals = totals.borrow_mut();
     totals.cases += 1;
-    totals.urls += asked.len();
+    totals.urls += urls.len();
     totals.items += report.invalidations.iter().map(|sent| sent.items).sum::<usize>();
     totals.tags += stage.items_sent(&report, DISTRIBUTION).iter().filter(|item| item.starts_with('#')).count();
     if case.busy.is_none() {
-        let (gone, same) = evicted(&edge, &before);
-        totals.evicted += gone.len();
+        let evicted = evicted(&edge, &before);
+        totals.evicted += evicted.all.len();
         let stale = case.stale(&old, &new);
-        let vain: Vec<_> = same.iter().filter(|url| !stale.contains(*url)).collect();
-        let is_within = report.warnings.is_empty();
-        if is_within {
-            totals.vain_within_budget += vain.len();
-            assert_eq!(vain, [] as [&String; 0], "evicted in vain, and nobody was told");
+        let needless: Vec<_> = evicted.needlessly.iter().filter(|url| !stale.contains(*url)).collect();
+        let is_within_budget = report.warnings.is_empty();
+        if is_within_budget {
+            totals.needless_within_budget += needless.len();
+            assert_eq!(needless, [] as [&String; 0], "evicted needlessly, and no warning says so");
         } else {
             totals.over_budget += 1;
-            totals.vain_over_budget += vain.len();
+            totals.needless_over_budget += needless.len();
         }
-        // The warning is the report's own word: it must not be given where each path can be named.
-        let all_named = stale.iter().all(|url| !url.contains(['~', '\'', '*']) && !url.contains("%3F"));
+        // The report decides whether the budget sufficed; it must not warn if every path can be an item.
+        let can_name_all = stale.iter().all(|url| !url.contains(['~', '\'', '*']) && !url.contains("%3F"));
         let is_roomy = case.max_items == 200 && !case.query_strings && case.errors != Errors::SinglePage;
-        assert!(is_within || !all_named || !is_roomy, "{:?}", report.warnings);
+        assert!(is_within_budget || !can_name_all || !is_roomy, "{:?}", report.warnings);
     }
-    assert_fresh(&stage, case.distribution(), &asked);
+    assert_fresh(&stage, case.distribution(), &urls);
 }
 
 #[tokio::test]

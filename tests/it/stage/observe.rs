@@ -1,6 +1,7 @@
 //! What tests observe of a stage: the live bucket, the calls, the invalidations, and the ledger.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use dropship::aws::ledger::Ledger;
@@ -41,6 +42,13 @@ impl Stage {
     /// Returns how many calls of one operation were made.
     pub fn count(&self, operation: &str) -> usize {
         self.cloud.calls().iter().filter(|call| call.operation == operation).count()
+    }
+
+    /// Waits until this many calls of one operation were made.
+    pub async fn wait_for_calls(&self, operation: &str, count: usize) {
+        while self.count(operation) < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Returns the calls that changed the live bucket, as `PutObject index.html`.
