@@ -1,6 +1,6 @@
-//! Little-endian fields, as every zip record is made of.
+//! A cursor over the little-endian fields that zip records consist of.
 
-/// Takes fields off the front of some bytes; `None` when they end too early.
+/// Reads fields from the front of a byte slice; each method returns `None` if too few bytes are left.
 #[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     rest: &'a [u8],
@@ -11,10 +11,12 @@ impl<'a> Cursor<'a> {
         Self { rest: bytes }
     }
 
+    /// Returns how many bytes are left.
     pub(super) fn remaining(&self) -> usize {
         self.rest.len()
     }
 
+    /// Returns all bytes that are left.
     pub(super) fn rest(self) -> &'a [u8] {
         self.rest
     }
@@ -23,12 +25,6 @@ impl<'a> Cursor<'a> {
         let (taken, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
         Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (taken, rest) = self.rest.split_first_chunk()?;
-        self.rest = rest;
-        Some(*taken)
     }
 
     pub(super) fn byte(&mut self) -> Option<u8> {
@@ -45,5 +41,11 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*taken)
     }
 }

@@ -1,26 +1,26 @@
-//! The forms in which an entry's contents leave the archive.
+//! The encodings in which an entry's contents leave the archive.
 
 use bytes::Bytes;
 
 use super::gzip::{GzipWrapper, gzip, gzip_bytes};
 use super::{Corrupt, Entry, Inflater, Method, Step, inflate};
 
-/// What becomes of an entry's compressed data.
+/// How an entry's contents are encoded when they leave the archive, named as in `Content-Encoding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// It is inflated.
+    /// The contents themselves: compressed data is inflated.
     Identity,
-    /// It becomes a gzip file as it is; only for what [`Encoding::can_be_gzip`].
+    /// A gzip file around the entry's deflate stream; only for entries with [`Encoding::can_be_gzip`].
     Gzip,
 }
 
 impl Encoding {
-    /// Whether the entry is deflated, and by a tenth or more shorter for it.
+    /// Returns whether the entry is deflated, and at least a tenth shorter for it.
     pub fn can_be_gzip(entry: &Entry) -> bool {
         entry.method == Method::Deflate && u128::from(entry.compressed_bytes) * 10 <= u128::from(entry.size_bytes) * 9
     }
 
-    /// How many bytes the entry has in this encoding.
+    /// Returns the size of the entry in this encoding.
     pub fn size_bytes(self, entry: &Entry) -> u64 {
         match self {
             Self::Identity => entry.size_bytes,
@@ -29,38 +29,40 @@ impl Encoding {
     }
 }
 
-/// Brings one entry into its encoding piece by piece.
+/// Converts one entry's compressed data to an [`Encoding`], piece by piece.
 pub enum Unpacker {
     Inflate(Inflater),
-    Rewrap(GzipWrapper),
+    Wrap(GzipWrapper),
 }
 
 impl Unpacker {
     pub fn new(entry: &Entry, encoding: Encoding) -> Self {
         match encoding {
             Encoding::Identity => Self::Inflate(Inflater::new(entry)),
-            Encoding::Gzip => Self::Rewrap(GzipWrapper::new(entry)),
+            Encoding::Gzip => Self::Wrap(GzipWrapper::new(entry)),
         }
     }
 
-    /// As [`Inflater::push`].
+    /// Converts the next piece, as [`Inflater::push`] does.
     pub fn push(&mut self, input: &mut &[u8], output: &mut Vec<u8>) -> Result<Step, Corrupt> {
         match self {
             Self::Inflate(inflater) => inflater.push(input, output),
-            Self::Rewrap(wrapper) => wrapper.push(input, output),
+            Self::Wrap(wrapper) => wrapper.push(input, output),
         }
     }
 
-    /// As [`Inflater::finish`]; what was not inflated has a CRC-32 of its own.
+    /// Checks the whole, as [`Inflater::finish`] does.
+    ///
+    /// A gzip file is checked by its length alone: `crc32` is not the CRC-32 of the contents.
     pub fn finish(self, crc32: u32) -> Result<(), Corrupt> {
         match self {
             Self::Inflate(inflater) => inflater.finish(crc32),
-            Self::Rewrap(wrapper) => wrapper.finish(),
+            Self::Wrap(wrapper) => wrapper.finish(),
         }
     }
 }
 
-/// Brings an entry into its encoding at once, for entries that the memory budget has room for.
+/// Converts an entry's compressed data to an [`Encoding`] in one call, for entries that fit in the memory budget.
 pub fn unpack(entry: &Entry, encoding: Encoding, compressed: Bytes) -> Result<Bytes, Corrupt> {
     match encoding {
         Encoding::Identity => inflate(entry, compressed),
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gzip_is_for_what_deflate_shrinks_by_a_tenth_or_more() {
+    fn only_entries_that_deflate_shrinks_by_a_tenth_or_more_become_gzip() {
         let index = zip([File::deflated("a.txt", b"aaaaaaaaaaaaaaaaaaaa")]).parse();
         let entry = |size_bytes, compressed_bytes, method| Entry {
             size_bytes,

@@ -13,7 +13,7 @@ const LOCATOR_BYTES: usize = 20;
 const END64_SIGNATURE: u32 = 0x0606_4b50;
 const END64_BYTES: usize = 56;
 
-/// The last bytes of an archive in which all of these records lie, after the longest comment.
+/// How many bytes at the end of an archive contain all of these records, whatever the comment.
 pub(super) const END_SEARCH_BYTES: u64 = (END64_BYTES + LOCATOR_BYTES + END_BYTES + COMMENT_BYTES_MAX) as u64;
 const COMMENT_BYTES_MAX: usize = u16::MAX as usize;
 
@@ -25,21 +25,32 @@ pub(super) struct DirectoryLocation {
     pub(super) entry_count: u64,
 }
 
-/// Finds the central directory from the last bytes of an archive, at least
-/// [`END_SEARCH_BYTES`] of them or all there are; `tail_offset` is where they start.
+/// Finds the central directory from the last bytes of an archive, which start at `tail_offset`.
 ///
-/// Everything must touch: directory, ZIP64 records, end record, comment, end of file. Readers
-/// differ in which of two records they believe, and in whether they shift offsets by the bytes in
-/// front of an archive; where all touches there is nothing to differ about.
+/// `tail` holds at least [`END_SEARCH_BYTES`] bytes, or the whole archive.
+///
+/// Directory, ZIP64 records, end record, comment and end of file must follow each other without a
+/// gap. Readers differ in which of two records they believe, and in whether they shift offsets by
+/// the bytes before an archive; without gaps there is only one reading.
 pub(super) fn find_directory(tail: &[u8], tail_offset: u64) -> Result<DirectoryLocation, Rejection> {
     let end_at = find_end_record(tail)?;
     let end = EndRecord::parse(&tail[end_at..]).ok_or(Rejection::NotAZip)?;
-    let Some(locator_at) = end_at.checked_sub(LOCATOR_BYTES) else {
-        return end.location(tail_offset + end_at as u64);
+    match find_end_record64(&tail[..end_at], tail_offset)? {
+        Some(end64_at) => end.location64(&tail[end64_at..], tail_offset + end64_at as u64),
+        None => end.location(tail_offset + end_at as u64),
+    }
+}
+
+/// Finds the ZIP64 end record by its locator, which is right before the end record.
+///
+/// Returns `None` if there is no locator.
+fn find_end_record64(before_end: &[u8], tail_offset: u64) -> Result<Option<usize>, Rejection> {
+    let Some(locator_at) = before_end.len().checked_sub(LOCATOR_BYTES) else {
+        return Ok(None);
     };
-    let mut locator = Cursor::new(&tail[locator_at..end_at]);
+    let mut locator = Cursor::new(&before_end[locator_at..]);
     if locator.u32() != Some(LOCATOR_SIGNATURE) {
-        return end.location(tail_offset + end_at as u64);
+        return Ok(None);
     }
     let (Some(disk), Some(end64_offset), Some(disk_count)) = (locator.u32(), locator.u64(), locator.u32()) else {
         return Err(Rejection::Zip64End("its locator is cut short"));
@@ -48,40 +59,40 @@ pub(super) fn find_directory(tail: &[u8], tail_offset: u64) -> Result<DirectoryL
         return Err(Rejection::SeveralDisks);
     }
     match locator_at.checked_sub(END64_BYTES) {
-        Some(end64_at) if tail_offset + end64_at as u64 == end64_offset => {
-            end.location64(&tail[end64_at..locator_at], end64_offset)
-        }
-        _ => Err(Rejection::Zip64End("it does not lie right before its locator")),
+        Some(end64_at) if tail_offset + end64_at as u64 == end64_offset => Ok(Some(end64_at)),
+        _ => Err(Rejection::Zip64End("it is not right before its locator")),
     }
 }
 
 /// Finds the only record that can be the end record.
 ///
-/// One whose comment reaches the end of the file is plausible, and the last signature is what many
-/// readers (Python's zipfile among them) take without looking at the comment's length.
+/// A record is plausible if its comment reaches the end of the file. Many readers, Python's zipfile
+/// among them, take the last signature and ignore the comment's length; so both must be the same.
 fn find_end_record(tail: &[u8]) -> Result<usize, Rejection> {
     let search_from = tail.len().saturating_sub(END_BYTES + COMMENT_BYTES_MAX);
     let mut last = None;
-    let mut plausible = None;
+    let mut first_plausible = None;
     for at in (search_from..tail.len()).rev() {
         if !tail[at..].starts_with(END_SIGNATURE) {
             continue;
         }
         last = last.or(Some(at));
-        let Some(end) = EndRecord::parse(&tail[at..]) else {
-            continue;
-        };
-        if at + END_BYTES + usize::from(end.comment_bytes) == tail.len() {
-            plausible = Some(at);
+        if is_plausible_end(tail, at) {
+            first_plausible = Some(at);
         }
     }
-    // With two plausible ones, the one found later is not the last.
-    match (last, plausible) {
+    // If there are two plausible records, the first one is not the last signature.
+    match (last, first_plausible) {
         (Some(last), Some(plausible)) if last == plausible => Ok(plausible),
         (_, Some(_)) => Err(Rejection::SeveralEndRecords),
         (Some(_), None) => Err(Rejection::TrailingBytes),
         (None, None) => Err(Rejection::NotAZip),
     }
+}
+
+fn is_plausible_end(tail: &[u8], at: usize) -> bool {
+    let end = EndRecord::parse(&tail[at..]);
+    end.is_some_and(|end| at + END_BYTES + usize::from(end.comment_bytes) == tail.len())
 }
 
 struct EndRecord {
@@ -121,32 +132,11 @@ impl EndRecord {
         location.ends_at(end_offset)
     }
 
-    /// A value may be in both records; then they must be equal.
+    /// Returns the location that the ZIP64 end record states.
     fn location64(&self, end64: &[u8], end64_offset: u64) -> Result<DirectoryLocation, Rejection> {
         let end64 = EndRecord64::parse(end64).ok_or(Rejection::Zip64End("it is cut short"))?;
-        if end64.signature != END64_SIGNATURE {
-            return Err(Rejection::Zip64End("there is none where its locator points"));
-        }
-        // Its size does not count the signature and the size itself. A longer record carries data
-        // of version 2, whose only use is an encrypted directory.
-        if end64.remaining_bytes != END64_BYTES as u64 - 12 {
-            return Err(Rejection::Zip64End("it has an unusual length"));
-        }
-        if end64.disk != 0
-            || end64.directory_disk != 0
-            || end64.entry_count_on_disk != end64.entry_count
-            || !same_or_in_zip64_u16(self.disk, 0)
-            || !same_or_in_zip64_u16(self.directory_disk, 0)
-        {
-            return Err(Rejection::SeveralDisks);
-        }
-        if !same_or_in_zip64_u16(self.entry_count_on_disk, end64.entry_count)
-            || !same_or_in_zip64_u16(self.entry_count, end64.entry_count)
-            || !same_or_in_zip64_u32(self.directory_bytes, end64.directory_bytes)
-            || !same_or_in_zip64_u32(self.directory_offset, end64.directory_offset)
-        {
-            return Err(Rejection::Zip64End("it disagrees with the other end record"));
-        }
+        end64.check()?;
+        self.check_agreement(&end64)?;
         let location = DirectoryLocation {
             offset: end64.directory_offset,
             size_bytes: end64.directory_bytes,
@@ -154,13 +144,29 @@ impl EndRecord {
         };
         location.ends_at(end64_offset)
     }
+
+    /// Refuses two end records of different values: some readers take a value from this one, if it is there.
+    fn check_agreement(&self, end64: &EndRecord64) -> Result<(), Rejection> {
+        if !agrees_u16(self.disk, 0) || !agrees_u16(self.directory_disk, 0) {
+            return Err(Rejection::SeveralDisks);
+        }
+        if !agrees_u16(self.entry_count_on_disk, end64.entry_count)
+            || !agrees_u16(self.entry_count, end64.entry_count)
+            || !agrees_u32(self.directory_bytes, end64.directory_bytes)
+            || !agrees_u32(self.directory_offset, end64.directory_offset)
+        {
+            return Err(Rejection::Zip64End("it disagrees with the end record"));
+        }
+        Ok(())
+    }
 }
 
-fn same_or_in_zip64_u16(narrow: u16, wide: u64) -> bool {
+/// Returns whether a value of the end record is the ZIP64 one's, or refers to it by having all bits set.
+fn agrees_u16(narrow: u16, wide: u64) -> bool {
     narrow == u16::MAX || u64::from(narrow) == wide
 }
 
-fn same_or_in_zip64_u32(narrow: u32, wide: u64) -> bool {
+fn agrees_u32(narrow: u32, wide: u64) -> bool {
     narrow == u32::MAX || u64::from(narrow) == wide
 }
 
@@ -193,9 +199,25 @@ impl EndRecord64 {
             directory_offset: cursor.u64()?,
         })
     }
+
+    fn check(&self) -> Result<(), Rejection> {
+        if self.signature != END64_SIGNATURE {
+            return Err(Rejection::Zip64End("its locator points at something else"));
+        }
+        // The record's size does not count the signature and the size itself. A longer record
+        // carries data of version 2, whose only use is an encrypted directory.
+        if self.remaining_bytes != END64_BYTES as u64 - 12 {
+            return Err(Rejection::Zip64End("its length is not 56 bytes"));
+        }
+        if self.disk != 0 || self.directory_disk != 0 || self.entry_count_on_disk != self.entry_count {
+            return Err(Rejection::SeveralDisks);
+        }
+        Ok(())
+    }
 }
 
 impl DirectoryLocation {
+    /// Refuses a directory that does not end right before the record at this offset.
     fn ends_at(self, offset: u64) -> Result<Self, Rejection> {
         match self.offset.checked_add(self.size_bytes) {
             Some(end) if end == offset => Ok(self),
@@ -216,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_and_a_zip64_end_record_change_nothing() {
+    fn a_comment_or_a_zip64_end_record_changes_nothing() {
         let plain = page().parse().unwrap();
         for zip64 in [false, true] {
             for comment in [&b""[..], b"built by CI", &[b'x'; 65_535]] {
@@ -227,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_zip_is_refused() {
+    fn files_that_are_not_zips_are_refused() {
         assert_eq!(parse(b""), Err(Rejection::NotAZip));
         assert_eq!(parse(b"<html>"), Err(Rejection::NotAZip));
         assert_eq!(parse(&[b'x'; 70_000]), Err(Rejection::NotAZip));
     }
 
     #[test]
-    fn a_cut_archive_is_refused() {
+    fn a_truncated_archive_is_refused() {
         let bytes = page().bytes();
         for length in 0..bytes.len() {
             assert!(parse(&bytes[..length]).is_err(), "{length} bytes");
@@ -261,13 +283,13 @@ mod tests {
     }
 
     #[test]
-    fn a_zip_that_is_a_file_of_the_site_is_deployed() {
+    fn a_zip_inside_the_archive_is_deployed() {
         let zip = zip([File::stored("download.zip", &page().bytes())]);
         assert_eq!(&*zip.parse().unwrap().entries[0].name, "download.zip");
     }
 
     #[test]
-    fn bytes_in_front_are_accepted_only_with_true_offsets() {
+    fn leading_bytes_are_accepted_only_if_the_offsets_count_them() {
         let zip = Zip { prefix: b"#!/bin/sh\n".to_vec(), ..page() };
         assert_eq!(zip.parse().unwrap().entries[0].header_offset, 10);
         let mut joined = b"#!/bin/sh\n".to_vec();
@@ -277,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_split_archive_is_refused() {
-        // Disk, disk of the directory, and entries on this disk.
+        // Disk, disk of the directory, number of entries on this disk.
         for field in [4, 6, 8] {
             let mut bytes = page().bytes();
             let end = bytes.len() - END_BYTES;
@@ -285,7 +307,7 @@ mod tests {
             assert_eq!(parse(&bytes), Err(Rejection::SeveralDisks), "at {field}");
         }
         let zip64 = Zip { zip64: true, ..page() };
-        // The same three, and disk and number of disks in the locator.
+        // The same three, then disk and number of disks in the locator.
         for field in [16, 20, 24, 56 + 4, 56 + 16] {
             let mut bytes = zip64.bytes();
             let end64 = bytes.len() - END_BYTES - LOCATOR_BYTES - END64_BYTES;
@@ -298,12 +320,13 @@ mod tests {
     fn a_zip64_end_record_that_disagrees_is_refused() {
         let zip = Zip { zip64: true, ..page() };
         let end64 = zip.bytes().len() - END_BYTES - LOCATOR_BYTES - END64_BYTES;
-        // Signature, length, and the locator's offset; then two values of the other end record.
+        // In the ZIP64 records: signature, length, and the locator's offset.
         for field in [0, 4, 56 + 8] {
             let mut bytes = zip.bytes();
             bytes[end64 + field] += 1;
             assert!(matches!(parse(&bytes), Err(Rejection::Zip64End(_))), "at {field}");
         }
+        // In the end record: the two counts, size and offset of the directory.
         for field in [8, 10, 12, 16] {
             let mut bytes = zip.bytes();
             let end = bytes.len() - END_BYTES;
@@ -321,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_tail_asks_for_what_is_missing() {
+    fn a_short_tail_asks_for_the_missing_bytes() {
         let limits = Limits::default();
         let long_name = "n".repeat(1_000);
         let files: Vec<File> = (0..80).map(|number| File::stored(&format!("{long_name}{number}"), b"")).collect();

@@ -6,12 +6,15 @@ use super::cursor::Cursor;
 const ZIP64: u16 = 0x0001;
 /// APPNOTE 4.6.9, Info-ZIP Unicode Path.
 const UNICODE_PATH: u16 = 0x7075;
-/// "See the ZIP64 field" in a 4-byte size or offset.
+/// In a 4-byte size or offset: the ZIP64 field has the value.
 const IN_ZIP64: u32 = u32::MAX;
 /// The same in a 2-byte disk number.
 const DISK_IN_ZIP64: u16 = u16::MAX;
 
-/// The extra fields that change how an entry is read.
+const TOO_SHORT: &str = "the ZIP64 field is missing or lacks a value that the header refers to";
+const TOO_LONG: &str = "the ZIP64 field has a value that the header does not refer to";
+
+/// The data of the extra fields that change how an entry is read.
 #[derive(Default)]
 pub(super) struct Extra<'a> {
     pub(super) zip64: Option<&'a [u8]>,
@@ -19,7 +22,7 @@ pub(super) struct Extra<'a> {
 }
 
 impl<'a> Extra<'a> {
-    /// Fails with what is wrong with the fields.
+    /// Finds the fields; the error says what is wrong with them.
     ///
     /// Up to three bytes may be left over: they cannot hold a field, and zipalign pads with them.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, &'static str> {
@@ -40,7 +43,7 @@ impl<'a> Extra<'a> {
     }
 }
 
-/// Sizes and place of an entry as the central directory has them.
+/// An entry's sizes and location, as the central directory states them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Extent {
     pub(super) size_bytes: u64,
@@ -49,7 +52,7 @@ pub(super) struct Extent {
     pub(super) disk: u32,
 }
 
-/// The 4-byte fields of a central directory header that ZIP64 widens.
+/// The short fields of a central directory header that ZIP64 widens.
 #[derive(Clone, Copy)]
 pub(super) struct NarrowExtent {
     pub(super) size_bytes: u32,
@@ -60,83 +63,111 @@ pub(super) struct NarrowExtent {
 
 impl NarrowExtent {
     pub(super) fn widen(self, zip64: Option<&[u8]>) -> Result<Extent, &'static str> {
-        let disk_is_wide = self.disk == DISK_IN_ZIP64;
-        let mut narrow = [self.size_bytes, self.compressed_bytes, self.header_offset].map(Narrow::from);
+        let mut numbers = [self.size_bytes, self.compressed_bytes, self.header_offset].map(Number::from);
         let mut disk = u32::from(self.disk);
-        widen(&mut narrow, disk_is_wide.then_some(&mut disk), zip64, |narrow, wide| wide == u64::from(narrow))?;
-        let [size_bytes, compressed_bytes, header_offset] = narrow.map(|field| field.value);
+        let marked_disk = (self.disk == DISK_IN_ZIP64).then_some(&mut disk);
+        widen(&mut numbers, marked_disk, zip64, is_repeated)?;
+        let [size_bytes, compressed_bytes, header_offset] = numbers.map(|number| number.value);
         Ok(Extent { size_bytes, compressed_bytes, header_offset, disk })
     }
 }
 
+fn is_repeated(narrow: u32, wide: u64) -> bool {
+    wide == u64::from(narrow)
+}
+
 /// Widens the two sizes of a local header: first the size, then the compressed size.
 ///
-/// A field with nothing to say may be zero: Apache Commons Compress (Ant, Gradle) reserves it
-/// before it knows the sizes and leaves it there when 4 bytes were enough.
+/// A value that the header does not refer to may be zero: Apache Commons Compress (Ant, Gradle)
+/// reserves the field before it knows the sizes and leaves it there if 4 bytes were enough.
 pub(super) fn widen_local(
     size_bytes: u32,
     compressed_bytes: u32,
     zip64: Option<&[u8]>,
 ) -> Result<[u64; 2], &'static str> {
-    let mut narrow = [size_bytes, compressed_bytes].map(Narrow::from);
-    widen(&mut narrow, None, zip64, |narrow, wide| wide == 0 || wide == u64::from(narrow))?;
-    Ok(narrow.map(|field| field.value))
+    let mut numbers = [size_bytes, compressed_bytes].map(Number::from);
+    widen(&mut numbers, None, zip64, is_repeated_or_zero)?;
+    Ok(numbers.map(|number| number.value))
 }
 
+fn is_repeated_or_zero(narrow: u32, wide: u64) -> bool {
+    wide == 0 || is_repeated(narrow, wide)
+}
+
+/// A 4-byte number of a header, and its true value.
 #[derive(Clone, Copy)]
-struct Narrow {
+struct Number {
     narrow: u32,
     value: u64,
 }
 
-impl From<u32> for Narrow {
+impl From<u32> for Number {
     fn from(narrow: u32) -> Self {
         Self { narrow, value: u64::from(narrow) }
     }
 }
 
-/// APPNOTE 4.5.3: the ZIP64 field holds, in this order, only what the header marks as being there.
+impl Number {
+    /// Returns whether the header refers to the ZIP64 field for this number.
+    fn is_marked(&self) -> bool {
+        self.narrow == IN_ZIP64
+    }
+}
+
+/// Sets the marked numbers, and the disk if it is given, to their values in the ZIP64 field.
 ///
-/// Some writers always write the leading values. That is taken when no reader can be misled: the
-/// marked ones come first, so that every reader finds them, and the surplus ones `may_repeat`.
+/// The field holds, in this order, only the values that the header marks (APPNOTE 4.5.3). Some
+/// writers write more: [`widen_overlong`].
 fn widen(
-    narrow: &mut [Narrow],
+    numbers: &mut [Number],
     disk: Option<&mut u32>,
     zip64: Option<&[u8]>,
-    may_repeat: impl Fn(u32, u64) -> bool,
+    may_be_surplus: fn(u32, u64) -> bool,
 ) -> Result<(), &'static str> {
-    const TOO_SHORT: &str = "the ZIP64 field is missing or lacks a value that the header refers to";
-    const TOO_LONG: &str = "the ZIP64 field has a value that the header does not refer to";
-    let marked = narrow.iter().filter(|field| field.narrow == IN_ZIP64).count();
     let data = zip64.unwrap_or_default();
-    let needed = marked * 8 + if disk.is_some() { 4 } else { 0 };
-    let mut cursor = Cursor::new(data);
-    if data.len() <= needed {
-        for field in narrow.iter_mut().filter(|field| field.narrow == IN_ZIP64) {
-            field.value = cursor.u64().ok_or(TOO_SHORT)?;
-        }
-        if let Some(disk) = disk {
-            *disk = cursor.u32().ok_or(TOO_SHORT)?;
-        }
-        return Ok(());
+    let marked = numbers.iter().filter(|number| number.is_marked()).count();
+    let disk_bytes = if disk.is_some() { 4 } else { 0 };
+    if data.len() > marked * 8 + disk_bytes {
+        // The disk comes last, behind surplus values, where readers look for it in different places.
+        return if disk.is_some() { Err(TOO_LONG) } else { widen_overlong(numbers, marked, data, may_be_surplus) };
     }
-    let marked_first = narrow[..marked].iter().all(|field| field.narrow == IN_ZIP64);
-    if !marked_first || disk.is_some() {
+    let mut cursor = Cursor::new(data);
+    for number in numbers.iter_mut().filter(|number| number.is_marked()) {
+        number.value = cursor.u64().ok_or(TOO_SHORT)?;
+    }
+    if let Some(disk) = disk {
+        *disk = cursor.u32().ok_or(TOO_SHORT)?;
+    }
+    Ok(())
+}
+
+/// Reads a field with surplus values, as some writers write it, if no reader can be misled.
+///
+/// So the marked numbers must come first, where every reader finds them, and the surplus values
+/// after them must say nothing new.
+fn widen_overlong(
+    numbers: &mut [Number],
+    marked: usize,
+    data: &[u8],
+    may_be_surplus: fn(u32, u64) -> bool,
+) -> Result<(), &'static str> {
+    if !numbers[..marked].iter().all(Number::is_marked) {
         return Err(TOO_LONG);
     }
-    for (at, field) in narrow.iter_mut().enumerate() {
+    let mut cursor = Cursor::new(data);
+    for (at, number) in numbers.iter_mut().enumerate() {
         if cursor.remaining() == 0 {
             return Ok(());
         }
         let wide = cursor.u64().ok_or(TOO_LONG)?;
         if at < marked {
-            field.value = wide;
-        } else if !may_repeat(field.narrow, wide) {
+            number.value = wide;
+        } else if !may_be_surplus(number.narrow, wide) {
             return Err(TOO_LONG);
         }
     }
-    // A full field ends with the number of the disk, which can only be the first.
-    match (narrow.len(), cursor.remaining(), cursor.u32()) {
+    // A full field, with all three numbers, ends with the number of the disk, which can only be the first.
+    match (numbers.len(), cursor.remaining(), cursor.u32()) {
         (_, 0, _) | (3, 4, Some(0)) => Ok(()),
         _ => Err(TOO_LONG),
     }
@@ -156,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zip64_field_gives_what_the_header_marks() {
+    fn a_zip64_field_has_the_values_that_the_header_marks() {
         let max = u32::MAX;
         let size = NarrowExtent { size_bytes: max, ..NARROW };
         let compressed = NarrowExtent { compressed_bytes: max, ..NARROW };
@@ -209,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_do_not_fit_or_repeat_are_refused() {
+    fn fields_that_are_cut_or_repeated_are_refused() {
         assert!(Extra::parse(&extra_field(0x5455, b"12345")).is_ok());
         assert!(Extra::parse(b"   ").is_ok());
         let mut cut = extra_field(0x5455, b"12345");

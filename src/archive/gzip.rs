@@ -1,17 +1,17 @@
-//! A deflated entry as a gzip file: both hold the same deflate stream, so that nothing is inflated or deflated.
+//! A deflated entry as a gzip file, without inflating it: both contain the same deflate stream.
 //!
-//! What is not inflated is not checked either: the entry's CRC-32 goes into the gzip file's trailer, where
-//! whoever decodes it holds the contents against it.
+//! The contents are not checked here. The entry's CRC-32 goes into the gzip file's trailer, and the
+//! client that decodes the file compares it.
 
 use super::{Corrupt, Entry, Step};
 
-/// RFC 1952, section 2.3: deflate, no flags, no time, no word on how it was compressed, unknown system.
+/// RFC 1952 section 2.3: deflate, no flags, no time, no word on how it was compressed, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// CRC-32 and length follow the stream.
+/// CRC-32 and length, which follow the stream.
 pub(super) const TRAILER_BYTES: usize = 8;
 
-/// The size of a deflated entry as a gzip file.
+/// Returns the size of a deflated entry as a gzip file.
 pub(super) fn gzip_bytes(entry: &Entry) -> u64 {
     entry.compressed_bytes + (HEADER.len() + TRAILER_BYTES) as u64
 }
@@ -42,7 +42,7 @@ impl GzipWrapper {
         Self { entry: entry.clone(), trailer, written_bytes: 0 }
     }
 
-    /// As [`Inflater::push`](super::Inflater::push).
+    /// Wraps the next piece, as [`Inflater::push`](super::Inflater::push) does.
     pub(super) fn push(&mut self, input: &mut &[u8], output: &mut Vec<u8>) -> Result<Step, Corrupt> {
         let stream_start = HEADER.len() as u64;
         let stream_end = stream_start + self.entry.compressed_bytes;
@@ -57,12 +57,11 @@ impl GzipWrapper {
             } else {
                 &self.trailer[(at - stream_end) as usize..]
             };
+            if rest.is_empty() && at < stream_end {
+                return Ok(Step::NeedsInput);
+            }
             if rest.is_empty() {
-                return match (at < stream_end, input.is_empty()) {
-                    (true, _) => Ok(Step::NeedsInput),
-                    (false, true) => Ok(Step::Done),
-                    (false, false) => Err(self.compressed_length()),
-                };
+                return if input.is_empty() { Ok(Step::Done) } else { Err(Corrupt::compressed_length(&self.entry)) };
             }
             if room == 0 {
                 return Ok(Step::OutputFull);
@@ -76,16 +75,12 @@ impl GzipWrapper {
         }
     }
 
-    /// Checks that all of it came.
+    /// Checks that the whole stream was wrapped.
     pub(super) fn finish(self) -> Result<(), Corrupt> {
         if self.written_bytes != gzip_bytes(&self.entry) {
-            return Err(self.compressed_length());
+            return Err(Corrupt::compressed_length(&self.entry));
         }
         Ok(())
-    }
-
-    fn compressed_length(&self) -> Corrupt {
-        Corrupt::CompressedLength { entry: self.entry.display_name() }
     }
 }
 
@@ -129,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn data_of_another_length_is_corrupt() {
+    fn data_of_the_wrong_length_is_corrupt() {
         let (entry, data) = entry(b"aaaaaaaaaaaaaaaaaaaaaaaaaaaa");
         let longer = [&data[..], b"x"].concat();
         for data in [&data[..data.len() - 1], &longer, &[]] {
@@ -139,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_gzip_file_holds_what_the_entry_holds(
+        fn a_gzip_file_decodes_to_the_entrys_contents(
             contents in prop::collection::vec(0..4u8, 0..300),
             piece_bytes in 1..40usize,
             room_bytes in 1..40usize,

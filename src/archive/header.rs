@@ -1,25 +1,29 @@
 //! One header of the central directory.
 
 use super::cursor::Cursor;
-use super::extra::NarrowExtent;
+use super::extra::{Extent, Extra, NarrowExtent};
+use super::name::{from_unicode_path, printable};
+use super::{Rejection, flag};
 
 /// APPNOTE 4.3.12.
 const SIGNATURE: u32 = 0x0201_4b50;
+/// The length of a header without name, extra fields and comment.
 pub(super) const CENTRAL_HEADER_BYTES: u64 = 46;
 
-/// A central directory header.
+/// A header of the central directory.
 pub(super) struct CentralHeader<'a> {
     made_by_host: u8,
     pub(super) flags: u16,
     pub(super) method: u16,
     pub(super) crc32: u32,
-    pub(super) narrow: NarrowExtent,
+    extent: NarrowExtent,
     pub(super) name: &'a [u8],
-    pub(super) extra: &'a [u8],
+    extra: &'a [u8],
     external_attributes: u32,
 }
 
 impl<'a> CentralHeader<'a> {
+    /// Reads the next header; returns `None` if there is no complete one.
     pub(super) fn parse(cursor: &mut Cursor<'a>) -> Option<Self> {
         if cursor.u32()? != SIGNATURE {
             return None;
@@ -47,18 +51,54 @@ impl<'a> CentralHeader<'a> {
             flags,
             method,
             crc32,
-            narrow: NarrowExtent { size_bytes, compressed_bytes, header_offset, disk },
+            extent: NarrowExtent { size_bytes, compressed_bytes, header_offset, disk },
             name,
             extra,
             external_attributes,
         })
     }
 
-    /// Unix or macOS, APPNOTE 4.4.2.2: the upper half of the external attributes is a Unix mode.
-    pub(super) fn is_made_on_unix(&self) -> bool {
-        matches!(self.made_by_host, 3 | 19)
+    pub(super) fn extra_fields(&self) -> Result<Extra<'a>, Rejection> {
+        Extra::parse(self.extra).map_err(|problem| self.bad_extra_field(problem))
     }
 
+    /// Returns the sizes and the offset, from the ZIP64 field where the header refers to it.
+    pub(super) fn extent(&self, extra: &Extra<'_>) -> Result<Extent, Rejection> {
+        let extent = self.extent.widen(extra.zip64).map_err(|problem| self.bad_extra_field(problem))?;
+        if extent.disk != 0 {
+            return Err(Rejection::OtherDisk { entry: self.display_name() });
+        }
+        Ok(extent)
+    }
+
+    /// Decodes the name, and refuses it unless the header says that it is UTF-8.
+    ///
+    /// Readers decode other names by their own code page, each differently.
+    pub(super) fn decode_name(&self, extra: &Extra<'a>) -> Result<&'a str, Rejection> {
+        let is_utf8 = self.flags & flag::UTF8 != 0;
+        if let Some(field) = extra.unicode_path {
+            let name = from_unicode_path(field, self.name).map_err(|problem| self.bad_unicode_path(problem))?;
+            if is_utf8 && name.as_bytes() != self.name {
+                return Err(self.bad_unicode_path("differs from the entry's own name, which is UTF-8"));
+            }
+            return Ok(name);
+        }
+        match str::from_utf8(self.name) {
+            // Names on Unix and macOS have been UTF-8 for decades; Debian's `zip` writes them without the flag.
+            Ok(name) if is_utf8 || self.is_made_on_unix() || name.is_ascii() => Ok(name),
+            _ => Err(Rejection::NameEncoding { entry: self.display_name() }),
+        }
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.flags & flag::ENCRYPTED != 0
+    }
+
+    pub(super) fn is_patch(&self) -> bool {
+        self.flags & flag::PATCH != 0
+    }
+
+    /// Returns what the external attributes say that the entry is.
     pub(super) fn kind(&self) -> Kind {
         const TYPE_MASK: u32 = 0o170_000;
         const MSDOS_FOLDER: u32 = 0x10;
@@ -71,13 +111,34 @@ impl<'a> CentralHeader<'a> {
             _ => Kind::Special,
         }
     }
+
+    /// Returns whether it was made on Unix or macOS (APPNOTE 4.4.2.2).
+    ///
+    /// The upper half of the external attributes is then a Unix mode.
+    fn is_made_on_unix(&self) -> bool {
+        matches!(self.made_by_host, 3 | 19)
+    }
+
+    /// Returns the entry's name in the form in which messages show it.
+    pub(super) fn display_name(&self) -> String {
+        printable(self.name)
+    }
+
+    fn bad_extra_field(&self, problem: &'static str) -> Rejection {
+        Rejection::ExtraField { entry: self.display_name(), problem }
+    }
+
+    fn bad_unicode_path(&self, problem: &'static str) -> Rejection {
+        Rejection::UnicodePath { entry: self.display_name(), problem }
+    }
 }
 
-/// What the external attributes call an entry.
+/// What the external attributes say that an entry is.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Kind {
     File,
     Folder,
+    /// A link, a device, a socket or a pipe.
     Special,
     /// Many writers leave the attributes empty.
     Unknown,

@@ -1,62 +1,30 @@
-//! Contents: inflated, and held against the CRC-32 and the length that CI's tool wrote.
+//! Inflates entries, and checks the contents against the CRC-32 and the length in the archive.
 
-use std::cell::RefCell;
+#[cfg(test)]
+mod tests;
+mod whole;
 
-use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
-use libdeflater::Decompressor;
-use memchr::memmem;
-use thiserror::Error;
 
-use super::gzip::{TRAILER_BYTES, gzip};
 use super::zstd::{Frame, FrameError};
-use super::{Entry, Method};
+use super::{Corrupt, Entry, Method};
 
-/// Why an entry's data is not what the archive promises.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Corrupt {
-    #[error("entry `{entry}` is corrupt: its compressed data is invalid; pack the archive anew")]
-    Data { entry: String },
-    #[error("entry `{entry}`: its zstd frame {problem}")]
-    Zstd { entry: String, problem: &'static str },
-    #[error(
-        "entry `{entry}` is corrupt: it has more than the {size_bytes} bytes that the archive \
-         says; pack the archive anew"
-    )]
-    TooLong { entry: String, size_bytes: u64 },
-    #[error(
-        "entry `{entry}` is corrupt: it ends after {found_bytes} of {size_bytes} bytes; pack the \
-         archive anew"
-    )]
-    TooShort { entry: String, size_bytes: u64, found_bytes: u64 },
-    #[error(
-        "entry `{entry}` is corrupt: its compressed data is longer or shorter than the archive \
-         says; pack the archive anew"
-    )]
-    CompressedLength { entry: String },
-    #[error("entry `{entry}` is corrupt: its CRC-32 is not the archive's; pack the archive anew")]
-    Crc32 { entry: String },
-}
+pub use whole::inflate;
 
-impl Corrupt {
-    /// The entry's bytes do not have its CRC-32.
-    pub fn crc32(entry: &Entry) -> Self {
-        Self::Crc32 { entry: entry.display_name() }
-    }
-}
-
-/// What [`Inflater::push`] stopped at.
+/// Why [`Inflater::push`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// All input was taken; push what follows.
+    /// All input was taken: push the input that follows.
     NeedsInput,
-    /// The output has no room left; push the same input again once it has.
+    /// The output is full: make room, then push the rest of the same input.
     OutputFull,
-    /// The entry is complete; call [`Inflater::finish`].
+    /// The entry is complete: call [`Inflater::finish`].
     Done,
 }
 
-/// Inflates one entry piece by piece, in the caller's buffers and [`Method::window_bytes`].
+/// Inflates one entry piece by piece.
+///
+/// It uses the caller's buffers, and [`Method::window_bytes`] of its own.
 pub struct Inflater {
     entry: Entry,
     decoder: Decoder,
@@ -86,22 +54,22 @@ impl Inflater {
         }
     }
 
-    /// Takes from the front of `input` and appends to `output`, never beyond its capacity.
+    /// Takes bytes from the front of `input` and appends to `output`, never beyond its capacity.
     ///
-    /// The input, over all calls, is the entry's compressed data and nothing else. After an error
-    /// what was appended in this call is worthless.
+    /// Over all calls, the input is exactly the entry's compressed data. After an error, the bytes
+    /// that this call appended are invalid.
     pub fn push(&mut self, input: &mut &[u8], output: &mut Vec<u8>) -> Result<Step, Corrupt> {
         loop {
             if self.is_done {
-                return if input.is_empty() { Ok(Step::Done) } else { Err(self.compressed_length()) };
+                return if input.is_empty() { Ok(Step::Done) } else { Err(Corrupt::compressed_length(&self.entry)) };
             }
             let is_full = self.written_bytes == self.entry.size_bytes;
             if !is_full && output.capacity() == output.len() {
                 return Ok(Step::OutputFull);
             }
             let written_from = output.len();
-            // With all bytes out the stream's end still has to come, and nothing else: one byte of
-            // room tells an overlong stream from one that just ends.
+            // When all bytes are written, only the end of the stream is missing. One byte of room
+            // distinguishes a stream that ends from one that is too long.
             let mut probe = Vec::with_capacity(usize::from(is_full));
             let target = if is_full { &mut probe } else { &mut *output };
             let read = self.decode(input, target)?;
@@ -110,20 +78,16 @@ impl Inflater {
             self.read_bytes += read as u64;
             self.written_bytes += (written + probe.len()) as u64;
             if self.written_bytes > self.entry.size_bytes {
-                return Err(Corrupt::TooLong { entry: self.entry.display_name(), size_bytes: self.entry.size_bytes });
+                return Err(self.too_long());
             }
             if read == 0 && written == 0 && !self.is_done {
-                return if input.is_empty() {
-                    Ok(Step::NeedsInput)
-                } else {
-                    // It has input and room and does nothing with them.
-                    Err(self.invalid())
-                };
+                // A decoder that has input and room, and uses neither, never will.
+                return if input.is_empty() { Ok(Step::NeedsInput) } else { Err(self.invalid()) };
             }
         }
     }
 
-    /// Decodes some of `input` into the spare capacity of `output`; tells how much was taken.
+    /// Decodes some of `input` into the spare capacity of `output`, and returns how much was read.
     fn decode(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<usize, Corrupt> {
         match &mut self.decoder {
             Decoder::Stored => {
@@ -144,10 +108,7 @@ impl Inflater {
             Decoder::Zstd(frame) => {
                 let result = frame.step(input, output);
                 self.is_done = frame.is_done();
-                result.map_err(|trouble| match trouble {
-                    FrameError::Invalid => self.invalid(),
-                    FrameError::Unsupported(problem) => Corrupt::Zstd { entry: self.entry.display_name(), problem },
-                })
+                result.map_err(|error| self.zstd_error(error))
             }
         }
     }
@@ -155,14 +116,10 @@ impl Inflater {
     /// Checks the length of the whole, and the CRC-32 that the caller computed of it.
     pub fn finish(self, crc32: u32) -> Result<(), Corrupt> {
         if !self.is_done || self.written_bytes != self.entry.size_bytes {
-            return Err(Corrupt::TooShort {
-                entry: self.entry.display_name(),
-                size_bytes: self.entry.size_bytes,
-                found_bytes: self.written_bytes,
-            });
+            return Err(self.too_short());
         }
         if self.read_bytes != self.entry.compressed_bytes {
-            return Err(self.compressed_length());
+            return Err(Corrupt::compressed_length(&self.entry));
         }
         if crc32 != self.entry.crc32 {
             return Err(Corrupt::crc32(&self.entry));
@@ -174,58 +131,26 @@ impl Inflater {
         Corrupt::Data { entry: self.entry.display_name() }
     }
 
-    fn compressed_length(&self) -> Corrupt {
-        Corrupt::CompressedLength { entry: self.entry.display_name() }
-    }
-}
-
-/// Inflates an entry at once; what is stored is not copied.
-///
-/// Holds all of the entry's `size_bytes`: for entries that the memory budget has room for.
-pub fn inflate(entry: &Entry, compressed: Bytes) -> Result<Bytes, Corrupt> {
-    if entry.method == Method::Stored {
-        if compressed.len() as u64 != entry.compressed_bytes {
-            return Err(Corrupt::CompressedLength { entry: entry.display_name() });
+    fn zstd_error(&self, error: FrameError) -> Corrupt {
+        match error {
+            FrameError::Invalid => self.invalid(),
+            FrameError::Unsupported(problem) => Corrupt::Zstd { entry: self.entry.display_name(), problem },
         }
-        if crc32fast::hash(&compressed) != entry.crc32 {
-            return Err(Corrupt::crc32(entry));
+    }
+
+    fn too_long(&self) -> Corrupt {
+        Corrupt::TooLong { entry: self.entry.display_name(), size_bytes: self.entry.size_bytes }
+    }
+
+    fn too_short(&self) -> Corrupt {
+        Corrupt::TooShort {
+            entry: self.entry.display_name(),
+            size_bytes: self.entry.size_bytes,
+            found_bytes: self.written_bytes,
         }
-        return Ok(compressed);
     }
-    if entry.method == Method::Deflate
-        && let Some(contents) = inflate_sound(entry, &compressed)
-    {
-        return Ok(contents.into());
-    }
-    let mut inflater = Inflater::new(entry);
-    let mut contents = Vec::with_capacity(clamp(entry.size_bytes));
-    inflater.push(&mut &compressed[..], &mut contents)?;
-    inflater.finish(crc32fast::hash(&contents))?;
-    Ok(contents.into())
-}
-
-thread_local! {
-    static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::new());
-}
-
-/// Inflates a deflated entry that is sound, in half the time; nothing where it may not be.
-///
-/// The library does not tell where the stream ended. But it takes a gzip file, in which the CRC-32 and the length
-/// come right behind that: where they are nowhere but behind the last byte, no byte was left over.
-fn inflate_sound(entry: &Entry, compressed: &[u8]) -> Option<Vec<u8>> {
-    let file = gzip(entry, compressed).ok()?;
-    let end = file.len() - TRAILER_BYTES;
-    if memmem::find(&file, &file[end..]) != Some(end) {
-        return None;
-    }
-    let mut contents = vec![0; usize::try_from(entry.size_bytes).ok()?];
-    let inflated = DECOMPRESSOR.with_borrow_mut(|it| it.gzip_decompress(&file, &mut contents).ok())?;
-    (inflated == contents.len()).then_some(contents)
 }
 
 fn clamp(size_bytes: u64) -> usize {
     usize::try_from(size_bytes).unwrap_or(usize::MAX)
 }
-
-#[cfg(test)]
-mod tests;

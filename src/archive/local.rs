@@ -1,159 +1,153 @@
-//! The local header and the data descriptor: what lies around an entry's data.
+//! The local header and the data descriptor, which surround an entry's data.
 
-use std::borrow::Cow;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use super::cursor::Cursor;
 use super::extra::{Extra, widen_local};
-use super::name::{NameEncoding, printable};
-use super::{Entry, RawName, Rejection, flag};
+use super::name::from_unicode_path;
+use super::{Entry, Rejection, flag};
 
 /// APPNOTE 4.3.7.
 const SIGNATURE: u32 = 0x0403_4b50;
+/// The length of a local header without name and extra fields.
 pub(super) const LOCAL_HEADER_BYTES: u64 = 30;
 
-/// APPNOTE 4.3.9: CRC-32 and two sizes; with a signature and ZIP64 sizes at most.
+/// APPNOTE 4.3.9: a CRC-32 and two sizes of 4 bytes.
 pub(super) const DESCRIPTOR_BYTES_MIN: u64 = 12;
+/// With a signature and ZIP64 sizes of 8 bytes.
 pub(super) const DESCRIPTOR_BYTES_MAX: u64 = 24;
 const DESCRIPTOR_SIGNATURE: u32 = 0x0807_4b50;
 
 impl Entry {
-    /// How many bytes of the archive, from its local header on, an entry takes.
+    /// Returns how many bytes the entry takes in the archive, from its local header on.
     pub fn span_bytes(&self) -> u64 {
         self.end_offset.saturating_sub(self.header_offset)
     }
 
-    /// How many bytes from its local header on are sure to hold all of that header.
+    /// Returns how many bytes contain the whole local header for certain.
     pub fn header_bytes_max(&self) -> u64 {
         self.span_bytes().saturating_sub(self.compressed_bytes)
     }
 
-    /// Checks the local header and says where in `span` the compressed data lies.
+    /// Checks the local header and returns where in `span` the compressed data lies.
     ///
-    /// `span` starts at the local header and holds at least [`Entry::header_bytes_max`] bytes.
-    /// It may end before the data does: then so does not the range. A data descriptor is checked
-    /// here when `span` holds it, else by [`Entry::check_descriptor`].
+    /// `span` starts at the local header and holds at least [`Entry::header_bytes_max`] bytes. It
+    /// may end before the data does; the returned range then reaches past it. If `span` holds the
+    /// data descriptor, it is checked here, otherwise call [`Entry::check_descriptor`].
     pub fn data_range(&self, span: &[u8]) -> Result<Range<usize>, Rejection> {
-        let refuse = |problem| Rejection::LocalHeader { entry: self.display_name(), problem };
-        let cut = || Rejection::LocalHeaderCut { entry: self.display_name() };
         let span_bytes = usize::try_from(self.span_bytes()).unwrap_or(usize::MAX);
         let span = &span[..span.len().min(span_bytes)];
-        let (header, mut rest) = LocalHeader::parse(span).ok_or_else(cut)?;
+        let mut cursor = Cursor::new(span);
+        let header = LocalHeader::parse(&mut cursor).ok_or_else(|| self.header_cut())?;
         if header.signature != SIGNATURE {
-            return Err(refuse("is not where the central directory says"));
+            return Err(self.wrong_header("it is not where the central directory says"));
         }
-        let name_and_extra_bytes = u64::from(header.name_bytes) + u64::from(header.extra_bytes);
-        let header_bytes = LOCAL_HEADER_BYTES + name_and_extra_bytes;
-        let data_end = header_bytes.saturating_add(self.compressed_bytes);
-        let Some(rest_bytes) = self.span_bytes().checked_sub(data_end) else {
+        let data_start = header.length_bytes();
+        let data_end = data_start.saturating_add(self.compressed_bytes);
+        let Some(descriptor_bytes) = self.span_bytes().checked_sub(data_end) else {
             return Err(Rejection::SpanOverlap { entry: self.display_name() });
         };
-        let name = rest.take(usize::from(header.name_bytes)).ok_or_else(cut)?;
-        let extra = rest.take(usize::from(header.extra_bytes)).ok_or_else(cut)?;
-        self.check_header(&header, name, extra).map_err(refuse)?;
-
-        let is_streamed = header.is_streamed();
-        if !is_streamed && rest_bytes > 0 {
-            return Err(Rejection::UnclaimedBytes { entry: self.display_name() });
+        let (name, extra) = header.name_and_extra(&mut cursor).ok_or_else(|| self.header_cut())?;
+        self.check_header(&header, name, extra).map_err(|problem| self.wrong_header(problem))?;
+        self.check_descriptor_length(&header, descriptor_bytes)?;
+        let end = usize::try_from(data_end).map_err(|_| self.header_cut())?;
+        if span.len() == span_bytes {
+            self.check_descriptor(&span[end..])?;
         }
-        let start = header_bytes as usize;
-        let end = usize::try_from(data_end).map_err(|_| cut())?;
-        if is_streamed {
-            if !matches!(rest_bytes, 12 | 16 | 20 | 24) {
-                return Err(self.bad_descriptor());
-            }
-            if span.len() == span_bytes {
-                self.check_descriptor(&span[end..])?;
-            }
-        }
-        Ok(start..end)
+        Ok(data_start as usize..end)
     }
 
-    /// Checks the data descriptor, given the bytes between the data and [`Entry::end_offset`];
-    /// there are none when the entry has no descriptor.
+    /// Checks the data descriptor, given the bytes between the data and [`Entry::end_offset`].
     ///
-    /// The four forms (with and without signature, with 4 and 8 bytes to a size) have four
-    /// lengths, so that nothing needs to be guessed.
+    /// There are none if the entry has no descriptor. A descriptor may have a signature, and sizes
+    /// of 4 or 8 bytes; these four forms have four lengths, so the length tells which one it is.
     pub fn check_descriptor(&self, bytes: &[u8]) -> Result<(), Rejection> {
-        let mut cursor = Cursor::new(bytes);
-        let has_signature = match bytes.len() {
+        let (has_signature, has_wide_sizes) = match bytes.len() {
             0 => return Ok(()),
-            12 | 20 => false,
-            16 | 24 => true,
-            _ => return Err(self.bad_descriptor()),
+            12 => (false, false),
+            16 => (true, false),
+            20 => (false, true),
+            24 => (true, true),
+            _ => return Err(self.wrong_descriptor()),
         };
-        let signature_is_right = !has_signature || cursor.u32() == Some(DESCRIPTOR_SIGNATURE);
-        let crc32 = cursor.u32();
-        let mut size = || match bytes.len() {
-            12 | 16 => cursor.u32().map(u64::from),
-            _ => cursor.u64(),
-        };
-        let sizes = [size(), size()];
-        let is_right = signature_is_right
-            && crc32 == Some(self.crc32)
-            && sizes == [Some(self.compressed_bytes), Some(self.size_bytes)];
-        is_right.then_some(()).ok_or_else(|| self.bad_descriptor())
+        let mut expected = Vec::with_capacity(bytes.len());
+        if has_signature {
+            expected.extend(DESCRIPTOR_SIGNATURE.to_le_bytes());
+        }
+        expected.extend(self.crc32.to_le_bytes());
+        for size in [self.compressed_bytes, self.size_bytes] {
+            if has_wide_sizes {
+                expected.extend(size.to_le_bytes());
+            } else {
+                expected.extend(u32::try_from(size).map_err(|_| self.wrong_descriptor())?.to_le_bytes());
+            }
+        }
+        if bytes == expected { Ok(()) } else { Err(self.wrong_descriptor()) }
     }
 
-    /// Compares with the central directory.
+    /// Refuses bytes after the data that cannot be a data descriptor.
+    fn check_descriptor_length(&self, header: &LocalHeader, descriptor_bytes: u64) -> Result<(), Rejection> {
+        match (header.is_streamed(), descriptor_bytes) {
+            (false, 0) | (true, 12 | 16 | 20 | 24) => Ok(()),
+            // Another entry may hide here, for readers that go by local headers alone.
+            (false, _) => Err(Rejection::UnclaimedBytes { entry: self.display_name() }),
+            (true, _) => Err(self.wrong_descriptor()),
+        }
+    }
+
+    /// Compares the local header with the central directory.
     fn check_header(&self, local: &LocalHeader, name: &[u8], extra: &[u8]) -> Result<(), &'static str> {
-        if !self.is_named(name) {
-            return Err("has another name than the central directory");
+        if !self.has_raw_name(name) {
+            return Err("its name differs from the central directory");
         }
         if local.method != self.method.number() {
-            return Err("has another compression method than the central directory");
+            return Err("its compression method differs from the central directory");
         }
-        // How an ASCII name is encoded is all the same.
-        let name_flag = if name.is_ascii() { 0 } else { flag::UTF8 };
-        let significant = flag::ENCRYPTED | flag::PATCH | name_flag;
-        if (local.flags ^ self.flags) & significant != 0 {
-            return Err("has other flags than the central directory");
+        if (local.flags ^ self.flags) & significant_flags(name) != 0 {
+            return Err("its flags differ from the central directory");
         }
         let extra = Extra::parse(extra)?;
-        if let Some(unicode_path) = extra.unicode_path {
-            let encoding = NameEncoding { is_utf8: false, made_on_unix: false, unicode_path: Some(unicode_path) };
-            if encoding.decode(name) != Ok(&*self.full_name()) {
-                return Err("has another Unicode path than the central directory");
-            }
+        if let Some(field) = extra.unicode_path
+            && from_unicode_path(field, name) != Ok(&*self.full_name())
+        {
+            return Err("its Unicode path differs from the central directory");
         }
-        // A streamed entry's header was written before its sizes were known: zeros, or the truth.
-        let is_streamed = local.is_streamed();
-        let is_same = |local: u64, central| local == central || is_streamed && local == 0;
+        self.check_numbers(local, &extra)
+    }
+
+    /// Compares sizes and CRC-32 with the central directory.
+    fn check_numbers(&self, local: &LocalHeader, extra: &Extra<'_>) -> Result<(), &'static str> {
         let [size_bytes, compressed_bytes] = widen_local(local.size_bytes, local.compressed_bytes, extra.zip64)?;
-        if !is_same(size_bytes, self.size_bytes) || !is_same(compressed_bytes, self.compressed_bytes) {
-            return Err("has other sizes than the central directory");
+        if !local.agrees(size_bytes, self.size_bytes) || !local.agrees(compressed_bytes, self.compressed_bytes) {
+            return Err("its sizes differ from the central directory");
         }
-        if !is_same(u64::from(local.crc32), u64::from(self.crc32)) {
-            return Err("has another CRC-32 than the central directory");
+        if !local.agrees(u64::from(local.crc32), u64::from(self.crc32)) {
+            return Err("its CRC-32 differs from the central directory");
         }
         Ok(())
     }
 
-    fn is_named(&self, raw: &[u8]) -> bool {
-        match self.raw_name.as_deref() {
-            None => raw == self.name.as_bytes(),
-            Some(RawName::UnderRoot(root)) => raw.strip_prefix(root.as_bytes()) == Some(self.name.as_bytes()),
-            Some(RawName::Other(name)) => raw == &**name,
-        }
+    fn header_cut(&self) -> Rejection {
+        Rejection::LocalHeaderCut { entry: self.display_name() }
+    }
+
+    fn wrong_header(&self, problem: &'static str) -> Rejection {
+        Rejection::LocalHeader { entry: self.display_name(), problem }
+    }
+
+    fn wrong_descriptor(&self) -> Rejection {
+        Rejection::Descriptor { entry: self.display_name() }
     }
 }
 
-impl Entry {
-    /// Its name with the root, as both headers mean it.
-    fn full_name(&self) -> Cow<'_, str> {
-        match self.raw_name.as_deref() {
-            Some(RawName::UnderRoot(root)) => Cow::Owned(format!("{root}{}", self.name)),
-            None | Some(RawName::Other(_)) => Cow::Borrowed(&self.name),
-        }
-    }
-
-    pub(super) fn display_name(&self) -> String {
-        printable(self.full_name().as_bytes())
-    }
-
-    fn bad_descriptor(&self) -> Rejection {
-        Rejection::Descriptor { entry: self.display_name() }
-    }
+/// Returns the flags that must be the same in both headers.
+fn significant_flags(name: &[u8]) -> u16 {
+    // The encoding of an ASCII name makes no difference.
+    let name_flag = if name.is_ascii() { 0 } else { flag::UTF8 };
+    flag::ENCRYPTED | flag::PATCH | name_flag
 }
 
 struct LocalHeader {
@@ -168,15 +162,14 @@ struct LocalHeader {
 }
 
 impl LocalHeader {
-    /// Gives what follows too: the name, the extra fields and the data.
-    fn parse(bytes: &[u8]) -> Option<(Self, Cursor<'_>)> {
-        let mut cursor = Cursor::new(bytes);
+    /// Reads the header up to its name.
+    fn parse(cursor: &mut Cursor<'_>) -> Option<Self> {
         let signature = cursor.u32()?;
         let _version_needed = cursor.u16()?;
         let flags = cursor.u16()?;
         let method = cursor.u16()?;
         let _time_and_date = cursor.u32()?;
-        let header = Self {
+        Some(Self {
             signature,
             flags,
             method,
@@ -185,15 +178,28 @@ impl LocalHeader {
             size_bytes: cursor.u32()?,
             name_bytes: cursor.u16()?,
             extra_bytes: cursor.u16()?,
-        };
-        Some((header, cursor))
+        })
     }
 
-    /// Whether a data descriptor follows the data.
+    /// Reads the name and the extra fields, which follow the header.
+    fn name_and_extra<'a>(&self, cursor: &mut Cursor<'a>) -> Option<(&'a [u8], &'a [u8])> {
+        Some((cursor.take(usize::from(self.name_bytes))?, cursor.take(usize::from(self.extra_bytes))?))
+    }
+
+    /// Returns the length of the header with name and extra fields.
+    fn length_bytes(&self) -> u64 {
+        LOCAL_HEADER_BYTES + u64::from(self.name_bytes) + u64::from(self.extra_bytes)
+    }
+
+    /// Returns whether a data descriptor follows the data.
     fn is_streamed(&self) -> bool {
         self.flags & flag::STREAMED != 0
     }
-}
 
-#[cfg(test)]
-mod tests;
+    /// Returns whether a number of this header agrees with the central directory.
+    ///
+    /// A streamed entry's header may have zeros, because it was written before the numbers were known.
+    fn agrees(&self, local: u64, central: u64) -> bool {
+        local == central || self.is_streamed() && local == 0
+    }
+}

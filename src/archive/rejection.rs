@@ -2,113 +2,118 @@ use thiserror::Error;
 
 use super::NameProblem;
 
-/// Why an archive is not deployed. Nothing was written.
+/// Why an archive is not deployed; nothing was written.
 ///
-/// Entries are named as the archive has them, with the root; control characters are escaped.
+/// Messages name an entry as the archive does, with the root; control characters are escaped.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Rejection {
-    #[error("the archive is no zip: it has no end record; upload a complete zip")]
+    #[error("the archive is not a zip, or its end is missing (it has no end record); upload a complete zip")]
     NotAZip,
     #[error(
-        "bytes follow the end of the zip, or it was cut; upload it again as it was packed (and let \
-         bsdtar write to a file: what it pipes it pads)"
+        "bytes follow the end of the zip, or its end was cut off; upload it exactly as it was packed, and let bsdtar \
+         write to a file, because it pads what it writes to a pipe"
     )]
     TrailingBytes,
     #[error(
-        "the archive has more than one end record, so that tools disagree on its contents; pack \
-         it without a comment, and without joining it to another zip"
+        "the archive has more than one end record, and tools disagree on which one counts; pack it without a comment, \
+         and do not join it to another zip"
     )]
     SeveralEndRecords,
-    #[error("the archive's ZIP64 end record is wrong: {0}; pack it with another tool")]
+    #[error("the archive's ZIP64 end record is invalid: {0}; pack the archive with another tool")]
     Zip64End(&'static str),
-    #[error("the archive is split over several files; pack it as one")]
+    #[error("the archive is split over several files; pack it as one file")]
     SeveralDisks,
     #[error(
-        "all offsets in the archive are off by {by_bytes} bytes; if something was put in front of \
-         it, correct them with `zip -A`"
+        "all offsets in the archive are off by {by_bytes} bytes; pack the archive again or, if something was put in \
+         front of it on purpose, correct the offsets with `zip -A`"
     )]
     ShiftedOffsets { by_bytes: u64 },
-    #[error("the central directory lies outside the archive; upload it again as it was packed")]
+    #[error("the central directory lies outside the archive; upload the archive exactly as it was packed")]
     DirectoryOutside,
-    #[error("the archive has {count} entries; MAX_ENTRIES is {max}")]
+    #[error(
+        "the archive has {count} entries, more than MAX_ENTRIES ({max}); deploy fewer files, or raise MAX_ENTRIES if \
+         the number is right"
+    )]
     TooManyEntries { count: u64, max: u64 },
     #[error(
-        "the archive's central directory has {size_bytes} bytes; at most {max_bytes} are read: \
-         use fewer files or shorter names"
+        "the archive's central directory has {size_bytes} bytes, but at most {max_bytes} are read; use fewer files or \
+         shorter names"
     )]
     DirectoryTooLarge { size_bytes: u64, max_bytes: u64 },
     #[error(
-        "the central directory does not hold the {count} entries that the end record counts; \
-         upload the archive again as it was packed"
+        "the central directory does not hold the {count} entries that the end record counts; upload the archive \
+         exactly as it was packed"
     )]
     DirectoryMalformed { count: u64 },
 
-    #[error("entry `{entry}`: {problem}; pack it with another tool")]
+    #[error("entry `{entry}`: {problem}; pack the archive with another tool")]
     ExtraField { entry: String, problem: &'static str },
     #[error("entry `{entry}`: its name {problem}")]
     UnsafeName { entry: String, problem: NameProblem },
     #[error(
-        "entry `{entry}`: its name is not known to be UTF-8; pack with a tool that says so \
+        "entry `{entry}`: its name is not UTF-8, or not marked as UTF-8; pack with a tool that writes UTF-8 names \
          (Python's zipfile, 7-Zip with -mcu=on, Info-ZIP on Linux)"
     )]
     NameEncoding { entry: String },
-    #[error("entry `{entry}`: its Unicode path field {problem}; pack it with another tool")]
+    #[error("entry `{entry}`: its Unicode path field {problem}; pack the archive with another tool")]
     UnicodePath { entry: String, problem: &'static str },
-    #[error("entry `{entry}`: its name has {length_bytes} bytes, a key has room for {max_bytes}")]
+    #[error("entry `{entry}`: its name has {length_bytes} bytes, but an S3 key has room for {max_bytes}; shorten it")]
     NameTooLong { entry: String, length_bytes: usize, max_bytes: usize },
-    #[error("entry `{entry}` is in the archive twice; pack it into a new file")]
+    #[error("entry `{entry}` is in the archive twice; pack the archive into a new file")]
     DuplicateName { entry: String },
-    #[error("`{entry}` is a file and a folder; rename one of them")]
+    #[error("`{entry}` is both a file and a folder; rename one of them")]
     FileAndFolder { entry: String },
     #[error(
-        "entry `{entry}` is a symbolic link or another special file; pack what it points to \
-         (`zip` does so without -y)"
+        "entry `{entry}` is a symbolic link or another special file; pack the file that it points to (`zip` does so \
+         without -y)"
     )]
     SpecialFile { entry: String },
     #[error(
-        "entry `{entry}`: its name, attributes and size disagree on whether it is a folder; pack \
-         it with another tool"
+        "entry `{entry}`: its name, attributes and size disagree on whether it is a folder; pack the archive with \
+         another tool"
     )]
     FolderMismatch { entry: String },
-    #[error("entry `{entry}` is encrypted; pack it without a password")]
+    #[error("entry `{entry}` is encrypted; pack the archive without a password")]
     Encrypted { entry: String },
     #[error(
-        "entry `{entry}` is compressed by method {method}; only stored (0), deflate (8) and zstd \
-         (93) are read: pack it by one of them"
+        "entry `{entry}` uses compression method {method}, but only stored (0), deflate (8) and zstd (93) are read; \
+         pack it with one of these"
     )]
     UnsupportedMethod { entry: String, method: u16 },
-    #[error("entry `{entry}`: its sizes are impossible for its compression; pack it anew")]
+    #[error("entry `{entry}`: its sizes are impossible for its compression method; pack the archive again")]
     ImpossibleSizes { entry: String },
-    #[error("entry `{entry}` expands {ratio} times; MAX_RATIO is {max}: raise it if that is right")]
+    #[error("entry `{entry}` expands {ratio} times, more than MAX_RATIO ({max}); raise MAX_RATIO if that is right")]
     RatioTooHigh { entry: String, ratio: u64, max: u64 },
-    #[error("the archive expands to over {max_bytes} bytes (MAX_ARCHIVE_BYTES)")]
-    ExpandsTooFar { max_bytes: u64 },
-    #[error("entry `{entry}` lies on another disk of a split archive; pack it as one file")]
-    OtherDisk { entry: String },
-    #[error("entry `{entry}` reaches outside the archive; upload it again as it was packed")]
-    SpanOutside { entry: String },
-    #[error("entry `{entry}` overlaps what comes after it; the archive is broken or a zip bomb")]
-    SpanOverlap { entry: String },
     #[error(
-        "entry `{entry}` is followed by bytes that belong to no entry; pack the archive into a \
-         new file"
+        "the archive expands to more than MAX_ARCHIVE_BYTES ({max_bytes}); deploy less, or raise MAX_ARCHIVE_BYTES \
+         if the size is right"
     )]
+    ExpandsTooFar { max_bytes: u64 },
+    #[error("entry `{entry}` lies on another disk of a split archive; pack the archive as one file")]
+    OtherDisk { entry: String },
+    #[error("entry `{entry}` reaches outside the archive; upload the archive exactly as it was packed")]
+    SpanOutside { entry: String },
+    #[error(
+        "entry `{entry}` overlaps the bytes that follow it, so the archive is broken or a zip bomb; pack the archive \
+         again"
+    )]
+    SpanOverlap { entry: String },
+    #[error("entry `{entry}` is followed by bytes that belong to no entry; pack the archive into a new file")]
     UnclaimedBytes { entry: String },
-    #[error("entry `{entry}`: its local header {problem}; pack the archive into a new file")]
+    #[error("entry `{entry}`: its local header is wrong: {problem}; pack the archive into a new file")]
     LocalHeader { entry: String, problem: &'static str },
     #[error(
-        "entry `{entry}`: its data descriptor disagrees with the central directory; pack the \
-         archive into a new file"
+        "entry `{entry}`: its data descriptor disagrees with the central directory; pack the archive into a new file"
     )]
     Descriptor { entry: String },
-    #[error("entry `{entry}`: its local header was not read as a whole; retry the deployment")]
+    #[error("entry `{entry}`: its local header was not read completely; retry the deployment")]
     LocalHeaderCut { entry: String },
 
-    #[error("entry `{entry}` is the archive itself, so that whoever unpacks what is unpacked never ends; leave it out")]
+    #[error("entry `{entry}` is the archive itself, so unpacking it would never end; leave it out of the archive")]
     Quine { entry: String },
 
     #[error("the archive has no file to deploy; pack the build's output")]
     Empty,
-    #[error("the archive has no file under ARCHIVE_ROOT `{root}`; correct one of them")]
+    #[error("the archive has no file under ARCHIVE_ROOT `{root}`; correct ARCHIVE_ROOT, or pack that folder")]
     RootNotFound { root: String },
 }

@@ -1,4 +1,4 @@
-//! Zips written byte by byte, so that a test can get any field wrong.
+//! Writes zips byte by byte, so that a test can make any field wrong.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use flate2::write::DeflateEncoder;
 
 use super::{ArchiveIndex, Limits, Parsed, Rejection, flag};
 
-/// A header's fields; the local one and the directory's differ where a test makes them.
+/// The fields of a header; the local and the central header differ only if a test changes one of them.
 #[derive(Clone)]
 pub(super) struct Header {
     pub(super) made_by_host: u8,
@@ -20,7 +20,7 @@ pub(super) struct Header {
     pub(super) extra: Vec<u8>,
     pub(super) disk: u16,
     pub(super) external_attributes: u32,
-    /// Where the directory says that the local header is; the truth by default.
+    /// Where the central directory says that the local header is; `None` for the true offset.
     pub(super) offset: Option<u32>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct File {
     pub(super) local: Header,
     pub(super) central: Header,
     pub(super) data: Vec<u8>,
-    /// The data descriptor, or whatever comes before the next header.
+    /// The bytes between the data and the next header: a data descriptor, or something invalid.
     pub(super) after: Vec<u8>,
 }
 
@@ -49,7 +49,7 @@ impl File {
         Self::framed(name, contents, frame)
     }
 
-    /// With this zstd frame, whatever it holds.
+    /// Takes any bytes for the zstd frame.
     pub(super) fn framed(name: &str, contents: &[u8], frame: Vec<u8>) -> Self {
         Self::new(name.as_bytes(), 93, contents, frame)
     }
@@ -75,7 +75,7 @@ impl File {
         Self { local: header.clone(), central: header, data, after: Vec::new() }
     }
 
-    /// With a data descriptor of this form.
+    /// Adds a data descriptor, with or without a signature and with sizes of 8 or 4 bytes.
     pub(super) fn streamed(self, with_signature: bool, zip64: bool) -> Self {
         let mut file = self.both(|header| header.flags |= flag::STREAMED);
         if with_signature {
@@ -119,7 +119,7 @@ pub(super) struct Zip {
     pub(super) prefix: Vec<u8>,
     pub(super) comment: Vec<u8>,
     pub(super) zip64: bool,
-    /// Added to the count of entries in the end record.
+    /// Added to the number of entries in the end record.
     pub(super) extra_count: u16,
 }
 
@@ -193,7 +193,7 @@ impl Zip {
 }
 
 impl Header {
-    /// What both headers have, in the same order.
+    /// Writes the fields that both headers have in the same order.
     fn write_common(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.flags.to_le_bytes());
         bytes.extend(self.method.to_le_bytes());
@@ -232,6 +232,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ArchiveIndex, Rejection> {
 pub(super) fn parse_root(bytes: &[u8], root: &str, limits: &Limits) -> Result<ArchiveIndex, Rejection> {
     match ArchiveIndex::parse(bytes.len() as u64, bytes, root, limits)? {
         Parsed::Index(index) => Ok(index),
-        Parsed::NeedsFrom(offset) => panic!("all is there, and yet bytes from {offset} are needed"),
+        Parsed::NeedsFrom(offset) => panic!("the archive is complete, but bytes from {offset} are needed"),
     }
 }

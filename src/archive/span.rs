@@ -1,12 +1,14 @@
+//! Which ranges of the archive to read.
+
 use std::ops::Range;
 
 use super::Entry;
 
-/// Bytes of the archive to read at once, and the entries in them.
+/// A range of the archive to read in one piece, and the entries in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span<'a> {
     pub range: Range<u64>,
-    /// Sorted by offset. Each lies in `range`, as a whole or with its local header.
+    /// Sorted by offset. `range` contains each of them, or at least its local header.
     pub entries: Vec<&'a Entry>,
 }
 
@@ -16,41 +18,39 @@ impl Span<'_> {
     }
 }
 
-/// Says which ranged GETs read these entries.
+/// Returns the ranged reads for these entries.
 ///
-/// Neighbours are read together when at most `max_gap_bytes` that nobody asked for lie between
-/// them and both together are no longer than `max_span_bytes`. A longer entry has a span of its
-/// own, which is then to be read in parts.
+/// Neighbours share a span if at most `max_gap_bytes` unneeded bytes lie between them and the span
+/// stays within `max_span_bytes`. A longer entry has a span of its own, to be read in parts.
 pub fn spans<'a>(
     entries: impl IntoIterator<Item = &'a Entry>,
     max_gap_bytes: u64,
     max_span_bytes: u64,
 ) -> Vec<Span<'a>> {
-    let whole = |entry: &Entry| entry.end_offset;
-    merged(entries, whole, max_gap_bytes, max_span_bytes)
+    let ranges = entries.into_iter().map(|entry| (entry, entry.end_offset));
+    merged(ranges, max_gap_bytes, max_span_bytes)
 }
 
-/// The same for their local headers alone, in front of data that nobody asked for.
+/// Returns the ranged reads for the local headers of these entries, without their data.
 pub fn header_spans<'a>(
     entries: impl IntoIterator<Item = &'a Entry>,
     max_gap_bytes: u64,
     max_span_bytes: u64,
 ) -> Vec<Span<'a>> {
-    let header = |entry: &Entry| entry.header_offset + entry.header_bytes_max();
-    merged(entries, header, max_gap_bytes, max_span_bytes)
+    let ranges = entries.into_iter().map(|entry| (entry, entry.header_offset + entry.header_bytes_max()));
+    merged(ranges, max_gap_bytes, max_span_bytes)
 }
 
+/// Merges entries, each with the offset at which its range ends.
 fn merged<'a>(
-    entries: impl IntoIterator<Item = &'a Entry>,
-    end: impl Fn(&Entry) -> u64,
+    entries: impl Iterator<Item = (&'a Entry, u64)>,
     max_gap_bytes: u64,
     max_span_bytes: u64,
 ) -> Vec<Span<'a>> {
-    let mut entries: Vec<&Entry> = entries.into_iter().collect();
-    entries.sort_unstable_by_key(|entry| entry.header_offset);
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_unstable_by_key(|(entry, _)| entry.header_offset);
     let mut spans: Vec<Span<'a>> = Vec::new();
-    for entry in entries {
-        let end = end(entry);
+    for (entry, end) in entries {
         match spans.last_mut() {
             Some(span)
                 if entry.header_offset.saturating_sub(span.range.end) <= max_gap_bytes

@@ -1,5 +1,5 @@
-use super::super::NameProblem;
 use super::super::sample::{File, Zip, parse_root, unicode_path_field, zip};
+use super::super::{Method, NameProblem, flag};
 use super::*;
 
 fn names(zip: &Zip) -> Vec<String> {
@@ -41,7 +41,7 @@ fn entries_are_sorted_by_the_bytes_of_their_names() {
 }
 
 #[test]
-fn an_entry_has_what_its_header_says() {
+fn an_entry_has_the_values_of_its_header() {
     let zip = zip([File::deflated("index.html", &[b'x'; 1_000]), page().clone()]);
     let mut renamed = zip.clone();
     renamed.files[1] = File::stored("other.html", b"other");
@@ -58,7 +58,7 @@ fn an_entry_has_what_its_header_says() {
 }
 
 #[test]
-fn names_that_only_look_different_are_deployed_with_a_warning() {
+fn names_that_differ_only_in_normalisation_are_deployed_with_a_warning() {
     let composed = File::stored("caf\u{e9}.html", b"");
     let decomposed = File::stored("cafe\u{301}.html", b"");
     let other = File::stored("cafe.html", b"");
@@ -72,7 +72,7 @@ fn names_that_only_look_different_are_deployed_with_a_warning() {
 }
 
 #[test]
-fn litter_is_left_out_and_counted_whatever_it_is() {
+fn desktop_metadata_is_left_out_and_counted_even_if_it_is_a_link() {
     let link = |file: File| file.both(|header| header.external_attributes = 0o120_777 << 16);
     let zip = zip([
         page(),
@@ -88,7 +88,7 @@ fn litter_is_left_out_and_counted_whatever_it_is() {
 }
 
 #[test]
-fn the_headers_file_is_set_apart_at_the_root_only() {
+fn only_the_headers_file_at_the_root_is_not_deployed() {
     let zip = zip([page(), File::stored("_headers", b"/*"), File::stored("a/_headers", b"/*")]);
     assert_eq!(names(&zip), ["a/_headers", "index.html"]);
     let index = zip.parse().unwrap();
@@ -98,7 +98,7 @@ fn the_headers_file_is_set_apart_at_the_root_only() {
 }
 
 #[test]
-fn names_are_relative_to_the_root_and_the_rest_is_not_deployed() {
+fn names_are_relative_to_the_root_and_files_outside_it_are_not_deployed() {
     let link = File::stored("node_modules/.bin/x", b"../x").both(|header| header.external_attributes = 0o120_777 << 16);
     let zip = zip([
         link,
@@ -121,12 +121,12 @@ fn names_are_relative_to_the_root_and_the_rest_is_not_deployed() {
 }
 
 #[test]
-fn a_wrapper_folder_without_a_page_at_the_root_is_a_warning() {
+fn an_archive_of_one_single_folder_is_a_warning() {
     let wrapped = [File::stored("site/index.html", b""), File::stored("site/a", b"")];
     let warnings = zip(wrapped.clone()).parse().unwrap().warnings;
     insta::assert_snapshot!(
         warnings.join("\n"),
-        @"all files lie in the folder `site/` and none at the root; to deploy what is inside it, set ARCHIVE_ROOT to `site/`"
+        @"all files are in the folder `site/` and none is at the root; to deploy the folder's contents, set ARCHIVE_ROOT to `site/`"
     );
     let [a, b] = wrapped;
     assert!(zip([a.clone(), b.clone(), page()]).parse().unwrap().warnings.is_empty());
@@ -179,7 +179,7 @@ fn unsafe_names_are_refused() {
 }
 
 #[test]
-fn unusual_names_are_kept() {
+fn unusual_but_safe_names_are_kept() {
     for name in ["..a", "a..", "...", "a b", "ab:c", "~", "'", "%2e%2e", "日本/é"] {
         assert_eq!(names(&zip([File::stored(name, b"")])), [name]);
     }
@@ -194,9 +194,9 @@ fn a_message_names_the_entry_in_one_line() {
     ]
     .map(|rejection| rejection.to_string());
     insta::assert_snapshot!(messages.join("\n"), @r"
-    entry `a\n\u{1b}[31mb`: its name has a control character
-    entry `a\b`: its name has a backslash, which zip does not use between folders; older versions of PowerShell's Compress-Archive and of .NET write it: pack with PowerShell 7, `tar -a` or 7-Zip
-    entry `x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/…`: its name, attributes and size disagree on whether it is a folder; pack it with another tool
+    entry `a\n\u{1b}[31mb`: its name has a control character; rename the file
+    entry `a\b`: its name has a backslash, which does not separate folders in a zip; older versions of PowerShell's Compress-Archive and of .NET write it: pack with PowerShell 7, `tar -a` or 7-Zip
+    entry `x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/…`: its name, attributes and size disagree on whether it is a folder; pack the archive with another tool
     ");
 }
 
@@ -213,7 +213,7 @@ fn a_name_longer_than_a_key_is_refused() {
 }
 
 #[test]
-fn a_name_is_utf8_by_flag_or_by_unix_and_refused_otherwise() {
+fn a_name_is_refused_unless_the_flag_or_the_host_says_that_it_is_utf8() {
     let file = |host, flags, name: &[u8]| {
         File::stored("", b"").both(|header| {
             header.made_by_host = host;
@@ -274,7 +274,7 @@ fn a_unicode_path_names_the_entry() {
 }
 
 #[test]
-fn a_name_that_is_there_twice_is_refused() {
+fn duplicate_names_are_refused() {
     let entry = "index.html".to_owned();
     let rejection = zip([page(), File::stored("a", b""), page()]).rejection();
     assert_eq!(rejection, Rejection::DuplicateName { entry });
@@ -282,10 +282,10 @@ fn a_name_that_is_there_twice_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_a_folder_too_is_refused() {
+fn a_file_that_is_also_a_folder_is_refused() {
     let entry = || "a/b".to_owned();
     for other in ["a/b/c", "a/b/c/d/e"] {
-        // `-` and `.` come before `/`, so that file and folder are no neighbours.
+        // `-` and `.` sort before `/`, so the file and the folder are not neighbours.
         let files = ["a/b", "a/b-c", "a/b.html", other].map(|name| File::stored(name, b""));
         assert_eq!(zip(files).rejection(), Rejection::FileAndFolder { entry: entry() });
     }
@@ -294,7 +294,7 @@ fn a_file_that_is_a_folder_too_is_refused() {
 }
 
 #[test]
-fn links_and_special_files_are_refused_when_made_on_unix() {
+fn links_and_special_files_made_on_unix_are_refused() {
     for kind in [0o120_000, 0o060_000, 0o020_000, 0o010_000, 0o140_000_u32] {
         for host in [3, 19] {
             let file = page().both(|header| {
@@ -313,7 +313,7 @@ fn links_and_special_files_are_refused_when_made_on_unix() {
 }
 
 #[test]
-fn a_folder_is_one_by_name_attributes_and_size_or_refused() {
+fn a_folder_whose_name_attributes_and_size_disagree_is_refused() {
     let attributes = |file: File, value| file.both(|header| header.external_attributes = value);
     for folder in [
         File::folder("a/"),
@@ -351,8 +351,8 @@ fn encryption_and_other_methods_are_refused() {
 }
 
 #[test]
-fn sizes_that_the_method_cannot_have_are_refused() {
-    // Empty stored blocks, one after the other, before the stream of nothing.
+fn sizes_that_the_method_cannot_produce_are_refused() {
+    // Many empty stored blocks before the empty stream.
     let mut endless = File::deflated("a", b"");
     endless.data.splice(..0, [0, 0, 0, 0xff, 0xff].repeat(14_000));
     let length = u32::try_from(endless.data.len()).unwrap();
@@ -388,13 +388,13 @@ fn archives_over_the_limits_are_refused() {
 }
 
 #[test]
-fn a_directory_of_another_count_is_refused() {
+fn a_wrong_entry_count_is_refused() {
     let mut zip = zip([page()]);
     for extra_count in [1, 1_000, u16::MAX - 1] {
         zip.extra_count = extra_count;
         assert!(matches!(zip.rejection(), Rejection::DirectoryMalformed { .. }));
     }
-    // Room enough for one more, by its length.
+    // Now the directory is long enough for one more header.
     zip.files[0] = File::stored(&"x".repeat(100), b"");
     zip.extra_count = 1;
     assert_eq!(zip.rejection(), Rejection::DirectoryMalformed { count: 2 });

@@ -1,8 +1,10 @@
 use std::io::Write;
 
 use ::zstd::zstd_safe::CParameter;
+use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::super::gzip::gzip;
 use super::super::sample::{File, zip};
 use super::*;
 
@@ -22,15 +24,11 @@ fn in_pieces(entry: &Entry, compressed: &[u8], piece_bytes: usize, room_bytes: u
     let mut pieces = compressed.chunks(piece_bytes);
     let mut input = &[][..];
     loop {
-        let progress = inflater.push(&mut input, &mut output)?;
+        let step = inflater.push(&mut input, &mut output)?;
         assert_eq!(output.capacity(), room_bytes, "the output never grows");
-        match progress {
+        match step {
             Step::OutputFull => contents.append(&mut output),
-            Step::NeedsInput => match pieces.next() {
-                Some(piece) => input = piece,
-                None => break,
-            },
-            Step::Done => match pieces.next() {
+            Step::NeedsInput | Step::Done => match pieces.next() {
                 Some(piece) => input = piece,
                 None => break,
             },
@@ -41,6 +39,7 @@ fn in_pieces(entry: &Entry, compressed: &[u8], piece_bytes: usize, room_bytes: u
     inflater.finish(crc32).map(|()| contents)
 }
 
+/// Inflates the entry whole and in pieces; both must have the same result.
 fn both_ways(entry: &Entry, compressed: &Bytes) -> Result<Bytes, Corrupt> {
     let whole = inflate(entry, compressed.clone());
     let pieces = in_pieces(entry, compressed, 3, 7).map(Bytes::from);
@@ -66,7 +65,7 @@ fn empty_files_are_empty() {
 }
 
 #[test]
-fn what_differs_from_the_directory_is_corrupt() {
+fn data_that_differs_from_the_directory_is_corrupt() {
     let contents = b"to be, or not to be, or to be";
     for file in [File::stored("a", contents), File::deflated("a", contents), File::zstd("a", contents)] {
         let (right, data) = entry(file);
@@ -97,7 +96,7 @@ fn what_differs_from_the_directory_is_corrupt() {
 }
 
 #[test]
-fn bytes_after_a_stream_are_refused_whatever_they_are() {
+fn any_bytes_after_a_stream_are_refused() {
     let (right, data) = entry(File::deflated("a", b"to be, or not to be"));
     let trailer = gzip(&right, &data).unwrap().split_off(10 + data.len());
     let junk = [trailer.clone(), vec![0; 100], data.to_vec(), [&data[..], &trailer].concat()];
@@ -113,7 +112,7 @@ fn bytes_after_a_stream_are_refused_whatever_they_are() {
 }
 
 #[test]
-fn a_stream_longer_than_its_size_stops_at_the_first_byte_too_many() {
+fn a_stream_longer_than_its_size_is_refused_at_the_first_extra_byte() {
     let zeros = vec![0; 1 << 20];
     for file in [File::deflated("zeros", &zeros), File::zstd("zeros", &zeros)] {
         let (entry, data) = entry(file);
@@ -124,7 +123,7 @@ fn a_stream_longer_than_its_size_stops_at_the_first_byte_too_many() {
     }
 }
 
-/// A frame by the reference library, with these parameters.
+/// Compresses with the reference library and these parameters.
 fn frame(contents: &[u8], level: i32, parameters: &[CParameter]) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), level).unwrap();
     for parameter in parameters {
@@ -135,7 +134,7 @@ fn frame(contents: &[u8], level: i32, parameters: &[CParameter]) -> Vec<u8> {
 }
 
 #[test]
-fn zstd_is_read_at_every_level_with_and_without_checksum_and_size() {
+fn zstd_frames_of_every_level_are_read_with_and_without_checksum_and_size() {
     let contents: Vec<u8> = (0..60_000_u32).flat_map(|number| (number * number).to_string().into_bytes()).collect();
     for level in [-5, 1, 3, 10, 19] {
         for checksum in [false, true] {
@@ -170,7 +169,7 @@ fn bytes_after_a_zstd_frame_are_refused() {
 fn a_zstd_frame_that_needs_a_dictionary_or_much_memory_is_refused() {
     let contents = b"to be, or not to be";
     let wide = frame(contents, 3, &[CParameter::WindowLog(24)]);
-    // Magic number, a descriptor that announces a dictionary, its id, a size, an empty block.
+    // Magic number, a descriptor that announces a dictionary, the dictionary's id, a size, an empty block.
     let dictionary = b"\x28\xb5\x2f\xfd\x21\x07\x00\x01\x00\x00".to_vec();
     for (frame, word) in [(wide, "window"), (dictionary, "dictionary")] {
         let (entry, data) = entry(File::framed("a", contents, frame));
@@ -185,7 +184,7 @@ fn a_zstd_frame_that_needs_a_dictionary_or_much_memory_is_refused() {
 
 #[test]
 fn a_zstd_bomb_holds_the_window_and_one_block() {
-    // Blocks of one byte, repeated 128 KiB times, and none of them the last.
+    // Each block repeats one byte 128 Ki times, and no block is the last one.
     let mut bomb = b"\x28\xb5\x2f\xfd\x00\x38".to_vec();
     for _ in 0..10_000 {
         bomb.extend([0x02, 0x00, 0x10, b'x']);
@@ -198,14 +197,14 @@ fn a_zstd_bomb_holds_the_window_and_one_block() {
         let taken = frame.step(input, &mut output).unwrap();
         input = &input[taken..];
     }
-    // Header, a block that fills the window, and one more, which first has to go out.
+    // The header and two blocks: the second stays in the decoder until the output has room.
     assert_eq!((data.len() - input.len(), output.len()), (14, 10));
     assert!(matches!(both_ways(&entry, &data), Err(Corrupt::TooLong { .. })));
 }
 
 proptest! {
     #[test]
-    fn contents_come_out_as_they_went_in_whatever_the_pieces(
+    fn contents_survive_a_round_trip_in_pieces_of_any_size(
         contents in prop::collection::vec(0_u8..4, 0..3_000),
         method in 0..3,
         piece_bytes in 1_usize..500,
@@ -222,7 +221,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_zstd_frame_never_panics_nor_gives_other_contents(
+    fn a_changed_zstd_frame_is_an_error_or_the_same_contents(
         contents in prop::collection::vec(0_u8..4, 0..3_000),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {

@@ -29,7 +29,7 @@ fn is_bad_descriptor(file: File) -> bool {
 }
 
 #[test]
-fn the_data_is_found_after_the_local_extra_fields() {
+fn the_data_starts_after_the_local_extra_fields() {
     assert_eq!(open(page()).unwrap().start, 30 + 10);
     let padded = page().local(|local| local.extra = extra_field(0xcafe, b"1234"));
     assert_eq!(open(padded).unwrap().start, 30 + 10 + 8);
@@ -43,9 +43,9 @@ fn every_form_of_data_descriptor_is_read() {
         for zip64 in [false, true] {
             let file = page().streamed(with_signature, zip64);
             open(file.clone()).unwrap();
-            // Only the local header has the flag, in archives of some tools.
+            // In some tools' archives only the local header has the flag.
             open(file.clone().central(|central| central.flags = 0)).unwrap();
-            // The sizes may be in the local header all the same.
+            // The local header may have the sizes as well.
             let known = file.central.clone();
             let sized = file.local(|local| {
                 local.size_bytes = known.size_bytes;
@@ -77,7 +77,7 @@ fn a_data_descriptor_that_disagrees_is_refused() {
 }
 
 #[test]
-fn a_data_descriptor_is_checked_alone_when_the_span_is_read_in_parts() {
+fn a_data_descriptor_is_checked_separately_if_the_span_is_read_in_parts() {
     let contents: Vec<u8> = (0..=255).collect();
     let file = File::stored("numbers", &contents).streamed(true, false);
     let zip = zip([file.clone()]);
@@ -96,7 +96,7 @@ fn a_data_descriptor_is_checked_alone_when_the_span_is_read_in_parts() {
 }
 
 #[test]
-fn a_cut_local_header_is_no_panic() {
+fn a_truncated_local_header_is_an_error() {
     let zip = zip([page()]);
     let entry = &zip.parse().unwrap().entries[0];
     for length in 0..entry.header_bytes_max() as usize {
@@ -126,40 +126,40 @@ fn a_local_header_that_disagrees_is_refused() {
     ]
     .map(problem);
     insta::assert_snapshot!(problems.join("\n"), @r"
-    has another name than the central directory
-    has another compression method than the central directory
-    has other flags than the central directory
-    has other flags than the central directory
-    has other flags than the central directory
-    has other flags than the central directory
-    has another CRC-32 than the central directory
-    has another CRC-32 than the central directory
-    has other sizes than the central directory
-    has other sizes than the central directory
-    has other sizes than the central directory
-    has other sizes than the central directory
-    has another CRC-32 than the central directory
-    has other sizes than the central directory
+    its name differs from the central directory
+    its compression method differs from the central directory
+    its flags differ from the central directory
+    its flags differ from the central directory
+    its flags differ from the central directory
+    its flags differ from the central directory
+    its CRC-32 differs from the central directory
+    its CRC-32 differs from the central directory
+    its sizes differ from the central directory
+    its sizes differ from the central directory
+    its sizes differ from the central directory
+    its sizes differ from the central directory
+    its CRC-32 differs from the central directory
+    its sizes differ from the central directory
     an extra field is longer than the space for it
     ");
-    // Deflate's level and the encoding of an ASCII name do not matter.
+    // Deflate's level and the encoding of an ASCII name make no difference.
     open(page().local(|local| local.flags = 0b110 | flag::UTF8)).unwrap();
     let utf8 = File::stored("é", b"").local(|local| local.flags = flag::UTF8);
-    assert_eq!(problem(utf8), "has other flags than the central directory");
+    assert_eq!(problem(utf8), "its flags differ from the central directory");
 }
 
 #[test]
-fn a_directory_that_points_elsewhere_is_refused() {
+fn a_wrong_header_offset_is_refused() {
     let zip = Zip { prefix: b"12345".to_vec(), ..zip([page().central(|central| central.offset = Some(4))]) };
     let entry = &zip.parse().unwrap().entries[0];
     assert!(matches!(
         entry.data_range(&zip.bytes()[4..]),
-        Err(Rejection::LocalHeader { problem: "is not where the central directory says", .. })
+        Err(Rejection::LocalHeader { problem: "it is not where the central directory says", .. })
     ));
 }
 
 #[test]
-fn an_entry_that_only_the_local_headers_have_is_refused() {
+fn an_entry_without_a_central_header_is_refused() {
     let mut hiding = page();
     let hidden = zip([File::stored("hidden", b"x")]).bytes();
     hiding.after = hidden[..30 + 6 + 1].to_vec();
@@ -167,7 +167,7 @@ fn an_entry_that_only_the_local_headers_have_is_refused() {
     let mut gap = page();
     gap.after.push(0);
     assert!(matches!(open(gap), Err(Rejection::UnclaimedBytes { .. })));
-    // A local extra field can make a header longer than the directory knows.
+    // A local extra field can make the header longer than the directory leaves room for.
     let long = page().local(|local| local.extra = extra_field(0xcafe, &[0; 20]));
     let mut zip = zip([long]);
     zip.files[0].data.truncate(4);
@@ -190,11 +190,11 @@ fn zip64_sizes_are_read_from_both_headers() {
     open(wide(file.clone(), &[size, compressed])).unwrap();
     // As Python writes an entry to a pipe.
     let streamed = wide(file.clone(), &[size, compressed]).local(|local| local.extra = zip64_field(&[0, 0]));
-    assert_eq!(problem(streamed.clone()), "has other sizes than the central directory");
+    assert_eq!(problem(streamed.clone()), "its sizes differ from the central directory");
     let mut streamed = streamed.both(|header| header.flags = flag::STREAMED);
     streamed.after = file.streamed(true, true).after;
     open(streamed).unwrap();
-    // As Apache Commons Compress reserves it and then needs it not.
+    // As Apache Commons Compress reserves it and leaves it unused.
     open(page().local(|local| local.extra = zip64_field(&[0, 0]))).unwrap();
     open(page().local(|local| local.extra = zip64_field(&[size, compressed]))).unwrap();
     for local in [&[size + 1, compressed][..], &[size], &[size, compressed, 0]] {
@@ -217,6 +217,6 @@ fn a_local_unicode_path_names_the_same_file_or_is_refused() {
     open(file(unicode_path_field(raw, "é"))).unwrap();
     open(file(Vec::new())).unwrap();
     for extra in [unicode_path_field(raw, "è"), unicode_path_field(b"\x83", "é")] {
-        assert_eq!(problem(file(extra)), "has another Unicode path than the central directory");
+        assert_eq!(problem(file(extra)), "its Unicode path differs from the central directory");
     }
 }
