@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use dropship::cache_tag::CacheTags;
 use dropship::invalidation::{
-    Distribution, Invalidation, Options, Stale, Tags, invalidation, is_tag, tagged_invalidation,
+    Distribution, Invalidation, InvalidationRules, StaleKeys, Tags, invalidation, is_tag, tagged_invalidation,
 };
 
 /// A key by its number.
@@ -39,8 +39,13 @@ fn main() {
         fallbacks: Vec::new(),
         tags: None,
     };
-    let options =
-        Options { max_items: 200, max_wildcards: 10, clean_urls: false, invalidate_new: false, query_strings: false };
+    let rules = InvalidationRules {
+        max_items: 200,
+        max_wildcards: 10,
+        clean_urls: false,
+        invalidate_new: false,
+        query_strings: false,
+    };
     println!("{keys} keys, 200 items");
     for (shape, key) in SHAPES {
         let keys: Vec<String> = (0..keys).map(key).collect();
@@ -54,11 +59,11 @@ fn main() {
                     _ => deleted.push(key.as_str()),
                 }
             }
-            let stale = Stale { changed: &changed, deleted: &deleted, kept: &kept, new: &[] };
+            let stale = StaleKeys { changed, deleted, kept, new: Vec::new() };
             let name = format!("{shape}, {share} stale");
-            measure(&name, || invalidation(&distribution, &stale, &options));
+            measure(&name, || invalidation(&distribution, &stale, &rules));
             let tags = || tags(keys.iter().map(String::as_str));
-            measure(&format!("{name}, tags"), || tagged_invalidation(&distribution, &stale, &options, tags));
+            measure(&format!("{name}, tags"), || tagged_invalidation(&distribution, &stale, &rules, tags));
         }
     }
 }

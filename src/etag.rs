@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 /// An ETag without its quotes.
 ///
 /// A plan may hold a million of them, so that the usual ones take no memory beside their own 24 bytes, and 17 where
-/// they are packed ([`crate::keyed`]). Whatever else a store gives stays as it is.
+/// they are packed ([`crate::packed_map`]). Whatever else a store gives stays as it is.
 #[derive(Clone, Eq, PartialEq, Serialize, Deserialize)]
-pub struct Etag(Form);
+pub struct Etag(Repr);
 
 #[derive(Clone, Eq, PartialEq, Serialize, Deserialize)]
-enum Form {
+enum Repr {
     Md5([u8; 16]),
     /// S3 user guide, "Checking object integrity": the MD5 of the parts' MD5s, and how many there are.
     Parts([u8; 16], u32),
@@ -22,17 +22,17 @@ enum Form {
 impl Etag {
     /// Whether it has the form of an MD5, as those of multipart uploads have not.
     pub fn is_md5(&self) -> bool {
-        matches!(self.0, Form::Md5(_))
+        matches!(self.0, Repr::Md5(_))
     }
 }
 
 impl From<&str> for Etag {
     fn from(text: &str) -> Self {
         let form = match text.split_once('-') {
-            None => md5(text).map(Form::Md5),
-            Some((hex, count)) => md5(hex).zip(part_count(count)).map(|(md5, count)| Form::Parts(md5, count)),
+            None => md5(text).map(Repr::Md5),
+            Some((hex, count)) => md5(hex).zip(part_count(count)).map(|(md5, count)| Repr::Parts(md5, count)),
         };
-        Self(form.unwrap_or_else(|| Form::Other(text.into())))
+        Self(form.unwrap_or_else(|| Repr::Other(text.into())))
     }
 }
 
@@ -45,9 +45,9 @@ impl From<String> for Etag {
 impl fmt::Display for Etag {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (md5, count) = match &self.0 {
-            Form::Md5(md5) => (md5, None),
-            Form::Parts(md5, count) => (md5, Some(count)),
-            Form::Other(text) => return formatter.write_str(text),
+            Repr::Md5(md5) => (md5, None),
+            Repr::Parts(md5, count) => (md5, Some(count)),
+            Repr::Other(text) => return formatter.write_str(text),
         };
         let mut digits = [0; 32];
         let encoded = hex::encode_to_slice(md5, &mut digits);

@@ -9,12 +9,14 @@ mod batch;
 mod budget;
 mod item;
 mod path;
+mod stale_keys;
 mod survey;
 mod tag;
 
 pub use self::batch::{Batch, batches, reference};
 pub use self::item::{InvalidItem, is_tag, matches, validate};
 pub use self::path::paths;
+pub use self::stale_keys::StaleKeys;
 pub use self::tag::Tags;
 
 use self::survey::Survey;
@@ -68,7 +70,7 @@ pub struct Tagging {
 
 /// What the operator chose.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Options {
+pub struct InvalidationRules {
     /// Items of one deployment on one distribution, both phases together.
     pub max_items: usize,
     /// Wildcards among them. CloudFront has room for 15 at a time.
@@ -79,17 +81,6 @@ pub struct Options {
     pub invalidate_new: bool,
     /// Whether query strings are part of the cache key, so that each path has unknown variants.
     pub query_strings: bool,
-}
-
-/// The keys of the live bucket, whole, by what happens to them.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Stale<'a> {
-    /// Other bytes or other headers.
-    pub changed: &'a [&'a str],
-    pub new: &'a [&'a str],
-    pub deleted: &'a [&'a str],
-    /// The unchanged live keys: what a wildcard would evict in vain.
-    pub kept: &'a [&'a str],
 }
 
 /// The items of one phase.
@@ -136,8 +127,8 @@ impl Phase {
 /// budget: each phase with stale paths gets its one item, and its one wildcard where it cannot
 /// do without, even if `max_items` or `max_wildcards` is less than that. Where several origin
 /// paths show an object at several places, the planner counts it once for each.
-pub fn invalidation(distribution: &Distribution, stale: &Stale<'_>, options: &Options) -> Invalidation {
-    let survey = Survey::new(distribution, stale, options);
+pub fn invalidation(distribution: &Distribution, stale: &StaleKeys<'_>, rules: &InvalidationRules) -> Invalidation {
+    let survey = Survey::new(distribution, stale, rules);
     survey.cover(&survey.untagged())
 }
 
@@ -145,11 +136,11 @@ pub fn invalidation(distribution: &Distribution, stale: &Stale<'_>, options: &Op
 /// alone; `tags` is only asked for where these evict any.
 pub fn tagged_invalidation<'a>(
     distribution: &'a Distribution,
-    stale: &Stale<'a>,
-    options: &Options,
+    stale: &StaleKeys<'a>,
+    rules: &InvalidationRules,
     tags: impl FnOnce() -> Tags<'a>,
 ) -> Invalidation {
-    let survey = Survey::new(distribution, stale, options);
+    let survey = Survey::new(distribution, stale, rules);
     let plain = survey.cover(&survey.untagged());
     // A fallback takes everything with it, tagged or not.
     if plain.collateral == 0 || plain.fallback.is_some() {

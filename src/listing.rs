@@ -5,8 +5,8 @@ pub(crate) mod xml;
 use serde::{Deserialize, Serialize};
 
 use crate::etag::Etag;
-use crate::keyed::Keyed;
 use crate::manifest::Manifest;
+use crate::packed_map::PackedMap;
 
 /// ListObjectsV2 returns at most 1,000 keys in a page (S3 API).
 const PAGE_KEYS: usize = 1_000;
@@ -20,7 +20,7 @@ const MIB_PER_RANGE: u64 = 32;
 const MIN_RANGES_AT_ONCE: usize = 8;
 
 /// The objects under the live prefix, by full key.
-pub type Listing = Keyed<Object>;
+pub type Listing = PackedMap<Object>;
 
 /// One line of the listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::etag::Etag;
 use crate::headers::HeadersDigest;
-use crate::keyed::Keyed;
+use crate::packed_map::PackedMap;
 
 const HEADER: &str = "dropship manifest 2";
 
@@ -27,7 +27,7 @@ const CLOCKS_APART_SECONDS: i64 = 2;
 /// The rows by key.
 #[derive(Clone, Debug, Default)]
 pub struct Manifest {
-    rows: Keyed<Row>,
+    rows: PackedMap<Row>,
     /// When it was saved by S3's clock, in epoch seconds, if it was.
     saved_at: Option<i64>,
 }
@@ -152,7 +152,7 @@ pub struct Decoder(GzDecoder<Lines>);
 
 #[derive(Default)]
 struct Lines {
-    rows: Keyed<Row>,
+    rows: PackedMap<Row>,
     has_begun: bool,
     /// What there is of a line whose end is still to come.
     begun: Vec<u8>,

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::archive::{ArchiveIndex, Entry};
 use crate::config::{Compare, Prune};
 use crate::headers::{Headers, HeadersDigest};
+use crate::invalidation::StaleKeys;
 use crate::listing::{Listing, Object};
 use crate::manifest::{Manifest, Row};
 
@@ -56,16 +57,6 @@ pub struct Plan<'a> {
     pub drift: usize,
     /// The write that follows could make an outdated row of the manifest look valid again.
     pub forgets: bool,
-}
-
-/// The keys of a plan by what happens to what viewers' caches hold of them.
-#[derive(Debug, Default)]
-pub struct Stale<'k> {
-    pub changed: Vec<&'k str>,
-    pub new: Vec<&'k str>,
-    pub deleted: Vec<&'k str>,
-    /// What a wildcard would evict in vain.
-    pub kept: Vec<&'k str>,
 }
 
 /// The plan would take more off the site than the guard allows.
@@ -237,7 +228,7 @@ impl<'a> Plan<'a> {
 
     /// What the plan makes stale, of the listing that it was made from. `kept` holds the keys whose cached
     /// copies stay good, though the object of an immutable one may be deleted.
-    pub fn stale<'k>(&'k self, listing: &Listing, kept: &'k mut Vec<String>) -> Stale<'k> {
+    pub fn stale<'k>(&'k self, listing: &Listing, kept: &'k mut Vec<String>) -> StaleKeys<'k> {
         let replaced = self.puts.iter().filter(|put| put.replaces.is_some()).map(|put| &*put.key);
         let changed: Vec<&str> = replaced
             .chain(self.copies.iter().map(|copy| &*copy.key))
@@ -252,7 +243,7 @@ impl<'a> Plan<'a> {
             kept.reserve_exact(listing.len());
             kept.extend(keys.filter(|key| !gone.contains(key.as_str())));
         }
-        Stale { new, deleted, kept: kept.iter().map(String::as_str).collect(), changed }
+        StaleKeys { new, deleted, kept: kept.iter().map(String::as_str).collect(), changed }
     }
 
     pub fn new_keys(&self) -> Vec<&str> {

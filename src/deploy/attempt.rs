@@ -16,7 +16,7 @@ use crate::deployment::{Decision, DeploymentId, Head, LEASE_GRACE, Record, Reque
 use crate::error::Error;
 use crate::event::{Options, Upload};
 use crate::headers::{HeaderRules, HeadersFile};
-use crate::invalidation::{self, Distribution, Invalidation, Stale, is_tag};
+use crate::invalidation::{self, Distribution, Invalidation, InvalidationRules, StaleKeys, is_tag};
 use crate::listing::Listing;
 use crate::manifest::Manifest;
 use crate::plan::{self, Observed, Plan, Rules, TagEvidence};
@@ -379,25 +379,24 @@ impl<'a> Attempt<'a> {
     pub fn invalidations<'d>(
         &self,
         distributions: &'d [Distribution],
-        stale: &plan::Stale,
+        stale: &StaleKeys,
         evidence: Option<&TagEvidence>,
     ) -> Vec<(&'d Distribution, Invalidation)> {
         let config = &self.site.config;
-        let options = invalidation::Options {
+        let rules = InvalidationRules {
             max_items: config.max_invalidation_paths,
             max_wildcards: MAX_WILDCARDS,
             clean_urls: config.clean_urls,
             invalidate_new: config.invalidate_new,
             query_strings: config.invalidate_query_strings,
         };
-        let keys = Stale { changed: &stale.changed, new: &stale.new, deleted: &stale.deleted, kept: &stale.kept };
         let plan = |distribution: &Distribution| {
             let tagging = distribution.tags.as_ref();
             match evidence.zip(tagging.and_then(|tagging| tagging.since)) {
-                None => invalidation::invalidation(distribution, &keys, &options),
+                None => invalidation::invalidation(distribution, stale, &rules),
                 Some((evidence, since)) => {
                     let tags = || evidence.tags(stale, since);
-                    invalidation::tagged_invalidation(distribution, &keys, &options, tags)
+                    invalidation::tagged_invalidation(distribution, stale, &rules, tags)
                 }
             }
         };

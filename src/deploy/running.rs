@@ -12,10 +12,10 @@ use crate::aws::bucket::DELETES_PER_CALL;
 use crate::aws::ledger::{BATCHES_PER_COMMIT, Commit, Owed};
 use crate::deployment::{Head, Record, Run, Status};
 use crate::error::Error;
-use crate::invalidation::{Distribution, batches, matches};
+use crate::invalidation::{Distribution, StaleKeys, batches, matches};
 use crate::listing;
 use crate::manifest::{Manifest, Row};
-use crate::plan::{Delete, Plan, Put, Rules, Stale, TagEvidence, Writes};
+use crate::plan::{Delete, Plan, Put, Rules, TagEvidence, Writes};
 use crate::report::{Invalidated, Report};
 use crate::transfer::{Transfer, Wave};
 
@@ -179,7 +179,7 @@ impl<'a> Running<'a> {
 
     /// Records batches for what is going stale, except where one of this run's that was never offered
     /// covers it already. A batch that was offered covers no write that is still to come.
-    async fn owe(&mut self, stale: &Stale<'_>, evidence: Option<&TagEvidence<'_>>) -> Result<(), Error> {
+    async fn owe(&mut self, stale: &StaleKeys<'_>, evidence: Option<&TagEvidence<'_>>) -> Result<(), Error> {
         let mut owed = Vec::new();
         let mut count = self.record.batches;
         for (distribution, mut invalidation) in self.attempt.invalidations(&self.distributions, stale, evidence) {
@@ -294,10 +294,10 @@ impl<'a> Running<'a> {
         }
         tracing::warn!(keys = ?changed, "written by someone else during the deployment; writing again");
         let kept: Vec<String> = self.manifest.iter().map(|(key, _)| key).collect();
-        let stale = Stale {
+        let stale = StaleKeys {
             changed: changed.iter().map(String::as_str).collect(),
             kept: kept.iter().map(String::as_str).collect(),
-            ..Stale::default()
+            ..StaleKeys::default()
         };
         self.owe(&stale, None).await
     }
@@ -446,7 +446,7 @@ impl<'a> Running<'a> {
         if !delete.is_stale {
             // Immutable was the object that is gone; caches may hold what has taken its place.
             let deleted = [delete.key.as_str()];
-            let stale = Stale { deleted: deleted.to_vec(), ..Stale::default() };
+            let stale = StaleKeys { deleted: deleted.to_vec(), ..StaleKeys::default() };
             self.owe(&stale, None).await?;
         }
         Ok(Some(Delete { etag: found.etag, is_stale: true, ..delete.clone() }))

@@ -54,13 +54,13 @@ struct Rule {
     line: usize,
     /// To find what splat and placeholders stand for.
     pattern: Regex,
-    detached: Vec<Field>,
-    set: Vec<(Field, String)>,
+    detached: Vec<HeaderField>,
+    set: Vec<(HeaderField, String)>,
 }
 
 /// A header that S3 keeps with an object.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Field {
+enum HeaderField {
     CacheControl,
     ContentDisposition,
     ContentEncoding,
@@ -140,31 +140,31 @@ impl HeadersFile {
     pub fn parse(bytes: &[u8]) -> Result<Self, BadHeadersFile> {
         let text = str::from_utf8(bytes).map_err(|_| BadHeadersFile::Encoding)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut reader = Reader::default();
+        let mut parser = Parser::default();
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
             let number = index + 1;
-            if let Err(problem) = reader.line(number, line) {
-                reader.bad.push(BadLine { line: number, problem });
+            if let Err(problem) = parser.line(number, line) {
+                parser.bad.push(BadLine { line: number, problem });
             }
         }
-        reader.finish()
+        parser.finish()
     }
 
     /// Changes the headers of a file as the rules for its paths say.
     pub fn apply(&self, name: &str, headers: &mut Headers) {
         for (field, value) in self.fields(name) {
             match field {
-                Field::CacheControl => headers.cache_control = value,
-                Field::ContentDisposition => headers.content_disposition = value,
-                Field::ContentEncoding => headers.content_encoding = value,
-                Field::ContentLanguage => headers.content_language = value,
+                HeaderField::CacheControl => headers.cache_control = value,
+                HeaderField::ContentDisposition => headers.content_disposition = value,
+                HeaderField::ContentEncoding => headers.content_encoding = value,
+                HeaderField::ContentLanguage => headers.content_language = value,
                 // S3 gives every object a type, so that there is none without.
-                Field::ContentType => headers.content_type = value.unwrap_or(headers.content_type.clone()),
-                Field::Metadata(name) => match value {
+                HeaderField::ContentType => headers.content_type = value.unwrap_or(headers.content_type.clone()),
+                HeaderField::Metadata(name) => match value {
                     Some(value) => drop(headers.metadata.insert(name, value)),
                     None => drop(headers.metadata.remove(&name)),
                 },
@@ -173,10 +173,10 @@ impl HeadersFile {
     }
 
     /// What the rules say of each header: its value, or that it is taken away.
-    fn fields(&self, name: &str) -> BTreeMap<Field, Option<String>> {
+    fn fields(&self, name: &str) -> BTreeMap<HeaderField, Option<String>> {
         let paths = paths(name);
         let matches: BTreeSet<usize> = paths.iter().flat_map(|path| self.patterns.matches(path)).collect();
-        let mut fields: BTreeMap<Field, Option<String>> = BTreeMap::new();
+        let mut fields: BTreeMap<HeaderField, Option<String>> = BTreeMap::new();
         for rule in matches.into_iter().map(|index| &self.rules[index]) {
             for field in &rule.detached {
                 fields.insert(field.clone(), None);
@@ -202,7 +202,7 @@ impl HeadersFile {
         for name in names {
             let fields = self.fields(name);
             check_lengths(name, &fields)?;
-            let cache_control = fields.get(&Field::CacheControl).and_then(Option::as_deref);
+            let cache_control = fields.get(&HeaderField::CacheControl).and_then(Option::as_deref);
             if contradicting.is_none() && cache_control.is_some_and(repeats_a_directive) {
                 contradicting = Some((name, cache_control.unwrap_or_default().to_owned()));
             }
@@ -234,7 +234,7 @@ impl HeadersFile {
 
 /// Collects rules line by line.
 #[derive(Default)]
-struct Reader {
+struct Parser {
     rules: Vec<Rule>,
     expressions: Vec<String>,
     not_stored: BTreeMap<String, Vec<usize>>,
@@ -255,7 +255,7 @@ enum Open {
     Rule(usize, String, bool),
 }
 
-impl Reader {
+impl Parser {
     fn line(&mut self, number: usize, line: &str) -> Result<(), Problem> {
         if line.chars().count() > MAX_LINE_CHARACTERS {
             let _ = self.header();
@@ -268,14 +268,14 @@ impl Reader {
         }
         let applies = self.header();
         if let Some(name) = line.strip_prefix('!') {
-            if let (Some(field), true) = (Field::named(name.trim())?, applies?) {
+            if let (Some(field), true) = (HeaderField::named(name.trim())?, applies?) {
                 self.last_rule(|rule| rule.detached.push(field));
             }
             return Ok(());
         }
         let (name, value) = line.split_once(':').ok_or_else(|| Problem::Unknown(line.to_owned()))?;
         let (name, value) = (name.trim_end(), value.trim_start());
-        let field = Field::named(name)?;
+        let field = HeaderField::named(name)?;
         if value.is_empty() {
             return Err(Problem::NoValue(name.to_owned()));
         }
@@ -290,7 +290,7 @@ impl Reader {
         if !value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
             return Err(Problem::NotAscii(name.to_owned()));
         }
-        if field == Field::ContentType && !is_media_type(value) {
+        if field == HeaderField::ContentType && !is_media_type(value) {
             return Err(Problem::ContentType(value.to_owned()));
         }
         if applies {
@@ -365,7 +365,7 @@ impl Reader {
 
 impl Rule {
     /// Adds a header; the values of one that is there already are joined.
-    fn add(&mut self, field: Field, value: &str) {
+    fn add(&mut self, field: HeaderField, value: &str) {
         let earlier = self.set.iter_mut().find(|(earlier, _)| *earlier == field);
         match earlier {
             Some((_, earlier)) if field.is_single() => value.clone_into(earlier),
@@ -408,7 +408,7 @@ impl Rule {
     }
 }
 
-impl Field {
+impl HeaderField {
     /// The header of this name; none when S3 does not keep it.
     fn named(name: &str) -> Result<Option<Self>, Problem> {
         // RFC 9110, section 5.6.2: a token.
@@ -470,12 +470,14 @@ fn is_url(line: &str) -> bool {
 
 fn is_media_type(value: &str) -> bool {
     let essence = value.split(';').next().unwrap_or_default().trim_end();
-    essence.split_once('/').is_some_and(|(kind, subtype)| [kind, subtype].iter().all(|part| Field::named(part).is_ok()))
+    essence
+        .split_once('/')
+        .is_some_and(|(kind, subtype)| [kind, subtype].iter().all(|part| HeaderField::named(part).is_ok()))
 }
 
-fn check_lengths(name: &str, fields: &BTreeMap<Field, Option<String>>) -> Result<(), BadHeadersFile> {
+fn check_lengths(name: &str, fields: &BTreeMap<HeaderField, Option<String>>) -> Result<(), BadHeadersFile> {
     let length = |is_user_metadata: bool| -> usize {
-        let fields = fields.iter().filter(|(field, _)| matches!(field, Field::Metadata(_)) == is_user_metadata);
+        let fields = fields.iter().filter(|(field, _)| matches!(field, HeaderField::Metadata(_)) == is_user_metadata);
         fields.map(|(field, value)| value.as_ref().map_or(0, |value| field.name_bytes() + value.len())).sum()
     };
     for (what, length_bytes) in [("user metadata", length(true)), ("headers", length(false))] {

@@ -1,7 +1,7 @@
 //! Which wildcards cover the stale paths within the budget at the least collateral.
 //!
 //! Dynamic programming over the trie of the stale paths, in which each node stands for the
-//! wildcard that repeats the path from the root to it. A node's [`Frontier`] holds, for each
+//! wildcard that repeats the path from the root to it. A node's [`ParetoFront`] holds, for each
 //! number of wildcards, the cheapest ways to cover everything below with so many items. Only the
 //! wildcards are chosen here: what none of them covers is named alone.
 //!
@@ -9,11 +9,11 @@
 //! of both evict is counted once: below a wildcard of one phase the other phase evicts for free,
 //! so that one wildcard is all that it can want there.
 
-mod frontier;
+mod pareto;
 
 use std::ops::Range;
 
-use self::frontier::{Choices, Cover, Frontier, Point};
+use self::pareto::{Choices, Cover, ParetoFront, Point};
 use super::Phase;
 
 /// What one phase wants of a place in the trie.
@@ -72,20 +72,20 @@ impl<'a> Spot<'a> {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct Budget {
     pub(super) items: usize,
     pub(super) wildcards: usize,
 }
 
 /// What a wildcard costs: the live paths, and how many of them are to be spared.
-pub(super) struct Field<'a> {
+pub(super) struct LivePaths<'a> {
     /// Sorted.
     paths: &'a [String],
     /// For each path, how many of those before it count; one more at the end.
     before: Vec<usize>,
 }
 
-impl<'a> Field<'a> {
+impl<'a> LivePaths<'a> {
     /// `counts` says of each path whether its eviction costs anything.
     pub(super) fn new(paths: &'a [String], counts: impl Iterator<Item = bool>) -> Self {
         let mut total = 0;
@@ -133,17 +133,17 @@ impl<'a> Field<'a> {
 
 /// The prefixes of the wildcards to send, by [`Phase`] and sorted; what does not start with one of
 /// them is to be named alone. `spots` is sorted and unique.
-pub(super) fn wildcards<'a>(spots: &[Spot<'a>], live: &Field<'_>, limits: Limits) -> [Vec<&'a str>; 2] {
+pub(super) fn wildcards<'a>(spots: &[Spot<'a>], live: &LivePaths<'_>, limits: Budget) -> [Vec<&'a str>; 2] {
     let wants = |phase: Phase| spots.iter().any(|spot| spot.needs[phase as usize] != Need::Nothing);
     let phases = Phase::ALL.into_iter().filter(|&phase| wants(phase)).count();
     // With one wildcard for each phase, the root's, there always is a cover.
-    let bounds = Limits { items: limits.items.max(phases), wildcards: limits.wildcards.max(phases) };
+    let bounds = Budget { items: limits.items.max(phases), wildcards: limits.wildcards.max(phases) };
     let mut planner = Planner { spots, live, bounds, choices: Choices::default() };
     let Some(root) = planner.root() else {
         return Default::default();
     };
     let best = (root.cheapest(limits)).or_else(|| root.cheapest(bounds));
-    // The root's frontier is never empty, as said above.
+    // The root's front is never empty, as said above.
     let mut covers = best.map(|point| planner.choices.covers(&point)).unwrap_or_default();
     fill(&mut covers, spots, limits.wildcards);
     Phase::ALL.map(|phase| {
@@ -231,7 +231,7 @@ struct Node<'a> {
     place: usize,
     below: [Below<'a>; 2],
     /// The covers of everything below, without this node's own wildcards.
-    frontier: Frontier,
+    front: ParetoFront,
 }
 
 impl<'a> Node<'a> {
@@ -242,15 +242,15 @@ impl<'a> Node<'a> {
             prefix: spot.prefix(depth),
             place,
             below: [Below::of(Need::Nothing, ""); 2],
-            frontier: Frontier::of_nothing(),
+            front: ParetoFront::of_nothing(),
         }
     }
 }
 
 struct Planner<'a, 's> {
     spots: &'s [Spot<'a>],
-    live: &'s Field<'s>,
-    bounds: Limits,
+    live: &'s LivePaths<'s>,
+    bounds: Budget,
     choices: Choices<'a>,
 }
 
@@ -259,7 +259,7 @@ impl<'a> Planner<'a, '_> {
     ///
     /// The compressed trie is never built: the spots are sorted, so that its nodes open and
     /// close in the order of a walk, told by the prefix that two neighbours share.
-    fn root(&mut self) -> Option<Frontier> {
+    fn root(&mut self) -> Option<ParetoFront> {
         let spots = self.spots;
         let places = self.live.places(spots);
         let mut open: Vec<Node<'a>> = Vec::new();
@@ -285,7 +285,7 @@ impl<'a> Planner<'a, '_> {
             self.close(node, &mut open);
         };
         self.complete(&mut root, 0);
-        Some(root.frontier)
+        Some(root.front)
     }
 
     /// Hands `node`, whose children are all in, to its parent, the last of `open`.
@@ -297,21 +297,21 @@ impl<'a> Planner<'a, '_> {
         for (here, there) in parent.below.iter_mut().zip(node.below) {
             here.add(there, parent.prefix);
         }
-        let here = std::mem::take(&mut parent.frontier);
-        parent.frontier = here.merge(node.frontier, self.bounds, &mut self.choices);
+        let here = std::mem::take(&mut parent.front);
+        parent.front = here.merge(node.front, self.bounds, &mut self.choices);
     }
 
     fn leaf(&self, spot: &Spot<'a>, place: usize) -> Node<'a> {
         let prefix = spot.prefix(spot.at.len());
-        let mut frontier = Frontier::of_nothing();
+        let mut front = ParetoFront::of_nothing();
         for need in spot.needs {
             match need {
                 Need::Nothing => {}
-                Need::Alone { items, wildcards } => frontier.charge(items.into(), wildcards.into(), self.bounds),
-                Need::Wildcard => frontier.clear(),
+                Need::Alone { items, wildcards } => front.charge(items.into(), wildcards.into(), self.bounds),
+                Need::Wildcard => front.clear(),
             }
         }
-        Node { depth: spot.at.len(), prefix, place, below: spot.needs.map(|need| Below::of(need, prefix)), frontier }
+        Node { depth: spot.at.len(), prefix, place, below: spot.needs.map(|need| Below::of(need, prefix)), front }
     }
 
     /// Offers the wildcards that end on the edge from the parent, `parent_depth` bytes down, to
@@ -338,7 +338,7 @@ impl<'a> Planner<'a, '_> {
             // At most nodes, one path's, a wildcard is no help even if it evicts nothing.
             covers.retain(|(cover, items)| {
                 let wildcards = cover.iter().flatten().count();
-                node.frontier.lacks(wildcards, *items, 0)
+                node.front.lacks(wildcards, *items, 0)
             });
             if !covers.is_empty() {
                 let collateral = self.live.collateral(prefix, node.place);
@@ -351,10 +351,10 @@ impl<'a> Planner<'a, '_> {
 
     fn offer(&mut self, node: &mut Node<'a>, cover: Cover<'a>, items: usize, collateral: usize) {
         let wildcards = cover.iter().flatten().count();
-        if items <= self.bounds.items && node.frontier.lacks(wildcards, items, collateral) {
+        if items <= self.bounds.items && node.front.lacks(wildcards, items, collateral) {
             let choice = self.choices.one(cover);
             let point = Point { items, collateral, choice };
-            node.frontier.insert(wildcards, point, self.bounds);
+            node.front.insert(wildcards, point, self.bounds);
         }
     }
 }

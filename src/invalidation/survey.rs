@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 
-use super::budget::{self, Field, Limits, Need, Spot};
+use super::budget::{self, Budget, LivePaths, Need, Spot};
 use super::item::{self, Spelling};
-use super::{Distribution, Invalidation, Items, Options, Phase, Stale, path, paths};
+use super::{Distribution, Invalidation, InvalidationRules, Items, Phase, StaleKeys, path, paths};
 
 /// Everything that is planned from.
 pub(super) struct Survey<'a> {
     /// By [`Phase`]; sorted by path, unique.
     pub(super) stale: [Vec<StalePath<'a>>; 2],
     pub(super) live: Live<'a>,
-    pub(super) options: Options,
+    pub(super) rules: InvalidationRules,
     /// By [`Phase`]: the fallback that goes stale in it.
     fallbacks: [Option<&'a String>; 2],
 }
@@ -51,16 +51,16 @@ impl Tagged {
 }
 
 impl<'a> Survey<'a> {
-    pub(super) fn new(distribution: &'a Distribution, stale: &Stale<'a>, options: &Options) -> Self {
-        let stale_paths = stale_paths(distribution, stale, options);
-        let live = Live::new(distribution, stale.kept, &stale_paths);
+    pub(super) fn new(distribution: &'a Distribution, stale: &StaleKeys<'a>, rules: &InvalidationRules) -> Self {
+        let stale_paths = stale_paths(distribution, stale, rules);
+        let live = Live::new(distribution, &stale.kept, &stale_paths);
         let fallbacks = stale_paths.each_ref().map(|paths| {
             distribution.fallbacks.iter().find(|fallback| {
                 let found = paths.binary_search_by(|path| path.path.as_str().cmp(fallback));
                 found.is_ok()
             })
         });
-        Self { stale: stale_paths, live, options: *options, fallbacks }
+        Self { stale: stale_paths, live, rules: *rules, fallbacks }
     }
 
     /// No tag at all.
@@ -75,8 +75,7 @@ impl<'a> Survey<'a> {
     /// Covers what `tagged` leaves, within what it leaves of the budget.
     pub(super) fn cover(&self, tagged: &Tagged) -> Invalidation {
         let tags: usize = tagged.items.iter().map(Vec::len).sum();
-        let limits =
-            Limits { items: self.options.max_items.saturating_sub(tags), wildcards: self.options.max_wildcards };
+        let limits = Budget { items: self.rules.max_items.saturating_sub(tags), wildcards: self.rules.max_wildcards };
         let field = self.live.field(|key| {
             let evicted = tagged.evicted.iter();
             evicted.into_iter().any(|evicted| evicted[key])
@@ -94,7 +93,7 @@ impl<'a> Survey<'a> {
                 // Both are sorted, and no prefix is the beginning of another one.
                 while under.next_if(|prefix| is_past(&stale.path, prefix)).is_some() {}
                 if !under.peek().is_some_and(|prefix| stale.path.starts_with(**prefix)) {
-                    items.extend(Spelling::of(&stale.path, self.options.query_strings).items);
+                    items.extend(Spelling::of(&stale.path, self.rules.query_strings).items);
                 }
             }
             items.sort_unstable();
@@ -157,14 +156,18 @@ fn is_past(path: &str, prefix: &str) -> bool {
 }
 
 /// The viewer paths that go stale, by phase.
-fn stale_paths<'a>(distribution: &Distribution, stale: &Stale<'a>, options: &Options) -> [Vec<StalePath<'a>>; 2] {
+fn stale_paths<'a>(
+    distribution: &Distribution,
+    stale: &StaleKeys<'a>,
+    rules: &InvalidationRules,
+) -> [Vec<StalePath<'a>>; 2] {
     let of_keys = |keys: &[&'a str]| -> Vec<(String, Option<&'a str>)> {
-        let paths_of = |key: &'a str| paths(key, distribution, options.clean_urls);
+        let paths_of = |key: &'a str| paths(key, distribution, rules.clean_urls);
         (keys.iter()).flat_map(|key| paths_of(key).into_iter().map(move |path| (path, Some(*key)))).collect()
     };
-    let mut changed = of_keys(stale.changed);
-    if distribution.caches_errors || options.invalidate_new {
-        let new = of_keys(stale.new).into_iter();
+    let mut changed = of_keys(&stale.changed);
+    if distribution.caches_errors || rules.invalidate_new {
+        let new = of_keys(&stale.new).into_iter();
         changed.extend(new.map(|(path, _)| (path, None)));
     } else if !stale.new.is_empty() {
         // Nobody holds an answer of a key that did not exist, but for an alias that another object
@@ -176,18 +179,18 @@ fn stale_paths<'a>(distribution: &Distribution, stale: &Stale<'a>, options: &Opt
         let mut new = HashSet::new();
         let new_paths = of_keys(&keys).into_iter();
         let shared: Vec<String> = new_paths.filter_map(|(path, _)| new.replace(path)).collect();
-        let paths_of = |key: &&str| paths(key, distribution, options.clean_urls);
+        let paths_of = |key: &&str| paths(key, distribution, rules.clean_urls);
         let taken_over = (stale.kept.iter().flat_map(paths_of)).filter(|path| new.contains(path));
         changed.extend(taken_over.chain(shared).map(|path| (path, None)));
     }
-    [changed, of_keys(stale.deleted)].map(|mut found| {
+    [changed, of_keys(&stale.deleted)].map(|mut found| {
         found.sort_unstable();
         let mut paths: Vec<StalePath<'a>> = Vec::with_capacity(found.len());
         for (path, of) in found {
             match paths.last_mut() {
                 // What several objects may have answered is of none of them for certain.
                 Some(last) if last.path == path => last.of = last.of.filter(|last| Some(*last) == of),
-                _ => paths.push(StalePath::new(path, of, options.query_strings)),
+                _ => paths.push(StalePath::new(path, of, rules.query_strings)),
             }
         }
         paths
@@ -244,8 +247,8 @@ impl<'a> Live<'a> {
     }
 
     /// The objects for the planner, of which those that are `evicted` anyway cost nothing.
-    fn field(&self, evicted: impl Fn(usize) -> bool) -> Field<'_> {
-        Field::new(&self.paths, self.key_of.iter().map(|&key| !evicted(key)))
+    fn field(&self, evicted: impl Fn(usize) -> bool) -> LivePaths<'_> {
+        LivePaths::new(&self.paths, self.key_of.iter().map(|&key| !evicted(key)))
     }
 
     /// How many objects are evicted by their own path, which starts with one of `prefixes`, or by a tag.

@@ -85,8 +85,8 @@ pub(super) fn improve(plain: Invalidation, survey: &Survey<'_>, tags: &Tags<'_>)
     let mut trials = Trials {
         search: &search,
         // The limits may be lower than what coverage takes.
-        most_wildcards: survey.options.max_wildcards.max(wildcards(&plain)),
-        most_items: survey.options.max_items.max(items(&plain)),
+        most_wildcards: survey.rules.max_wildcards.max(wildcards(&plain)),
+        most_items: survey.rules.max_items.max(items(&plain)),
         best: plain,
         effort: 0,
     };
@@ -239,7 +239,7 @@ impl<'s, 'a> Search<'s, 'a> {
         let mut line = Vec::new();
         let mut covered = self.of_stale.each_ref().map(|paths| vec![false; paths.len()]);
         let mut evicted = vec![false; self.of_live.len()];
-        while line.len() < self.survey.options.max_items {
+        while line.len() < self.survey.rules.max_items {
             let best = (candidates.iter().zip(0..))
                 .filter(|((tag, phase), _)| gains[*phase as usize][*tag] > 1)
                 .max_by_key(|(candidate, _)| now(&gains, &costs, **candidate));

@@ -4,13 +4,19 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn options() -> Options {
-    Options { max_items: 200, max_wildcards: 10, clean_urls: false, invalidate_new: false, query_strings: false }
+fn rules() -> InvalidationRules {
+    InvalidationRules {
+        max_items: 200,
+        max_wildcards: 10,
+        clean_urls: false,
+        invalidate_new: false,
+        query_strings: false,
+    }
 }
 
 fn changed(key: &str) -> Vec<String> {
-    let stale = Stale { changed: &[key], ..Stale::default() };
-    invalidation(&Distribution::plain(), &stale, &options()).changed.paths
+    let stale = StaleKeys { changed: vec![key], ..StaleKeys::default() };
+    invalidation(&Distribution::plain(), &stale, &rules()).changed.paths
 }
 
 #[test]
@@ -43,25 +49,29 @@ fn awkward_keys_are_named_or_covered() {
 
 #[test]
 fn only_what_is_stale_is_named_and_each_phase_by_itself() {
-    let stale =
-        Stale { changed: &["index.html", "a.css"], new: &["b.css"], deleted: &["old/index.html"], kept: &["c.css"] };
-    let plain = invalidation(&Distribution::plain(), &stale, &options());
+    let stale = StaleKeys {
+        changed: vec!["index.html", "a.css"],
+        new: vec!["b.css"],
+        deleted: vec!["old/index.html"],
+        kept: vec!["c.css"],
+    };
+    let plain = invalidation(&Distribution::plain(), &stale, &rules());
     assert_eq!(plain.changed.paths, ["/", "/a.css", "/index.html"]);
     assert_eq!(plain.deleted.paths, ["/old", "/old/", "/old/index.html"]);
     assert_eq!((plain.changed.wildcards, plain.collateral), (0, 0));
 
     let with_new = ["/", "/a.css", "/b.css", "/index.html"];
     let caching = Distribution { caches_errors: true, ..Distribution::plain() };
-    assert_eq!(invalidation(&caching, &stale, &options()).changed.paths, with_new);
-    let asked = Options { invalidate_new: true, ..options() };
+    assert_eq!(invalidation(&caching, &stale, &rules()).changed.paths, with_new);
+    let asked = InvalidationRules { invalidate_new: true, ..rules() };
     assert_eq!(invalidation(&Distribution::plain(), &stale, &asked).changed.paths, with_new);
 }
 
 #[test]
 fn a_path_that_two_objects_answer_one_after_the_other_is_stale_though_the_later_one_is_new() {
-    let clean = Options { clean_urls: true, ..options() };
+    let clean = InvalidationRules { clean_urls: true, ..rules() };
     let stale = |new: &[&'static str], kept: &[&'static str]| {
-        let stale = Stale { new, kept, ..Stale::default() };
+        let stale = StaleKeys { new: new.to_vec(), kept: kept.to_vec(), ..StaleKeys::default() };
         invalidation(&Distribution::plain(), &stale, &clean).changed.paths
     };
     // The new key takes the path over.
@@ -74,11 +84,11 @@ fn a_path_that_two_objects_answer_one_after_the_other_is_stale_though_the_later_
 
 #[test]
 fn each_origin_path_has_its_own_items() {
-    let stale = Stale { changed: &["prod/a.css", "beta/a.css", "other/a.css"], ..Stale::default() };
+    let stale = StaleKeys { changed: vec!["prod/a.css", "beta/a.css", "other/a.css"], ..StaleKeys::default() };
     let paths = |origin_paths: &[&str]| {
         let origin_paths = origin_paths.iter().map(|&path| path.to_owned()).collect();
         let distribution = Distribution { origin_paths, ..Distribution::plain() };
-        invalidation(&distribution, &stale, &options()).changed.paths
+        invalidation(&distribution, &stale, &rules()).changed.paths
     };
     assert_eq!(paths(&["/prod"]), ["/a.css"]);
     assert_eq!(paths(&["/prod", "/beta"]), ["/a.css"]);
@@ -88,8 +98,13 @@ fn each_origin_path_has_its_own_items() {
 
 #[test]
 fn an_object_that_both_phases_evict_counts_once() {
-    let stale = Stale { changed: &["a/1", "a/2"], deleted: &["a/3", "a/4"], kept: &["a/5", "b"], ..Stale::default() };
-    let tight = Options { max_items: 2, ..options() };
+    let stale = StaleKeys {
+        changed: vec!["a/1", "a/2"],
+        deleted: vec!["a/3", "a/4"],
+        kept: vec!["a/5", "b"],
+        ..StaleKeys::default()
+    };
+    let tight = InvalidationRules { max_items: 2, ..rules() };
     let invalidation = invalidation(&Distribution::plain(), &stale, &tight);
     assert_eq!(invalidation.changed.paths, ["/a/*"]);
     assert_eq!(invalidation.deleted.paths, ["/a/*"]);
@@ -99,17 +114,17 @@ fn an_object_that_both_phases_evict_counts_once() {
 
 #[test]
 fn what_the_other_phase_evicts_anyway_is_not_named_one_by_one() {
-    let stale = Stale {
-        changed: &["a/1", "b/1", "c/1", "d/1"],
-        deleted: &["b/x", "b/y", "c/z"],
-        kept: &["b/2"],
-        ..Stale::default()
+    let stale = StaleKeys {
+        changed: vec!["a/1", "b/1", "c/1", "d/1"],
+        deleted: vec!["b/x", "b/y", "c/z"],
+        kept: vec!["b/2"],
+        ..StaleKeys::default()
     };
-    let tight = Options { max_items: 4, ..options() };
+    let tight = InvalidationRules { max_items: 4, ..rules() };
     let plan = invalidation(&Distribution::plain(), &stale, &tight);
     assert_eq!(plan.changed.paths, ["/*"]);
     assert_eq!(plan.deleted.paths, ["/*"]);
-    let one = Options { max_wildcards: 1, ..tight };
+    let one = InvalidationRules { max_wildcards: 1, ..tight };
     let plan = invalidation(&Distribution::plain(), &stale, &one);
     assert_eq!(plan.changed.paths, ["/*"]);
     assert_eq!(plan.deleted.paths, ["/b/x", "/b/y", "/c/z"]);
@@ -119,14 +134,14 @@ fn what_the_other_phase_evicts_anyway_is_not_named_one_by_one() {
 fn over_the_budget_the_cheapest_folders_are_merged() {
     let deleted: Vec<String> = (0..66).map(|n| format!("assets/old-{n:02}.js")).collect();
     let deleted: Vec<&str> = deleted.iter().map(String::as_str).collect();
-    let stale = Stale {
-        changed: &["index.html", "feed.xml"],
-        deleted: &deleted,
-        kept: &["assets/logo.svg", "assets/old-map.json", "robots.txt"],
-        ..Stale::default()
+    let stale = StaleKeys {
+        changed: vec!["index.html", "feed.xml"],
+        deleted,
+        kept: vec!["assets/logo.svg", "assets/old-map.json", "robots.txt"],
+        ..StaleKeys::default()
     };
     let plan = |max_items| {
-        let tight = Options { max_items, ..options() };
+        let tight = InvalidationRules { max_items, ..rules() };
         let invalidation = invalidation(&Distribution::plain(), &stale, &tight);
         (invalidation.changed.paths, invalidation.deleted.paths.len(), invalidation.collateral)
     };
@@ -140,8 +155,8 @@ fn over_the_budget_the_cheapest_folders_are_merged() {
 
 #[test]
 fn with_query_strings_every_item_covers_all_variants() {
-    let with_queries = Options { query_strings: true, ..options() };
-    let stale = Stale { changed: &["a.html", "index.html"], kept: &["b.html"], ..Stale::default() };
+    let with_queries = InvalidationRules { query_strings: true, ..rules() };
+    let stale = StaleKeys { changed: vec!["a.html", "index.html"], kept: vec!["b.html"], ..StaleKeys::default() };
     let invalidation = invalidation(&Distribution::plain(), &stale, &with_queries);
     assert_eq!(invalidation.changed.paths, ["/", "/?*", "/a.html*", "/index.html*"]);
     assert_eq!(invalidation.collateral, 0);
@@ -151,26 +166,27 @@ fn with_query_strings_every_item_covers_all_variants() {
 fn a_fallback_that_goes_stale_takes_every_path_with_it() {
     let single_page =
         Distribution { caches_errors: true, fallbacks: vec!["/index.html".to_owned()], ..Distribution::plain() };
-    let kept = &["app.js", "logo.svg"];
-    let plan = |stale: Stale<'_>| invalidation(&single_page, &stale, &options());
-    let changed = plan(Stale { changed: &["index.html"], deleted: &["old.js"], kept, ..Stale::default() });
+    let kept = || vec!["app.js", "logo.svg"];
+    let plan = |stale: StaleKeys<'_>| invalidation(&single_page, &stale, &rules());
+    let changed =
+        plan(StaleKeys { changed: vec!["index.html"], deleted: vec!["old.js"], kept: kept(), ..StaleKeys::default() });
     assert_eq!(changed.changed.paths, ["/*"]);
     assert_eq!(changed.deleted.paths, ["/old.js"]);
     assert_eq!(changed.collateral, 2);
     assert_eq!(changed.fallback.as_deref(), Some("/index.html"));
-    let deleted = plan(Stale { deleted: &["index.html"], kept, ..Stale::default() });
+    let deleted = plan(StaleKeys { deleted: vec!["index.html"], kept: kept(), ..StaleKeys::default() });
     assert_eq!(deleted.deleted.paths, ["/*"]);
-    let new = plan(Stale { new: &["index.html"], kept, ..Stale::default() });
+    let new = plan(StaleKeys { new: vec!["index.html"], kept: kept(), ..StaleKeys::default() });
     assert_eq!(new.changed.paths, ["/*"]);
-    let other = plan(Stale { changed: &["app.css"], kept: &["index.html"], ..Stale::default() });
+    let other = plan(StaleKeys { changed: vec!["app.css"], kept: vec!["index.html"], ..StaleKeys::default() });
     assert_eq!(other.changed.paths, ["/app.css"]);
     assert_eq!((other.collateral, other.fallback), (0, None));
 }
 
 #[test]
 fn a_budget_below_one_item_for_each_phase_is_overdrawn_rather_than_a_path_left_out() {
-    let stale = Stale { changed: &["a", "b~"], deleted: &["c"], kept: &["d"], ..Stale::default() };
-    let none = Options { max_items: 0, max_wildcards: 0, ..options() };
+    let stale = StaleKeys { changed: vec!["a", "b~"], deleted: vec!["c"], kept: vec!["d"], ..StaleKeys::default() };
+    let none = InvalidationRules { max_items: 0, max_wildcards: 0, ..rules() };
     let invalidation = invalidation(&Distribution::plain(), &stale, &none);
     assert_eq!(invalidation.changed.paths, ["/*"]);
     assert_eq!(invalidation.deleted.paths, ["/c"]);
@@ -184,11 +200,11 @@ fn tags_of(key: &str) -> [String; 2] {
     [class.to_owned(), format!("in-{folder}")]
 }
 
-fn tagged<'a>(stale: &Stale<'a>, max_items: usize, unmarked: &[&str]) -> Invalidation {
-    let tight = Options { max_items, ..options() };
+fn tagged<'a>(stale: &StaleKeys<'a>, max_items: usize, unmarked: &[&str]) -> Invalidation {
+    let tight = InvalidationRules { max_items, ..rules() };
     tagged_invalidation(&Distribution::plain(), stale, &tight, || {
         let mut tags = Tags::default();
-        let keys = [stale.changed, stale.deleted, stale.kept].concat();
+        let keys = [&stale.changed[..], &stale.deleted, &stale.kept].concat();
         for key in keys.into_iter().filter(|key| !unmarked.contains(key)) {
             tags.insert(key, tags_of(key));
         }
@@ -203,9 +219,9 @@ fn a_tag_takes_the_place_of_a_wildcard_that_evicts_more() {
     let (pages, images) = (keys("html"), keys("png"));
     let pages: Vec<&str> = pages.iter().map(String::as_str).collect();
     let images: Vec<&str> = images.iter().map(String::as_str).collect();
-    let mut stale = Stale { changed: &pages, kept: &images, ..Stale::default() };
+    let mut stale = StaleKeys { changed: pages.clone(), kept: images.clone(), ..StaleKeys::default() };
     let plain = |max_items| {
-        let tight = Options { max_items, ..options() };
+        let tight = InvalidationRules { max_items, ..rules() };
         invalidation(&Distribution::plain(), &stale, &tight)
     };
     assert_eq!(plain(30).collateral, 0);
@@ -222,8 +238,8 @@ fn a_tag_takes_the_place_of_a_wildcard_that_evicts_more() {
     // A tag's unchanged objects are counted as a wildcard's are.
     let changed: Vec<&str> = pages.iter().copied().filter(|key| *key != "2/02.html").collect();
     let kept = [&images[..], &["2/02.html"]].concat();
-    stale.changed = &changed;
-    stale.kept = &kept;
+    stale.changed = changed;
+    stale.kept = kept;
     let cover = tagged(&stale, 4, &[]);
     assert_eq!(cover.changed.paths, ["#page"]);
     assert_eq!((cover.collateral, cover.changed.collateral), (1, 1));
@@ -233,11 +249,11 @@ fn a_tag_takes_the_place_of_a_wildcard_that_evicts_more() {
 fn a_folders_tag_spares_the_folders_below() {
     let changed: Vec<String> = (0..9).map(|n| format!("docs/{n}")).collect();
     let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
-    let stale = Stale {
-        changed: &changed,
-        deleted: &["docs/old/index.html"],
-        kept: &["docs/0/a", "docs/5/a", "docs/new/a.html", "other"],
-        ..Stale::default()
+    let stale = StaleKeys {
+        changed,
+        deleted: vec!["docs/old/index.html"],
+        kept: vec!["docs/0/a", "docs/5/a", "docs/new/a.html", "other"],
+        ..StaleKeys::default()
     };
     let cover = tagged(&stale, 4, &[]);
     assert_eq!(cover.changed.paths, ["#in-646f6373"]);
@@ -252,9 +268,13 @@ fn a_folders_tag_spares_the_folders_below() {
 fn no_tag_covers_what_another_object_may_have_answered() {
     let names: Vec<String> = (0..9).map(|n| format!("x/{n}.html")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let stale =
-        Stale { changed: &names, new: &["about.html"], kept: &["about/index.html", "x/y", "x/z"], ..Stale::default() };
-    let clean = Options { max_items: 3, clean_urls: true, ..options() };
+    let stale = StaleKeys {
+        changed: names.clone(),
+        new: vec!["about.html"],
+        kept: vec!["about/index.html", "x/y", "x/z"],
+        ..StaleKeys::default()
+    };
+    let clean = InvalidationRules { max_items: 3, clean_urls: true, ..rules() };
     let all = |key: &'static str| (key, tags_of(key));
     let cover = tagged_invalidation(&Distribution::plain(), &stale, &clean, || {
         let mut tags = Tags::default();
@@ -275,18 +295,18 @@ fn a_hundred_thousand_keys_are_planned_in_no_time() {
         let keys = keys.iter().enumerate();
         keys.filter(|(n, _)| wanted.contains(&(n / 7 % 10))).map(|(_, key)| key.as_str()).collect()
     };
-    let stale = Stale {
-        changed: &verdict(&[0, 1, 2]),
-        deleted: &verdict(&[3]),
-        new: &verdict(&[4]),
-        kept: &verdict(&[5, 6, 7, 8, 9]),
+    let stale = StaleKeys {
+        changed: verdict(&[0, 1, 2]),
+        deleted: verdict(&[3]),
+        new: verdict(&[4]),
+        kept: verdict(&[5, 6, 7, 8, 9]),
     };
     let begun = std::time::Instant::now();
-    let plan = invalidation(&Distribution::plain(), &stale, &options());
+    let plan = invalidation(&Distribution::plain(), &stale, &rules());
     let took = begun.elapsed();
     eprintln!("100,000 keys: {took:?}, {} items, {} evicted in vain", items(&plan), plan.collateral);
     assert!(items(&plan) <= 200 && wildcards(&plan) <= 10);
-    for (keys, items) in [(stale.changed, &plan.changed), (stale.deleted, &plan.deleted)] {
+    for (keys, items) in [(&stale.changed, &plan.changed), (&stale.deleted, &plan.deleted)] {
         assert!(keys.iter().all(|key| evicted(&items.paths, &format!("/{key}"))));
     }
     // A second without optimisation on a busy machine is more; what is quadratic takes minutes.
@@ -335,10 +355,10 @@ impl Site {
         self.keys.iter().filter(|key| key.1 == verdict).map(|key| key.0.as_str()).collect()
     }
 
-    fn plan(&self, distribution: &Distribution, options: &Options) -> Invalidation {
+    fn plan(&self, distribution: &Distribution, rules: &InvalidationRules) -> Invalidation {
         let [changed, new, deleted, kept] = [0, 1, 2, 3].map(|verdict| self.keys(verdict));
-        let stale = Stale { changed: &changed, new: &new, deleted: &deleted, kept: &kept };
-        invalidation(distribution, &stale, options)
+        let stale = StaleKeys { changed, new, deleted, kept };
+        invalidation(distribution, &stale, rules)
     }
 }
 
@@ -350,9 +370,9 @@ fn sites(alphabet: &'static str) -> impl Strategy<Value = Site> {
     proptest::collection::btree_map(key, 0..4_u8, 0..14).prop_map(|keys| Site { keys: keys.into_iter().collect() })
 }
 
-fn any_options() -> impl Strategy<Value = Options> {
+fn any_rules() -> impl Strategy<Value = InvalidationRules> {
     (0..12_usize, 0..4_usize, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(max_items, max_wildcards, clean_urls, invalidate_new, query_strings)| Options {
+        |(max_items, max_wildcards, clean_urls, invalidate_new, query_strings)| InvalidationRules {
             max_items,
             max_wildcards,
             clean_urls,
@@ -384,10 +404,10 @@ proptest! {
 
     #[test]
     fn every_stale_url_is_evicted_by_its_phase(
-        site in sites(AWKWARD), distribution in distributions(), options in any_options(),
+        site in sites(AWKWARD), distribution in distributions(), rules in any_rules(),
     ) {
-        let plan = site.plan(&distribution, &options);
-        let new_is_stale = distribution.caches_errors || options.invalidate_new;
+        let plan = site.plan(&distribution, &rules);
+        let new_is_stale = distribution.caches_errors || rules.invalidate_new;
         for (key, verdict) in &site.keys {
             let items = match verdict {
                 0 => &plan.changed.paths,
@@ -395,11 +415,11 @@ proptest! {
                 2 => &plan.deleted.paths,
                 _ => continue,
             };
-            for path in paths(key, &distribution, options.clean_urls) {
+            for path in paths(key, &distribution, rules.clean_urls) {
                 for url in urls(&path) {
                     prop_assert!(evicted(items, &url), "{url} by {items:?}");
                     let variant = format!("{url}?a");
-                    prop_assert!(!options.query_strings || evicted(items, &variant), "{variant}");
+                    prop_assert!(!rules.query_strings || evicted(items, &variant), "{variant}");
                 }
             }
         }
@@ -407,17 +427,17 @@ proptest! {
 
     #[test]
     fn the_limits_hold_and_all_items_are_valid(
-        site in sites(AWKWARD), distribution in distributions(), options in any_options(),
+        site in sites(AWKWARD), distribution in distributions(), rules in any_rules(),
     ) {
-        let plan = site.plan(&distribution, &options);
+        let plan = site.plan(&distribution, &rules);
         let phases = [&plan.changed, &plan.deleted];
         let used = phases.iter().filter(|items| !items.paths.is_empty()).count();
         let (items, wildcards) = (items(&plan), wildcards(&plan));
-        if options.max_items >= 2 && options.max_wildcards >= 2 {
-            prop_assert!(items <= options.max_items);
-            prop_assert!(wildcards <= options.max_wildcards);
+        if rules.max_items >= 2 && rules.max_wildcards >= 2 {
+            prop_assert!(items <= rules.max_items);
+            prop_assert!(wildcards <= rules.max_wildcards);
         }
-        prop_assert!(items <= options.max_items.max(used) || options.max_wildcards < used);
+        prop_assert!(items <= rules.max_items.max(used) || rules.max_wildcards < used);
         for phase in phases {
             let stars = phase.paths.iter().filter(|item| item.ends_with('*')).count();
             prop_assert_eq!(phase.wildcards, stars);
@@ -437,8 +457,8 @@ proptest! {
     fn within_the_budget_nothing_unchanged_is_evicted(
         site in sites("[ab/éè]{1,4}"), distribution in distributions(), queries in any::<bool>(),
     ) {
-        let roomy = Options {
-            max_items: 1_000, max_wildcards: 1_000, query_strings: queries, ..options()
+        let roomy = InvalidationRules {
+            max_items: 1_000, max_wildcards: 1_000, query_strings: queries, ..rules()
         };
         let plan = site.plan(&distribution, &roomy);
         prop_assert_eq!(plan.collateral, 0);
@@ -460,15 +480,15 @@ proptest! {
 
     #[test]
     fn the_order_of_the_keys_makes_no_difference(
-        site in sites(AWKWARD), distribution in distributions(), options in any_options(),
+        site in sites(AWKWARD), distribution in distributions(), rules in any_rules(),
     ) {
         let mut keys = site.keys.clone();
         keys.reverse();
         keys.extend(site.keys.iter().take(3).cloned());
         let shuffled = Site { keys };
         prop_assert_eq!(
-            site.plan(&distribution, &options),
-            shuffled.plan(&distribution, &options)
+            site.plan(&distribution, &rules),
+            shuffled.plan(&distribution, &rules)
         );
     }
 
@@ -479,7 +499,7 @@ proptest! {
     ) {
         // New keys are another test's: these are changed.
         site.keys.iter_mut().filter(|key| key.1 == 1).for_each(|key| key.1 = 0);
-        let tight = Options { max_items, max_wildcards, query_strings: queries, ..options() };
+        let tight = InvalidationRules { max_items, max_wildcards, query_strings: queries, ..rules() };
         let plan = site.plan(&Distribution::plain(), &tight);
         let best = brute_force(&site, &tight).expect("the root's wildcards always do");
         prop_assert_eq!(plan.collateral, best.0, "{:?}", plan);
@@ -495,7 +515,7 @@ proptest! {
         let key = |n: usize| format!("{n:04b}").replace('0', "a").replace('1', "b");
         let keys = verdicts.into_iter().enumerate().map(|(n, verdict)| (key(n), verdict));
         let site = Site { keys: keys.collect() };
-        let tight = Options { max_items, max_wildcards: 3, ..options() };
+        let tight = InvalidationRules { max_items, max_wildcards: 3, ..rules() };
         let plan = site.plan(&Distribution::plain(), &tight);
         let found = (plan.collateral, wildcards(&plan), items(&plan));
         prop_assert_eq!(Some(found), brute_force(&site, &tight), "{:?}", plan);
@@ -510,10 +530,10 @@ struct TaggedSite {
 }
 
 impl TaggedSite {
-    fn plan(&self, distribution: &Distribution, options: &Options) -> Invalidation {
+    fn plan(&self, distribution: &Distribution, rules: &InvalidationRules) -> Invalidation {
         let [changed, new, deleted, kept] = [0, 1, 2, 3].map(|verdict| self.site.keys(verdict));
-        let stale = Stale { changed: &changed, new: &new, deleted: &deleted, kept: &kept };
-        tagged_invalidation(distribution, &stale, options, || {
+        let stale = StaleKeys { changed, new, deleted, kept };
+        tagged_invalidation(distribution, &stale, rules, || {
             let mut tags = Tags::default();
             for (key, verdict) in &self.site.keys {
                 // New keys are nobody's to mark; they must not be asked for.
@@ -552,11 +572,11 @@ proptest! {
 
     #[test]
     fn with_tags_every_stale_copy_is_evicted_by_its_phase(
-        tagged in tagged_sites(), distribution in distributions(), options in any_options(),
+        tagged in tagged_sites(), distribution in distributions(), rules in any_rules(),
     ) {
-        let plan = tagged.plan(&distribution, &options);
-        let new_is_stale = distribution.caches_errors || options.invalidate_new;
-        let of = |key: &str| paths(key, &distribution, options.clean_urls);
+        let plan = tagged.plan(&distribution, &rules);
+        let new_is_stale = distribution.caches_errors || rules.invalidate_new;
+        let of = |key: &str| paths(key, &distribution, rules.clean_urls);
         let new: BTreeSet<String> = tagged.site.keys(1).into_iter().flat_map(of).collect();
         for (key, verdict) in &tagged.site.keys {
             for path in of(key) {
@@ -577,14 +597,14 @@ proptest! {
 
     #[test]
     fn with_tags_no_more_is_evicted_and_the_limits_hold(
-        tagged in tagged_sites(), distribution in distributions(), options in any_options(),
+        tagged in tagged_sites(), distribution in distributions(), rules in any_rules(),
     ) {
-        let plan = tagged.plan(&distribution, &options);
-        let plain = tagged.site.plan(&distribution, &options);
+        let plan = tagged.plan(&distribution, &rules);
+        let plain = tagged.site.plan(&distribution, &rules);
         let has_tags = [&plan.changed, &plan.deleted].iter().any(|items| items.paths.iter().any(|it| is_tag(it)));
         prop_assert!(plan == plain || plan.collateral < plain.collateral && has_tags, "{plan:?} {plain:?}");
-        prop_assert!(items(&plan) <= options.max_items.max(items(&plain)));
-        prop_assert!(wildcards(&plan) <= options.max_wildcards.max(wildcards(&plain)));
+        prop_assert!(items(&plan) <= rules.max_items.max(items(&plain)));
+        prop_assert!(wildcards(&plan) <= rules.max_wildcards.max(wildcards(&plain)));
         for phase in [&plan.changed, &plan.deleted] {
             prop_assert!(phase.paths.is_sorted_by(|one, other| one < other));
             for item in &phase.paths {
@@ -594,12 +614,12 @@ proptest! {
     }
 
     #[test]
-    fn with_tags_what_is_evicted_in_vain_is_counted(tagged in tagged_sites(), options in any_options()) {
+    fn with_tags_what_is_evicted_in_vain_is_counted(tagged in tagged_sites(), rules in any_rules()) {
         let site = Distribution::plain();
-        let plan = tagged.plan(&site, &options);
+        let plan = tagged.plan(&site, &rules);
         let stale: BTreeSet<String> = (tagged.site.keys.iter())
             .filter(|(_, verdict)| *verdict != 3)
-            .flat_map(|(key, _)| paths(key, &site, options.clean_urls))
+            .flat_map(|(key, _)| paths(key, &site, rules.clean_urls))
             .collect();
         let lost = tagged.site.keys(3).into_iter().filter(|key| {
             let path = format!("/{key}");
@@ -614,13 +634,13 @@ proptest! {
     }
 
     #[test]
-    fn with_tags_the_order_of_the_keys_makes_no_difference(tagged in tagged_sites(), options in any_options()) {
+    fn with_tags_the_order_of_the_keys_makes_no_difference(tagged in tagged_sites(), rules in any_rules()) {
         let mut keys = tagged.site.keys.clone();
         keys.reverse();
         keys.extend(tagged.site.keys.iter().take(3).cloned());
         let shuffled = TaggedSite { site: Site { keys }, ..tagged.clone() };
         let site = Distribution::plain();
-        prop_assert_eq!(tagged.plan(&site, &options), shuffled.plan(&site, &options));
+        prop_assert_eq!(tagged.plan(&site, &rules), shuffled.plan(&site, &rules));
     }
 }
 
@@ -633,7 +653,7 @@ fn items(plan: &Invalidation) -> usize {
 }
 
 /// Tries all sets of wildcards for each phase: the least collateral, then wildcards, then items.
-fn brute_force(site: &Site, options: &Options) -> Option<(usize, usize, usize)> {
+fn brute_force(site: &Site, rules: &InvalidationRules) -> Option<(usize, usize, usize)> {
     let stale = [0, 2].map(|verdict| -> BTreeSet<String> {
         (site.keys(verdict).iter()).flat_map(|key| paths(key, &Distribution::plain(), false)).collect()
     });
@@ -641,13 +661,13 @@ fn brute_force(site: &Site, options: &Options) -> Option<(usize, usize, usize)> 
         .map(|key| format!("/{key}"))
         .filter(|path| !stale.iter().any(|stale| stale.contains(path)))
         .collect();
-    let covers = [0, 1].map(|phase| covers(&stale[phase], options));
+    let covers = [0, 1].map(|phase| covers(&stale[phase], rules));
     let mut best = None;
     for (changed, changed_wildcards, changed_items) in &covers[0] {
         for (deleted, deleted_wildcards, deleted_items) in &covers[1] {
             let wildcards = changed_wildcards + deleted_wildcards;
             let items = changed_items + deleted_items;
-            if wildcards > options.max_wildcards || items > options.max_items {
+            if wildcards > rules.max_wildcards || items > rules.max_items {
                 continue;
             }
             let prefixes: Vec<_> = changed.iter().chain(deleted).collect();
@@ -661,7 +681,7 @@ fn brute_force(site: &Site, options: &Options) -> Option<(usize, usize, usize)> 
 
 /// All sets of up to `max_wildcards` prefixes that leave only what can be named, with the number
 /// of wildcards and items that they come to.
-fn covers<'a>(stale: &'a BTreeSet<String>, options: &Options) -> Vec<(Vec<&'a str>, usize, usize)> {
+fn covers<'a>(stale: &'a BTreeSet<String>, rules: &InvalidationRules) -> Vec<(Vec<&'a str>, usize, usize)> {
     let prefixes: BTreeSet<&str> = stale
         .iter()
         .flat_map(|path| (1..=path.len()).filter_map(|end| path.get(..end)))
@@ -672,7 +692,7 @@ fn covers<'a>(stale: &'a BTreeSet<String>, options: &Options) -> Vec<(Vec<&'a st
         for index in 0..sets.len() {
             let set = &sets[index];
             let nested = set.iter().any(|other| prefix.starts_with(other));
-            if set.len() < options.max_wildcards && !nested {
+            if set.len() < rules.max_wildcards && !nested {
                 let larger = set.iter().copied().chain([prefix]).collect();
                 sets.push(larger);
             }
@@ -686,7 +706,7 @@ fn covers<'a>(stale: &'a BTreeSet<String>, options: &Options) -> Vec<(Vec<&'a st
                 return None;
             }
             let names: usize = alone.iter().map(|path| if path.contains('+') { 2 } else { 1 }).sum();
-            let queries = if options.query_strings { names } else { 0 };
+            let queries = if rules.query_strings { names } else { 0 };
             let wildcards = set.len() + queries;
             Some((set, wildcards, wildcards + names))
         })

@@ -1,10 +1,9 @@
 //! The evidence that every cached copy of an object has its cache tags.
 
-use super::Stale;
 use super::known::valid_row;
 use super::rules::Rules;
 use crate::headers::Headers;
-use crate::invalidation::Tags;
+use crate::invalidation::{StaleKeys, Tags};
 use crate::listing::Listing;
 use crate::manifest::{Manifest, Row};
 
@@ -23,7 +22,7 @@ impl TagEvidence<'_> {
     /// would get today, and later than `since` (epoch seconds), from when on the distribution has
     /// cached nothing without its tags. What was cached of the key before that was stale once, and has
     /// had an invalidation of its own, or is owed it.
-    pub fn tags<'k>(&self, stale: &Stale<'k>, since: i64) -> Tags<'k> {
+    pub fn tags<'k>(&self, stale: &StaleKeys<'k>, since: i64) -> Tags<'k> {
         let Self { listing, manifest, rules } = self;
         let mut tags = Tags::default();
         let mut insert = |key: &'k str, is_certain: &dyn Fn(Headers) -> bool| {
@@ -110,9 +109,11 @@ mod tests {
                 manifest: &Manifest::from_iter([(key.to_owned(), row)]).saved_at(Some(saved_at)),
                 rules: &rules,
             };
-            let [changed, deleted] =
-                [Stale { changed: vec![key], ..Stale::default() }, Stale { deleted: vec![key], ..Stale::default() }]
-                    .map(|stale| evidence.tags(&stale, 1_000).has(key));
+            let [changed, deleted] = [
+                StaleKeys { changed: vec![key], ..StaleKeys::default() },
+                StaleKeys { deleted: vec![key], ..StaleKeys::default() },
+            ]
+            .map(|stale| evidence.tags(&stale, 1_000).has(key));
             assert_eq!(changed, deleted);
             changed
         };
@@ -122,7 +123,7 @@ mod tests {
         assert!(!is_known(1_010, "e", 1_001, marked), "written again since");
         assert!(!is_known(1_001, "e", 1_001, plain), "written without tags, or with others");
         let nothing = TagEvidence { listing: &Listing::default(), manifest: &Manifest::default(), rules: &rules };
-        let stale = Stale { changed: vec!["live/gone.js"], kept: vec!["live/kept.js"], ..Stale::default() };
+        let stale = StaleKeys { changed: vec!["live/gone.js"], kept: vec!["live/kept.js"], ..StaleKeys::default() };
         let tags = nothing.tags(&stale, 1_000);
         assert!(!tags.has("live/gone.js") && tags.has("live/kept.js"));
     }

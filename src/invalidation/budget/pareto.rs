@@ -1,6 +1,6 @@
 //! The ways to cover a part of the trie of which none is better than another.
 
-use super::Limits;
+use super::Budget;
 
 /// The prefix of the wildcard of each phase, at one node.
 pub(super) type Cover<'a> = [Option<&'a str>; 2];
@@ -62,9 +62,9 @@ impl<'a> Choices<'a> {
 /// The best points by their number of wildcards: more items in a row mean less collateral, and
 /// no row repeats what fewer wildcards achieve. Empty when nothing covers.
 #[derive(Default)]
-pub(super) struct Frontier(Vec<Vec<Point>>);
+pub(super) struct ParetoFront(Vec<Vec<Point>>);
 
-impl Frontier {
+impl ParetoFront {
     /// Where there is nothing to cover.
     pub(super) fn of_nothing() -> Self {
         Self(vec![vec![Point { items: 0, collateral: 0, choice: None }]])
@@ -75,7 +75,7 @@ impl Frontier {
     }
 
     /// Adds `items` with `wildcards` among them to every point.
-    pub(super) fn charge(&mut self, items: usize, wildcards: usize, bounds: Limits) {
+    pub(super) fn charge(&mut self, items: usize, wildcards: usize, bounds: Budget) {
         if wildcards > 0 {
             self.0.splice(..0, std::iter::repeat_with(Vec::new).take(wildcards));
             self.0.truncate(bounds.wildcards + 1);
@@ -98,7 +98,7 @@ impl Frontier {
     }
 
     /// Covers both what `self` covers and what `other` does.
-    pub(super) fn merge(mut self, mut other: Self, bounds: Limits, choices: &mut Choices<'_>) -> Self {
+    pub(super) fn merge(mut self, mut other: Self, bounds: Budget, choices: &mut Choices<'_>) -> Self {
         // Most nodes have one path below them, or paths that are named alone.
         if let Some((items, wildcards)) = other.fixed() {
             self.charge(items, wildcards, bounds);
@@ -111,7 +111,7 @@ impl Frontier {
         if self.0.is_empty() || other.0.is_empty() {
             return Self::default();
         }
-        let most = |frontier: &Self| (frontier.0.iter()).filter_map(|row| row.last()).map(|point| point.items).max();
+        let most = |front: &Self| (front.0.iter()).filter_map(|row| row.last()).map(|point| point.items).max();
         let most_items = match (most(&self), most(&other)) {
             (Some(here), Some(there)) => bounds.items.min(here + there),
             _ => return Self::default(),
@@ -168,7 +168,7 @@ impl Frontier {
     }
 
     /// Takes in a point that it [lacks](Self::lacks), and drops those that are no better.
-    pub(super) fn insert(&mut self, wildcards: usize, point: Point, bounds: Limits) {
+    pub(super) fn insert(&mut self, wildcards: usize, point: Point, bounds: Budget) {
         if wildcards > bounds.wildcards {
             return;
         }
@@ -184,7 +184,7 @@ impl Frontier {
     }
 
     /// The point with the least collateral, then wildcards, then items, within `limits`.
-    pub(super) fn cheapest(&self, limits: Limits) -> Option<Point> {
+    pub(super) fn cheapest(&self, limits: Budget) -> Option<Point> {
         (self.0.iter().take(limits.wildcards + 1))
             .filter_map(|row| {
                 let within = row.partition_point(|point| point.items <= limits.items);

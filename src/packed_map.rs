@@ -14,7 +14,7 @@ const BLOCK_ROWS: usize = 32;
 /// Rows are packed one behind the other, each with what of its key differs from the one before it: a site's keys
 /// are much alike, so that a row takes little more than its value.
 #[derive(Clone)]
-pub struct Keyed<V> {
+pub struct PackedMap<V> {
     blocks: Vec<Block>,
     /// The block that is being made.
     open: Vec<u8>,
@@ -31,7 +31,7 @@ struct Block {
     len: usize,
 }
 
-impl<V: Serialize + DeserializeOwned> Keyed<V> {
+impl<V: Serialize + DeserializeOwned> PackedMap<V> {
     pub fn len(&self) -> usize {
         self.len
     }
@@ -202,7 +202,7 @@ impl<'r, B: Iterator<Item = &'r [u8]>, V: DeserializeOwned> Iterator for Rows<'r
     }
 }
 
-impl<V> Default for Keyed<V> {
+impl<V> Default for PackedMap<V> {
     fn default() -> Self {
         Self {
             blocks: Vec::new(),
@@ -215,19 +215,19 @@ impl<V> Default for Keyed<V> {
     }
 }
 
-impl<V: Serialize + DeserializeOwned + PartialEq> PartialEq for Keyed<V> {
+impl<V: Serialize + DeserializeOwned + PartialEq> PartialEq for PackedMap<V> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-impl<V: Serialize + DeserializeOwned + fmt::Debug> fmt::Debug for Keyed<V> {
+impl<V: Serialize + DeserializeOwned + fmt::Debug> fmt::Debug for PackedMap<V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_map().entries(self.iter()).finish()
     }
 }
 
-impl<K: AsRef<str>, V: Serialize + DeserializeOwned> Extend<(K, V)> for Keyed<V> {
+impl<K: AsRef<str>, V: Serialize + DeserializeOwned> Extend<(K, V)> for PackedMap<V> {
     /// Takes them in any order, and those at once that come in the order of their keys.
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, items: I) {
         let misplaced = items.into_iter().filter_map(|(key, value)| {
@@ -239,11 +239,11 @@ impl<K: AsRef<str>, V: Serialize + DeserializeOwned> Extend<(K, V)> for Keyed<V>
     }
 }
 
-impl<K: AsRef<str>, V: Serialize + DeserializeOwned> FromIterator<(K, V)> for Keyed<V> {
+impl<K: AsRef<str>, V: Serialize + DeserializeOwned> FromIterator<(K, V)> for PackedMap<V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> Self {
-        let mut keyed = Self::default();
-        keyed.extend(items);
-        keyed
+        let mut packed = Self::default();
+        packed.extend(items);
+        packed
     }
 }
 
@@ -256,8 +256,8 @@ mod tests {
 
     use super::*;
 
-    fn as_map(keyed: &Keyed<u8>) -> BTreeMap<String, u8> {
-        keyed.iter().collect()
+    fn as_map(packed: &PackedMap<u8>) -> BTreeMap<String, u8> {
+        packed.iter().collect()
     }
 
     proptest! {
@@ -270,13 +270,13 @@ mod tests {
             let prefix = if is_behind { "é" } else { "" };
             let other: Vec<_> = other.into_iter().map(|(key, value)| (format!("{prefix}{key}"), value)).collect();
             let one: Vec<_> = one.into_iter().filter(|(key, _)| !is_behind || !key.starts_with('é')).collect();
-            let all = Keyed::from_iter(one.iter().chain(&other).cloned());
-            let mut keyed = Keyed::from_iter(one);
-            keyed.append(Keyed::from_iter(other));
-            prop_assert_eq!(keyed.len(), all.len());
-            prop_assert_eq!(&keyed, &all);
+            let all = PackedMap::from_iter(one.iter().chain(&other).cloned());
+            let mut packed = PackedMap::from_iter(one);
+            packed.append(PackedMap::from_iter(other));
+            prop_assert_eq!(packed.len(), all.len());
+            prop_assert_eq!(&packed, &all);
             for (key, value) in all.iter() {
-                prop_assert_eq!(keyed.get(&key), Some(value));
+                prop_assert_eq!(packed.get(&key), Some(value));
             }
         }
 
@@ -288,8 +288,8 @@ mod tests {
             more in vec(("[abé/]{0,4}", any::<u8>()), 0..5),
         ) {
             let mut map: BTreeMap<String, u8> = items.iter().cloned().collect();
-            let mut keyed = Keyed::from_iter(items);
-            prop_assert_eq!(&as_map(&keyed), &map);
+            let mut packed = PackedMap::from_iter(items);
+            prop_assert_eq!(&as_map(&packed), &map);
             for changes in [changes, all_changes] {
                 for (key, value) in &changes {
                     match value {
@@ -297,18 +297,18 @@ mod tests {
                         None => map.remove(key),
                     };
                 }
-                keyed.change(changes.clone());
-                prop_assert_eq!(&as_map(&keyed), &map);
-                prop_assert_eq!(keyed.len(), map.len());
-                prop_assert!(keyed.iter().map(|(key, _)| key).eq(map.keys().cloned()), "in the same order");
-                prop_assert_eq!(&keyed, &Keyed::from_iter(map.clone()));
+                packed.change(changes.clone());
+                prop_assert_eq!(&as_map(&packed), &map);
+                prop_assert_eq!(packed.len(), map.len());
+                prop_assert!(packed.iter().map(|(key, _)| key).eq(map.keys().cloned()), "in the same order");
+                prop_assert_eq!(&packed, &PackedMap::from_iter(map.clone()));
                 for (key, _) in &changes {
-                    prop_assert_eq!(keyed.get(key), map.get(key).copied());
+                    prop_assert_eq!(packed.get(key), map.get(key).copied());
                 }
             }
-            keyed.extend(more.iter().cloned());
+            packed.extend(more.iter().cloned());
             map.extend(more);
-            prop_assert_eq!(keyed.iter().collect::<Vec<_>>(), map.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(packed.iter().collect::<Vec<_>>(), map.into_iter().collect::<Vec<_>>());
         }
     }
 }

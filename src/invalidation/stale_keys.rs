@@ -1,0 +1,14 @@
+//! The keys that go stale, and those that do not.
+
+/// The keys of the live bucket by what a deployment does to them, each with the live prefix.
+///
+/// An empty [`StaleKeys`] invalidates nothing.
+#[derive(Clone, Debug, Default)]
+pub struct StaleKeys<'k> {
+    /// Keys whose objects get other bytes or other headers.
+    pub changed: Vec<&'k str>,
+    pub new: Vec<&'k str>,
+    pub deleted: Vec<&'k str>,
+    /// Keys whose objects stay as they are, which a wildcard would evict needlessly.
+    pub kept: Vec<&'k str>,
+}
