@@ -1,10 +1,13 @@
-//! The crash matrix: a process dies just before or just after each of its AWS calls, and things go on.
+//! The crash matrix: a process crashes just before or just after each of its AWS calls, and the site recovers.
+//!
+//! Watched calls take effect one by one, so that a crash before a call leaves the same state as a crash after the
+//! call before it. The first matrix tries both nevertheless, the others only crashes after a call.
 
 use chrono::TimeDelta;
 use dropship::deployment::Record;
+use dropship::handler::Handled;
 use futures_util::future::join;
-use futures_util::stream;
-use futures_util::stream::StreamExt;
+use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use standins::{Does, Fault, Headers};
 
@@ -13,34 +16,25 @@ use crate::note::note;
 use crate::scene::{AN_HOUR, Scene, first, second, third};
 use crate::stage::{LIVE, Stage};
 
-// Watched calls take effect one by one, so that dying before a call leaves what dying after the one before it
-// leaves. The first matrix does both all the same, the others the latter.
+/// How many cases run concurrently.
+const CONCURRENT_CASES: usize = 6;
 
-/// Every so many calls there is a death; `DROPSHIP_CRASH_STRIDE` chooses another number, 1 for everywhere.
-fn stride(after: After) -> usize {
-    let chosen = std::env::var("DROPSHIP_CRASH_STRIDE").ok();
-    let usual = if after == After::SameRequest { 1 } else { 2 };
-    chosen.and_then(|stride| stride.parse().ok()).filter(|stride| *stride > 0).unwrap_or(usual)
-}
-
-/// How many cases are under way at once.
-const AT_ONCE: usize = 6;
-
-/// What the one that dies is doing.
+/// What the process is doing when it crashes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Doing {
+enum Scenario {
     First,
     Update,
     Rollback,
-    /// Two uploads at work at once; the older dies.
+    /// Two uploads are deployed concurrently; the process of the older one crashes.
     OverlapOlder,
-    /// Two uploads at work at once; the newer dies.
+    /// Two uploads are deployed concurrently; the process of the newer one crashes.
     OverlapNewer,
 }
 
-const DOINGS: [Doing; 5] = [Doing::First, Doing::Update, Doing::Rollback, Doing::OverlapOlder, Doing::OverlapNewer];
+const SCENARIOS: [Scenario; 5] =
+    [Scenario::First, Scenario::Update, Scenario::Rollback, Scenario::OverlapOlder, Scenario::OverlapNewer];
 
-/// What happens after the death.
+/// What happens after the crash.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum After {
     SameRequest,
@@ -51,152 +45,138 @@ enum After {
     ForeignDelete,
 }
 
-/// The time that a function which is to die has: its lease lapses within the 5 minutes of a duplicate.
+/// The time left for a function that will crash: its lease expires before its event is old enough to be a replay.
 pub const SHORT: TimeDelta = TimeDelta::seconds(60);
 
-pub const LAPSED: TimeDelta = TimeDelta::seconds(66);
+/// The time after which the lease of such a function has expired.
+pub const LEASE_EXPIRED: TimeDelta = TimeDelta::seconds(66);
 
-/// A process that is about to die, and what must be live in the end.
+/// A process that may have crashed, and the build that must be live in the end.
 struct Case {
     scene: Scene,
-    /// The function as it is configured now.
+    /// The function with its present configuration.
     stage: Stage,
     cache_control: Option<&'static str>,
     event: Value,
-    /// The event that brings `build`, and the build.
+    /// The build that must be live, and its event.
     newest: (Value, Files),
-    died: bool,
+    has_crashed: bool,
 }
 
 impl Case {
-    async fn run(doing: Doing, does: Does, n: usize, after: After) -> Self {
+    /// Runs a scenario up to a crash at the `n`-th call.
+    async fn run(scenario: Scenario, crash: Does, n: usize, after: After) -> Self {
         let scene = Scene::new().await;
         let base = scene.stage.clone();
         let changed = base.clone().with("CACHE_CONTROL_ASSETS", AN_HOUR);
+        let fault = Fault { client: Some("victim".to_owned()), first: n, ..Fault::any(crash) };
         let one = base.upload("site.zip", &first());
-        let must = async |stage: &Stage, id: &str, event: &Value| {
-            scene.deliver(stage, id, event).await.unwrap();
-        };
-        if doing != Doing::First {
-            must(&base, "one", &one).await;
+        if scenario != Scenario::First {
+            scene.deliver(&base, "one", &one).await.unwrap();
         }
-        let die = || {
-            base.cloud.fault(Fault { client: Some("victim".to_owned()), first: n, ..Fault::any(does.clone()) });
-        };
-        let (stage, cache_control, event, newest) = match doing {
-            Doing::First => (base.clone(), None, one.clone(), (one, first())),
-            Doing::Update => {
+        let (stage, cache_control, event, newest) = match scenario {
+            Scenario::First => (base, None, one.clone(), (one, first())),
+            Scenario::Update => {
                 let two = base.upload("site.zip", &second());
                 (changed, Some(AN_HOUR), two.clone(), (two, second()))
             }
-            Doing::Rollback => {
+            Scenario::Rollback => {
                 let two = base.upload("site.zip", &second());
-                must(&changed, "two", &two).await;
-                let by_name = matches!(after, After::NewRequest | After::NewerUpload);
-                let event = match by_name {
-                    true => json!({"Records": one["Records"], "options": {"replay": true}}),
-                    false => json!({"rollback": "previous"}),
+                scene.deliver(&changed, "two", &two).await.unwrap();
+                let event = if matches!(after, After::NewRequest | After::NewerUpload) {
+                    json!({"Records": one["Records"], "options": {"replay": true}})
+                } else {
+                    json!({"rollback": "previous"})
                 };
-                (base.clone(), None, event, (one, first()))
+                (base, None, event, (one, first()))
             }
-            Doing::OverlapOlder | Doing::OverlapNewer => {
-                let two = base.upload("site.zip", &second());
-                let three = base.upload("site.zip", &third());
-                let event = match doing {
-                    Doing::OverlapOlder => two.clone(),
-                    _ => three.clone(),
-                };
-                let (older, newer) = match doing {
-                    Doing::OverlapOlder => ("victim", "other"),
-                    _ => ("other", "victim"),
-                };
-                die();
-                let work = join(
-                    async {
-                        let handled = scene.invoke(&changed, older, older, &two, SHORT).await;
-                        if handled.is_none() {
-                            base.pass(LAPSED);
-                        }
-                        handled
-                    },
-                    async {
-                        // The older one has the lease by then, or is dead.
-                        tokio::select! {
-                            () = scene.calls_pass(5) => {}
-                            () = base.cloud.death(older) => {}
-                        }
-                        let time_left = TimeDelta::minutes(10);
-                        scene.invoke(&changed, newer, newer, &three, time_left).await
-                    },
-                );
-                let (older, newer) = scene.watched(work).await;
-                let died = older.is_none() || newer.is_none();
-                for handled in [older, newer].into_iter().flatten() {
-                    handled.into_answer().unwrap();
-                }
-                base.cloud.clear_faults();
-                return Self {
-                    stage: changed,
-                    cache_control: Some(AN_HOUR),
-                    event,
-                    newest: (three, third()),
-                    died,
-                    scene,
-                };
+            Scenario::OverlapOlder | Scenario::OverlapNewer => {
+                return Self::run_overlapping(scene, changed, scenario, fault).await;
             }
         };
-        die();
+        stage.cloud.fault(fault);
         let handled = scene.watched(scene.invoke(&stage, "victim", "victim", &event, SHORT)).await;
-        base.cloud.clear_faults();
-        let died = handled.is_none();
-        if let Some(handled) = handled {
-            handled.into_answer().unwrap();
-        }
-        Self { scene, stage, cache_control, event, newest, died }
+        stage.cloud.clear_faults();
+        let has_crashed = !succeeded(handled);
+        Self { scene, stage, cache_control, event, newest, has_crashed }
     }
 
-    /// Goes on after the death.
-    async fn settle(&mut self, doing: Doing, after: After, n: usize) -> Result<(), String> {
+    /// Deploys the second and the third build concurrently, up to a crash in one of the two processes.
+    async fn run_overlapping(scene: Scene, stage: Stage, scenario: Scenario, fault: Fault) -> Self {
+        let two = stage.upload("site.zip", &second());
+        let three = stage.upload("site.zip", &third());
+        let (event, older, newer) = match scenario {
+            Scenario::OverlapOlder => (two.clone(), "victim", "other"),
+            _ => (three.clone(), "other", "victim"),
+        };
+        stage.cloud.fault(fault);
+        let work = join(
+            async {
+                let handled = scene.invoke(&stage, older, older, &two, SHORT).await;
+                if handled.is_none() {
+                    stage.pass(LEASE_EXPIRED);
+                }
+                handled
+            },
+            async {
+                // Wait until the older process has the lease or has crashed.
+                tokio::select! {
+                    () = scene.wait_for_calls(5) => {}
+                    () = stage.cloud.death(older) => {}
+                }
+                scene.invoke(&stage, newer, newer, &three, TimeDelta::minutes(10)).await
+            },
+        );
+        let (older, newer) = scene.watched(work).await;
+        let has_crashed = [older, newer].map(succeeded).contains(&false);
+        stage.cloud.clear_faults();
+        let newest = (three, third());
+        Self { stage, cache_control: Some(AN_HOUR), event, newest, has_crashed, scene }
+    }
+
+    /// Continues after the crash, and checks that the site settles.
+    async fn settle(&mut self, scenario: Scenario, after: After, n: usize) -> Result<(), String> {
         let Self { scene, stage, event, newest, .. } = self;
-        let lapse = || stage.pass(TimeDelta::minutes(11));
+        // Every lease has expired by then.
+        let long_after = TimeDelta::minutes(11);
         match after {
             After::SameRequest => {
                 scene.deliver(stage, "victim", event).await?;
             }
             After::NewRequest => {
-                stage.pass(LAPSED);
-                if doing == Doing::OverlapNewer {
-                    lapse();
+                stage.pass(LEASE_EXPIRED);
+                if scenario == Scenario::OverlapNewer {
+                    stage.pass(long_after);
                 }
                 scene.deliver(stage, "another", event).await?;
             }
             After::NewerUpload => {
-                lapse();
-                let claimed = record(stage, &newest.0).await;
-                let has_asked =
+                stage.pass(long_after);
+                let claimed = victims_record(stage, &newest.0).await;
+                let has_claimed =
                     claimed.is_some_and(|record| serde_json::to_string(&record).unwrap().contains("\"victim\""));
                 let build = Files::from_iter(third().into_iter().chain([("app.2.js".to_owned(), b"again".to_vec())]));
                 let newer = stage.upload("site.zip", &build);
                 scene.deliver(stage, "newer", &newer).await?;
                 stage.pass(TimeDelta::minutes(20));
                 scene.deliver(stage, "victim", event).await?;
-                // A replay that died before anyone heard of it is still to be done.
-                if doing != Doing::Rollback || has_asked {
+                // If a replay crashed before its claim, its retry is the first that the ledger learns of it.
+                if scenario != Scenario::Rollback || has_claimed {
                     *newest = (newer, build);
                 }
             }
             After::NewerRefused => {
-                lapse();
+                stage.pass(long_after);
                 let broken = stage.upload_bytes("site.zip", b"no archive".to_vec());
                 match scene.deliver(stage, "broken", &broken).await {
                     Err(error) if error.contains("ArchiveRejected") => {}
-                    other => return Err(format!("the broken archive: {other:?}")),
+                    other => return Err(format!("the broken archive was not rejected: {other:?}")),
                 }
                 scene.deliver(stage, "victim", event).await?;
             }
             After::ForeignWrite | After::ForeignDelete => {
                 let keys = ["data.json", "index.html", "logo.svg", "app.2.js", "app.1.js"];
-                // Another few of them each time.
+                // Each crash point has its own selection of keys.
                 for (bit, key) in keys.into_iter().enumerate() {
                     if (n >> bit) & 1 == 0 {
                         continue;
@@ -204,16 +184,14 @@ impl Case {
                     if after == After::ForeignDelete {
                         stage.cloud.delete_object(LIVE, key);
                     } else {
-                        let headers = Headers::of_type("text/plain");
-                        stage.cloud.put_object(LIVE, key, "foreign", headers);
+                        stage.cloud.put_object(LIVE, key, "foreign", Headers::of_type("text/plain"));
                     }
                 }
-                scene.ask_for_everything();
+                scene.request_every_url();
                 scene.deliver(stage, "victim", event).await?;
-                // A retry that comes too late repairs nothing; the event of what is live does.
-                lapse();
-                let newest = &newest.0;
-                let repair = json!({"Records": newest["Records"], "options": {"replay": true}});
+                // A retry that comes too late repairs nothing; a replay of the live build does.
+                stage.pass(long_after);
+                let repair = json!({"Records": newest.0["Records"], "options": {"replay": true}});
                 scene.deliver(stage, "repair", &repair).await?;
             }
         }
@@ -222,40 +200,57 @@ impl Case {
     }
 }
 
-/// The record of the deployment that an event asks for.
-async fn record(stage: &Stage, event: &Value) -> Option<Record> {
-    let site = stage.site("judge").await;
-    let wanted = &event["Records"][0]["s3"]["object"]["versionId"];
-    let records = site.clients.ledger.started_by("victim").await.unwrap();
-    records.filter(|record| record.version_id.as_deref() == wanted.as_str())
+/// Returns whether a process has ended by itself. It must then have succeeded.
+fn succeeded(handled: Option<Handled>) -> bool {
+    match handled.map(Handled::into_answer) {
+        Some(Ok(_)) => true,
+        Some(Err(failure)) => panic!("{failure:?}"),
+        None => false,
+    }
 }
 
-/// Dies before or after the n-th call, until there are no more: how often that was, and what went wrong.
-async fn die_everywhere(doing: Doing, does: Does, after: After) -> (usize, Vec<String>) {
+/// Returns the record of an event's deployment, if the crashed process has begun it.
+async fn victims_record(stage: &Stage, event: &Value) -> Option<Record> {
+    let version = &event["Records"][0]["s3"]["object"]["versionId"];
+    let record = stage.ledger().await.started_by("victim").await.unwrap();
+    record.filter(|record| record.version_id.as_deref() == version.as_str())
+}
+
+/// Returns the distance between the calls at which the process crashes; `DROPSHIP_CRASH_STRIDE` overrides it.
+fn stride(after: After) -> usize {
+    let chosen = std::env::var("DROPSHIP_CRASH_STRIDE").ok();
+    let default = if after == After::SameRequest { 1 } else { 2 };
+    chosen.and_then(|stride| stride.parse().ok()).filter(|stride| *stride > 0).unwrap_or(default)
+}
+
+/// Crashes at one call after another until the scenario ends by itself.
+///
+/// Returns the number of crashes, and what went wrong after them.
+async fn crash_everywhere(scenario: Scenario, crash: Does, after: After) -> (usize, Vec<String>) {
     let (mut points, mut wrong) = (0, Vec::new());
     let stride = stride(after);
-    // They begin at different calls, since the later ones are the same for all.
-    for n in (1 + doing as usize % stride..).step_by(stride) {
-        let mut case = Case::run(doing, does.clone(), n, after).await;
-        if !case.died {
+    // The scenarios start at different calls, since their last calls are the same.
+    for n in (1 + scenario as usize % stride..).step_by(stride) {
+        let mut case = Case::run(scenario, crash.clone(), n, after).await;
+        if !case.has_crashed {
             return (points, wrong);
         }
         points += 1;
-        if let Err(error) = case.settle(doing, after, n).await {
+        if let Err(error) = case.settle(scenario, after, n).await {
             let calls = case.stage.cloud.calls();
             let last = calls.iter().rfind(|call| call.client == "victim");
             let call = last.map(|call| (call.operation.clone(), call.key.clone()));
-            wrong.push(format!("{doing:?} {does:?} {n} {call:?}: {error}"));
+            wrong.push(format!("{scenario:?} {crash:?} {n} {call:?}: {error}"));
         }
     }
     unreachable!("the range has no end");
 }
 
-async fn matrix(after: After, deaths: &[Does]) {
-    let rows = DOINGS.into_iter().flat_map(|doing| deaths.iter().map(move |does| (doing, does.clone())));
+async fn matrix(after: After, crashes: &[Does]) {
+    let rows = SCENARIOS.into_iter().flat_map(|scenario| crashes.iter().map(move |crash| (scenario, crash.clone())));
     let results: Vec<(usize, Vec<String>)> = stream::iter(rows)
-        .map(|(doing, does)| die_everywhere(doing, does, after))
-        .buffer_unordered(AT_ONCE)
+        .map(|(scenario, crash)| crash_everywhere(scenario, crash, after))
+        .buffer_unordered(CONCURRENT_CASES)
         .collect()
         .await;
     let points: usize = results.iter().map(|(points, _)| points).sum();
@@ -263,7 +258,7 @@ async fn matrix(after: After, deaths: &[Does]) {
     note(&format!("crash matrix {after:?}: {points} crash points tried"));
     let fewest = 100 / stride(after);
     assert!(points > fewest, "only {points} crash points");
-    assert!(wrong.is_empty(), "{} of {points} crash points:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} of {points} crash points failed:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! Deletes: which, how many, and what becomes of those that fail.
+//! Deletes: which keys, how many, and what happens if one fails.
 
 use dropship::report::Outcome;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::build::{Files, files};
 use crate::deployments::first;
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
 
-/// A site of 500 pages, all live.
+/// Returns a site of 500 live pages.
 async fn large_site() -> Stage {
     let stage = Stage::new().await;
     let mut site: Files = (0..499).map(|n| (format!("docs/{n}.html"), b"page".to_vec())).collect();
@@ -19,8 +19,8 @@ async fn large_site() -> Stage {
     stage
 }
 
-/// The error of an event that must leave the site as it was.
-async fn refused(stage: &Stage, request: &str, event: &Value) -> (String, String) {
+/// Returns the type and message of the error of an event, which must leave the site unchanged.
+async fn refusal_without_effect(stage: &Stage, request: &str, event: &Value) -> (String, String) {
     let before = stage.cloud.objects(LIVE);
     let sent = stage.cloud.invalidations(DISTRIBUTION).len();
     let failure = stage.invoke(request, event).await.into_answer().unwrap_err();
@@ -29,9 +29,9 @@ async fn refused(stage: &Stage, request: &str, event: &Value) -> (String, String
     let is_same = before.iter().zip(&after).all(|(before, after)| {
         (before.0, &before.1.etag, before.1.modified) == (after.0, &after.1.etag, after.1.modified)
     });
-    assert!(is_same && before.len() == after.len(), "nothing was touched");
+    assert!(is_same && before.len() == after.len(), "every object must be unchanged");
     assert_eq!(stage.cloud.invalidations(DISTRIBUTION).len(), sent);
-    // Nothing is owed either: what a sweep finds it sends.
+    // Nothing is owed either: a sweep would send it.
     let swept = stage.deploy(&format!("sweep after {request}"), &json!({"sweep": true})).await;
     assert_eq!((swept.outcome, swept.invalidations.len()), (Outcome::Swept, 0));
     (failure.error_type, failure.error_message)
@@ -42,31 +42,31 @@ async fn the_wrong_archive_leaves_the_live_site_alone_and_the_error_says_what_to
     let stage = large_site().await;
 
     let event = stage.upload("empty.zip", &Files::new());
-    let (kind, message) = refused(&stage, "empty", &event).await;
-    assert_eq!(kind, "ArchiveRejected");
+    let (error_type, message) = refusal_without_effect(&stage, "empty", &event).await;
+    assert_eq!(error_type, "ArchiveRejected");
     assert!(message.contains("no file"), "{message}");
 
     let other = files([("index.html", "another project"), ("app.js", "app")]);
     let event = stage.upload("other.zip", &other);
-    let (kind, message) = refused(&stage, "other", &event).await;
-    assert_eq!(kind, "LargeDelete");
+    let (error_type, message) = refusal_without_effect(&stage, "other", &event).await;
+    assert_eq!(error_type, "LargeDelete");
     for word in ["499 of the 500", "allowLargeDelete", "MAX_DELETE_PERCENT", "ARCHIVE_ROOT", "LIVE_PREFIX"] {
         assert!(message.contains(word), "{word}: {message}");
     }
 
     let wrapped: Files = (0..499).map(|n| (format!("dist/docs/{n}.html"), b"page".to_vec())).collect();
     let event = stage.upload("wrapped.zip", &wrapped);
-    let (kind, message) = refused(&stage, "wrapped", &event).await;
-    assert_eq!(kind, "LargeDelete");
+    let (error_type, message) = refusal_without_effect(&stage, "wrapped", &event).await;
+    assert_eq!(error_type, "LargeDelete");
     assert!(message.contains("500 of the 500") && message.contains("ARCHIVE_ROOT"), "{message}");
     let dry_run = json!({"Records": event["Records"], "options": {"dryRun": true}});
-    let (kind, _) = refused(&stage, "rehearsal", &dry_run).await;
-    assert_eq!(kind, "LargeDelete", "a dry run says so too");
+    let (error_type, _) = refusal_without_effect(&stage, "rehearsal", &dry_run).await;
+    assert_eq!(error_type, "LargeDelete", "a dry run must report the same error");
 
     let rooted = stage.clone().with("ARCHIVE_ROOT", "public");
     let event = rooted.upload("wrapped.zip", &wrapped);
-    let (kind, message) = refused(&rooted, "root", &event).await;
-    assert_eq!(kind, "ArchiveRejected");
+    let (error_type, message) = refusal_without_effect(&rooted, "root", &event).await;
+    assert_eq!(error_type, "ArchiveRejected");
     assert!(message.contains("ARCHIVE_ROOT `public/`"), "{message}");
 
     let allowed = json!({
@@ -88,8 +88,8 @@ async fn the_wrong_archive_is_refused_even_if_the_removed_assets_would_be_retain
     stage.cloud.clear_calls();
     let other = files([("index.html", "another project")]);
     let event = stage.upload("other.zip", &other);
-    let (kind, message) = refused(&stage, "other", &event).await;
-    assert_eq!(kind, "LargeDelete");
+    let (error_type, message) = refusal_without_effect(&stage, "other", &event).await;
+    assert_eq!(error_type, "LargeDelete");
     assert!(message.contains("499 of the 500"), "{message}");
 }
 
@@ -103,19 +103,21 @@ async fn prune_decides_whose_objects_may_be_deleted() {
         ("off", vec!["index.html", "old.html", "theirs.html", "touched.html"]),
     ] {
         let stage = Stage::new().await.with("PRUNE", prune);
-        let theirs = |key| stage.cloud.put_object(LIVE, key, "theirs", Headers::of_type("text/html"));
-        theirs("theirs.html");
+        put_foreign(&stage, "theirs.html");
         let first = stage.deploy("old", &stage.upload("old.zip", &old)).await;
-        // Under `all` the first deployment deletes it; put it back.
+        // With `all`, the first deployment deletes it; put it back.
         assert_eq!(first.deleted, usize::from(prune == "all"));
-        let theirs = |key| stage.cloud.put_object(LIVE, key, "theirs", Headers::of_type("text/html"));
-        theirs("theirs.html");
-        theirs("touched.html");
+        put_foreign(&stage, "theirs.html");
+        put_foreign(&stage, "touched.html");
         let report = stage.deploy("new", &stage.upload("new.zip", &new)).await;
         let keys: Vec<String> = stage.cloud.objects(LIVE).into_keys().collect();
         assert_eq!(keys, left, "PRUNE={prune}");
         assert_eq!(report.deleted, 4 - left.len(), "PRUNE={prune}");
     }
+}
+
+fn put_foreign(stage: &Stage, key: &str) {
+    stage.cloud.put_object(LIVE, key, "theirs", Headers::of_type("text/html"));
 }
 
 #[tokio::test]
@@ -135,9 +137,9 @@ async fn a_key_that_cannot_be_deleted_is_retried_and_then_named() {
     let failure = stage.invoke("new", &event).await.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "Aws");
     assert!(failure.error_message.contains("locked.html (AccessDenied"), "{}", failure.error_message);
-    assert_eq!(stage.count("DeleteObjects"), 4, "tried again, alone");
+    assert_eq!(stage.count("DeleteObjects"), 4, "only the refused key is retried");
     let keys: Vec<String> = stage.cloud.objects(LIVE).into_keys().collect();
-    assert_eq!(keys, ["index.html", "locked.html"], "the others are gone");
+    assert_eq!(keys, ["index.html", "locked.html"], "the other keys must be gone");
 
     stage.cloud.clear_faults();
     stage.cloud.fault(refuse(2));

@@ -53,7 +53,7 @@ fn urls(key: &str, clean_urls: bool) -> Vec<String> {
 }
 
 /// Returns an answer without the mark that says whether it came from the cache.
-fn content(answer: EdgeAnswer) -> EdgeAnswer {
+pub fn content(answer: EdgeAnswer) -> EdgeAnswer {
     EdgeAnswer { from_cache: false, ..answer }
 }
 

@@ -1,4 +1,4 @@
-//! The sample files in `events/` are what they say they are.
+//! The sample files in `events/` do what their names say.
 
 use dropship::event::{Event, Options, Rollback, Upload};
 use serde_json::Value;
@@ -16,14 +16,14 @@ macro_rules! sample {
     };
 }
 
-/// The one upload of an event, and its options.
+/// Returns the only upload of an event, and the options.
 fn upload(text: &str) -> (Upload, Options) {
     match parse(text) {
         Event::Uploads { uploads, options } => match <[Upload; 1]>::try_from(uploads) {
             Ok([upload]) => (upload, options),
-            Err(uploads) => panic!("one upload was expected: {uploads:?}"),
+            Err(uploads) => panic!("expected one upload: {uploads:?}"),
         },
-        other => panic!("an upload was expected: {other:?}"),
+        other => panic!("expected an upload: {other:?}"),
     }
 }
 
@@ -61,7 +61,7 @@ fn eventbridge_describes_the_same_upload_as_put() {
     assert_eq!(from_event_bridge.version_id, from_s3.version_id);
     assert_eq!(from_event_bridge.etag, from_s3.etag);
     assert_eq!(from_event_bridge.sequencer, from_s3.sequencer);
-    // EventBridge tells the time in whole seconds.
+    // EventBridge sends the time in whole seconds.
     assert_eq!(from_event_bridge.uploaded_at.unwrap().timestamp(), from_s3.uploaded_at.unwrap().timestamp());
     assert_eq!(options, Options::default());
 }

@@ -1,4 +1,4 @@
-//! The fault matrix: each AWS call in turn goes wrong, once or for good, and the retry puts it right.
+//! The fault matrix: each AWS call in turn fails, once or persistently, and a retry repairs the site.
 
 use std::time::Duration;
 
@@ -9,24 +9,31 @@ use standins::{Does, Fault, Service};
 use crate::note::note;
 use crate::scene::{AN_HOUR, Scene, first, second};
 
-/// How many cases are under way at once.
-const AT_ONCE: usize = 12;
+/// How many rows run concurrently.
+const CONCURRENT_ROWS: usize = 12;
 
-/// What an invocation may fail with when AWS does.
-const CLEAN: [&str; 5] = ["Aws", "Busy", "InvalidationOwed", "LeaseLost", "Unfinished"];
+/// The errors with which an invocation may fail if AWS does.
+const CLEAN_FAILURES: [&str; 5] = ["Aws", "Busy", "InvalidationOwed", "LeaseLost", "Unfinished"];
 
-/// Far more than the slowest case takes: whoever takes longer hangs.
-const HANGS: Duration = Duration::from_secs(120);
+/// Far longer than the slowest case takes: a case that takes this long hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Times {
     Once,
-    /// More often than anyone tries again.
-    ForGood,
+    /// More often than any call is retried.
+    Persistently,
 }
 
-/// Which calls a row of the matrix is about, and what happens to them.
+/// How an invocation ended.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Success,
+    Failure,
+}
+
+/// A row of the matrix: which calls fail, how, and how often.
 #[derive(Clone, Debug)]
 struct Row {
     service: Option<Service>,
@@ -44,14 +51,16 @@ impl Row {
             first: n,
             times: match self.times {
                 Times::Once => 1,
-                Times::ForGood => usize::MAX,
+                Times::Persistently => usize::MAX,
             },
             ..Fault::any(self.does.clone())
         }
     }
 
-    /// Lets the n-th call of an update go wrong; `None` when there are not so many.
-    async fn strike(&self, n: usize) -> Option<Result<&'static str, String>> {
+    /// Lets the `n`-th call of an update fail, and checks that the site settles.
+    ///
+    /// Returns how the invocation ended, or `None` if it makes fewer calls.
+    async fn strike(&self, n: usize) -> Option<Result<End, String>> {
         let scene = Scene::new().await;
         let base = scene.stage.clone();
         let stage = base.clone().with("CACHE_CONTROL_ASSETS", AN_HOUR);
@@ -61,47 +70,49 @@ impl Row {
         base.cloud.fault(self.fault(n));
         let work = scene.watched(stage.invoke_as("victim", "two", &two, TimeDelta::minutes(15)));
         let clock = async {
-            // Time flies only for who waits for CloudFront until the deadline.
+            // Only an invocation that waits for CloudFront until its deadline needs the clock to advance.
             loop {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 let waits = self.operation == Some("CreateInvalidation");
-                if waits && self.times == Times::ForGood {
+                if waits && self.times == Times::Persistently {
                     base.pass(TimeDelta::minutes(2));
                 }
             }
         };
         let handled = tokio::select! {
-            handled = tokio::time::timeout(HANGS, work) => handled,
+            handled = tokio::time::timeout(PATIENCE, work) => handled,
             never = clock => never,
         };
         base.cloud.clear_faults();
         let Ok(handled) = handled else {
-            return Some(Err("hangs".to_owned()));
+            return Some(Err(format!("no answer after {PATIENCE:?}")));
         };
         if base.cloud.faults_struck() == 0 {
             return None;
         }
-        let outcome = match handled.into_answer() {
-            Ok(_) => "succeeded",
-            Err(failure) if CLEAN.contains(&failure.error_type.as_str()) => "failed",
+        let end = match handled.into_answer() {
+            Ok(_) => End::Success,
+            Err(failure) if CLEAN_FAILURES.contains(&failure.error_type.as_str()) => End::Failure,
             Err(failure) => return Some(Err(format!("{failure:?}"))),
         };
         let settled = async {
-            if outcome == "failed" {
+            if end == End::Failure {
                 scene.deliver(&stage, "two", &two).await?;
             }
             scene.has_settled(&second(), &two, Some(AN_HOUR)).await
         };
-        Some(settled.await.map(|()| outcome))
+        Some(settled.await.map(|()| end))
     }
 
-    /// Lets every call in turn go wrong: how many there are, how many failed, and what went wrong.
+    /// Lets every call in turn fail.
+    ///
+    /// Returns the number of calls, of failed invocations, and what went wrong after them.
     async fn strike_everywhere(self) -> (usize, usize, Vec<String>) {
         let (mut failed, mut wrong) = (0, Vec::new());
         for n in 1.. {
             match self.strike(n).await {
                 None => return (n - 1, failed, wrong),
-                Some(Ok(outcome)) => failed += usize::from(outcome == "failed"),
+                Some(Ok(end)) => failed += usize::from(end == End::Failure),
                 Some(Err(error)) => wrong.push(format!("{self:?} {n}: {error}")),
             }
         }
@@ -142,13 +153,13 @@ fn rows(times: Times) -> Vec<Row> {
 
 async fn matrix(times: Times) {
     let results: Vec<(usize, usize, Vec<String>)> =
-        stream::iter(rows(times)).map(Row::strike_everywhere).buffer_unordered(AT_ONCE).collect().await;
+        stream::iter(rows(times)).map(Row::strike_everywhere).buffer_unordered(CONCURRENT_ROWS).collect().await;
     let faults: usize = results.iter().map(|(faults, ..)| faults).sum();
     let failed: usize = results.iter().map(|(_, failed, _)| failed).sum();
     let wrong: Vec<String> = results.into_iter().flat_map(|(.., wrong)| wrong).collect();
-    note(&format!("fault matrix {times:?}: {faults} faults tried, {failed} of them failed the invocation"));
+    note(&format!("fault matrix {times:?}: {faults} faults tried, {failed} of them made the invocation fail"));
     assert!(faults > 100, "only {faults} faults");
-    assert!(wrong.is_empty(), "{} of {faults} faults:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} of {faults} faults were not repaired:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -158,5 +169,5 @@ async fn a_call_that_fails_once_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_keeps_failing_fails_the_invocation_and_the_retry_repairs_the_site() {
-    matrix(Times::ForGood).await;
+    matrix(Times::Persistently).await;
 }

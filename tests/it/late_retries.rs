@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use dropship::report::Outcome;
 use standins::{Does, Fault};
 
-use crate::crash::{LAPSED, SHORT};
+use crate::crash::{LEASE_EXPIRED, SHORT};
 use crate::scene::{Scene, first, second};
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn a_late_retry_of_a_request_that_finished_anothers_run_is_no_rollback() {
     stage.cloud.fault(Fault::on("PutObject", Does::DieAfter));
     let dead = scene.invoke(&stage, "victim", "died", &one, SHORT).await;
     assert!(dead.is_none());
-    stage.pass(LAPSED);
+    stage.pass(LEASE_EXPIRED);
     scene.deliver(&stage, "duplicate", &one).await.unwrap();
     let two = stage.upload("site.zip", &second());
     scene.deliver(&stage, "two", &two).await.unwrap();

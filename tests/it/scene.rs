@@ -1,29 +1,31 @@
-//! A site under the worst viewers there are, and what must be true of it once its deployments have settled.
+//! A site whose viewers request every URL after every call, and the conditions that it must satisfy in the end.
 
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use dropship::deployment::Status;
 use dropship::handler::Handled;
+use dropship::report::Report;
 use serde_json::Value;
 use standins::{CustomError, Distribution, ReferenceConflict};
 use tokio::sync::watch;
 
 use crate::build::{Files, files};
+use crate::edge::content;
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
 
-/// A second distribution, which keeps errors for five minutes and answers a known reference with an error.
+/// A second distribution, which caches errors for five minutes and answers a known caller reference with an error.
 pub const ERRORS_CACHED: &str = "E2ERRORS";
 
-/// A third one, whose cache is always empty: what it answers is fresh. It belongs to nobody.
+/// A third distribution, which no configuration names. Its cache is always empty, so that its answers are fresh.
 const COLD: &str = "E0COLD";
 
-/// The Cache-Control that is not the default one.
+/// A Cache-Control other than the default.
 pub const AN_HOUR: &str = "public, max-age=0, s-maxage=3600";
 
 const DEFAULT: &str = "public, max-age=0, s-maxage=86400, must-revalidate";
 
-/// The build before.
+/// Returns the first build.
 pub fn first() -> Files {
     files([
         ("index.html", "<script src=/app.1.js></script>"),
@@ -36,8 +38,9 @@ pub fn first() -> Files {
     ])
 }
 
-/// Against [`first`]: new, changed, kept and deleted files, and `logo.svg` with other headers alone where
-/// assets get another Cache-Control.
+/// Returns the second build, in which files of [`first`] are new, changed, kept and deleted.
+///
+/// If assets get another Cache-Control, only the headers of `logo.svg` change.
 pub fn second() -> Files {
     files([
         ("index.html", "<script src=/app.2.js></script>"),
@@ -49,7 +52,8 @@ pub fn second() -> Files {
     ])
 }
 
-/// Against [`second`]: what was deleted comes back as something else, what was new is gone.
+/// Returns the third build, in which the files that [`second`] deleted return with other contents, and those that it
+/// added are gone.
 pub fn third() -> Files {
     files([
         ("index.html", "<script src=/app.3.js></script>"),
@@ -66,7 +70,7 @@ pub fn third() -> Files {
 pub struct Scene {
     pub stage: Stage,
     urls: Vec<String>,
-    /// How many calls have been let through.
+    /// How many calls of watched work have been let through.
     calls: watch::Sender<usize>,
 }
 
@@ -74,9 +78,8 @@ impl Scene {
     pub async fn new() -> Self {
         let both = format!("{DISTRIBUTION},{ERRORS_CACHED}");
         let stage = Stage::new().await.with("DISTRIBUTION_IDS", &both);
-        let keeps_errors = CustomError { code: 404, page: None, min_ttl_seconds: 300 };
         stage.cloud.create_distribution(Distribution {
-            custom_errors: vec![keeps_errors],
+            custom_errors: vec![CustomError { code: 404, page: None, min_ttl_seconds: 300 }],
             ..Distribution::of(ERRORS_CACHED, LIVE)
         });
         stage.cloud.set_reference_conflict(ERRORS_CACHED, ReferenceConflict::AlwaysInvalidArgument);
@@ -85,25 +88,25 @@ impl Scene {
         let keys = builds.iter().flat_map(|build| build.keys());
         let urls: BTreeSet<String> = keys.flat_map(|key| urls(key)).collect();
         let scene = Self { stage, urls: urls.into_iter().collect(), calls: watch::Sender::new(0) };
-        scene.ask_for_everything();
+        scene.request_every_url();
         scene
     }
 
-    /// Lets viewers ask every edge for every URL, so that whatever may be cached is.
-    pub fn ask_for_everything(&self) {
+    /// Requests every URL from every edge, so that everything that can be cached is cached.
+    pub fn request_every_url(&self) {
         for distribution in [DISTRIBUTION, ERRORS_CACHED] {
             self.stage.cloud.edge(distribution).warm_all(&self.urls);
         }
     }
 
-    /// Does `work` with its calls taking effect one by one; viewers ask for everything after each of them.
+    /// Does `work` with its calls taking effect one by one, and requests every URL after each of them.
     pub async fn watched<T>(&self, work: impl Future<Output = T>) -> T {
         let gate = self.stage.cloud.gate();
         let viewers = async {
             loop {
                 let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
                 gate.let_through(waiting[0].ticket).await;
-                self.ask_for_everything();
+                self.request_every_url();
                 self.calls.send_modify(|calls| *calls += 1);
             }
         };
@@ -112,18 +115,18 @@ impl Scene {
             done = work => done,
             never = viewers => never,
         };
-        self.ask_for_everything();
+        self.request_every_url();
         done
     }
 
-    /// Waits until so many more calls have been let through.
-    pub async fn calls_pass(&self, calls: usize) {
+    /// Waits until this many more calls of watched work have been let through.
+    pub async fn wait_for_calls(&self, calls: usize) {
         let goal = *self.calls.borrow() + calls;
         // The sender lives as long as the scene.
         let _ = self.calls.subscribe().wait_for(|now| *now >= goal).await;
     }
 
-    /// Invokes a function that may die; `None` when it did.
+    /// Invokes a function that may crash, and returns `None` if it does.
     pub async fn invoke(
         &self,
         stage: &Stage,
@@ -139,13 +142,8 @@ impl Scene {
         }
     }
 
-    /// Invokes a function that must succeed, under the viewers' eyes.
-    pub async fn deliver(
-        &self,
-        stage: &Stage,
-        request_id: &str,
-        event: &Value,
-    ) -> Result<dropship::report::Report, String> {
+    /// Invokes a function with watched calls that must succeed with one report.
+    pub async fn deliver(&self, stage: &Stage, request_id: &str, event: &Value) -> Result<Report, String> {
         let handled = self.watched(stage.invoke_as("healthy", request_id, event, TimeDelta::minutes(15))).await;
         match handled.into_answer() {
             Ok(mut answer) if answer.deployments.len() == 1 => Ok(answer.deployments.remove(0)),
@@ -154,24 +152,23 @@ impl Scene {
         }
     }
 
-    /// Checks that the site has settled on `build`, which came by `event`, with assets under `cache_control`
-    /// (`None`: the default one).
+    /// Checks that the site has settled on `build`, which was uploaded with `event`.
+    ///
+    /// `cache_control` is that of the assets, or `None` for the default.
     pub async fn has_settled(&self, build: &Files, event: &Value, cache_control: Option<&str>) -> Result<(), String> {
         let mut wrong = Vec::new();
         self.check_objects(build, cache_control, &mut wrong);
         self.check_edges(&mut wrong);
         self.check_ledger(event, &mut wrong).await;
-        match wrong.is_empty() {
-            true => Ok(()),
-            false => Err(wrong.join("; ")),
-        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
     }
 
+    /// Checks that the live bucket holds the build, with the headers that the configuration asks for.
     fn check_objects(&self, build: &Files, assets: Option<&str>, wrong: &mut Vec<String>) {
         let objects = self.stage.cloud.objects(LIVE);
         let found: Vec<&String> = objects.keys().collect();
-        let wanted: Vec<&String> = build.keys().collect();
-        if found != wanted {
+        let expected: Vec<&String> = build.keys().collect();
+        if found != expected {
             wrong.push(format!("live has {found:?}"));
         }
         for (key, object) in &objects {
@@ -193,15 +190,15 @@ impl Scene {
         }
     }
 
+    /// Checks that the edges serve nothing stale, and that each accepted every caller reference once.
     fn check_edges(&self, wrong: &mut Vec<String>) {
         let cold = self.stage.cloud.edge(COLD);
         cold.clear();
         for distribution in [DISTRIBUTION, ERRORS_CACHED] {
             let edge = self.stage.cloud.edge(distribution);
             for url in &self.urls {
-                let (seen, fresh) = (edge.get(url), cold.get(url));
-                let told = |answer: &standins::EdgeAnswer| (answer.status, answer.headers.clone(), answer.body.clone());
-                if told(&seen) != told(&fresh) {
+                let (seen, fresh) = (content(edge.get(url)), content(cold.get(url)));
+                if seen != fresh {
                     wrong.push(format!("{distribution}{url} is stale: {} {:?}", seen.status, seen.body));
                 }
             }
@@ -213,6 +210,7 @@ impl Scene {
         }
     }
 
+    /// Checks that the ledger says that the event's upload is live and finished, and that nothing is left to do.
     async fn check_ledger(&self, event: &Value, wrong: &mut Vec<String>) {
         let ledger = self.stage.ledger().await;
         let owed = ledger.owed().await.unwrap();
@@ -233,13 +231,13 @@ impl Scene {
     }
 }
 
-/// The version of the archive that an event names.
+/// Returns the version of the archive that an event names.
 fn version(event: &Value) -> Option<String> {
     let version = &event["Records"][0]["s3"]["object"]["versionId"];
     version.as_str().map(str::to_owned)
 }
 
-/// What viewers call an object.
+/// Returns the URLs under which viewers request a key.
 fn urls(key: &str) -> Vec<String> {
     let mut urls = vec![format!("/{key}")];
     if let Some(folder) = key.strip_suffix("index.html") {

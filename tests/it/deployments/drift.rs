@@ -87,7 +87,7 @@ async fn an_immutable_object_overwritten_just_before_its_deletion_is_invalidated
         if waiting[0].call.operation == "DeleteObjects" && stage.cloud.object(LIVE, "app.1.js").is_some_and(is_ours) {
             let headers = Headers::of_type("text/plain");
             stage.cloud.put_object(LIVE, "app.1.js", "foreign", headers);
-            scene.ask_for_everything();
+            scene.request_every_url();
         }
         0
     };
