@@ -6,7 +6,7 @@ pub mod cdn;
 pub mod ledger;
 mod listing;
 pub mod manifests;
-mod multipart;
+pub mod multipart;
 mod rate_limit;
 mod signed_request;
 

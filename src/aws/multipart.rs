@@ -38,12 +38,15 @@ pub struct MultipartUpload<'a> {
     id: String,
 }
 
+/// A part that S3 has.
+pub struct UploadedPart(CompletedPart);
+
 impl MultipartUpload<'_> {
     /// Uploads a part, the first of which has number 1: 5 MiB or more, but for the last.
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn part(&self, number: i32, body: Bytes, crc32: u32) -> Result<CompletedPart, Error> {
+    pub async fn part(&self, number: i32, body: Bytes, crc32: u32) -> Result<UploadedPart, Error> {
         let crc32 = encode_crc32(crc32);
         let bucket = self.bucket;
         let request = bucket.s3.upload_part().bucket(&bucket.name).key(&self.key).upload_id(&self.id);
@@ -57,14 +60,14 @@ impl MultipartUpload<'_> {
             .await;
         let answer = answer.map_err(|error| failed(format!("uploading part {number} of {}", self.key), error))?;
         let part = CompletedPart::builder().part_number(number).checksum_crc32(crc32).set_e_tag(answer.e_tag);
-        Ok(part.build())
+        Ok(UploadedPart(part.build()))
     }
 
     /// Copies a part from a stored entry of the archive: 5 MiB or more, but for the last, and 5 GiB at most.
     ///
     /// # Errors
     /// `ArchiveGone`, `Aws`.
-    pub async fn copy(&self, number: i32, archive: &Archive, range: &Range<u64>) -> Result<CompletedPart, Error> {
+    pub async fn copy(&self, number: i32, archive: &Archive, range: &Range<u64>) -> Result<UploadedPart, Error> {
         let bucket = self.bucket;
         let request = bucket
             .s3
@@ -77,7 +80,7 @@ impl MultipartUpload<'_> {
         let copied = archive.copy(range, request).await?;
         let (crc32, etag) = copied.map(|part| (part.checksum_crc32, part.e_tag)).unwrap_or_default();
         let part = CompletedPart::builder().part_number(number).set_checksum_crc32(crc32).set_e_tag(etag);
-        Ok(part.build())
+        Ok(UploadedPart(part.build()))
     }
 
     /// Makes the object of its parts, in their order.
@@ -86,10 +89,11 @@ impl MultipartUpload<'_> {
     /// `Aws`; a failed condition is no error. The parts are gone either way.
     pub async fn complete(
         self,
-        parts: Vec<CompletedPart>,
+        parts: Vec<UploadedPart>,
         crc32: u32,
         condition: Condition<'_>,
     ) -> Result<Written, Error> {
+        let parts = parts.into_iter().map(|UploadedPart(part)| part).collect();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let bucket = self.bucket;
         let request = bucket.s3.complete_multipart_upload().bucket(&bucket.name).key(&self.key).upload_id(&self.id);

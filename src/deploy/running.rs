@@ -277,13 +277,10 @@ impl<'a> Running<'a> {
         let rows = done.written.into_iter().map(|(key, row)| (key, Some(row)));
         self.manifest.change(rows.collect());
         match done.error {
-            // Of one entry; here it is known how many there are.
-            Some(Error::Unfinished { .. }) => {}
-            Some(error) => return Err(error),
-            None if done.not_begun == 0 => return Ok(done.conflicts),
-            None => {}
+            Some(error) => Err(error),
+            None if done.unfinished == 0 => Ok(done.conflicts),
+            None => Err(Error::Unfinished { done: self.written, total: self.to_write }),
         }
-        Err(Error::Unfinished { done: self.written, total: self.to_write })
     }
 
     /// Records batches for keys that turned out to be someone else's.

@@ -1,6 +1,6 @@
-//! Reads one large entry in parts, in its encoding and checked, in memory that does not depend on its size.
+//! Reads a large entry chunk by chunk, in memory that does not depend on its size.
 //!
-//! The next piece of the archive is read while the one before it is unpacked, in another thread.
+//! While one piece of the archive is unpacked in another thread, the next piece is read.
 
 use std::pin::Pin;
 
@@ -9,116 +9,125 @@ use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use futures_util::stream::{self, Stream};
 use tokio::task::spawn_blocking;
 
-use crate::archive::{Encoding, Entry, Step, Unpacker};
+use crate::archive::{Corrupt, Encoding, Entry, Step, Unpacker};
 use crate::aws::archive::Archive;
 use crate::error::Error;
 
 /// How much is read at a time: far more than the longest local header.
 const PIECE_BYTES: u64 = 4 << 20;
 
-pub struct EntryReader<'a> {
+/// A reader of one entry.
+pub(super) struct EntryReader<'a> {
     archive: &'a Archive,
     entry: &'a Entry,
-    unpacker: Unpacker,
+    unpacking: Unpacking,
     /// Where the compressed data ends in the archive; a data descriptor may follow.
     data_end: u64,
-    /// Where the next piece begins.
+    /// Where the next piece starts.
     position: u64,
     next: MaybeDone<BoxFuture<'a, Result<Bytes, Error>>>,
-    /// Compressed data that is read and not unpacked yet.
-    pending: Bytes,
     descriptor: Vec<u8>,
-    /// Of what was given so far.
+    /// The CRC-32 of all chunks so far.
     crc32: crc32fast::Hasher,
 }
 
-/// A part of an entry's contents, in its encoding.
-pub struct Chunk {
-    pub bytes: Bytes,
-    pub crc32: crc32fast::Hasher,
+/// Some of an entry's contents, encoded for the bucket.
+pub(super) struct Chunk {
+    pub(super) bytes: Vec<u8>,
+    pub(super) crc32: crc32fast::Hasher,
+}
+
+/// The state that goes to the thread that unpacks, and comes back from it.
+struct Unpacking {
+    unpacker: Unpacker,
+    /// Compressed data that was read and is not unpacked yet.
+    pending: Bytes,
+}
+
+impl Unpacking {
+    /// Unpacks pending data into a chunk, until that has no capacity left or more data is needed.
+    fn fill(&mut self, chunk: &mut Chunk) -> Result<Step, Corrupt> {
+        let mut input = &self.pending[..];
+        let start = chunk.bytes.len();
+        let step = self.unpacker.push(&mut input, &mut chunk.bytes);
+        chunk.crc32.update(&chunk.bytes[start..]);
+        let taken = self.pending.len() - input.len();
+        self.pending.advance(taken);
+        step
+    }
 }
 
 impl<'a> EntryReader<'a> {
-    /// How much memory a reader takes, besides the parts that it gives.
-    pub fn memory_bytes(entry: &Entry) -> u64 {
+    /// Returns how much memory a reader takes, without its chunks.
+    pub(super) fn memory_bytes(entry: &Entry) -> u64 {
         2 * PIECE_BYTES + entry.method.window_bytes(entry.size_bytes)
     }
 
-    /// Reads the entry's first piece and checks its local header.
+    /// Reads the first piece of an entry, and checks its local header.
     ///
     /// # Errors
-    /// `ArchiveRejected` when the local header disagrees with the central directory.
-    pub async fn open(archive: &'a Archive, entry: &'a Entry, encoding: Encoding) -> Result<Self, Error> {
+    /// `ArchiveRejected` when the local header disagrees with the central directory; `ArchiveGone`, `Aws`.
+    pub(super) async fn open(archive: &'a Archive, entry: &'a Entry, encoding: Encoding) -> Result<Self, Error> {
         let start = entry.header_offset;
         let mut reader = Self {
             archive,
             entry,
-            unpacker: Unpacker::new(entry, encoding),
+            unpacking: Unpacking { unpacker: Unpacker::new(entry, encoding), pending: Bytes::new() },
             data_end: entry.end_offset,
             position: start,
-            next: piece(archive, entry, start),
-            pending: Bytes::new(),
+            next: read_piece(archive, entry, start),
             descriptor: Vec::new(),
             crc32: crc32fast::Hasher::new(),
         };
         let first = reader.next_piece().await?;
         let data = entry.data_range(&first)?;
         reader.data_end = start + data.end as u64;
-        let body = first.slice(data.start.min(first.len())..);
-        reader.take(start + data.start as u64, body);
+        let rest = first.slice(data.start.min(first.len())..);
+        reader.take(start + data.start as u64, rest);
         Ok(reader)
     }
 
-    /// Gives the contents in parts of `part_bytes`, but for the last. At the end, length, CRC-32 and data
-    /// descriptor are checked.
+    /// Returns the contents in chunks of `chunk_bytes`, of which only the last may be shorter. At the end it checks
+    /// length, CRC-32 and data descriptor.
     ///
     /// # Errors
-    /// `ArchiveRejected` when something is not as the directory says.
-    pub fn parts(self, part_bytes: u64) -> impl Stream<Item = Result<Chunk, Error>> {
+    /// `ArchiveRejected` when the entry is not as the central directory says; `ArchiveGone`, `Aws`.
+    pub(super) fn chunks(self, chunk_bytes: u64) -> impl Stream<Item = Result<Chunk, Error>> {
         stream::try_unfold(Some(self), move |reader| async move {
             let Some(reader) = reader else {
                 return Ok(None);
             };
-            let (mut reader, part, has_more) = reader.part(part_bytes as usize).await?;
-            reader.crc32.combine(&part.crc32);
+            let (mut reader, chunk, has_more) = reader.read_chunk(chunk_bytes as usize).await?;
+            reader.crc32.combine(&chunk.crc32);
             let reader = if has_more {
                 Some(reader)
             } else {
                 reader.finish().await?;
                 None
             };
-            // The end may lie just behind a full part.
-            Ok((!part.bytes.is_empty()).then_some((part, reader)))
+            // If the contents end with a full chunk, the last one is empty.
+            Ok((!chunk.bytes.is_empty()).then_some((chunk, reader)))
         })
     }
 
-    /// Fills a part; `false` says that the entry is at its end.
-    async fn part(mut self, part_bytes: usize) -> Result<(Self, Chunk, bool), Error> {
-        let mut bytes = Vec::with_capacity(part_bytes);
-        let mut crc32 = crc32fast::Hasher::new();
-        let has_more = loop {
-            let (mut unpacker, mut pending) = (self.unpacker, self.pending);
-            let unpacking = in_thread(self.entry, move || {
-                let mut input = &pending[..];
-                let from = bytes.len();
-                let step = unpacker.push(&mut input, &mut bytes);
-                crc32.update(&bytes[from..]);
-                let taken = pending.len() - input.len();
-                pending.advance(taken);
-                (unpacker, pending, (bytes, crc32), step)
+    /// Reads a chunk. The flag says whether the entry goes on after it.
+    async fn read_chunk(mut self, chunk_bytes: usize) -> Result<(Self, Chunk, bool), Error> {
+        let mut chunk = Chunk { bytes: Vec::with_capacity(chunk_bytes), crc32: crc32fast::Hasher::new() };
+        loop {
+            let mut unpacking = self.unpacking;
+            let filling = in_thread(self.entry, move || {
+                let step = unpacking.fill(&mut chunk);
+                (unpacking, chunk, step)
             });
-            let (unpacked, ()) = tokio::join!(unpacking, &mut self.next);
+            let (filled, ()) = tokio::join!(filling, &mut self.next);
             let step;
-            (self.unpacker, self.pending, (bytes, crc32), step) = unpacked?;
+            (self.unpacking, chunk, step) = filled?;
             match step? {
-                Step::OutputFull => break true,
-                Step::Done => break false,
-                Step::NeedsInput if self.position >= self.data_end => break false,
-                Step::NeedsInput => self.read_on().await?,
+                Step::OutputFull => return Ok((self, chunk, true)),
+                Step::NeedsInput if self.position < self.data_end => self.read_on().await?,
+                Step::NeedsInput | Step::Done => return Ok((self, chunk, false)),
             }
-        };
-        let bytes = bytes.into();
-        Ok((self, Chunk { bytes, crc32 }, has_more))
+        }
     }
 
     async fn finish(mut self) -> Result<(), Error> {
@@ -126,7 +135,7 @@ impl<'a> EntryReader<'a> {
             self.read_on().await?;
         }
         self.entry.check_descriptor(&self.descriptor)?;
-        Ok(self.unpacker.finish(self.crc32.finalize())?)
+        Ok(self.unpacking.unpacker.finish(self.crc32.finalize())?)
     }
 
     async fn read_on(&mut self) -> Result<(), Error> {
@@ -136,21 +145,21 @@ impl<'a> EntryReader<'a> {
         Ok(())
     }
 
-    /// Gives the piece at `position`, and begins to read the one behind it.
+    /// Returns the piece at `position`, and starts to read the piece after it.
     async fn next_piece(&mut self) -> Result<Bytes, Error> {
         (&mut self.next).await;
-        let bytes = Pin::new(&mut self.next).take_output();
-        let bytes = bytes.unwrap_or_else(|| Ok(Bytes::new()))?;
+        let piece = Pin::new(&mut self.next).take_output();
+        let piece = piece.unwrap_or_else(|| Ok(Bytes::new()))?;
         self.position = piece_end(self.entry, self.position);
-        self.next = piece(self.archive, self.entry, self.position);
-        Ok(bytes)
+        self.next = read_piece(self.archive, self.entry, self.position);
+        Ok(piece)
     }
 
-    /// Takes bytes that lie at `start`: compressed data, and behind it the data descriptor.
+    /// Takes the archive's bytes from `start` on: compressed data, then the data descriptor.
     fn take(&mut self, start: u64, mut bytes: Bytes) {
-        let data = self.data_end.saturating_sub(start).min(bytes.len() as u64);
-        let rest = bytes.split_off(data as usize);
-        self.pending = bytes;
+        let data_bytes = self.data_end.saturating_sub(start).min(bytes.len() as u64);
+        let rest = bytes.split_off(data_bytes as usize);
+        self.unpacking.pending = bytes;
         self.descriptor.extend_from_slice(&rest);
     }
 }
@@ -159,15 +168,15 @@ fn piece_end(entry: &Entry, start: u64) -> u64 {
     entry.end_offset.min(start + PIECE_BYTES)
 }
 
-fn piece<'a>(archive: &'a Archive, entry: &Entry, start: u64) -> MaybeDone<BoxFuture<'a, Result<Bytes, Error>>> {
+fn read_piece<'a>(archive: &'a Archive, entry: &Entry, start: u64) -> MaybeDone<BoxFuture<'a, Result<Bytes, Error>>> {
     maybe_done(Box::pin(archive.read(start..piece_end(entry, start))))
 }
 
-/// Runs what would hold up all other transfers in another thread.
+/// Runs work in another thread, because it would hold up all other transfers.
 ///
 /// # Errors
 /// `Aws` when it panics.
-pub async fn in_thread<T: Send + 'static>(
+pub(super) async fn in_thread<T: Send + 'static>(
     entry: &Entry,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {

@@ -1,74 +1,109 @@
-//! Bounds what transfers hold in memory, whatever the archive.
+//! The memory budget of the transfers, whatever the archive holds.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Room for what is read of the archive, and for what is made of it.
+/// The budgets of bytes in flight and of bytes read ahead are a sixtieth and a tenth of the function's memory. Of
+/// 512 MiB, the process then takes less than 128 MiB for all but the largest sites. Bytes read ahead need no second
+/// GET, so their budget is the larger one; what they leave of it goes to the bytes in flight.
+const IN_FLIGHT_DIVISOR: u64 = 60;
+const AHEAD_DIVISOR: u64 = 10;
+
+/// Less is read ahead if the process would otherwise take more than a quarter of the memory. It takes 12 MiB when
+/// idle, and 400 bytes for each put, in the index, the plan and the manifest.
+const PROCESS_DIVISOR: u64 = 4;
+const IDLE_BYTES: u64 = 12 << 20;
+const BYTES_PER_PUT: u64 = 400;
+
+/// Budgets for the bytes that are read from the archive, and for the bodies that are unpacked from them.
 ///
-/// Who holds room of the first kind may wait for the second, and never the other way about: so both are given back
-/// in the end, however little there is.
+/// Lock order: `read`, then `unpacked`, so that transfers cannot deadlock. A transfer that holds some of `unpacked`
+/// never waits for `read`, so it always ends and releases both, however small the budgets are.
 pub(super) struct Memory {
-    read: Room,
-    unpacked: Room,
+    function_bytes: u64,
+    read: Budget,
+    unpacked: Budget,
 }
 
-/// What a transfer holds.
-pub(super) type Held<'m> = Option<SemaphorePermit<'m>>;
+/// Memory that a transfer holds until this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Reservation {
+    _read: Option<OwnedSemaphorePermit>,
+    unpacked: Option<OwnedSemaphorePermit>,
+}
 
 impl Memory {
-    pub(super) fn new(bytes: u64) -> Self {
-        let (read, unpacked) = shares(bytes);
-        Self { read: Room::new(read), unpacked: Room::new(unpacked) }
+    pub(super) fn new(function_mib: u64) -> Self {
+        let function_bytes = function_mib << 20;
+        Self::with_budget(function_bytes, function_bytes / IN_FLIGHT_DIVISOR)
     }
 
-    /// Adds room that nothing else needs.
+    fn with_budget(function_bytes: u64, bytes: u64) -> Self {
+        let (read, unpacked) = split(bytes);
+        Self { function_bytes, read: Budget::new(read), unpacked: Budget::new(unpacked) }
+    }
+
+    /// Returns how many bytes may be read ahead of the first of `puts` puts, and kept for them.
+    pub(super) fn ahead_bytes(&self, puts: usize) -> u64 {
+        let in_flight = self.function_bytes / IN_FLIGHT_DIVISOR;
+        let process = IDLE_BYTES + in_flight + puts as u64 * BYTES_PER_PUT;
+        let left = (self.function_bytes / PROCESS_DIVISOR).saturating_sub(process);
+        left.min(self.function_bytes / AHEAD_DIVISOR)
+    }
+
+    /// Adds bytes to both budgets.
     pub(super) fn grow(&self, bytes: u64) {
-        let (read, unpacked) = shares(bytes);
+        let (read, unpacked) = split(bytes);
         self.read.grow(read);
         self.unpacked.grow(unpacked);
     }
 
-    /// Waits for room for what is to be read.
-    pub(super) async fn to_read(&self, bytes: u64) -> Held<'_> {
-        self.read.reserve(bytes).await
+    /// Waits for memory for bytes of the archive.
+    pub(super) async fn reserve_read(&self, bytes: u64) -> Reservation {
+        Reservation { _read: self.read.reserve(bytes).await, unpacked: None }
     }
 
-    /// Waits for room for what becomes of it.
-    pub(super) async fn to_unpack(&self, bytes: u64) -> Held<'_> {
-        self.unpacked.reserve(bytes).await
+    /// Waits for memory for an unpacked body.
+    pub(super) async fn reserve_unpacked(&self, bytes: u64) -> Reservation {
+        Reservation { _read: None, unpacked: self.unpacked.reserve(bytes).await }
     }
 
-    /// Waits for room for what is read and unpacked by and by: some of both kinds.
-    pub(super) async fn for_both(&self, bytes: u64) -> (Held<'_>, Held<'_>) {
-        let (read, unpacked) = shares(bytes);
-        (self.to_read(read).await, self.to_unpack(unpacked).await)
-    }
-}
-
-/// Gives back some of what is held, if that is as much.
-pub(super) fn give_back(held: &mut Held<'_>, bytes: u64) {
-    let kib = usize::try_from(bytes / 1024);
-    if let (Some(held), Ok(kib)) = (held, kib) {
-        drop(held.split(kib));
+    /// Waits for memory from both budgets, for an entry that is read and unpacked piece by piece.
+    pub(super) async fn reserve_both(&self, bytes: u64) -> Reservation {
+        let (read, unpacked) = split(bytes);
+        let read = self.read.reserve(read).await;
+        Reservation { _read: read, unpacked: self.unpacked.reserve(unpacked).await }
     }
 }
 
-/// What is unpacked is longer, and waits for S3.
-fn shares(bytes: u64) -> (u64, u64) {
+impl Reservation {
+    /// Releases some of the unpacked bytes early; does nothing if fewer are held.
+    pub(super) fn release_unpacked(&mut self, bytes: u64) {
+        let kib = usize::try_from(bytes / 1024);
+        if let (Some(permit), Ok(kib)) = (&mut self.unpacked, kib) {
+            drop(permit.split(kib));
+        }
+    }
+}
+
+/// Splits a budget. Unpacked bytes get more of it, because they are longer and wait for S3.
+fn split(bytes: u64) -> (u64, u64) {
     let read = bytes * 2 / 5;
     (read, bytes - read)
 }
 
-struct Room {
+/// A number of bytes, counted in KiB.
+struct Budget {
     kib: AtomicU32,
-    free: Semaphore,
+    free: Arc<Semaphore>,
 }
 
-impl Room {
+impl Budget {
     fn new(bytes: u64) -> Self {
         let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX >> 4);
-        Self { kib: kib.into(), free: Semaphore::new(kib as usize) }
+        Self { kib: kib.into(), free: Arc::new(Semaphore::new(kib as usize)) }
     }
 
     fn grow(&self, bytes: u64) {
@@ -77,11 +112,11 @@ impl Room {
         self.free.add_permits(kib as usize);
     }
 
-    /// One alone may always go on, even if it is over the budget.
-    async fn reserve(&self, bytes: u64) -> Held<'_> {
+    /// Waits for `bytes`, or for the whole budget if that is less: a transfer that needs more runs alone.
+    async fn reserve(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(self.kib.load(Ordering::Relaxed));
         // The semaphore is never closed.
-        self.free.acquire_many(kib).await.ok()
+        self.free.clone().acquire_many_owned(kib).await.ok()
     }
 }
 
@@ -97,36 +132,36 @@ mod tests {
     const KIB: u64 = 1024;
 
     #[tokio::test]
-    async fn however_little_there_is_all_who_read_can_unpack() {
-        let memory = Memory::new(100 * KIB);
+    async fn every_transfer_ends_however_small_the_budget_is() {
+        let memory = Memory::with_budget(0, 100 * KIB);
         let passing = (0..50).map(async |number| {
-            let read = memory.to_read(30 * KIB).await;
+            let read = memory.reserve_read(30 * KIB).await;
             tokio::task::yield_now().await;
-            // Some of them would take more than there is.
-            let _unpacked = memory.to_unpack((number % 5) * 30 * KIB).await;
+            // Some of them need more than the whole budget.
+            let _unpacked = memory.reserve_unpacked((number % 5) * 30 * KIB).await;
             drop(read);
             tokio::task::yield_now().await;
         });
         let large = (0..50).map(async |_| {
-            let _both = memory.for_both(KIB << 20).await;
+            let _both = memory.reserve_both(KIB << 20).await;
             tokio::task::yield_now().await;
         });
         let all = future::join(future::join_all(passing), future::join_all(large));
         let passed = timeout(Duration::from_secs(10), all).await;
-        assert!(passed.is_ok(), "someone waits for ever");
-        let free = |room: &Room| room.free.available_permits();
+        assert!(passed.is_ok(), "a transfer waits for ever");
+        let free = |budget: &Budget| budget.free.available_permits();
         assert_eq!((free(&memory.read), free(&memory.unpacked)), (40, 60));
     }
 
     #[tokio::test]
-    async fn what_is_given_back_is_free_at_once_and_the_rest_in_the_end() {
-        let memory = Memory::new(100 * KIB);
+    async fn released_memory_is_free_immediately() {
+        let memory = Memory::with_budget(0, 100 * KIB);
         memory.grow(100 * KIB);
-        let mut held = memory.to_unpack(70 * KIB).await;
-        give_back(&mut held, 30 * KIB);
+        let mut held = memory.reserve_unpacked(70 * KIB).await;
+        held.release_unpacked(30 * KIB);
         assert_eq!(memory.unpacked.free.available_permits(), 120 - 40);
-        // More than is held.
-        give_back(&mut held, 50 * KIB);
+        // More than it holds.
+        held.release_unpacked(50 * KIB);
         assert_eq!(memory.unpacked.free.available_permits(), 120 - 40);
         drop(held);
         assert_eq!(memory.unpacked.free.available_permits(), 120);

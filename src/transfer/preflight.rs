@@ -1,115 +1,104 @@
-//! Judges the local headers of all that will be put, before the first write.
+//! Checks the local headers of all puts before the first write.
 //!
-//! What is read for it is kept for the puts, so that it costs them nothing; of what there is no room for, the
-//! headers are read alone, with the data between them where that is short.
+//! The bytes read for it are kept for the puts, so that the check costs no extra request. Where there is no memory
+//! for them, only the headers are read, along with the data between them where that is short.
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::{LATE, SPAN_BYTES, Transfer, whole_spans};
+use super::summary::Incomplete;
+use super::whole::{SPAN_BYTES, whole_spans};
+use super::{Route, Transfer};
 use crate::archive::{Entry, Span, header_spans};
 use crate::error::Error;
 use crate::plan::Put;
 
-/// Headers this close are read in one GET: of a hundred requests at once that take 30 ms each, one costs 0.3 ms, in
-/// which 100 MB/s come to about so many bytes.
+/// Headers this close are read in one GET. With 100 requests at a time that take 30 ms each, one request costs
+/// 0.3 ms, the time in which 32 KiB arrive at 100 MB/s.
 const HEADER_GAP_BYTES: u64 = 32 << 10;
 
-/// The room of one long answer while it comes in (hyper's read buffer).
+/// The memory that a long answer takes while it arrives (hyper's read buffer).
 const CONNECTION_BYTES: u64 = 512 << 10;
 
-/// What is read to judge the headers.
+/// The reads that cover all local headers.
 struct Reads<'a> {
     /// Kept for the waves.
     kept: Vec<Span<'a>>,
-    /// Read once more when they are sent.
+    /// Read again for the puts.
     headers: Vec<Span<'a>>,
-    /// Of what is not held whole, only the header is read.
+    /// Entries that are not held in memory; only their headers are read.
     large: Vec<&'a Entry>,
 }
 
 impl<'a> Transfer<'a> {
-    /// Judges the local headers of the entries of these puts, which are then sent wave by wave.
+    /// Checks the local headers of the entries of these puts, which are then sent wave by wave.
     ///
     /// # Errors
-    /// `ArchiveRejected` when one disagrees with the central directory; `ArchiveGone`, `Aws`;
-    /// `Unfinished` when the deadline comes first.
+    /// `ArchiveRejected` when a header disagrees with the central directory; `ArchiveGone`, `Aws`; `Unfinished` when
+    /// the deadline comes first.
     pub async fn preflight(&self, puts: &[Put<'a>]) -> Result<(), Error> {
-        let is_large = |entry: &Entry| self.is_large(entry);
-        let ahead_bytes = self.ahead_bytes(puts.len());
-        let reads = Reads::of(puts, ahead_bytes, is_large);
+        let ahead_bytes = self.memory.ahead_bytes(puts.len());
+        let reads = Reads::choose(puts, ahead_bytes, |entry| self.is_large(entry));
         let kept_bytes: u64 = reads.kept.iter().map(Span::length_bytes).sum();
         self.memory.grow(ahead_bytes - kept_bytes);
-        let kept = stream::iter(reads.kept.into_iter().map(|span| (span, true)));
-        let headers = stream::iter(reads.headers.into_iter().map(|span| (span, false)));
-        let spans = kept
-            .chain(headers)
-            .map(async |(span, keep)| self.judge_span(&span, keep).await)
+        let kept = reads.kept.into_iter().map(|span| (span, true));
+        let headers = reads.headers.into_iter().map(|span| (span, false));
+        let spans = stream::iter(kept.chain(headers))
+            .map(|(span, is_kept)| self.check_span(span, is_kept))
             .buffer_unordered(self.at_once)
             .try_collect::<()>();
         let large = stream::iter(reads.large)
-            .map(async |entry| self.judge_header(entry).await)
+            .map(|entry| self.check_large(entry))
             .buffer_unordered(self.at_once)
             .try_collect::<()>();
         match tokio::try_join!(spans, large) {
-            Err(Error::Unfinished { done, .. }) => Err(Error::Unfinished { done, total: puts.len() }),
-            judged => judged.map(|_| ()),
+            Ok(_) => Ok(()),
+            Err(Incomplete::Stopped) => Err(Error::Unfinished { done: 0, total: puts.len() }),
+            Err(Incomplete::Failed(error)) => Err(error),
         }
     }
 
-    async fn judge_span(&self, span: &Span<'a>, keep: bool) -> Result<(), Error> {
+    async fn check_span(&self, span: Span<'a>, is_kept: bool) -> Result<(), Incomplete> {
         self.check_deadline()?;
-        let range = span.range.clone();
         let length_bytes = span.length_bytes();
-        // What is kept has room of its own, but for what its connection holds.
-        let room_bytes = match keep {
-            true => length_bytes.min(CONNECTION_BYTES),
-            false => length_bytes,
-        };
-        let _memory = self.memory.for_both(room_bytes).await;
-        let bytes = if keep { self.archive.read_ahead(range).await? } else { self.archive.read(range).await? };
+        // Kept bytes have a budget of their own, so only their connection's buffer counts here.
+        let reserved_bytes = if is_kept { length_bytes.min(CONNECTION_BYTES) } else { length_bytes };
+        let _memory = self.memory.reserve_both(reserved_bytes).await;
+        let range = span.range.clone();
+        let bytes = if is_kept { self.archive.read_ahead(range).await? } else { self.archive.read(range).await? };
         for entry in &span.entries {
-            let at = (entry.header_offset - span.range.start) as usize;
-            entry.data_range(&bytes[at..])?;
+            let start = (entry.header_offset - span.range.start) as usize;
+            entry.data_range(&bytes[start..]).map_err(Error::from)?;
         }
         Ok(())
     }
 
-    async fn judge_header(&self, entry: &Entry) -> Result<(), Error> {
+    async fn check_large(&self, entry: &Entry) -> Result<(), Incomplete> {
         self.check_deadline()?;
         let start = entry.header_offset;
-        let header = start..start + entry.header_bytes_max();
-        // What is copied is read no more than this.
-        let header = if self.is_copied(entry) {
-            self.archive.read_ahead(header).await?
-        } else {
-            self.archive.read(header).await?
-        };
-        entry.data_range(&header)?;
-        Ok(())
-    }
-
-    fn check_deadline(&self) -> Result<(), Error> {
-        if (self.is_late)() {
-            return Err(LATE);
-        }
+        let range = start..start + entry.header_bytes_max();
+        // The header is all that is ever read of an entry that S3 copies.
+        let is_copied = self.route(entry) == Route::Copied;
+        let header = if is_copied { self.archive.read_ahead(range).await? } else { self.archive.read(range).await? };
+        entry.data_range(&header).map_err(Error::from)?;
         Ok(())
     }
 }
 
 impl<'a> Reads<'a> {
-    /// Chooses. All waves share what is kept, so that pages and what lies between them are one span.
-    fn of(puts: &[Put<'a>], ahead_bytes: u64, is_large: impl Fn(&Entry) -> bool) -> Self {
+    /// Chooses the reads. All waves share the kept spans, so that pages and the assets between them are one span.
+    fn choose(puts: &[Put<'a>], ahead_bytes: u64, is_large: impl Fn(&Entry) -> bool) -> Self {
         let entries = puts.iter().map(|put| put.entry);
         let (large, whole): (Vec<_>, Vec<_>) = entries.partition(|entry| is_large(entry));
         let spans = whole_spans(whole);
-        let length: u64 = spans.iter().map(Span::length_bytes).sum();
-        // What does not fit in any case is better read by many at once, which takes room too.
-        let mut room = if length <= ahead_bytes { ahead_bytes } else { ahead_bytes / 2 };
+        let length_bytes: u64 = spans.iter().map(Span::length_bytes).sum();
+        // If the spans do not all fit, half of the budget goes to the waves: the rest is read faster with many reads
+        // at a time, which take memory too.
+        let mut left_bytes = if length_bytes <= ahead_bytes { ahead_bytes } else { ahead_bytes / 2 };
         let (mut kept, mut others) = (Vec::new(), Vec::new());
         for span in spans {
-            let length = span.length_bytes();
-            if length <= room {
-                room -= length;
+            let length_bytes = span.length_bytes();
+            if length_bytes <= left_bytes {
+                left_bytes -= length_bytes;
                 kept.push(span);
             } else {
                 others.extend(span.entries);

@@ -1,0 +1,179 @@
+//! Entries that are too large for memory: multipart uploads, of read chunks or of parts that S3 copies.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::Transfer;
+use super::entry_reader::{Chunk, EntryReader};
+use super::summary::Incomplete;
+use super::wave::{OpenWave, SentObject};
+use crate::archive::Entry;
+use crate::aws::bucket::{Condition, Written};
+use crate::aws::multipart::{MultipartUpload, UploadedPart};
+use crate::error::Error;
+use crate::headers::Headers;
+use crate::plan::{Put, Wanted};
+
+/// S3 takes parts of 5 MiB or more, and at most 10,000 of them (S3 user guide, "Multipart upload limits").
+pub(super) const PART_BYTES: u64 = 5 << 20;
+const MAX_PARTS: u64 = 10_000;
+
+/// One part is filled while the part before it is uploaded.
+const PARTS_AT_ONCE: usize = 2;
+
+/// The longer a part is, the longer S3 takes to copy it; it copies up to 5 GiB at a time (S3 API, UploadPartCopy).
+const COPIED_PART_BYTES: u64 = 1 << 30;
+
+impl<'a> Transfer<'a> {
+    /// Puts an entry that is read and uploaded part by part.
+    pub(super) async fn put_in_parts(&self, put: Put<'a>, wave: &OpenWave<'a>) -> Result<(), Incomplete> {
+        let memory = self.memory.reserve_both(self.parts_memory_bytes(put.entry)).await;
+        self.check_running()?;
+        let wanted = self.rules.wanted(put.entry);
+        let size_bytes = wanted.encoding.size_bytes(put.entry);
+        self.count_inflated(put.entry, wanted.encoding);
+        let (reader, upload) = self.open_both(&put, &wanted).await?;
+        let (parts, crc32) = match self.upload_parts(reader, &upload, size_bytes).await {
+            Ok(uploaded) => uploaded,
+            Err(reason) => {
+                upload.abort().await;
+                return Err(reason);
+            }
+        };
+        drop(memory);
+        let answer = upload.complete(parts, crc32, Condition::replacing(put.replaces.as_ref())).await?;
+        let sent = SentObject { wanted, size_bytes, crc32: Some(crc32), has_body: true };
+        Ok(wave.record(put, sent, answer).await?)
+    }
+
+    /// Opens the entry for reading and begins its upload, at the same time.
+    async fn open_both<'t>(
+        &'t self,
+        put: &'t Put<'a>,
+        wanted: &Wanted,
+    ) -> Result<(EntryReader<'t>, MultipartUpload<'t>), Error> {
+        let (reader, upload) = tokio::join!(
+            EntryReader::open(self.archive, put.entry, wanted.encoding),
+            self.bucket.begin(&put.key, &wanted.headers),
+        );
+        match (reader, upload) {
+            (Ok(reader), Ok(upload)) => Ok((reader, upload)),
+            (Err(error), Ok(upload)) => {
+                upload.abort().await;
+                Err(error)
+            }
+            (Err(error), Err(_)) | (Ok(_), Err(error)) => Err(error),
+        }
+    }
+
+    /// Uploads the parts of an entry. Returns them with the CRC-32 of the whole object.
+    async fn upload_parts(
+        &self,
+        reader: EntryReader<'_>,
+        upload: &MultipartUpload<'_>,
+        size_bytes: u64,
+    ) -> Result<(Vec<UploadedPart>, u32), Incomplete> {
+        let part_bytes = part_bytes(size_bytes);
+        let last = size_bytes.div_ceil(part_bytes);
+        let mut crc32 = crc32fast::Hasher::new();
+        let has_failed = AtomicBool::new(false);
+        let uploaded: Vec<_> = reader
+            .chunks(part_bytes)
+            .inspect_ok(|chunk| crc32.combine(&chunk.crc32))
+            // After a failure no part starts, and those under way are waited for: a part that arrives after the abort
+            // may stay (S3 API, AbortMultipartUpload).
+            .take_while(|_| future::ready(!has_failed.load(Ordering::Relaxed)))
+            .zip(stream::iter(1..))
+            .map(async |(chunk, number)| {
+                let uploaded = self.upload_part(chunk, number, last, upload).await;
+                has_failed.fetch_or(uploaded.is_err(), Ordering::Relaxed);
+                uploaded
+            })
+            .buffered(PARTS_AT_ONCE)
+            .collect()
+            .await;
+        let parts = uploaded.into_iter().collect::<Result<_, _>>()?;
+        Ok((parts, crc32.finalize()))
+    }
+
+    async fn upload_part(
+        &self,
+        chunk: Result<Chunk, Error>,
+        number: i32,
+        last: u64,
+        upload: &MultipartUpload<'_>,
+    ) -> Result<UploadedPart, Incomplete> {
+        let Chunk { bytes, crc32 } = chunk?;
+        // The last part may still go out near the deadline: it finishes the object.
+        if u64::try_from(number) != Ok(last) {
+            self.check_deadline()?;
+        }
+        Ok(upload.part(number, bytes.into(), crc32.finalize()).await?)
+    }
+
+    /// Puts a stored entry that S3 copies from the archive. S3 compares the whole object with the entry's CRC-32.
+    pub(super) async fn put_copied(&self, put: Put<'a>, wave: &OpenWave<'a>) -> Result<(), Incomplete> {
+        self.check_running()?;
+        let entry = put.entry;
+        let wanted = self.rules.wanted(entry);
+        let data = self.stored_data(entry).await?;
+        let answer = self.copy_data(&put, &wanted.headers, data).await?;
+        let sent = SentObject { wanted, size_bytes: entry.size_bytes, crc32: Some(entry.crc32), has_body: false };
+        Ok(wave.record(put, sent, answer).await?)
+    }
+
+    /// Returns where the data of a stored entry lies in the archive, after a check of what surrounds it.
+    async fn stored_data(&self, entry: &Entry) -> Result<Range<u64>, Error> {
+        let start = entry.header_offset;
+        let header = self.archive.read(start..start + entry.header_bytes_max()).await?;
+        let data = entry.data_range(&header)?;
+        let data = start + data.start as u64..start + data.end as u64;
+        let descriptor = self.archive.read(data.end..entry.end_offset).await?;
+        entry.check_descriptor(&descriptor)?;
+        Ok(data)
+    }
+
+    async fn copy_data(&self, put: &Put<'a>, headers: &Headers, data: Range<u64>) -> Result<Written, Incomplete> {
+        let upload = self.bucket.begin(&put.key, headers).await?;
+        match self.copy_parts(&upload, data).await {
+            Ok(parts) => {
+                let condition = Condition::replacing(put.replaces.as_ref());
+                Ok(upload.complete(parts, put.entry.crc32, condition).await?)
+            }
+            Err(reason) => {
+                upload.abort().await;
+                Err(reason)
+            }
+        }
+    }
+
+    async fn copy_parts(
+        &self,
+        upload: &MultipartUpload<'_>,
+        data: Range<u64>,
+    ) -> Result<Vec<UploadedPart>, Incomplete> {
+        let mut parts = Vec::new();
+        for (number, start) in (1..).zip(data.clone().step_by(COPIED_PART_BYTES as usize)) {
+            let end = data.end.min(start + COPIED_PART_BYTES);
+            if end < data.end {
+                self.check_deadline()?;
+            }
+            parts.push(upload.copy(number, self.archive, &(start..end)).await?);
+        }
+        Ok(parts)
+    }
+
+    /// Returns how much memory [`Self::put_in_parts`] takes.
+    fn parts_memory_bytes(&self, entry: &Entry) -> u64 {
+        let size_bytes = self.rules.wanted(entry).encoding.size_bytes(entry);
+        PARTS_AT_ONCE as u64 * part_bytes(size_bytes) + EntryReader::memory_bytes(entry)
+    }
+}
+
+/// Returns the length of an object's parts, such that S3 takes their number.
+fn part_bytes(size_bytes: u64) -> u64 {
+    PART_BYTES.max(size_bytes.div_ceil(MAX_PARTS))
+}

@@ -1,0 +1,99 @@
+//! The writes of one wave, and what came of them.
+
+use std::borrow::Cow;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::summary::Summary;
+use crate::archive::Corrupt;
+use crate::aws::bucket::{Bucket, Inspected, Written};
+use crate::error::Error;
+use crate::manifest::Row;
+use crate::plan::{Put, Wanted};
+use crate::report::Progress;
+
+/// The result of a wave.
+#[derive(Debug, Default)]
+pub struct Wave<'a> {
+    /// The manifest's new rows, by key.
+    pub written: Vec<(Cow<'a, str>, Row)>,
+    pub bytes_written: u64,
+    /// Objects that someone else wrote since they were listed. Each put replaces what is there now.
+    pub conflicts: Vec<Put<'a>>,
+    /// How many transfers did not start or were given up: the deadline was near, or another transfer failed.
+    pub unfinished: usize,
+    /// The first failure.
+    pub error: Option<Error>,
+}
+
+/// A wave whose writes are under way.
+pub(super) struct OpenWave<'a> {
+    bucket: &'a Bucket,
+    progress: &'a Progress,
+    wave: Mutex<Wave<'a>>,
+}
+
+/// An object as it was sent to the bucket.
+pub(super) struct SentObject {
+    pub(super) wanted: Wanted,
+    pub(super) size_bytes: u64,
+    /// `None` if the bytes did not pass through the function.
+    pub(super) crc32: Option<u32>,
+    /// Whether the request carried the bytes.
+    pub(super) has_body: bool,
+}
+
+impl<'a> OpenWave<'a> {
+    pub(super) fn new(bucket: &'a Bucket, progress: &'a Progress, writes: usize) -> Self {
+        let wave = Wave { written: Vec::with_capacity(writes), ..Wave::default() };
+        Self { bucket, progress, wave: Mutex::new(wave) }
+    }
+
+    /// Records the answer to a write.
+    ///
+    /// After a conflict it looks at the object. That may be our own, from an attempt whose answer was lost. If it is
+    /// not, the put has to be repeated on top of it.
+    ///
+    /// # Errors
+    /// `ArchiveRejected` when S3 found the body corrupt, `Aws`.
+    pub(super) async fn record(&self, put: Put<'a>, sent: SentObject, answer: Written) -> Result<(), Error> {
+        let etag = match answer {
+            Written::Done(etag) => etag,
+            Written::Corrupt => return Err(Corrupt::crc32(put.entry).into()),
+            Written::Conflict => match self.bucket.inspect(&put.key).await? {
+                Some(found) if sent.is(&found) => found.etag,
+                found => {
+                    let replaces = found.map(|found| found.etag);
+                    self.wave().conflicts.push(Put { replaces, ..put });
+                    return Ok(());
+                }
+            },
+        };
+        let bytes = if sent.has_body { sent.size_bytes } else { 0 };
+        self.progress.wrote(bytes);
+        tracing::debug!(key = %put.key, bytes, "written");
+        let row = Row::written(put.entry, sent.size_bytes, etag, &sent.wanted);
+        let mut wave = self.wave();
+        wave.bytes_written += bytes;
+        wave.written.push((put.key, row));
+        Ok(())
+    }
+
+    /// Ends the wave.
+    pub(super) fn close(self, summary: Summary) -> Wave<'a> {
+        let wave = self.wave.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Wave { unfinished: summary.stopped, error: summary.error, ..wave }
+    }
+
+    fn wave(&self) -> MutexGuard<'_, Wave<'a>> {
+        self.wave.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SentObject {
+    fn is(&self, found: &Inspected) -> bool {
+        found.size_bytes == self.size_bytes
+            && found.crc32.is_some()
+            && found.crc32 == self.crc32
+            && found.headers.digest() == self.wanted.headers.digest()
+    }
+}

@@ -1,0 +1,168 @@
+//! Entries that are held in memory: each span of them is read in one GET, then every entry is unpacked and used.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+
+use super::Transfer;
+use super::entry_reader::in_thread;
+use super::memory::Reservation;
+use super::summary::{Incomplete, Summary};
+use super::wave::{OpenWave, SentObject};
+use crate::archive::{Encoding, Entry, Method, Span, spans, unpack};
+use crate::aws::bucket::Condition;
+use crate::error::Error;
+use crate::plan::{Put, Wanted};
+
+/// Neighbours this close are read in one GET: a request costs more than 4 KiB.
+const GAP_BYTES: u64 = 4 << 10;
+
+/// The longest span of several entries, so that PUTs start before the whole archive is read.
+pub(super) const SPAN_BYTES: u64 = 4 << 20;
+
+/// A larger entry is inflated in another thread, because it would hold up the other transfers.
+const INLINE_BYTES: u64 = 32 << 10;
+
+/// Returns the ranges in which entries are read that are held in memory.
+pub(super) fn whole_spans<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Span<'a>> {
+    spans(entries, GAP_BYTES, SPAN_BYTES)
+}
+
+/// A read span of the archive, and the memory that it takes.
+#[derive(Clone)]
+struct Held {
+    bytes: Bytes,
+    memory: Arc<Reservation>,
+}
+
+impl<'a> Transfer<'a> {
+    pub(super) async fn put_whole(&self, puts: Vec<Put<'a>>, wave: &OpenWave<'a>) -> Summary {
+        let puts = puts.into_iter().map(|put| (put.entry, put)).collect();
+        self.for_each_body(puts, async |put, wanted, body| self.put_body(put, wanted, body, wave).await).await
+    }
+
+    async fn put_body(&self, put: Put<'a>, wanted: Wanted, body: Bytes, wave: &OpenWave<'a>) -> Result<(), Incomplete> {
+        let _permit = self.writes.acquire().await;
+        self.check_running()?;
+        let crc32 = match wanted.encoding {
+            Encoding::Identity => put.entry.crc32,
+            Encoding::Gzip => crc32fast::hash(&body),
+        };
+        let size_bytes = body.len() as u64;
+        let condition = Condition::replacing(put.replaces.as_ref());
+        let answer = self.bucket.put(&put.key, body, crc32, &wanted.headers, condition).await?;
+        let sent = SentObject { wanted, size_bytes, crc32: Some(crc32), has_body: true };
+        Ok(wave.record(put, sent, answer).await?)
+    }
+
+    /// Reads entries span by span, and calls `use_body` with each item and the checked body of its entry.
+    pub(super) async fn for_each_body<T>(
+        &self,
+        mut items: Vec<(&'a Entry, T)>,
+        use_body: impl AsyncFn(T, Wanted, Bytes) -> Result<(), Incomplete>,
+    ) -> Summary {
+        items.sort_unstable_by_key(|(entry, _)| entry.header_offset);
+        let spans = whole_spans(items.iter().map(|(entry, _)| *entry));
+        let spans = spans.iter().flat_map(|span| self.archive.in_pieces(span));
+        // Spans and items are both in the order of their offsets.
+        let mut items = items.into_iter().map(|(_, item)| item);
+        let spans = spans.map(|span| {
+            let items: Vec<T> = items.by_ref().take(span.entries.len()).collect();
+            (span, items)
+        });
+        let using = stream::iter(spans)
+            .map(|(span, items)| self.use_span(span, items, &use_body))
+            // Twice as many as are read, so that short spans are read while those before them are written.
+            .buffer_unordered(2 * self.at_once);
+        self.finish_all(using).await
+    }
+
+    async fn use_span<T>(
+        &self,
+        span: Span<'a>,
+        items: Vec<T>,
+        use_body: &impl AsyncFn(T, Wanted, Bytes) -> Result<(), Incomplete>,
+    ) -> Summary {
+        let held = match self.read_span(&span).await {
+            Ok(held) => held,
+            Err(reason) => return Summary::of(reason, items.len()),
+        };
+        let entries: Vec<_> = span
+            .entries
+            .into_iter()
+            .zip(items)
+            .map(|(entry, item)| {
+                let start = (entry.header_offset - span.range.start) as usize;
+                let end = (entry.end_offset.min(span.range.end) - span.range.start) as usize;
+                let memory = held.memory.clone();
+                (entry, item, Held { bytes: held.bytes.slice(start..end), memory })
+            })
+            .collect();
+        // The last entry that uses the span releases it.
+        drop(held);
+        let using = stream::iter(entries)
+            .map(|(entry, item, held)| self.use_entry(entry, item, held, use_body))
+            .buffer_unordered(self.at_once);
+        self.finish_all(using).await
+    }
+
+    async fn read_span(&self, span: &Span<'a>) -> Result<Held, Incomplete> {
+        // Bytes that were read ahead are in memory already.
+        let to_read = if self.archive.is_read(&span.range) { 0 } else { span.length_bytes() };
+        let memory = if span.entries.iter().all(|entry| entry.method == Method::Stored) {
+            // Nothing will be unpacked, so the span may use both kinds of memory.
+            self.memory.reserve_both(to_read).await
+        } else {
+            self.memory.reserve_read(to_read).await
+        };
+        let _permit = self.reads.acquire().await;
+        self.check_running()?;
+        let bytes = self.archive.read(span.range.clone()).await?;
+        Ok(Held { bytes, memory: Arc::new(memory) })
+    }
+
+    async fn use_entry<T>(
+        &self,
+        entry: &Entry,
+        item: T,
+        held: Held,
+        use_body: &impl AsyncFn(T, Wanted, Bytes) -> Result<(), Incomplete>,
+    ) -> Result<(), Incomplete> {
+        let wanted = self.rules.wanted(entry);
+        let (body_bytes, scratch_bytes) = unpacked_bytes(entry, wanted.encoding);
+        let mut unpacked = self.memory.reserve_unpacked(body_bytes + scratch_bytes).await;
+        self.check_running()?;
+        let Held { bytes, memory } = held;
+        let body = self.unpack(entry, wanted.encoding, bytes).await?;
+        unpacked.release_unpacked(scratch_bytes);
+        // The body of a stored entry is a slice of the span; any other entry needs the span no more.
+        let _memory = (entry.method == Method::Stored).then_some(memory);
+        use_body(item, wanted, body).await
+    }
+
+    /// Returns the body of an entry, from the bytes between its local header and its end.
+    async fn unpack(&self, entry: &Entry, encoding: Encoding, bytes: Bytes) -> Result<Bytes, Error> {
+        let compressed = bytes.slice(entry.data_range(&bytes)?);
+        drop(bytes);
+        self.count_inflated(entry, encoding);
+        if encoding == Encoding::Gzip || entry.size_bytes <= INLINE_BYTES {
+            return Ok(unpack(entry, encoding, compressed)?);
+        }
+        let owned = entry.clone();
+        Ok(in_thread(entry, move || unpack(&owned, encoding, compressed)).await??)
+    }
+}
+
+/// Returns how much memory an entry's body takes beyond its span, and how much more is in use while it is unpacked.
+fn unpacked_bytes(entry: &Entry, encoding: Encoding) -> (u64, u64) {
+    let scratch_bytes = match entry.method {
+        // The body is a slice of the span.
+        Method::Stored => return (0, 0),
+        Method::Deflate if encoding == Encoding::Gzip => 0,
+        // It is inflated from a copy. The copy of a small entry is gone before anything else runs.
+        Method::Deflate if entry.size_bytes > INLINE_BYTES => entry.compressed_bytes,
+        method => method.window_bytes(entry.size_bytes),
+    };
+    (encoding.size_bytes(entry), scratch_bytes)
+}
