@@ -1,12 +1,11 @@
-//! The cache tags that objects carry, so that CloudFront can evict them by what they are.
+//! The cache tags that objects carry, by which CloudFront can evict a whole class or folder.
 //!
-//! A distribution whose `CacheTagConfig` names a header `x-amz-meta-<name>` reads tags from the user
-//! metadata of what it caches, and takes `#<tag>` for an item of an invalidation (CloudFront
-//! Developer Guide, "Invalidating content by cache tags"). Each object gets one tag for its class and
-//! one for its folder.
+//! A distribution whose `CacheTagConfig` names a header `x-amz-meta-<name>` reads tags from the user metadata of the
+//! objects that it caches, and accepts `#<tag>` as an item of an invalidation (CloudFront Developer Guide,
+//! "Invalidating content by cache tags"). Each object gets one tag for its class and one for its folder.
 //!
-//! A tag finds only what was cached *with* it. So it counts for a stale object only where no copy
-//! without it can exist: see [`TagEvidence`](crate::plan::TagEvidence).
+//! A tag evicts only copies that were cached *with* it. It is therefore used for a stale object only if no copy without
+//! it can exist; the plan's `TagEvidence` decides that.
 
 use std::collections::BTreeSet;
 
@@ -15,17 +14,17 @@ use sha2::{Digest, Sha256};
 use crate::headers::Headers;
 use crate::invalidation::Distribution;
 
-/// The hex digits by which two sites that share a distribution tell their tags apart.
+/// The number of hex digits that distinguish the tags of sites that share a distribution.
 const SITE_DIGITS: usize = 12;
 
-/// 64 bits: two folders of one site never share them by chance.
+/// The number of hex digits that distinguish the folders of a site. At 64 bits two folders never collide by chance.
 const FOLDER_DIGITS: usize = 16;
 
 /// The tags of a site's objects, and the user metadata that carries them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CacheTags {
     site: String,
-    /// Names of user metadata; none where no distribution wants tags.
+    /// The names of user metadata that distributions read tags from.
     metadata: BTreeSet<String>,
 }
 
@@ -35,10 +34,10 @@ impl CacheTags {
         Self { site: digits(site, SITE_DIGITS), metadata: tagging.map(|tagging| tagging.metadata.clone()).collect() }
     }
 
-    /// The tags of a file: of its class, and of the folder that it lies in (not of those above).
+    /// Returns the tags of a file: one for its class, and one for its folder but not the folders above it.
     ///
-    /// Tags know no case and no character beyond ASCII, so a folder is told by digits of its hash.
-    /// The site's are in front: whoever else is behind the distribution has tags of their own.
+    /// Tags are ASCII and ignore case, so a folder is represented by a hash. The site's hash comes first, because other
+    /// sites behind the same distribution have tags too.
     pub fn of(&self, name: &str, is_page: bool) -> [String; 2] {
         let class = if is_page { "page" } else { "asset" };
         let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -53,7 +52,7 @@ impl CacheTags {
         let tags = self.of(name, headers.is_page()).join(",");
         for name in &self.metadata {
             let value = headers.metadata.entry(name.clone()).or_default();
-            // The site's own tags stay, behind these: CloudFront reads the first 50 only.
+            // Tags of the site's own follow these, because CloudFront reads only the first 50.
             *value = match value.as_str() {
                 "" => tags.clone(),
                 own => format!("{tags},{own}"),
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_of_the_class_and_of_the_folder_itself() {
+    fn a_file_has_a_tag_for_its_class_and_one_for_its_folder() {
         let tags = CacheTags::new("my-site", &[]);
         let [page, docs] = tags.of("docs/index.html", true);
         assert_eq!(page, "ea5b092837a9.page");
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn each_distributions_metadata_carries_them_in_front_of_the_sites_own() {
+    fn each_distributions_metadata_has_the_tags_before_the_sites_own() {
         let tags = CacheTags::new("my-site", &[distribution("cache-tag"), distribution("edge"), distribution("edge")]);
         let mut headers = header_rules().headers("index.html");
         headers.metadata.insert("edge".to_owned(), "news".to_owned());

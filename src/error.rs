@@ -1,4 +1,4 @@
-//! The errors of the contract: each variant's name is the `errorType` of a failed invocation.
+//! The errors of the contract. Each variant's name is the `errorType` of a failed invocation.
 
 use std::error::Error as StdError;
 
@@ -6,7 +6,7 @@ use lambda_runtime::Diagnostic;
 
 use crate::{archive, config, event, headers};
 
-/// Why a deployment, or a whole invocation, failed.
+/// The reason why a deployment, or a whole invocation, failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the archive was refused: {0}")]
@@ -14,39 +14,39 @@ pub enum Error {
     #[error("the archive s3://{bucket}/{key}{} is gone: {reason}", version(.version_id))]
     ArchiveGone { bucket: String, key: String, version_id: Option<String>, reason: String },
     #[error(
-        "the deployment would take {deletes} of the {objects} live objects off the site and nothing was changed: \
-         check that this is the right archive (ARCHIVE_ROOT, LIVE_PREFIX), then send the event again with \
+        "the deployment would remove {deletes} of the site's {objects} objects, so nothing was changed: check that this \
+         is the right archive (ARCHIVE_ROOT, LIVE_PREFIX), then send the event again with \
          \"options\":{{\"allowLargeDelete\":true}}, or raise MAX_DELETE_PERCENT (now {percent})"
     )]
     LargeDelete { deletes: usize, objects: usize, percent: u8 },
     #[error(
-        "another deployment ({deployment}) is at work on the site until {until}: this one is tried again by \
-         Lambda, or send its event again"
+        "another deployment ({deployment}) holds the site until {until}: Lambda retries this one; if the retries fail \
+         too, send its event again"
     )]
     Busy { deployment: String, until: String },
     #[error(
-        "another invocation took over the site after the lease of this one had ended: this one has stopped, and \
-         Lambda tries the deployment again, or send its event again"
+        "this invocation's lease ended and another invocation took the site over, so this one stopped: Lambda retries \
+         the deployment; if the retries fail too, send its event again"
     )]
     LeaseLost,
     #[error(
-        "the deadline came before the deployment was finished ({done} of {total} objects): what is done is \
-         kept and the retry goes on from there; for large sites raise the function's memory or timeout"
+        "the deadline came before the deployment was finished ({done} of {total} objects): the work done so far is \
+         kept, and the retry continues from there; for a large site raise the function's memory or timeout"
     )]
     Unfinished { done: usize, total: usize },
     #[error(
-        "{batches} invalidation batches are recorded and not yet accepted by CloudFront ({reason}): the \
-         retry, or the next deployment of the site, sends them"
+        "CloudFront has not accepted {batches} invalidation batches yet ({reason}): they are recorded, and the retry or \
+         the next deployment of the site sends them"
     )]
     InvalidationOwed { batches: usize, reason: String },
     #[error(
-        "distribution {id} has no origin that serves s3://{bucket}/{prefix}: correct DISTRIBUTION_IDS, or state \
-         the origin path as {id}=/path (or {id}=/) when the bucket is hidden behind another origin"
+        "distribution {id} has no origin that serves s3://{bucket}/{prefix}: correct DISTRIBUTION_IDS, or add the \
+         origin path as {id}=/path (or {id}=/) if the bucket is hidden behind another origin"
     )]
     WrongDistribution { id: String, bucket: String, prefix: String },
     #[error(
-        "the ledger of {site} has no such deployment to roll back to: read the ids with `aws dynamodb query`, or \
-         send the saved event of the deployment"
+        "the ledger of {site} has no such deployment to roll back to: look its id up with `aws dynamodb query`, or send \
+         the saved event of the deployment"
     )]
     NoSuchDeployment { site: String },
     #[error("{0}")]
@@ -67,7 +67,7 @@ fn version(version_id: &Option<String>) -> String {
 }
 
 impl Error {
-    /// The contract's `errorType`.
+    /// Returns the contract's `errorType`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::ArchiveRejected(_) => "ArchiveRejected",
@@ -103,7 +103,7 @@ impl From<headers::BadHeadersFile> for Error {
     }
 }
 
-// Without it every error would carry the name of the boxed type as its errorType.
+// `lambda_runtime` would otherwise use the name of the boxed type as the `errorType`.
 impl From<Error> for Diagnostic {
     fn from(error: Error) -> Self {
         Self { error_type: error.kind().to_owned(), error_message: error.to_string() }

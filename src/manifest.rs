@@ -3,7 +3,7 @@
 //! A row counts only while the bucket's listing shows the very ETag and size that it recorded, so a lost or
 //! stale manifest costs time and never correctness. The one thing a listing cannot show is a change of
 //! headers alone; therefore rows are forgotten *before* an object is rewritten with the bytes that it has
-//! (`Plan::forgets`).
+//! (`Plan::revives_rows`).
 //!
 //! The format is gzip over lines of tab-separated fields, so that `zcat` shows it:
 //! `key, size, crc32, etag, headers digest, "i" if immutable, removed at (epoch seconds, or empty), size of

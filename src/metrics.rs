@@ -1,24 +1,24 @@
-//! The metrics of an invocation, which CloudWatch reads out of the function's own log lines.
+//! The metrics of an invocation, which CloudWatch extracts from the function's log lines.
 //!
-//! The embedded metric format (CloudWatch user guide, "Specification: Embedded metric format") is a line of JSON
-//! whose member `_aws` says which of the line's other members are metrics, and which are their dimensions. So the
-//! one line that tells people of a deployment is also what alarms and dashboards count: nothing is sent, nothing
-//! has to be allowed, and a line cannot say one thing and its metric another.
+//! A line in the embedded metric format (CloudWatch user guide, "Specification: Embedded metric format") is JSON whose
+//! member `_aws` says which of the other members are metrics, and which are their dimensions. The line that reports a
+//! deployment to people therefore also feeds alarms and dashboards. It takes no call and no permission, and a line and
+//! its metric cannot contradict each other.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::report::{Outcome, Report};
 
-/// A metric's name, and CloudWatch's word for its unit.
+/// A metric's name, and its unit in CloudWatch's words.
 type Named = (&'static str, &'static str);
 
-/// Where the metrics are found in CloudWatch.
+/// The metrics' namespace in CloudWatch.
 const NAMESPACE: &str = "dropship";
 
-/// The metrics of a deployment, by the names that they have in the log line too.
+/// The metrics of a deployment, named like their members of the log line.
 ///
-/// Each costs money per site and month, so there are no more than dashboard and alarms look at.
+/// CloudWatch charges for each of them per site and month, so these are only the ones that dashboard and alarms use.
 const METRICS: &[Named] = &[
     ("new", "Count"),
     ("changed", "Count"),
@@ -31,28 +31,28 @@ const METRICS: &[Named] = &[
     ("durationMs", "Milliseconds"),
 ];
 
-/// Those that a sweep has too.
-const OF_SWEEP: &[Named] = &[("deleted", "Count"), ("paths", "Count")];
+/// The metrics of a sweep.
+const SWEEP_METRICS: &[Named] = &[("deleted", "Count"), ("paths", "Count")];
 
-/// Counts the lines, by what they tell.
+/// Counts the log lines per outcome.
 const DEPLOYMENTS: Named = ("deployments", "Count");
 
-/// The age of the oldest invalidation that CloudFront has not accepted yet, 0 when none is owed.
+/// The age of the oldest owed invalidation; 0 if none is owed.
 const OWED: Named = ("owedSeconds", "Seconds");
 
-/// What is true of the site, and not of one of its deployments, when the lines are written.
+/// The state of the site when the log lines are written.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     pub now: DateTime<Utc>,
-    /// None when the ledger could not be asked.
+    /// `None` if the ledger could not be read.
     pub owed_seconds: Option<u64>,
 }
 
-/// A log line: what it tells people, and what it tells CloudWatch.
+/// A log line for people and for CloudWatch.
 #[derive(Serialize)]
 struct Line<'a, T> {
     #[serde(flatten)]
-    told: &'a T,
+    subject: &'a T,
     deployments: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     paths: Option<usize>,
@@ -65,7 +65,7 @@ struct Line<'a, T> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Metadata {
-    /// Milliseconds since 1970.
+    /// Milliseconds since the Unix epoch.
     timestamp: i64,
     cloud_watch_metrics: Vec<Directive>,
 }
@@ -85,43 +85,46 @@ struct Metric {
     unit: &'static str,
 }
 
-/// Writes the line of a deployment that ended well.
+/// Returns the line of a deployment that did not fail.
 pub fn of_report(report: &Report, moment: Moment) -> Option<String> {
     let items = report.invalidations.iter().map(|sent| sent.items);
     let counts = match report.outcome {
         Outcome::Deployed | Outcome::Unchanged | Outcome::RolledBack => METRICS,
-        // Its duration says nothing of a deployment's.
-        Outcome::Swept => OF_SWEEP,
-        // What a dry run would do was not done, and an event that was turned away has done nothing.
+        // A sweep's duration says nothing about a deployment's.
+        Outcome::Swept => SWEEP_METRICS,
+        // These change nothing: neither a dry run nor an event that was turned away.
         Outcome::Superseded | Outcome::Duplicate | Outcome::InProgress | Outcome::Planned | Outcome::Ignored => &[],
     };
     line(report, counts, Some(items.sum()), moment)
 }
 
-/// Writes the line of a failure, which has the members `site` and `outcome`.
+/// Returns the line of a failure, whose members include `site` and `outcome`.
 pub fn of_failure(failure: &impl Serialize, moment: Moment) -> Option<String> {
     line(failure, &[], None, moment)
 }
 
-fn line(told: &impl Serialize, counts: &[Named], paths: Option<usize>, moment: Moment) -> Option<String> {
-    let mut of_site = counts.to_vec();
+fn line(subject: &impl Serialize, counts: &[Named], paths: Option<usize>, moment: Moment) -> Option<String> {
+    let mut site_metrics = counts.to_vec();
     if moment.owed_seconds.is_some() {
-        of_site.push(OWED);
+        site_metrics.push(OWED);
     }
     let line = Line {
-        told,
+        subject,
         deployments: 1,
         paths,
         owed_seconds: moment.owed_seconds,
         metadata: Metadata {
             timestamp: moment.now.timestamp_millis(),
-            cloud_watch_metrics: vec![directive(&["site"], &of_site), directive(&["site", "outcome"], &[DEPLOYMENTS])]
-                .into_iter()
-                .filter(|directive| !directive.metrics.is_empty())
-                .collect(),
+            cloud_watch_metrics: vec![
+                directive(&["site"], &site_metrics),
+                directive(&["site", "outcome"], &[DEPLOYMENTS]),
+            ]
+            .into_iter()
+            .filter(|directive| !directive.metrics.is_empty())
+            .collect(),
         },
     };
-    // A struct of strings and numbers always serialises.
+    // Strings and numbers always serialise.
     serde_json::to_string(&line).ok()
 }
 
@@ -171,7 +174,7 @@ mod tests {
         serde_json::from_str(&line.unwrap()).unwrap()
     }
 
-    /// The names of a line's metrics, each with its dimensions.
+    /// Returns the names of a line's metrics, each with its dimensions.
     fn metrics(line: &Value) -> Vec<String> {
         let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
         let of = |directive: &Value| {
@@ -183,7 +186,7 @@ mod tests {
         directives.iter().flat_map(of).collect()
     }
 
-    /// What the specification asks of a line, and CloudWatch does not tell anyone when it is missing.
+    /// Asserts what the specification requires. CloudWatch drops the metrics of other lines silently.
     fn assert_well_formed(line: &Value) {
         assert!(line["_aws"]["Timestamp"].is_i64());
         for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
@@ -199,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deployment_is_counted_by_what_it_did() {
+    fn a_deployment_counts_its_changes() {
         let line = parsed(of_report(&report(Outcome::Deployed), moment(Some(0))));
         assert_well_formed(&line);
         assert_eq!(line["paths"], 7);
@@ -221,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_done_is_counted_as_an_event_alone() {
+    fn an_event_that_changes_nothing_is_counted_once_and_has_no_counts() {
         for outcome in
             [Outcome::Planned, Outcome::Superseded, Outcome::Duplicate, Outcome::InProgress, Outcome::Ignored]
         {
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_is_counted_by_what_it_deleted_and_sent() {
+    fn a_sweep_counts_its_deletes_and_paths() {
         let line = parsed(of_report(&report(Outcome::Swept), moment(Some(0))));
         assert_well_formed(&line);
         assert_snapshot!(metrics(&line).join("\n"), @r#"
@@ -246,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_counted_even_where_the_ledger_is_silent() {
+    fn a_failure_is_counted_even_if_the_ledger_cannot_be_read() {
         let failure = json!({"site": "my-site", "outcome": "failed"});
         let line = parsed(of_failure(&failure, moment(None)));
         assert_well_formed(&line);

@@ -1,4 +1,4 @@
-//! What came of a deployment: the answer, which is also the one structured log line.
+//! The report on a deployment, which is its part of the answer and its structured log line.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,9 +19,9 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// None for an event that asks for nothing.
+    /// `None` for an event that asks for nothing.
     pub id: Option<DeploymentId>,
-    /// The run's number; 0 when none was started.
+    /// The run's number; 0 if none was started.
     pub run: u64,
     pub site: String,
     pub outcome: Outcome,
@@ -32,27 +32,27 @@ pub struct Report {
     pub deleted: usize,
     pub kept: usize,
     pub retained: usize,
-    /// Objects that others changed, added or removed since the last deployment, or during this one.
+    /// The number of objects that others changed, added or removed since the last deployment, or during this one.
     pub drift: usize,
-    /// Read of the archive.
+    /// Bytes read from the archive.
     pub bytes_read: u64,
-    /// Written to the live bucket.
+    /// Bytes written to the live bucket.
     pub bytes_written: u64,
     pub invalidations: Vec<Invalidated>,
     pub warnings: Vec<String>,
     pub duration_ms: u64,
-    /// What a dry run would have done.
+    /// The keys and items that a dry run would have touched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Planned>,
 }
 
 impl Report {
-    /// A report without counts.
+    /// Creates a report without counts.
     pub fn new(id: DeploymentId, run: u64, site: String, outcome: Outcome, archive: ArchiveName) -> Self {
         Self { id: Some(id), run, archive: Some(archive), outcome, ..Self::ignored(site) }
     }
 
-    /// The report of an event that asks for nothing.
+    /// Creates the report of an event that asks for nothing.
     pub fn ignored(site: String) -> Self {
         Self {
             id: None,
@@ -88,6 +88,7 @@ impl Report {
     }
 }
 
+/// The outcome of an event that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
@@ -99,13 +100,13 @@ pub enum Outcome {
     InProgress,
     /// A dry run.
     Planned,
-    /// What was due was deleted, and what was owed was sent; nothing was deployed.
+    /// Retained objects whose days are over were deleted, and owed invalidations were sent.
     Swept,
     /// An event that asks for nothing.
     Ignored,
 }
 
-/// Exactly which archive.
+/// The exact version of an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ArchiveName {
@@ -114,17 +115,17 @@ pub struct ArchiveName {
     pub version_id: Option<String>,
 }
 
-/// A batch that CloudFront has accepted during the run.
+/// A batch that CloudFront accepted during the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Invalidated {
     pub distribution_id: String,
-    /// CloudFront's id; none when an earlier attempt sent the batch and its answer was lost.
+    /// CloudFront's id; `None` if an earlier attempt sent the batch and lost CloudFront's answer.
     pub id: Option<String>,
     pub caller_reference: String,
     pub items: usize,
     pub wildcards: usize,
-    /// Whether CloudFront reported it as completed in time; none when nobody waited for that.
+    /// Whether CloudFront completed it before the deadline; `None` without `WAIT_FOR_INVALIDATION`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed: Option<bool>,
 }
@@ -140,6 +141,7 @@ pub struct Planned {
     pub items: Vec<PlannedItems>,
 }
 
+/// The items that a dry run would invalidate on one distribution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedItems {
@@ -147,7 +149,7 @@ pub struct PlannedItems {
     pub items: Vec<String>,
 }
 
-/// How far an invocation has come; read by whoever waits for it.
+/// The progress of an invocation, which its caller may read meanwhile.
 #[derive(Debug, Default)]
 pub struct Progress {
     total: AtomicU64,
@@ -157,52 +159,55 @@ pub struct Progress {
     oldest_owed: Mutex<Option<OldestOwed>>,
 }
 
-/// When the oldest of the invalidations that are owed was recorded; none when nothing is.
+/// When the oldest owed invalidation was recorded; `None` if none is owed.
 pub type OldestOwed = Option<DateTime<Utc>>;
 
 impl Progress {
+    /// Sets the number of objects to write.
     pub fn expect(&self, objects: usize) {
         self.total.store(objects as u64, Ordering::Relaxed);
     }
 
+    /// Counts an object as written.
     pub fn wrote(&self, bytes: u64) {
         self.objects.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Counts an entry as inflated.
     pub fn inflated(&self) {
         self.inflated.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many entries were inflated so far.
+    /// Returns the number of entries inflated so far.
     pub fn entries_inflated(&self) -> u64 {
         self.inflated.load(Ordering::Relaxed)
     }
 
-    /// Notes what is owed now, which a run knows at its end.
+    /// Notes what is owed, which a run knows at its end.
     pub fn note_owed(&self, oldest: OldestOwed) {
-        // Nobody panics with the lock in hand; if someone did, the ledger would be asked.
+        // No holder of the lock can panic. If one did, the ledger would be read instead.
         if let Ok(mut noted) = self.oldest_owed.lock() {
             *noted = Some(oldest);
         }
     }
 
-    /// What the last run knew of what is owed; nothing when there was none that got so far.
+    /// Returns what the last run noted with [`Self::note_owed`]; `None` if no run has come so far.
     pub fn oldest_owed(&self) -> Option<OldestOwed> {
         self.oldest_owed.lock().ok().and_then(|noted| *noted)
     }
 
-    /// Objects to write in all, as far as that is known.
+    /// Returns the number of objects to write; 0 until it is known.
     pub fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Objects written so far.
+    /// Returns the number of objects written so far.
     pub fn objects(&self) -> u64 {
         self.objects.load(Ordering::Relaxed)
     }
 
-    /// Bytes written so far.
+    /// Returns the number of bytes written so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

@@ -153,7 +153,7 @@ impl<'a> Running<'a> {
         self.manifest = manifest;
         // What had to be asked for need not be asked for again once a manifest is younger than it.
         self.is_manifest_new = has_changed || !situation.observed.is_empty();
-        if plan.forgets {
+        if plan.revives_rows {
             self.save_manifest().await?;
         }
         self.has_begun = !plan.is_empty();

@@ -7,44 +7,44 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum BadEvent {
     #[error(
-        "the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an \
-         S3 notification, an EventBridge event, a failure record of Lambda, \
-         `{{\"rollback\":\"previous\"}}`, `{{\"rollback\":\"<deployment id>\"}}` or `{{\"sweep\":true}}`"
+        "the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, \
+         an EventBridge event, a failure record from Lambda, `{{\"rollback\":\"previous\"}}`, \
+         `{{\"rollback\":\"<deployment id>\"}}` or `{{\"sweep\":true}}`"
     )]
     UnknownEnvelope,
     #[error("the event has both `{first}` and `{second}`; send two events instead")]
     SeveralEnvelopes { first: &'static str, second: &'static str },
-    #[error("`{field}` of the event is {value}; it has to be {allowed}")]
+    #[error("`{field}` of the event is {value}; it must be {allowed}")]
     Field { field: String, value: Value, allowed: &'static str },
     #[error(
-        "`{field}` of the event cannot be read ({source}); it needs at least a bucket's `name` \
-         and an object's `key`, in the form that S3 gives them"
+        "could not read `{field}` of the event ({source}); it needs at least a bucket's `name` and an object's `key`, \
+         as S3 sends them"
     )]
     Object { field: String, source: serde_json::Error },
-    #[error("there is no option `{name}`; the options are `replay`, `dryRun`, `allowLargeDelete`")]
+    #[error("unknown option `{name}`; the options are `replay`, `dryRun` and `allowLargeDelete`")]
     UnknownOption { name: String },
-    #[error("`{field}` of the event is `{sender}`, not S3; send the S3 event inside it by itself")]
+    #[error("`{field}` of the event is `{sender}`, not S3; send only the S3 event that is inside it")]
     NotS3 { field: String, sender: String },
     #[error(
-        "`{field}` of the event is `{name}`, which is no upload; let only `s3:ObjectCreated:*` \
-         (in EventBridge `Object Created`) start this function"
+        "`{field}` of the event is `{name}`, which is not an upload; only `s3:ObjectCreated:*` (in EventBridge \
+         `Object Created`) should start this function"
     )]
     NotAnUpload { field: String, name: String },
     #[error("`{field}` of the event is `{version}`; this release of dropship reads version 2")]
     UnknownVersion { field: String, version: String },
     #[error(
-        "the key `{key}` is not UTF-8 once decoded; in `Records` a key is form-encoded, with \
-         `+` for a space and `%2B` for a plus sign"
+        "the key `{key}` does not decode to UTF-8; keys in `Records` are form-encoded, with `+` for a space and `%2B` \
+         for a plus sign"
     )]
     KeyEncoding { key: String },
     #[error(
-        "the archive `{key}` is in the bucket `{bucket}`, but this stack deploys from \
-         `{staging_bucket}` (STAGING_BUCKET); upload it there, or send the event to its own stack"
+        "the archive `{key}` is in the bucket `{bucket}`, but this stack deploys from `{staging_bucket}` \
+         (STAGING_BUCKET); upload it there, or send the event to the stack of that bucket"
     )]
     ForeignBucket { key: String, bucket: String, staging_bucket: String },
     #[error(
-        "`{key}` is in the folder that dropship keeps for itself; upload archives outside \
-         `.dropship/`, and let the notification leave that folder out"
+        "`{key}` is in `.dropship/`, which holds dropship's own objects; upload archives to another folder, and \
+         restrict the notification to that one"
     )]
     OwnKey { key: String },
 }

@@ -26,7 +26,7 @@ fn refusal(payload: &Value) -> String {
     parse(payload).unwrap_err().to_string()
 }
 
-/// The least that a record written by hand needs.
+/// Returns a minimal record, as a person would write it.
 fn record(key: &str) -> Value {
     json!({"s3": {"bucket": {"name": "staging"}, "object": {"key": key}}})
 }
@@ -47,7 +47,7 @@ fn event_bridge(key: &str) -> Value {
     })
 }
 
-/// A record with one field set to something else.
+/// Returns an event whose only record has one field replaced.
 fn record_with(pointer: &str, value: Value) -> Value {
     let mut record = json!({
         "eventVersion": "2.1", "eventSource": "aws:s3", "eventTime": null,
@@ -103,7 +103,7 @@ fn every_way_of_creating_an_object_is_an_upload() {
 }
 
 #[test]
-fn a_version_that_names_no_bytes_is_none() {
+fn an_empty_or_null_version_id_counts_as_none() {
     for version in [json!(null), json!(""), json!("null")] {
         let event = record_with("/s3/object/versionId", version);
         assert_eq!(uploads(&event)[0].version_id, None);
@@ -126,7 +126,7 @@ fn a_key_is_decoded_in_a_notification_and_not_in_eventbridge() {
 }
 
 #[test]
-fn records_come_in_upload_order_with_those_without_a_time_last() {
+fn records_are_sorted_by_upload_time_and_those_without_come_last() {
     let event = json!({"Records": [
         record("by-hand.zip"),
         record_of("b.zip", "2026-11-22T10:15:02.000Z", "01"),
@@ -153,16 +153,16 @@ fn the_sequencer_orders_uploads_of_one_key_within_a_millisecond() {
 }
 
 #[test]
-fn records_of_one_upload_collapse() {
+fn an_upload_with_several_records_counts_once() {
     let time = "2026-11-22T10:15:00.000Z";
     let mut versioned = record_of("a.zip", time, "01");
     versioned["s3"]["object"]["versionId"] = "v1".into();
-    let mut told_later = versioned.clone();
-    told_later["eventTime"] = "2026-11-22T10:15:09.000Z".into();
+    let mut later = versioned.clone();
+    later["eventTime"] = "2026-11-22T10:15:09.000Z".into();
     let mut other_version = versioned.clone();
     other_version["s3"]["object"]["versionId"] = "v2".into();
     let event = json!({"Records": [
-        told_later, versioned, other_version, versioned,
+        later, versioned, other_version, versioned,
         record_of("b.zip", time, "01"), record_of("b.zip", time, "01"), record_of("b.zip", time, "02"),
     ]});
     let found: Vec<_> = uploads(&event)
@@ -184,7 +184,7 @@ fn records_of_one_upload_collapse() {
 }
 
 #[test]
-fn a_stored_event_is_its_own_upload_without_the_options() {
+fn a_stored_event_has_one_upload_and_no_options() {
     let mut several = json!({"Records": [
         record_of("a+b.zip", "2026-11-22T10:15:00.000Z", "01"),
         record_of("c.zip", "2026-11-22T10:15:01.000Z", "02"),
@@ -201,7 +201,7 @@ fn a_stored_event_is_its_own_upload_without_the_options() {
 }
 
 #[test]
-fn options_go_with_every_form() {
+fn every_envelope_may_carry_options() {
     let expected = Options { replay: true, dry_run: true, allow_large_delete: true };
     for mut event in [
         json!({"Records": [record("a.zip")]}),
@@ -216,7 +216,7 @@ fn options_go_with_every_form() {
 }
 
 #[test]
-fn the_options_of_a_failure_record_go_before_those_inside_it() {
+fn the_options_of_a_failure_record_override_those_inside_it() {
     let event = json!({
         "options": {"dryRun": false},
         "requestPayload": {
@@ -228,7 +228,7 @@ fn the_options_of_a_failure_record_go_before_those_inside_it() {
 }
 
 #[test]
-fn a_failure_record_is_opened_however_it_was_delivered() {
+fn a_failure_record_is_unwrapped_whether_a_queue_or_an_event_bus_delivered_it() {
     let event = json!({"Records": [record("a.zip")]});
     let record = json!({"version": "1.0", "requestPayload": event, "responsePayload": null});
     let by_event_bus = json!({"source": "lambda", "detail": record});
@@ -240,7 +240,7 @@ fn a_failure_record_is_opened_however_it_was_delivered() {
 }
 
 #[test]
-fn a_rollback_names_where_it_goes() {
+fn a_rollback_goes_to_the_previous_deployment_or_to_an_id() {
     let to = |value: Value| match parse(&json!({ "rollback": value })) {
         Ok(Event::Rollback { to, .. }) => to,
         other => panic!("a rollback was expected: {other:?}"),
@@ -251,7 +251,7 @@ fn a_rollback_names_where_it_goes() {
 }
 
 #[test]
-fn a_sweep_is_asked_for_by_true_alone_and_also_inside_a_failure_record() {
+fn only_true_asks_for_a_sweep_also_inside_a_failure_record() {
     let event = json!({"sweep": true, "options": {"dryRun": true}});
     let failed = json!({"requestPayload": event, "options": {"dryRun": false}});
     for (event, dry_run) in [(event, true), (failed, false)] {
@@ -259,19 +259,19 @@ fn a_sweep_is_asked_for_by_true_alone_and_also_inside_a_failure_record() {
         assert_eq!(parse(&event).unwrap(), Event::Sweep { options });
     }
     for value in [json!(false), json!("true"), json!({})] {
-        assert!(refusal(&json!({"sweep": value})).contains("it has to be true"));
+        assert!(refusal(&json!({"sweep": value})).contains("it must be true"));
     }
 }
 
 #[test]
-fn a_test_event_is_one_also_inside_a_failure_record() {
+fn a_test_event_is_recognised_also_inside_a_failure_record() {
     let event = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "other"});
     assert_eq!(parse(&event).unwrap(), Event::Test);
     assert_eq!(parse(&json!({"requestPayload": event})).unwrap(), Event::Test);
 }
 
 #[test]
-fn what_is_no_event_is_refused() {
+fn other_payloads_are_refused() {
     let by_sqs = json!({"Records": [{"eventSource": "aws:sqs", "body": "{}"}]});
     let by_sns = json!({"Records": [{"EventSource": "aws:sns", "Sns": {}}]});
     let mut other_bus = event_bridge("a.zip");
@@ -295,24 +295,24 @@ fn what_is_no_event_is_refused() {
     .map(|event| refusal(&event))
     .join("\n");
     assert_snapshot!(refusals, @r#"
-    the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, an EventBridge event, a failure record of Lambda, `{"rollback":"previous"}`, `{"rollback":"<deployment id>"}` or `{"sweep":true}`
-    the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, an EventBridge event, a failure record of Lambda, `{"rollback":"previous"}`, `{"rollback":"<deployment id>"}` or `{"sweep":true}`
+    the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, an EventBridge event, a failure record from Lambda, `{"rollback":"previous"}`, `{"rollback":"<deployment id>"}` or `{"sweep":true}`
+    the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, an EventBridge event, a failure record from Lambda, `{"rollback":"previous"}`, `{"rollback":"<deployment id>"}` or `{"sweep":true}`
     the event has both `Records` and `rollback`; send two events instead
-    `Records` of the event is []; it has to be a list of at least one record
-    `Records[0].s3` of the event cannot be read (invalid type: null, expected struct S3Entity); it needs at least a bucket's `name` and an object's `key`, in the form that S3 gives them
-    `Records[0].s3.bucket.name` of the event is null; it has to be a text that is not empty
-    `Records[0].s3.object.key` of the event is ""; it has to be a text that is not empty
-    `detail` of the event cannot be read (missing field `key`); it needs at least a bucket's `name` and an object's `key`, in the form that S3 gives them
-    `Records[0].eventSource` of the event is `aws:sqs`, not S3; send the S3 event inside it by itself
-    `Records[0].EventSource` of the event is `aws:sns`, not S3; send the S3 event inside it by itself
-    `source` of the event is `aws.ec2`, not S3; send the S3 event inside it by itself
-    `rollback` of the event is true; it has to be "previous" or a deployment's id
-    `rollback` of the event is " "; it has to be "previous" or a deployment's id
+    `Records` of the event is []; it must be a list of at least one record
+    could not read `Records[0].s3` of the event (invalid type: null, expected struct S3Entity); it needs at least a bucket's `name` and an object's `key`, as S3 sends them
+    `Records[0].s3.bucket.name` of the event is null; it must be a text that is not empty
+    `Records[0].s3.object.key` of the event is ""; it must be a text that is not empty
+    could not read `detail` of the event (missing field `key`); it needs at least a bucket's `name` and an object's `key`, as S3 sends them
+    `Records[0].eventSource` of the event is `aws:sqs`, not S3; send only the S3 event that is inside it
+    `Records[0].EventSource` of the event is `aws:sns`, not S3; send only the S3 event that is inside it
+    `source` of the event is `aws.ec2`, not S3; send only the S3 event that is inside it
+    `rollback` of the event is true; it must be "previous" or a deployment's id
+    `rollback` of the event is " "; it must be "previous" or a deployment's id
     "#);
 }
 
 #[test]
-fn what_is_no_upload_to_the_staging_bucket_is_refused() {
+fn anything_but_an_upload_to_the_staging_bucket_is_refused() {
     let mut deleted = event_bridge("a.zip");
     deleted["detail-type"] = "Object Deleted".into();
     let refusals = [
@@ -330,16 +330,16 @@ fn what_is_no_upload_to_the_staging_bucket_is_refused() {
     .map(|event| refusal(&event))
     .join("\n");
     assert_snapshot!(refusals, @r#"
-    `Records[0].eventName` of the event is `ObjectRemoved:Delete`, which is no upload; let only `s3:ObjectCreated:*` (in EventBridge `Object Created`) start this function
-    `Records[0].eventName` of the event is `ObjectRestore:Completed`, which is no upload; let only `s3:ObjectCreated:*` (in EventBridge `Object Created`) start this function
-    `detail-type` of the event is `Object Deleted`, which is no upload; let only `s3:ObjectCreated:*` (in EventBridge `Object Created`) start this function
+    `Records[0].eventName` of the event is `ObjectRemoved:Delete`, which is not an upload; only `s3:ObjectCreated:*` (in EventBridge `Object Created`) should start this function
+    `Records[0].eventName` of the event is `ObjectRestore:Completed`, which is not an upload; only `s3:ObjectCreated:*` (in EventBridge `Object Created`) should start this function
+    `detail-type` of the event is `Object Deleted`, which is not an upload; only `s3:ObjectCreated:*` (in EventBridge `Object Created`) should start this function
     `Records[0].eventVersion` of the event is `3.0`; this release of dropship reads version 2
-    `Records[0].eventVersion` of the event is 2; it has to be a text
-    `Records[0].eventTime` of the event is "yesterday"; it has to be a time such as 2026-11-22T10:15:00.000Z
-    the key `caf%E9.zip` is not UTF-8 once decoded; in `Records` a key is form-encoded, with `+` for a space and `%2B` for a plus sign
-    the archive `a.zip` is in the bucket `live`, but this stack deploys from `staging` (STAGING_BUCKET); upload it there, or send the event to its own stack
-    `.dropship/site/manifest` is in the folder that dropship keeps for itself; upload archives outside `.dropship/`, and let the notification leave that folder out
-    `.dropship/x.zip` is in the folder that dropship keeps for itself; upload archives outside `.dropship/`, and let the notification leave that folder out
+    `Records[0].eventVersion` of the event is 2; it must be a text
+    `Records[0].eventTime` of the event is "yesterday"; it must be a time such as 2026-11-22T10:15:00.000Z
+    the key `caf%E9.zip` does not decode to UTF-8; keys in `Records` are form-encoded, with `+` for a space and `%2B` for a plus sign
+    the archive `a.zip` is in the bucket `live`, but this stack deploys from `staging` (STAGING_BUCKET); upload it there, or send the event to the stack of that bucket
+    `.dropship/site/manifest` is in `.dropship/`, which holds dropship's own objects; upload archives to another folder, and restrict the notification to that one
+    `.dropship/x.zip` is in `.dropship/`, which holds dropship's own objects; upload archives to another folder, and restrict the notification to that one
     "#);
 }
 
@@ -352,21 +352,21 @@ fn one_bad_record_refuses_the_event() {
 }
 
 #[test]
-fn an_option_that_is_none_is_refused() {
+fn unknown_and_invalid_options_are_refused() {
     let refusals = [json!({"dryrun": true}), json!({"replay": "true"}), json!({"replay": null}), json!(["replay"])]
         .map(|options| refusal(&json!({"rollback": "previous", "options": options})))
         .join("\n");
     assert_snapshot!(refusals, @r#"
-    there is no option `dryrun`; the options are `replay`, `dryRun`, `allowLargeDelete`
-    `options.replay` of the event is "true"; it has to be true or false
-    `options.replay` of the event is null; it has to be true or false
-    `options` of the event is ["replay"]; it has to be an object such as {"replay":true}
+    unknown option `dryrun`; the options are `replay`, `dryRun` and `allowLargeDelete`
+    `options.replay` of the event is "true"; it must be true or false
+    `options.replay` of the event is null; it must be true or false
+    `options` of the event is ["replay"]; it must be an object such as {"replay":true}
     "#);
 }
 
 proptest! {
     #[test]
-    fn the_order_of_the_records_does_not_matter(
+    fn the_upload_order_does_not_depend_on_the_order_of_the_records(
         mut records in prop::collection::vec(("[ab]", 0..3, "[0A]{0,3}", "[vw]?"), 1..6),
     ) {
         let event = |records: &[(String, i32, String, String)]| {
@@ -381,13 +381,13 @@ proptest! {
                 .collect();
             json!({ "Records": records })
         };
-        // What differs only in what cannot order it may come either way.
-        let told = |uploads: Vec<Upload>| -> Vec<_> {
+        // Uploads that compare as equal may come in either order.
+        let ordered = |uploads: Vec<Upload>| -> Vec<_> {
             uploads.into_iter().map(|upload| (upload.uploaded_at, upload.key)).collect()
         };
-        let forward = told(uploads(&event(&records)));
+        let forward = ordered(uploads(&event(&records)));
         records.reverse();
-        prop_assert_eq!(told(uploads(&event(&records))), forward);
+        prop_assert_eq!(ordered(uploads(&event(&records))), forward);
     }
 
     #[test]
@@ -396,7 +396,7 @@ proptest! {
     }
 }
 
-/// Events in which any part may be anything.
+/// Generates events in which any part may have any type.
 fn json_like() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -1,31 +1,31 @@
-//! What archive, listing and manifest know, key by key.
+//! What archive, listing and manifest know of each key.
 //!
-//! All three are in the order of S3's keys, so that one walk side by side takes the place of a search for
-//! each key in each of them.
+//! All three are sorted by key, so one walk over them side by side replaces a search for each key in each of them.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::iter;
 
 use crate::archive::{ArchiveIndex, Entry};
+use crate::config::Prune;
 use crate::key::live_key;
 use crate::listing::{Listing, Object};
 use crate::manifest::{Manifest, Row};
 
-/// What is known of one key; something always is.
+/// What is known of one key. At least one of entry, object and row is there.
 pub(super) struct Known<'a, 's> {
     pub(super) entry: Option<&'a Entry>,
     pub(super) object: Option<Object>,
-    /// Of the manifest, whether or not it still holds.
+    /// The manifest's row, whether or not it is still valid.
     pub(super) row: Option<Row>,
     is_valid: bool,
-    /// As listing or manifest have it.
+    /// The key in the listing or the manifest.
     stored_key: Option<String>,
     live_prefix: &'s str,
 }
 
 impl<'a> Known<'a, '_> {
-    /// Without a live prefix the key of an entry is its name, and takes no memory of its own.
+    /// Returns the key. Without a live prefix it is the entry's name, and is borrowed.
     pub(super) fn key(&self) -> Cow<'a, str> {
         match (self.entry, &self.stored_key) {
             (Some(entry), _) if self.live_prefix.is_empty() => Cow::Borrowed(&entry.name),
@@ -35,14 +35,34 @@ impl<'a> Known<'a, '_> {
         }
     }
 
-    /// The key, unless the entry alone has it.
+    /// Returns the key if the listing or the manifest has it.
     pub(super) fn stored_key(&self) -> Option<&str> {
         self.stored_key.as_deref()
     }
 
-    /// The row, if the object is the one that it recorded.
+    /// Returns the row if the object is the one that it recorded.
     pub(super) fn valid_row(&self) -> Option<&Row> {
         self.row.as_ref().filter(|_| self.is_valid)
+    }
+
+    /// Whether only the manifest still has an object under the key.
+    pub(super) fn is_object_missing(&self) -> bool {
+        self.object.is_none() && self.row.is_some()
+    }
+
+    /// Whether listing and manifest disagree. With `Prune::Owned` and `Prune::Off` others may keep objects of their
+    /// own in the bucket, so an additional object is no drift.
+    pub(super) fn is_drift(&self, prune: Prune) -> bool {
+        match (&self.row, &self.object) {
+            (Some(_), _) => self.valid_row().is_none(),
+            (None, Some(_)) => prune == Prune::All,
+            (None, None) => false,
+        }
+    }
+
+    /// Whether an earlier deployment has removed the object from the site, and only retains it.
+    pub(super) fn was_removed(&self) -> bool {
+        self.valid_row().is_some_and(|row| row.removed_at.is_some())
     }
 }
 
@@ -59,10 +79,10 @@ pub(super) fn all_known<'a, 's>(
     iter::from_fn(move || {
         let object_key = objects.peek().map(|(key, _)| key);
         let row_key = rows.peek().map(|(key, _)| key);
-        // Where there is none, it comes last.
-        let of_both = object_key.is_none().cmp(&row_key.is_none());
-        let of_both = of_both.then_with(|| object_key.cmp(&row_key));
-        let least = if of_both.is_le() { object_key } else { row_key };
+        // A list that has ended sorts after any key.
+        let object_to_row = object_key.is_none().cmp(&row_key.is_none());
+        let object_to_row = object_to_row.then_with(|| object_key.cmp(&row_key));
+        let least = if object_to_row.is_le() { object_key } else { row_key };
         let order = match (entries.peek(), least) {
             (None, None) => return None,
             (Some(_), None) => Ordering::Less,
@@ -70,8 +90,8 @@ pub(super) fn all_known<'a, 's>(
             (Some(entry), Some(key)) => compare(live_prefix, &entry.name, key),
         };
         let entry = entries.next_if(|_| order.is_le());
-        let object = objects.next_if(|_| order.is_ge() && of_both.is_le());
-        let row = rows.next_if(|_| order.is_ge() && of_both.is_ge());
+        let object = objects.next_if(|_| order.is_ge() && object_to_row.is_le());
+        let row = rows.next_if(|_| order.is_ge() && object_to_row.is_ge());
         let ((object_key, object), (row_key, row)) = (object.unzip(), row.unzip());
         let recorded = object.as_ref().zip(row.as_ref());
         Some(Known {
@@ -85,7 +105,7 @@ pub(super) fn all_known<'a, 's>(
     })
 }
 
-/// Compares the key of an entry with another key.
+/// Compares an entry's key with another key.
 fn compare(live_prefix: &str, name: &str, key: &str) -> Ordering {
     match key.strip_prefix(live_prefix) {
         Some(rest) => name.cmp(rest),
@@ -93,21 +113,16 @@ fn compare(live_prefix: &str, name: &str, key: &str) -> Ordering {
     }
 }
 
-/// The row of `key`, if the listing still shows what it recorded.
+/// Returns the row of `key` if the listing still shows the object that it recorded.
 pub(super) fn valid_row(manifest: &Manifest, key: &str, object: &Object) -> Option<Row> {
     manifest.get(key).filter(|row| is_valid(manifest, row, object))
 }
 
-/// Whether the object is the one of the row. What was written after the manifest was saved is someone
-/// else's, even if it has the same bytes: its headers may be others.
+/// Whether the object is the one that the row recorded. An object that was written after the manifest was saved is
+/// someone else's even if its bytes are equal, because its headers may differ.
 fn is_valid(manifest: &Manifest, row: &Row, object: &Object) -> bool {
     let is_ours = row.etag == object.etag && row.size_bytes == object.size_bytes;
     is_ours && manifest.covers(object.modified_at)
-}
-
-/// Whether an earlier deployment has taken the object off the site, and only retains it.
-pub(super) fn was_removed(known: &Known<'_, '_>) -> bool {
-    known.valid_row().is_some_and(|row| row.removed_at.is_some())
 }
 
 #[cfg(test)]
@@ -118,7 +133,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn entries_and_keys_are_compared_as_if_the_prefix_were_in_front(
+        fn an_entry_compares_like_its_full_key(
             prefix in "([a-c]{1,2}/)?", name in "[a-c/]{0,3}", key in "[a-c/]{0,5}",
         ) {
             prop_assert_eq!(compare(&prefix, &name, &key), live_key(&prefix, &name).cmp(&key));

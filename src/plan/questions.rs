@@ -1,4 +1,4 @@
-//! What listing and manifest cannot tell of an object, and what was learnt by asking for it.
+//! The questions that listing and manifest leave open, and their answers.
 
 use super::known::all_known;
 use super::rules::Rules;
@@ -8,8 +8,27 @@ use crate::headers::HeadersDigest;
 use crate::listing::{Listing, Object};
 use crate::manifest::Manifest;
 
-/// The entries whose objects have to be asked for, because neither size nor manifest settles them, and the
-/// encoding that these are to have.
+/// What a look at one object has shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// The CRC-32 of the full object that S3 keeps, if any.
+    pub crc32: Option<u32>,
+    /// Whether the object has the wanted bytes; `None` if they were not compared.
+    pub same_bytes: Option<bool>,
+    pub headers: HeadersDigest,
+}
+
+/// The checksum by which an object is compared with its entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sum {
+    /// In hexadecimal, as in an ETag.
+    Md5(String),
+    Crc32(u32),
+}
+
+/// Returns the keys of objects that must be looked at, each with its entry and the encoding that the rules want.
+///
+/// These are the objects of the right size that the manifest does not settle.
 pub fn questions<'a>(
     index: &'a ArchiveIndex,
     listing: &Listing,
@@ -28,34 +47,17 @@ pub fn questions<'a>(
         .collect()
 }
 
-/// What was learnt of one object by asking for it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Observed {
-    /// The full-object CRC-32 that S3 keeps of it, if any.
-    pub crc32: Option<u32>,
-    /// Whether the object has the bytes that it is to have, where they were compared.
-    pub same_bytes: Option<bool>,
-    pub headers: HeadersDigest,
-}
-
-/// What S3 knows of an object's bytes.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Sum {
-    /// In hexadecimal, as in an ETag.
-    Md5(String),
-    Crc32(u32),
-}
-
 impl Observed {
-    /// By what the object is to be compared with the bytes of its entry, which have to be read for it; `None`
-    /// where the archive's directory settles it, or nothing can.
+    /// Returns the checksum by which the object must be compared with the bytes of its entry, which must be read for it.
+    ///
+    /// Returns `None` if the CRC-32 in the archive's directory settles it, or if S3 keeps no checksum.
     pub fn comparison(&self, object: &Object, compare: Compare, encoding: Encoding) -> Option<Sum> {
         let md5 = object.md5().map(Sum::Md5);
         let crc32 = self.crc32.map(Sum::Crc32);
         match (compare, encoding) {
             (Compare::Content, _) => md5.or(crc32),
             (Compare::Crc32, Encoding::Identity) if crc32.is_some() => None,
-            // What looks like an MD5 need not be one: the CRC-32 is surer.
+            // An ETag that looks like an MD5 may be something else, so the CRC-32 goes first.
             (Compare::Crc32, _) => crc32.or(md5),
         }
     }

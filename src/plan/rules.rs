@@ -1,4 +1,4 @@
-//! The rules that a plan follows, and how they say that an entry is stored.
+//! The rules that a plan follows, and how an entry is stored under them.
 
 use crate::archive::{Encoding, Entry};
 use crate::cache_tag::CacheTags;
@@ -7,7 +7,7 @@ use crate::etag::Etag;
 use crate::headers::{HeaderRules, Headers, HeadersDigest};
 use crate::manifest::Row;
 
-/// What the plan follows besides archive and bucket.
+/// The settings and headers that a plan follows.
 #[derive(Clone, Debug)]
 pub struct Rules<'a> {
     pub live_prefix: &'a str,
@@ -25,7 +25,7 @@ pub struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// How an entry is stored.
+    /// Returns how an entry is stored.
     pub fn wanted(&self, entry: &Entry) -> Wanted {
         let mut headers = self.headers_of(&entry.name);
         let is_gzip =
@@ -39,14 +39,13 @@ impl Rules<'_> {
         Wanted { headers, encoding }
     }
 
-    /// The headers that a file of this name gets, whether or not the archive has it, as long as it is not
-    /// compressed.
+    /// Returns the headers of an uncompressed file with this name, whether or not the archive has it.
     pub fn headers_of(&self, name: &str) -> Headers {
         self.tags.mark(name, self.headers.headers(name))
     }
 }
 
-/// How an entry is to be stored in the live bucket.
+/// How an entry is stored in the live bucket.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
     pub headers: Headers,
@@ -54,7 +53,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether the object of this row has the entry's contents, in the encoding that is wanted.
+    /// Whether the object that the row recorded has the entry's contents in this encoding.
     pub(super) fn is_content_of(&self, row: &Row, entry: &Entry) -> bool {
         let size_bytes = match self.encoding {
             Encoding::Identity if row.gzip_of.is_none() => Some(row.size_bytes),
@@ -63,24 +62,22 @@ impl Wanted {
         };
         row.crc32 == entry.crc32 && size_bytes == Some(entry.size_bytes)
     }
-}
 
-impl Row {
-    /// The row of an entry whose object is in the bucket as it was wanted.
-    pub fn written(entry: &Entry, size_bytes: u64, etag: Etag, wanted: &Wanted) -> Self {
-        let digest = wanted.headers.digest();
-        Self::of(entry, size_bytes, etag, wanted, digest)
+    /// Returns the row of an entry's object that is stored like this.
+    pub fn row(&self, entry: &Entry, size_bytes: u64, etag: Etag) -> Row {
+        self.row_with_digest(entry, size_bytes, etag, self.headers.digest())
     }
 
-    pub(super) fn of(entry: &Entry, size_bytes: u64, etag: Etag, wanted: &Wanted, headers: HeadersDigest) -> Self {
-        Self {
+    /// Returns the same as [`Self::row`], with the digest of the headers that the caller already has.
+    pub(super) fn row_with_digest(&self, entry: &Entry, size_bytes: u64, etag: Etag, headers: HeadersDigest) -> Row {
+        Row {
             size_bytes,
             crc32: entry.crc32,
             etag,
             headers,
-            immutable: wanted.headers.is_immutable(),
+            immutable: self.headers.is_immutable(),
             removed_at: None,
-            gzip_of: (wanted.encoding == Encoding::Gzip).then_some(entry.size_bytes),
+            gzip_of: (self.encoding == Encoding::Gzip).then_some(entry.size_bytes),
         }
     }
 }

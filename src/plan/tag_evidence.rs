@@ -7,7 +7,7 @@ use crate::invalidation::{StaleKeys, Tags};
 use crate::listing::Listing;
 use crate::manifest::{Manifest, Row};
 
-/// What tells of which objects no copy without tags can be in a cache.
+/// The sources that show whether every cached copy of an object has tags.
 pub struct TagEvidence<'s> {
     pub listing: &'s Listing,
     pub manifest: &'s Manifest,
@@ -15,42 +15,48 @@ pub struct TagEvidence<'s> {
 }
 
 impl TagEvidence<'_> {
-    /// The tags by key: of every object that is kept, and of each stale one of which no copy without
-    /// them can be in a cache.
+    /// Returns the tags by key: of every kept object, and of each stale object whose cached copies all have them.
     ///
-    /// The latter is certain of an object that is the one we wrote last, under the very headers that it
-    /// would get today, and later than `since` (epoch seconds), from when on the distribution has
-    /// cached nothing without its tags. What was cached of the key before that was stale once, and has
-    /// had an invalidation of its own, or is owed it.
+    /// That is certain of an object if a deployment wrote it last, with the very headers that it would get today, and
+    /// after `since` (epoch seconds), from when on the distribution has cached nothing without its tags. Older copies
+    /// do not matter: when the object replaced them they went stale, and their invalidation was sent or is owed.
     pub fn tags<'k>(&self, stale: &StaleKeys<'k>, since: i64) -> Tags<'k> {
-        let Self { listing, manifest, rules } = self;
         let mut tags = Tags::default();
-        let mut insert = |key: &'k str, is_certain: &dyn Fn(Headers) -> bool| {
-            let name = key.strip_prefix(rules.live_prefix).unwrap_or(key);
-            let headers = rules.headers_of(name);
-            let of_key = rules.tags.of(name, headers.is_page());
-            if is_certain(headers) {
-                tags.insert(key, of_key);
-            }
-        };
         for key in stale.changed.iter().chain(&stale.deleted) {
-            let object = listing.get(key).filter(|it| it.modified_at > Some(since));
-            let row = object.and_then(|object| valid_row(manifest, key, &object));
-            insert(key, &|headers| row.as_ref().is_some_and(|row| is_under(row, headers)));
+            let headers = self.headers(key);
+            if self.was_written_with(key, &headers, since) {
+                tags.insert(key, self.rules.tags.of(self.name(key), headers.is_page()));
+            }
         }
         for key in &stale.kept {
-            insert(key, &|_| true);
+            tags.insert(key, self.rules.tags.of(self.name(key), self.headers(key).is_page()));
         }
         tags
     }
+
+    fn name<'k>(&self, key: &'k str) -> &'k str {
+        key.strip_prefix(self.rules.live_prefix).unwrap_or(key)
+    }
+
+    fn headers(&self, key: &str) -> Headers {
+        self.rules.headers_of(self.name(key))
+    }
+
+    /// Whether the listed object was written by a deployment, with these headers and after `since`.
+    fn was_written_with(&self, key: &str, headers: &Headers, since: i64) -> bool {
+        let object = self.listing.get(key).filter(|object| object.modified_at > Some(since));
+        let row = object.and_then(|object| valid_row(self.manifest, key, &object));
+        row.is_some_and(|row| has_headers(&row, headers))
+    }
 }
 
-/// Whether a row was written under these headers, but for the compression that it was stored with.
-fn is_under(row: &Row, mut headers: Headers) -> bool {
-    if row.gzip_of.is_some() {
-        headers.content_encoding = Some("gzip".to_owned());
-    }
-    row.headers == headers.digest()
+/// Whether a row was written with these headers, except for the compression that it was stored with.
+fn has_headers(row: &Row, headers: &Headers) -> bool {
+    let content_encoding = match row.gzip_of {
+        Some(_) => Some("gzip".to_owned()),
+        None => headers.content_encoding.clone(),
+    };
+    row.headers == Headers { content_encoding, ..headers.clone() }.digest()
 }
 
 #[cfg(test)]
@@ -75,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_object_has_tags_only_where_each_copy_must_have_them() {
+    fn a_stale_object_has_tags_only_if_every_copy_must_have_them() {
         let tags = CacheTags::new("my-site", &[distribution("cache-tag")]);
         let headers = header_rules();
         let rules = Rules {
@@ -92,7 +98,7 @@ mod tests {
         };
         let marked = rules.headers_of("a.js").digest();
         let plain = headers.headers("a.js").digest();
-        let is_known = |modified_at, etag: &str, saved_at, digest: HeadersDigest| {
+        let has_tags = |modified_at, etag: &str, saved_at, digest: HeadersDigest| {
             let key = "live/a.js";
             let object = Object { size_bytes: 1, etag: "e".into(), modified_at: Some(modified_at) };
             let row = Row {
@@ -117,11 +123,11 @@ mod tests {
             assert_eq!(changed, deleted);
             changed
         };
-        assert!(is_known(1_001, "e", 1_001, marked));
-        assert!(!is_known(1_000, "e", 1_001, marked), "older than the configuration");
-        assert!(!is_known(1_001, "f", 1_001, marked), "someone else's");
-        assert!(!is_known(1_010, "e", 1_001, marked), "written again since");
-        assert!(!is_known(1_001, "e", 1_001, plain), "written without tags, or with others");
+        assert!(has_tags(1_001, "e", 1_001, marked));
+        assert!(!has_tags(1_000, "e", 1_001, marked), "older than the configuration");
+        assert!(!has_tags(1_001, "f", 1_001, marked), "someone else's");
+        assert!(!has_tags(1_010, "e", 1_001, marked), "written again since");
+        assert!(!has_tags(1_001, "e", 1_001, plain), "written without tags, or with others");
         let nothing = TagEvidence { listing: &Listing::default(), manifest: &Manifest::default(), rules: &rules };
         let stale = StaleKeys { changed: vec!["live/gone.js"], kept: vec!["live/kept.js"], ..StaleKeys::default() };
         let tags = nothing.tags(&stale, 1_000);

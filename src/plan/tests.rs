@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::archive::{Limits, Parsed};
 use crate::cache_tag::CacheTags;
-use crate::config::{CacheControl, Compare};
+use crate::config::{CacheControl, Compare, Prune};
 use crate::etag::Etag;
-use crate::headers::HeaderRules;
+use crate::headers::{HeaderRules, Headers};
+use crate::listing::Object;
 
 const NOW: i64 = 1_795_341_300;
 const DAY: i64 = 86_400;
@@ -35,7 +36,7 @@ fn rules(headers: &HeaderRules) -> Rules<'_> {
     }
 }
 
-/// An index as the parser makes it: of a real archive.
+/// Returns the index of a real archive.
 fn index(files: &BTreeMap<String, String>) -> ArchiveIndex {
     use std::io::Write;
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
@@ -50,7 +51,7 @@ fn index(files: &BTreeMap<String, String>) -> ArchiveIndex {
     }
 }
 
-/// A bucket as a model: what S3 would tell of each object.
+/// A model of a bucket: the body and headers of each object.
 #[derive(Clone, Debug, Default)]
 struct Bucket(BTreeMap<String, (String, Headers)>);
 
@@ -69,7 +70,7 @@ impl Bucket {
         Observed { crc32: Some(crc32fast::hash(body.as_bytes())), same_bytes: None, headers: headers.digest() }
     }
 
-    /// Carries a plan out; gives the manifest that a run would write.
+    /// Carries out a plan, and returns the manifest that a run would write.
     fn apply(&mut self, plan: &Plan, before: &Manifest, files: &BTreeMap<String, String>, rules: &Rules) -> Manifest {
         let mut manifest = amended(plan, before);
         let mut changes = Vec::new();
@@ -78,13 +79,13 @@ impl Bucket {
             assert_eq!(put.replaces, before, "the condition on {} holds", put.key);
             let body = files[&*put.entry.name].clone();
             let wanted = rules.wanted(put.entry);
-            let row = Row::written(put.entry, body.len() as u64, Self::etag(&body), &wanted);
+            let row = wanted.row(put.entry, body.len() as u64, Self::etag(&body));
             changes.push((&*put.key, Some(row)));
             self.0.insert(put.key.to_string(), (body, wanted.headers));
         }
         for copy in &plan.copies {
             let wanted = rules.wanted(copy.entry);
-            let row = Row::written(copy.entry, copy.size_bytes, copy.etag.clone(), &wanted);
+            let row = wanted.row(copy.entry, copy.size_bytes, copy.etag.clone());
             changes.push((&*copy.key, Some(row)));
             self.0.get_mut(&*copy.key).unwrap().1 = wanted.headers;
         }
@@ -115,14 +116,14 @@ fn site() -> impl Strategy<Value = BTreeMap<String, String>> {
     btree_map("[ab]{1,2}\\.(html|js)", "[xy]{0,2}", 1..6)
 }
 
-/// Other people's objects: right or wrong bytes, right or wrong headers, keys of ours or not.
+/// Generates objects of other writers, with right or wrong bytes and headers, and with keys of the site or others.
 fn foreign() -> impl Strategy<Value = BTreeMap<String, (String, bool)>> {
     btree_map("[ab]{1,2}\\.(html|js)", ("[xy]{0,2}", any::<bool>()), 0..6)
 }
 
 proptest! {
     #[test]
-    fn applying_a_plan_gives_the_archive_and_planning_again_gives_nothing_to_do(
+    fn a_plan_makes_the_bucket_match_the_archive_and_a_second_plan_is_empty(
         old in site(), new in site(), foreign in foreign(), has_manifest in any::<bool>(), assets in "max-age=[12]",
     ) {
         let first = header_rules("max-age=1");
@@ -135,7 +136,7 @@ proptest! {
         for (key, (body, has_headers)) in foreign {
             let wrong = Headers { content_type: "text/plain".to_owned(), ..first.headers(&key) };
             let headers = if has_headers { first.headers(&key) } else { wrong };
-            // A change of headers alone, by others, is what nobody can see in a listing.
+            // A listing does not show that another writer has changed only headers.
             let is_visible = bucket.0.get(&key).is_none_or(|(before, _)| *before != body);
             if is_visible {
                 bucket.0.insert(key, (body, headers));
@@ -154,15 +155,15 @@ proptest! {
             new.iter().map(|(key, body)| (key.clone(), (body.clone(), second.headers(key)))).collect();
         prop_assert_eq!(&bucket.0, &wanted);
 
-        // Every object that differs from before is stale or new, and nothing else is.
+        // An object is stale or new if and only if it differs from before.
         let mut kept = Vec::new();
         let stale = changes.stale(&listed, &mut kept);
-        let mut told: Vec<&str> = [stale.changed, stale.new, stale.deleted].concat();
-        told.sort_unstable();
+        let mut invalidated: Vec<&str> = [stale.changed, stale.new, stale.deleted].concat();
+        invalidated.sort_unstable();
         let keys = before.0.keys().chain(bucket.0.keys()).collect::<std::collections::BTreeSet<_>>();
         let differs: Vec<&str> =
             keys.into_iter().filter(|key| before.0.get(*key) != bucket.0.get(*key)).map(String::as_str).collect();
-        prop_assert_eq!(told, differs);
+        prop_assert_eq!(invalidated, differs);
 
         let again = plan(&new_index, &bucket, &manifest, &rules);
         prop_assert!(again.is_empty(), "{again:?}");
@@ -172,8 +173,8 @@ proptest! {
     }
 
     #[test]
-    fn a_row_that_a_write_could_revive_is_forgotten_first(old in site(), new in site(), other in site()) {
-        // The manifest is of `old`; an interrupted run has written `other` without noting it.
+    fn an_outdated_row_that_a_write_could_revive_is_removed_first(old in site(), new in site(), other in site()) {
+        // The manifest is that of `old`. An interrupted run then writes `other` and saves no manifest.
         let (one, two) = (header_rules("max-age=1"), header_rules("max-age=2"));
         let (mut bucket, old_index) = (Bucket::default(), index(&old));
         let manifest = {
@@ -182,7 +183,7 @@ proptest! {
         };
         let other_index = index(&other);
         let interrupted = plan(&other_index, &bucket, &manifest, &rules(&two));
-        let left = if interrupted.forgets { amended(&interrupted, &manifest) } else { manifest.clone() };
+        let left = if interrupted.revives_rows { amended(&interrupted, &manifest) } else { manifest.clone() };
         bucket.apply(&interrupted, &manifest, &other, &rules(&two));
 
         let new_index = index(&new);
@@ -210,14 +211,14 @@ fn deletes(objects: usize, rules: &Rules) -> Result<usize, LargeDelete> {
 }
 
 #[test]
-fn up_to_a_hundred_deletes_are_never_held_back() {
+fn up_to_a_hundred_deletes_are_never_refused() {
     let headers = header_rules("");
     assert_eq!(deletes(100, &rules(&headers)), Ok(100));
     assert_eq!(deletes(101, &rules(&headers)), Err(LargeDelete { deletes: 101, objects: 101 }));
 }
 
 #[test]
-fn a_large_delete_goes_through_when_it_is_allowed_or_below_the_share() {
+fn a_large_delete_is_possible_if_it_is_allowed_or_below_the_percentage() {
     let headers = header_rules("");
     let rules = rules(&headers);
     assert_eq!(deletes(101, &Rules { allow_large_delete: true, ..rules.clone() }), Ok(101));
@@ -225,7 +226,7 @@ fn a_large_delete_goes_through_when_it_is_allowed_or_below_the_share() {
 }
 
 #[test]
-fn what_would_be_retained_is_guarded_once_as_it_leaves_the_site() {
+fn the_guard_counts_a_retained_object_once_when_it_leaves_the_site() {
     let headers = header_rules("max-age=31536000, immutable");
     let rules = |days: i64| Rules { retain_removed_days: 7, now: NOW + days * DAY, ..rules(&headers) };
     let old: BTreeMap<String, String> = (0..200).map(|n| (format!("{n}.js"), "asset".to_owned())).collect();
@@ -248,7 +249,7 @@ fn what_would_be_retained_is_guarded_once_as_it_leaves_the_site() {
 }
 
 #[test]
-fn prune_owned_deletes_only_what_we_wrote_and_nobody_touched_since() {
+fn prune_owned_deletes_only_our_own_unchanged_objects() {
     let headers = header_rules("");
     let index = index(&one_page());
     let live = listing(["ours.js", "touched.js", "theirs.js"].map(str::to_owned));
@@ -299,7 +300,7 @@ fn an_immutable_asset_is_retained_for_its_days_and_then_deleted_without_an_inval
     assert_eq!((due.retained.len(), due.deletes.len()), (0, 1));
     assert!(due.stale(&bucket.listing(), &mut Vec::new()).deleted.is_empty());
 
-    // What comes in its place may be answered from its copy, which is still there.
+    // Requests for a key in its place may be answered from the cached copy of the deleted object.
     let in_its_place = [("app.1.js/index.html".to_owned(), "two".to_owned())];
     let index = index(&in_its_place.into());
     let due = plan(&index, &bucket, &manifest, &at(8));
@@ -310,7 +311,7 @@ fn an_immutable_asset_is_retained_for_its_days_and_then_deleted_without_an_inval
 }
 
 #[test]
-fn pages_are_in_a_later_wave_than_all_that_they_may_refer_to() {
+fn pages_are_in_a_later_wave_than_the_files_they_may_refer_to() {
     let headers = header_rules("");
     let files = ["a.html", "app.js", "b/index.html", "z.css"].map(|name| (name.to_owned(), name.to_owned()));
     let index = index(&files.into());

@@ -6,17 +6,17 @@ use crate::archive::Entry;
 use crate::etag::Etag;
 use crate::manifest::Row;
 
-/// One entry to put.
+/// An entry to put.
 #[derive(Debug)]
 pub struct Put<'a> {
     pub entry: &'a Entry,
     pub key: Cow<'a, str>,
-    /// The ETag of the object that it replaces; none for a new key.
+    /// The ETag of the object that the entry replaces; `None` for a new key.
     pub replaces: Option<Etag>,
     pub is_page: bool,
 }
 
-/// One object to give other headers.
+/// An object to copy onto itself, which changes its headers.
 #[derive(Debug)]
 pub struct SelfCopy<'a> {
     pub entry: &'a Entry,
@@ -26,15 +26,16 @@ pub struct SelfCopy<'a> {
     pub is_page: bool,
 }
 
-/// One object to delete.
+/// An object to delete.
 #[derive(Clone, Debug)]
 pub struct Delete {
     pub key: String,
-    /// The object that was listed; another one is not deleted.
+    /// The ETag of the listed object. If the key has another object by now, that one is not deleted.
     pub etag: Etag,
-    /// The row it had, so that an interrupted run still knows whose it is.
+    /// The object's row, which stays in the manifest until the object is deleted, so that an interrupted run still
+    /// knows whose object it is.
     pub row: Option<Row>,
-    /// Whether viewers may be served it from a cache that has to be told.
+    /// Whether caches that may hold the object must be invalidated.
     pub is_stale: bool,
 }
 

@@ -71,7 +71,7 @@ impl<'a> OpenWave<'a> {
         let bytes = if sent.has_body { sent.size_bytes } else { 0 };
         self.progress.wrote(bytes);
         tracing::debug!(key = %put.key, bytes, "written");
-        let row = Row::written(put.entry, sent.size_bytes, etag, &sent.wanted);
+        let row = sent.wanted.row(put.entry, sent.size_bytes, etag);
         let mut wave = self.wave();
         wave.bytes_written += bytes;
         wave.written.push((put.key, row));

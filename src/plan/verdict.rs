@@ -1,0 +1,148 @@
+//! The verdict on one key: what the plan does with it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::known::Known;
+use super::questions::Observed;
+use super::rules::Rules;
+use super::writes::{Delete, Put, SelfCopy};
+use crate::archive::Entry;
+use crate::config::{Compare, Prune};
+use crate::headers::{Headers, HeadersDigest};
+use crate::listing::Object;
+use crate::manifest::Row;
+
+/// CopyObject copies at most 5 GB (S3 API, CopyObject); larger objects are put again.
+const MAX_COPY_BYTES: u64 = 5_000_000_000;
+
+/// What the plan does with one key.
+pub(super) enum Verdict<'a> {
+    /// A new or changed entry is put.
+    Put(Put<'a>),
+    /// The object has the right bytes but the wrong headers.
+    SelfCopy(SelfCopy<'a>),
+    /// The object is as the rules want it, and this is its row.
+    Kept(Row),
+    /// The archive lacks the object.
+    Deleted(Delete),
+    /// The archive lacks the object, but clients with old pages may still ask for it.
+    Retained(Row),
+    /// The archive lacks the object, but the rules do not let the deployment delete it.
+    Foreign,
+    /// Only the manifest has the key.
+    Gone,
+}
+
+/// The verdicts on all keys.
+pub(super) struct Verdicts<'r> {
+    rules: &'r Rules<'r>,
+    observed: &'r BTreeMap<String, Observed>,
+    digests: Digests,
+}
+
+impl<'r> Verdicts<'r> {
+    pub(super) fn new(rules: &'r Rules<'r>, observed: &'r BTreeMap<String, Observed>) -> Self {
+        Self { rules, observed, digests: Digests::default() }
+    }
+
+    /// Returns the verdict on a key.
+    pub(super) fn on<'a>(&mut self, known: &Known<'a, '_>) -> Verdict<'a> {
+        match (known.entry, &known.object) {
+            (Some(entry), Some(object)) => self.on_both(known, entry, object),
+            (Some(entry), None) => {
+                let is_page = self.rules.headers_of(&entry.name).is_page();
+                Verdict::Put(Put { entry, key: known.key(), replaces: None, is_page })
+            }
+            (None, Some(object)) => self.on_object(known, object),
+            (None, None) => Verdict::Gone,
+        }
+    }
+
+    /// Whether writing the entry could make an outdated row of its key look valid again, because the row recorded the
+    /// same contents.
+    pub(super) fn revives_row(&self, known: &Known<'_, '_>) -> bool {
+        let recorded = known.entry.zip(known.row.as_ref());
+        recorded
+            .is_some_and(|(entry, row)| row.crc32 == entry.crc32 && self.rules.wanted(entry).is_content_of(row, entry))
+    }
+
+    /// Returns the verdict on an entry whose key has an object.
+    fn on_both<'a>(&mut self, known: &Known<'a, '_>, entry: &'a Entry, object: &Object) -> Verdict<'a> {
+        let rules = self.rules;
+        let wanted = rules.wanted(entry);
+        let digest = self.digests.of(&wanted.headers);
+        let observed = known.stored_key().and_then(|key| self.observed.get(key));
+        let (has_bytes, headers) = match (known.valid_row(), observed) {
+            (_, Some(observed)) => {
+                let has_crc32 = observed.crc32 == Some(entry.crc32);
+                (observed.same_bytes.unwrap_or(has_crc32), Some(observed.headers))
+            }
+            (Some(row), None) if rules.compare == Compare::Crc32 => {
+                (wanted.is_content_of(row, entry), Some(row.headers))
+            }
+            // An object of another size was not asked for.
+            _ => (false, None),
+        };
+        let (key, etag, is_page) = (known.key(), object.etag.clone(), wanted.headers.is_page());
+        if has_bytes && headers == Some(digest) {
+            Verdict::Kept(wanted.row_with_digest(entry, object.size_bytes, etag, digest))
+        } else if has_bytes && object.size_bytes <= MAX_COPY_BYTES {
+            Verdict::SelfCopy(SelfCopy { entry, key, etag, size_bytes: object.size_bytes, is_page })
+        } else {
+            Verdict::Put(Put { entry, key, replaces: Some(etag), is_page })
+        }
+    }
+
+    /// Returns the verdict on an object that the archive lacks.
+    fn on_object(&self, known: &Known<'_, '_>, object: &Object) -> Verdict<'static> {
+        let (rules, row) = (self.rules, known.valid_row());
+        let may_delete = match rules.prune {
+            Prune::All => true,
+            Prune::Owned => row.is_some(),
+            Prune::Off => false,
+        };
+        if !may_delete {
+            return Verdict::Foreign;
+        }
+        let is_immutable = row.is_some_and(|row| row.immutable);
+        let removed_at = row.and_then(|row| row.removed_at).unwrap_or(rules.now);
+        match row {
+            Some(row) if is_immutable && !is_due(removed_at, rules.retain_removed_days, rules.now) => {
+                Verdict::Retained(Row { removed_at: Some(removed_at), ..row.clone() })
+            }
+            _ => Verdict::Deleted(Delete {
+                key: known.key().into_owned(),
+                etag: object.etag.clone(),
+                row: row.cloned(),
+                // The cached copy of an immutable object is right for every page that names it.
+                is_stale: !is_immutable,
+            }),
+        }
+    }
+}
+
+/// Whether an object that left the site at `removed_at` has been retained long enough; both times in epoch seconds.
+pub fn is_due(removed_at: i64, retain_removed_days: u32, now: i64) -> bool {
+    now >= removed_at.saturating_add(i64::from(retain_removed_days) * 86_400)
+}
+
+/// The digests of recent headers, since most files of a site share a few sets of headers.
+#[derive(Default)]
+struct Digests(HashMap<Headers, HeadersDigest>);
+
+impl Digests {
+    /// The most digests that are kept, because a `_headers` file can give every file headers of its own.
+    const MAX: usize = 1_000;
+
+    fn of(&mut self, headers: &Headers) -> HeadersDigest {
+        if let Some(digest) = self.0.get(headers) {
+            return *digest;
+        }
+        if self.0.len() == Self::MAX {
+            self.0.clear();
+        }
+        let digest = headers.digest();
+        self.0.insert(headers.clone(), digest);
+        digest
+    }
+}
