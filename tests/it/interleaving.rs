@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
+use schedule::Schedule;
 use tokio::runtime::Builder;
 
 use crate::note::note;
-use schedule::Schedule;
 
 const SCHEDULES: u64 = 1_000;
 

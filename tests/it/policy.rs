@@ -1,24 +1,28 @@
-//! The function's policy allows what the program asks for, and nothing else.
+//! The function's policy grants the permissions that the program needs, and no others.
 //!
-//! Every call of every test on a [`Stage`](crate::stage::Stage) is held against the template's policy: the
-//! stand-ins refuse what it does not allow. The other way round, a run through everything that the program can do
-//! needs all of it.
+//! The stand-ins check every call of every test on a [`Stage`](crate::stage::Stage) against the template's policy, and
+//! refuse calls that it does not allow. In turn, a run through everything that the program can do must need every
+//! permission that the policy grants.
+
+mod needs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::TimeDelta;
+use needs::{needs, real_bucket};
 use serde_json::{Value, json};
-use standins::{Authorizer, CLIENT, Call, Distribution, Does, Fault, Headers, Service};
+use standins::{Authorizer, CLIENT, Distribution, Does, Fault, Headers, Service};
 
 use crate::build::{Files, files, noise};
 use crate::stage::{DISTRIBUTION, LIVE, STAGING, Stage, TABLE};
 use crate::template::{ACCOUNT, Template};
 
-/// What Lambda does with the function's role, by the developer guide's pages "Sending Lambda function logs to
-/// CloudWatch Logs", "Using dead-letter queues", "Capturing records of asynchronous invocations" and "Visualize
-/// Lambda function invocations using AWS X-Ray".
-const DONE_BY_LAMBDA: &[(&str, &str)] = &[
+/// The statements and actions that Lambda itself uses with the function's role.
+///
+/// See the developer guide's pages "Sending Lambda function logs to CloudWatch Logs", "Using dead-letter queues",
+/// "Capturing records of asynchronous invocations" and "Visualize Lambda function invocations using AWS X-Ray".
+const USED_BY_LAMBDA: &[(&str, &str)] = &[
     ("WriteLog", "logs:CreateLogStream"),
     ("WriteLog", "logs:PutLogEvents"),
     ("KeepFailedEvents", "sqs:SendMessage"),
@@ -27,7 +31,7 @@ const DONE_BY_LAMBDA: &[(&str, &str)] = &[
     ("Trace", "xray:PutTelemetryRecords"),
 ];
 
-/// The policy of a function's role. It is strict: what it does not understand, it does not take.
+/// The policy of a function's role. Reading one panics at every element that this type does not support.
 struct Policy {
     statements: Vec<Statement>,
 }
@@ -43,30 +47,25 @@ impl Policy {
         let role = template.resource("FunctionRole");
         let policies = role["Properties"]["Policies"].as_array().unwrap();
         let [policy] = &policies[..] else {
-            panic!("the role has one policy");
+            panic!("the role must have one policy");
         };
         let statements = policy["PolicyDocument"]["Statement"].as_array().unwrap();
         Self { statements: statements.iter().map(Statement::of).collect() }
     }
 
-    /// The statement that allows an action on a resource.
+    /// Returns the name of the statement that allows an action on a resource.
     fn allows(&self, action: &str, resource: &str) -> Option<&str> {
-        let is_allowed = |it: &&Statement| {
-            let allows = |pattern: &String| matches(pattern, resource);
-            it.actions.iter().any(|it| it == action) && it.resources.iter().any(allows)
-        };
-        let statement = self.statements.iter().find(is_allowed);
+        let statement = self.statements.iter().find(|statement| statement.allows(action, resource));
         statement.map(|statement| statement.sid.as_str())
     }
 
-    /// Every statement's every action.
+    /// Returns the name of each statement with each of its actions.
     fn granted(&self) -> BTreeSet<(String, String)> {
-        let of = |it: &Statement| {
-            let sid = it.sid.clone();
-            let actions = it.actions.clone().into_iter();
-            actions.map(move |action| (sid.clone(), action))
-        };
-        self.statements.iter().flat_map(of).collect()
+        let mut granted = BTreeSet::new();
+        for statement in &self.statements {
+            granted.extend(statement.actions.iter().map(|action| (statement.sid.clone(), action.clone())));
+        }
+        granted
     }
 }
 
@@ -75,28 +74,37 @@ impl Statement {
         let members: Vec<&String> = value.as_object().unwrap().keys().collect();
         assert_eq!(members, ["Action", "Effect", "Resource", "Sid"], "{value}");
         assert_eq!(value["Effect"], "Allow");
-        let texts = |value: &Value| match value {
-            Value::Array(texts) => texts.iter().map(|text| text.as_str().unwrap().to_owned()).collect(),
-            one => vec![one.as_str().unwrap().to_owned()],
-        };
         let statement = Self {
             sid: value["Sid"].as_str().unwrap().to_owned(),
             actions: texts(&value["Action"]),
             resources: texts(&value["Resource"]),
         };
         for action in &statement.actions {
-            assert!(!action.contains(['*', '?']), "{action} is not one action");
+            assert!(!action.contains(['*', '?']), "{action} is more than one action");
         }
         for resource in &statement.resources {
             let is_named = resource != "*" || statement.sid == "Trace";
-            assert!(is_named, "{} is for every resource", statement.sid);
+            assert!(is_named, "{} applies to every resource", statement.sid);
             assert!(!resource.contains('?'), "{resource}");
         }
         statement
     }
+
+    fn allows(&self, action: &str, resource: &str) -> bool {
+        self.actions.iter().any(|allowed| allowed == action)
+            && self.resources.iter().any(|pattern| matches(pattern, resource))
+    }
 }
 
-/// Whether a resource is one of those that a pattern with `*` stands for.
+/// Returns the texts of a list, or a text alone.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(texts) => texts.iter().map(|text| text.as_str().unwrap().to_owned()).collect(),
+        text => vec![text.as_str().unwrap().to_owned()],
+    }
+}
+
+/// Returns whether a resource matches a pattern, in which `*` stands for any text.
 fn matches(pattern: &str, resource: &str) -> bool {
     let Some((before, after)) = pattern.split_once('*') else {
         return pattern == resource;
@@ -107,89 +115,7 @@ fn matches(pattern: &str, resource: &str) -> bool {
     (0..=rest.len()).filter(|&at| rest.is_char_boundary(at)).any(|at| matches(after, &rest[at..]))
 }
 
-/// What a call needs, by the Service Authorization Reference and the API pages of the services.
-fn needs(call: &Call, status: Option<u16>) -> Vec<(String, String)> {
-    let bucket = call.bucket.as_deref().unwrap_or_default();
-    let bucket_arn = format!("arn:aws:s3:::{}", real_bucket(bucket));
-    let object = |key: &str| format!("arn:aws:s3:::{}/{}", real_bucket(bucket), real_key(bucket, key));
-    let key = call.key.as_deref().unwrap_or_default();
-    let table = |_: &str| format!("arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/Ledger");
-    let need = |action: &str, resource: String| (action.to_owned(), resource);
-    if status == Some(404) {
-        // S3 API, GetObject and HeadObject, "Permissions": without s3:ListBucket it is a 403.
-        return vec![need("s3:ListBucket", bucket_arn)];
-    }
-    let mut needs = match (call.service, call.operation.as_str()) {
-        (Service::S3, "GetObject" | "HeadObject") if call.version_id.is_some() => {
-            vec![need("s3:GetObjectVersion", object(key))]
-        }
-        (Service::S3, "GetObject" | "HeadObject") => vec![need("s3:GetObject", object(key))],
-        (Service::S3, "PutObject" | "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload") => {
-            vec![need("s3:PutObject", object(key))]
-        }
-        (Service::S3, "CopyObject") => {
-            let source = call.copy_source.as_deref().unwrap_or_default();
-            let (from, source) = source.trim_start_matches('/').split_once('/').unwrap();
-            assert_eq!(from, bucket, "an object is only copied onto itself");
-            vec![need("s3:GetObject", object(source)), need("s3:PutObject", object(key))]
-        }
-        // S3 API, UploadPartCopy, "Permissions": to read the source, in its version, and to write.
-        (Service::S3, "UploadPartCopy") => {
-            let source = call.copy_source.as_deref().unwrap_or_default();
-            let (from, source) = source.trim_start_matches('/').split_once('/').unwrap();
-            let (source, action) = match source.split_once("?versionId=") {
-                Some((source, _)) => (source, "s3:GetObjectVersion"),
-                None => (source, "s3:GetObject"),
-            };
-            let source = real_key(from, source);
-            vec![
-                need(action, format!("arn:aws:s3:::{}/{source}", real_bucket(from))),
-                need("s3:PutObject", object(key)),
-            ]
-        }
-        (Service::S3, "AbortMultipartUpload") => vec![need("s3:AbortMultipartUpload", object(key))],
-        (Service::S3, "DeleteObject") => vec![need("s3:DeleteObject", object(key))],
-        (Service::S3, "DeleteObjects") => {
-            let keys = call.keys.iter();
-            keys.map(|key| need("s3:DeleteObject", object(key))).collect()
-        }
-        (Service::S3, "ListObjectsV2") => vec![need("s3:ListBucket", bucket_arn)],
-        (Service::CloudFront, "CreateInvalidation" | "GetDistribution" | "GetInvalidation") => {
-            let id = call.distribution.as_deref().unwrap_or_default();
-            let arn = format!("arn:aws:cloudfront::{ACCOUNT}:distribution/{id}");
-            vec![need(&format!("cloudfront:{}", call.operation), arn)]
-        }
-        (Service::DynamoDb, "TransactGetItems" | "TransactWriteItems") => {
-            call.items.iter().map(|(operation, name)| need(&format!("dynamodb:{operation}"), table(name))).collect()
-        }
-        (Service::DynamoDb, "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "Query") => {
-            let name = call.table.as_deref().unwrap_or_default();
-            vec![need(&format!("dynamodb:{}", call.operation), table(name))]
-        }
-        other => panic!("no rule says what {other:?} needs"),
-    };
-    if call.is_etag_required {
-        // S3 user guide, "Conditional writes": If-Match also needs s3:GetObject.
-        let keys = call.keys.iter().map(String::as_str);
-        needs.extend(keys.chain(call.key.as_deref()).map(|key| need("s3:GetObject", object(key))));
-    }
-    needs
-}
-
-/// The tests' staging bucket under the name that the stack gives it.
-fn real_bucket(name: &str) -> String {
-    match name {
-        STAGING => format!("dropship-staging-{ACCOUNT}-us-east-1"),
-        other => other.to_owned(),
-    }
-}
-
-/// The tests upload to the root of their staging bucket, users to the template's folder.
-fn real_key(bucket: &str, key: &str) -> String {
-    if bucket == STAGING && !key.starts_with(".dropship/") { format!("uploads/{key}") } else { key.to_owned() }
-}
-
-/// The policy of a stack that gives its function these variables.
+/// Returns the policy of a stack that sets these variables of its function.
 fn policy_for(variables: &BTreeMap<String, String>) -> Policy {
     let text = |name: &str| variables.get(name).map(String::as_str).unwrap_or_default();
     let live = text("LIVE_BUCKET");
@@ -212,9 +138,9 @@ fn policy_for(variables: &BTreeMap<String, String>) -> Policy {
     ]))
 }
 
-/// Lets a function with these variables do what its stack's policy lets it do.
+/// Returns an authorizer that allows what the policy of a stack with these variables allows.
 pub fn authorizer(variables: &BTreeMap<String, String>) -> Authorizer {
-    // Tests start thousands of functions, with few different environments among them.
+    // Tests start thousands of functions, but with few different environments.
     static KNOWN: Mutex<BTreeMap<BTreeMap<String, String>, Authorizer>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let known = known.entry(variables.clone());
@@ -227,25 +153,24 @@ fn enforcing(policy: Policy) -> Authorizer {
         needs.all(|(action, resource)| {
             let is_allowed = policy.allows(&action, &resource).is_some();
             if !is_allowed {
-                eprintln!("denied: {action} on {resource}");
+                eprintln!("the policy does not allow {action} on {resource}");
             }
             is_allowed
         })
     })
 }
 
-/// The statements and actions that a stage's calls so far have needed.
+/// Returns the statements and actions that a stage's calls have needed so far.
 fn used(stage: &Stage, policy: &Policy) -> BTreeSet<(String, String)> {
     let mut used = BTreeSet::new();
     for call in stage.cloud.calls() {
-        let missed = call.status.filter(|status| *status == 404);
-        let of_miss = match (call.service, missed) {
-            (Service::S3, Some(_)) => needs(&call, missed),
-            _ => Vec::new(),
-        };
-        for (action, resource) in needs(&call, None).into_iter().chain(of_miss) {
+        let mut needed = needs(&call, None);
+        if call.service == Service::S3 && call.status == Some(404) {
+            needed.extend(needs(&call, call.status));
+        }
+        for (action, resource) in needed {
             let sid = policy.allows(&action, &resource);
-            let sid = sid.unwrap_or_else(|| panic!("{action} on {resource} is not allowed"));
+            let sid = sid.unwrap_or_else(|| panic!("the policy does not allow {action} on {resource}"));
             used.insert((sid.to_owned(), action));
         }
     }
@@ -263,31 +188,29 @@ async fn every_granted_permission_is_needed() {
     second.remove("gone.txt");
     let second = stage.upload("2.zip", &second);
     stage.deploy("two", &second).await;
-    // Someone else has written: the object is asked for, and its headers are set right by a copy.
+    // Someone else has written: the function reads the object's headers, and corrects them with a copy.
     stage.cloud.put_object(LIVE, "kept.txt", "kept", Headers::of_type("text/plain"));
     stage.deploy("three", &stage.upload("3.zip", &small)).await;
-    // A part fails for good: its upload is given up.
+    // A part fails persistently: its upload is aborted.
     stage.cloud.fault(Fault { times: usize::MAX, ..Fault::on("UploadPart", Does::refuse(400, "InvalidRequest")) });
     let event = stage.upload("4.zip", &large);
     stage.invoke("four", &event).await.into_answer().unwrap_err();
     stage.cloud.clear_faults();
     stage.deploy("four", &event).await;
-    // An archive that is gone, and a manifest that is.
+    // The archive is gone.
     let mut gone = stage.upload("5.zip", &small);
     gone["Records"][0]["s3"]["object"]["versionId"] = json!("gone");
     let error = stage.invoke("five", &gone).await.into_answer().unwrap_err();
     assert_eq!(error.error_type, "ArchiveGone", "{}", error.error_message);
     stage.pass(TimeDelta::minutes(6));
     stage.deploy("six", &second).await;
-
-    // An event written by hand names no version.
-    let by_hand = json!({"Records": [{"s3": {"bucket": {"name": STAGING}, "object": {"key": "3.zip"}}}]});
-    stage.deploy("seven", &by_hand).await;
+    // A handwritten event names no version.
+    let handwritten = json!({"Records": [{"s3": {"bucket": {"name": STAGING}, "object": {"key": "3.zip"}}}]});
+    stage.deploy("seven", &handwritten).await;
 
     let policy = policy_for(stage.variables());
     let mut needed = used(&stage, &policy);
-    let by_lambda = DONE_BY_LAMBDA.iter();
-    needed.extend(by_lambda.map(|(sid, action)| ((*sid).to_owned(), (*action).to_owned())));
+    needed.extend(USED_BY_LAMBDA.iter().map(|(sid, action)| ((*sid).to_owned(), (*action).to_owned())));
     assert_eq!(needed, policy.granted());
 }
 
@@ -309,7 +232,7 @@ fn lambdas_own_actions_are_allowed_on_their_resources() {
     }
     assert_eq!(function["Tracing"], "Active");
     assert!(policy.allows("xray:PutTraceSegments", "*").is_some());
-    // Without a bus nothing is told, and nothing allowed.
+    // Without an event bus, no result is sent, and the policy allows none.
     let quiet = Template::with(&[("CreateSite", "true"), ("EventBusName", "none")]);
     assert!(!Policy::of(&quiet).granted().iter().any(|(sid, _)| sid == "TellResults"));
 }

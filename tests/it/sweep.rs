@@ -1,14 +1,14 @@
-//! What is kept of removed files, for how long, and the sweep that ends it.
+//! The retention of removed assets, and the sweep that deletes them.
 
 use chrono::TimeDelta;
 use dropship::report::{Outcome, Report};
-use serde_json::json;
+use serde_json::{Value, json};
 use standins::{CLIENT, Distribution, Does, Fault, Headers};
 
 use crate::build::{Files, files};
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
 
-/// A build whose assets have this build's number in their names.
+/// Returns a build whose number is in the names of its files.
 fn build(number: u32) -> Files {
     files([
         ("_headers", "/assets/*\n  Cache-Control: public, max-age=31536000, immutable\n"),
@@ -32,6 +32,18 @@ async fn sweep(stage: &Stage) -> Report {
     stage.deploy(&format!("sweep at {}", stage.now()), &json!({"sweep": true})).await
 }
 
+/// Invokes a function whose process crashes before it puts a key, which may end in `*`.
+async fn crash_before_put(stage: &Stage, request_id: &str, event: &Value, key: &str) {
+    stage.cloud.fault(Fault { key: Some(key.to_owned()), ..Fault::on("PutObject", Does::DieBefore) });
+    tokio::select! {
+        _ = stage.invoke(request_id, event) => panic!("the process must crash"),
+        () = stage.cloud.death(CLIENT) => {}
+    }
+    stage.cloud.clear_faults();
+    stage.cloud.revive(CLIENT);
+}
+
+/// Returns the keys of the live assets.
 fn assets(stage: &Stage) -> Vec<String> {
     let keys = stage.cloud.objects(LIVE).into_keys();
     keys.filter(|key| key.starts_with("assets/")).collect()
@@ -50,7 +62,7 @@ async fn a_removed_asset_is_retained_for_its_days_and_then_swept() {
     let report = sweep(&stage).await;
     assert_eq!((report.outcome, report.deleted, report.retained), (Outcome::Swept, 0, 1));
     assert_eq!(stage.writes_to_live(), [] as [String; 0]);
-    assert_eq!(stage.count("TransactWriteItems"), 0, "nothing to do writes nothing");
+    assert_eq!(stage.count("TransactWriteItems"), 0, "a sweep with nothing to do must not write to the ledger");
 
     stage.pass(TimeDelta::minutes(1));
     let event = json!({"sweep": true, "options": {"dryRun": true}});
@@ -62,11 +74,15 @@ async fn a_removed_asset_is_retained_for_its_days_and_then_swept() {
     let report = sweep(&stage).await;
     assert_eq!((report.outcome, report.deleted, report.retained), (Outcome::Swept, 1, 0));
     assert_eq!(assets(&stage), ["assets/app.2.js"]);
-    assert_eq!(stage.cloud.invalidations(DISTRIBUTION).len(), invalidations, "nobody misses it");
+    assert_eq!(
+        stage.cloud.invalidations(DISTRIBUTION).len(),
+        invalidations,
+        "an immutable asset leaves without an invalidation"
+    );
     assert_eq!(stage.manifests().len(), 1);
 
     let report = deploy(&stage, 2).await;
-    assert_eq!((report.outcome, report.drift), (Outcome::Unchanged, 0), "it is no drift");
+    assert_eq!((report.outcome, report.drift), (Outcome::Unchanged, 0), "a swept asset must not count as drift");
 }
 
 #[tokio::test]
@@ -77,7 +93,7 @@ async fn the_next_deployment_deletes_assets_whose_days_are_over() {
         stage.pass(TimeDelta::days(4));
     }
     assert_eq!(assets(&stage).len(), 3);
-    // The first asset left with the second build, eight days ago; the second four days ago.
+    // The second build removed the first asset eight days ago; the third removed the second one four days ago.
     let report = deploy(&stage, 4).await;
     assert_eq!((report.retained, report.deleted), (2, 2));
     assert_eq!(assets(&stage), ["assets/app.2.js", "assets/app.3.js", "assets/app.4.js"]);
@@ -97,7 +113,7 @@ async fn an_asset_restored_by_a_rollback_is_not_swept() {
     assert_eq!(assets(&stage), ["assets/app.1.js", "assets/app.2.js"]);
     stage.pass(TimeDelta::days(1));
     sweep(&stage).await;
-    assert_eq!(assets(&stage), ["assets/app.1.js"], "the removed build's asset goes in its time");
+    assert_eq!(assets(&stage), ["assets/app.1.js"], "the asset that the rollback removed is swept after its days");
 }
 
 #[tokio::test]
@@ -119,15 +135,9 @@ async fn a_sweep_deletes_nothing_while_a_deployment_is_unfinished() {
     deploy(&stage, 1).await;
     deploy(&stage, 2).await;
     stage.pass(TimeDelta::days(8));
-    // A third build dies in its midst: its lease lives on, then only its run.
+    // The deployment of a third build crashes halfway. First its lease is left, then only its run.
     let event = stage.upload("3.zip", &build(3));
-    stage.cloud.fault(Fault { key: Some("index.html".to_owned()), ..Fault::on("PutObject", Does::DieBefore) });
-    tokio::select! {
-        _ = stage.invoke("three", &event) => panic!("it lives"),
-        () = stage.cloud.death(CLIENT) => {}
-    }
-    stage.cloud.clear_faults();
-    stage.cloud.revive(CLIENT);
+    crash_before_put(&stage, "three", &event, "index.html").await;
     let report = sweep(&stage).await;
     assert_eq!((report.outcome, report.deleted), (Outcome::InProgress, 0));
     assert_eq!(assets(&stage).len(), 3);
@@ -147,14 +157,7 @@ async fn a_sweep_that_crashed_before_writing_the_manifest_is_completed_by_the_ne
     deploy(&stage, 1).await;
     deploy(&stage, 2).await;
     stage.pass(TimeDelta::days(8));
-    stage.cloud.fault(Fault { key: Some(".dropship/*".to_owned()), ..Fault::on("PutObject", Does::DieBefore) });
-    let event = json!({"sweep": true});
-    tokio::select! {
-        _ = stage.invoke("dies", &event) => panic!("it lives"),
-        () = stage.cloud.death(CLIENT) => {}
-    }
-    stage.cloud.clear_faults();
-    stage.cloud.revive(CLIENT);
+    crash_before_put(&stage, "crash", &json!({"sweep": true}), ".dropship/*").await;
     assert_eq!(assets(&stage), ["assets/app.2.js"]);
     stage.pass(TimeDelta::minutes(20));
     let report = sweep(&stage).await;
@@ -199,11 +202,11 @@ async fn a_sweep_sends_owed_batches() {
     let failure = stage.invoke("two", &event).await.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "InvalidationOwed");
     let failure = stage.invoke("sweep", &json!({"sweep": true})).await.into_answer().unwrap_err();
-    assert_eq!(failure.error_type, "InvalidationOwed", "it says so when it cannot");
+    assert_eq!(failure.error_type, "InvalidationOwed", "the sweep must fail if it cannot send the batches");
     stage.cloud.clear_faults();
     let report = sweep(&stage).await;
     assert_eq!(report.outcome, Outcome::Swept);
-    assert_eq!(report.invalidations.len(), 2, "of what changed and of what was to go");
+    assert_eq!(report.invalidations.len(), 2, "one batch for the changes, one for the deletions");
     assert_eq!(stage.count("CreateInvalidation"), 2);
     assert_eq!(sweep(&stage).await.invalidations, []);
 }
@@ -221,7 +224,7 @@ async fn a_sweep_with_the_wrong_distribution_fails_and_keeps_its_progress() {
     let failure = handled.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "WrongDistribution");
     assert_eq!(assets(&stage), ["assets/app.2.js"]);
-    // The lease is free, and the manifest knows what is gone.
+    // The lease is free, and the manifest no longer lists the deleted asset.
     let report = sweep(&stage).await;
     assert_eq!((report.outcome, report.deleted), (Outcome::Swept, 0));
 }

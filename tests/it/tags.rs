@@ -1,9 +1,9 @@
-//! Cache tags: what objects carry, and when an invalidation relies on it.
+//! Cache tags: which objects carry them, and when an invalidation relies on them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use dropship::report::{Outcome, Progress, Report};
 use standins::{Distribution, Headers};
 
@@ -16,7 +16,7 @@ fn tagging() -> Distribution {
     Distribution::of(DISTRIBUTION, LIVE).with_cache_tags(HEADER)
 }
 
-/// Pages and images side by side, of which `text` is in the pages alone.
+/// Returns a site of pages and images in the same folders; only the pages contain `text`.
 fn site(text: &str) -> Files {
     let mut files = Files::new();
     for folder in ["", "a/", "b/"] {
@@ -28,7 +28,7 @@ fn site(text: &str) -> Files {
     files
 }
 
-/// A stage with room for fewer items than there are pages.
+/// Returns a stage whose invalidations may have fewer items than there are pages.
 async fn stage() -> Stage {
     let stage = Stage::new().await.with("MAX_INVALIDATION_PATHS", "8");
     stage.cloud.create_distribution(tagging());
@@ -81,7 +81,7 @@ async fn objects_get_no_tags_if_the_distribution_reads_none() {
     warm(&stage);
     let report = deploy(&stage, "two").await;
     assert!(!has_tags(&stage.items_sent(&report, DISTRIBUTION)) && report.warnings.len() == 1);
-    // A header that S3 cannot give is none.
+    // S3 cannot send this header, so that the distribution reads no tags.
     stage.cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE).with_cache_tags("Cache-Tag"));
     assert_eq!(deploy(&stage, "two").await.outcome, Outcome::Unchanged);
 }
@@ -95,11 +95,11 @@ async fn new_tags_change_only_headers_and_are_used_from_then_on() {
     stage.cloud.change_distribution(tagging());
     let report = deploy(&stage, "one").await;
     assert_eq!((report.headers, report.changed, report.new), (24, 0, 0));
-    assert!(!has_tags(&stage.items_sent(&report, DISTRIBUTION)), "the copies of before have none");
+    assert!(!has_tags(&stage.items_sent(&report, DISTRIBUTION)), "the answers cached before have no tags");
     warm(&stage);
     let report = deploy(&stage, "two").await;
     assert!(has_tags(&stage.items_sent(&report, DISTRIBUTION)) && report.warnings.is_empty());
-    // And where they are taken away again, with the next deployment.
+    // When the distribution stops reading tags, the next deployment removes them.
     stage.cloud.change_distribution(Distribution::of(DISTRIBUTION, LIVE));
     assert_eq!(deploy(&stage, "two").await.headers, 24);
     assert_eq!(metadata(&stage, "a/0.html", "cache-tag"), None);
@@ -117,7 +117,7 @@ async fn tags_are_not_used_soon_after_a_configuration_change() {
         stage.cloud.change_distribution(distribution);
         let report = deploy(&stage, "two").await;
         assert!(!has_tags(&stage.items_sent(&report, DISTRIBUTION)));
-        assert_eq!(report.headers, 0, "tags stay as they are meanwhile");
+        assert_eq!(report.headers, 0, "meanwhile the objects' tags must not change");
     }
 }
 
@@ -128,7 +128,7 @@ async fn an_object_that_someone_else_rewrote_is_invalidated_by_its_path() {
     for bucket in [LIVE, STAGING] {
         stage.cloud.backdate(bucket, Duration::from_secs(3_600));
     }
-    // The same bytes and so the same ETag, without tags.
+    // The same bytes, and so the same ETag, but without tags.
     let headers = Headers::of_type("text/html");
     stage.cloud.put_object(LIVE, "a/2.html", "one", headers);
     warm(&stage);
@@ -140,19 +140,14 @@ async fn an_object_that_someone_else_rewrote_is_invalidated_by_its_path() {
 
 #[tokio::test]
 async fn an_owed_tag_becomes_a_wildcard_if_the_distribution_no_longer_reads_tags() {
-    for (is_removed, wanted) in [(false, "#247610f4dedd.page"), (true, "/*")] {
+    for (is_removed, expected) in [(false, "#247610f4dedd.page"), (true, "/*")] {
         let stage = stage().await;
         deploy(&stage, "one").await;
         warm(&stage);
         let event = stage.upload("site.zip", &site("two"));
         stage.cloud.occupy_invalidations(DISTRIBUTION, 3_000, 0);
-        let late = async {
-            while stage.count("CreateInvalidation") < 1 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            stage.pass(TimeDelta::minutes(15));
-        };
-        let (handled, ()) = tokio::join!(stage.invoke("two", &event), late);
+        let deadline = stage.pass_deadline_after("CreateInvalidation", 1);
+        let (handled, ()) = tokio::join!(stage.invoke("two", &event), deadline);
         assert_eq!(handled.into_answer().unwrap_err().error_type, "InvalidationOwed");
         stage.cloud.occupy_invalidations(DISTRIBUTION, 0, 0);
         if is_removed {
@@ -160,7 +155,7 @@ async fn an_owed_tag_becomes_a_wildcard_if_the_distribution_no_longer_reads_tags
         }
         let report = report(stage.invoke("two", &event).await);
         let sent: Vec<_> = (stage.cloud.invalidations(DISTRIBUTION).iter()).map(|it| it.items.clone()).collect();
-        assert_eq!(sent[0], [wanted]);
+        assert_eq!(sent[0], [expected]);
         assert_eq!(stage.cloud.edge(DISTRIBUTION).stale(), [""; 0]);
         assert_eq!(report.invalidations[0].items, 1);
     }
@@ -174,12 +169,13 @@ async fn each_distribution_reads_its_own_header_and_each_site_has_its_own_tags()
     docs.deploy("docs", &docs.upload("docs.zip", &site("docs"))).await;
     let blog = stage.clone().with("LIVE_PREFIX", "blog");
     blog.deploy("blog", &blog.upload("blog.zip", &site("blog"))).await;
-    let of_docs = metadata(&stage, "docs/a/0.html", "cache-tag").unwrap();
-    assert_eq!(metadata(&stage, "docs/a/0.html", "surrogate"), Some(of_docs.clone()));
+    let docs_tags = metadata(&stage, "docs/a/0.html", "cache-tag").unwrap();
+    assert_eq!(metadata(&stage, "docs/a/0.html", "surrogate"), Some(docs_tags.clone()));
 
-    let of_blog = metadata(&stage, "blog/a/0.html", "cache-tag").unwrap();
-    let tags = |of: &str| -> BTreeSet<String> { of.split(',').map(str::to_owned).collect() };
-    assert!(tags(&of_docs).is_disjoint(&tags(&of_blog)));
+    let blog_tags = metadata(&stage, "blog/a/0.html", "cache-tag").unwrap();
+    let docs_tags: BTreeSet<&str> = docs_tags.split(',').collect();
+    let blog_tags: BTreeSet<&str> = blog_tags.split(',').collect();
+    assert!(docs_tags.is_disjoint(&blog_tags));
     let edges = ["E1EXAMPLE", "E2EXAMPLE"].map(|id| stage.cloud.edge(id));
     for edge in &edges {
         edge.warm_all(site("").keys().flat_map(|key| [format!("/docs/{key}"), format!("/blog/{key}")]));

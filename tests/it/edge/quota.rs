@@ -1,6 +1,5 @@
 //! CloudFront's quota and caller references.
 
-use chrono::TimeDelta;
 use standins::{Distribution, Does, Fault, ReferenceConflict};
 
 use super::{assert_fresh, first, second, set, urls};
@@ -21,7 +20,7 @@ async fn a_full_quota_on_one_distribution_does_not_hold_up_another() {
     let event = stage.upload("2.zip", &second());
     stage.cloud.occupy_invalidations("E1FULL", 2_999, 0);
     stage.cloud.clear_calls();
-    let (handled, ()) = tokio::join!(stage.invoke("two", &event), deadline_after(&stage, 3));
+    let (handled, ()) = tokio::join!(stage.invoke("two", &event), stage.pass_deadline_after("CreateInvalidation", 3));
     let failure = handled.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "InvalidationOwed");
     assert!(failure.error_message.contains("E1FULL has too many"), "{}", failure.error_message);
@@ -84,10 +83,4 @@ async fn a_known_reference_means_the_batch_was_accepted() {
         let again = stage.deploy("three", &stage.upload("3.zip", &version("two"))).await;
         assert_eq!(again.invalidations, []);
     }
-}
-
-/// Moves the clock to the deadline once this many batches have been offered.
-async fn deadline_after(stage: &Stage, offers: usize) {
-    stage.wait_for_calls("CreateInvalidation", offers).await;
-    stage.pass(TimeDelta::minutes(15));
 }
