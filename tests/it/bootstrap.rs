@@ -1,4 +1,4 @@
-//! The binary as Lambda runs it, against the embedded services.
+//! The `bootstrap` binary as Lambda runs it, against the embedded services.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use dropship::config::Config;
 use serde_json::{Value, json};
 use standins::{CLIENT, Cloud, Distribution, Does, Etags, Fault, Function, Gate, Headers, InvocationError, Versioning};
 
+use crate::stage::put_event;
 use crate::zipped::zipped;
 
 const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap");
@@ -19,8 +20,8 @@ const LIVE: &str = "live-bucket";
 const TABLE: &str = "ledger";
 const DISTRIBUTION: &str = "E1EXAMPLE";
 
-/// Far more than any of these events needs; Lambda's own maximum is 15 minutes.
-const REMAINING: Duration = Duration::from_secs(120);
+/// The time left for an invocation: far more than any of these events needs.
+const TIME_LEFT: Duration = Duration::from_secs(120);
 
 const FIRST: &[(&str, &str)] = &[
     ("index.html", "<h1>one</h1>"),
@@ -50,16 +51,15 @@ async fn an_upload_goes_live_and_is_reported_in_the_answer_and_the_log() {
     assert_eq!(answer["archive"]["key"], "site.zip", "{answer}");
     assert_live(&cloud, FIRST);
 
-    // The same process takes the next event, as a warm function does.
+    // The same process handles the next event, as a warm function does.
     let event = upload(&cloud, SECOND, "site.zip", "2026-11-22T10:16:00.000Z");
     let answer = deployment(&function, "request-2", &event).await;
     assert_eq!(answer["outcome"], "deployed", "{answer}");
-    for (count, wanted) in [("new", 1), ("changed", 1), ("deleted", 1), ("kept", 2)] {
-        assert_eq!(answer[count], wanted, "{count} of {answer}");
+    for (count, expected) in [("new", 1), ("changed", 1), ("deleted", 1), ("kept", 2)] {
+        assert_eq!(answer[count], expected, "{count} of {answer}");
     }
     assert_live(&cloud, SECOND);
-    let items: Vec<String> =
-        cloud.invalidations(DISTRIBUTION).into_iter().flat_map(|invalidation| invalidation.items).collect();
+    let items: Vec<String> = cloud.invalidations(DISTRIBUTION).into_iter().flat_map(|it| it.items).collect();
     assert_eq!(items, ["/", "/index.html", "/app.js"]);
 
     let line = function.logged(|line| line["id"] == answer["id"]).await;
@@ -82,8 +82,8 @@ async fn a_duplicate_after_a_newer_deployment_changes_nothing_but_a_replay_resto
     let answer = deployment(&function, "first-again", &first).await;
     assert_eq!(answer["outcome"], "duplicate", "{answer}");
     let operations: BTreeSet<String> = cloud.calls().into_iter().map(|it| it.operation).collect();
-    let looks = ["TransactGetItems", "GetObject", "Query"].map(str::to_owned);
-    assert!(operations.is_subset(&looks.into()), "it only looks: {operations:?}");
+    let reads = ["TransactGetItems", "GetObject", "Query"].map(str::to_owned);
+    assert!(operations.is_subset(&reads.into()), "a duplicate must only read: {operations:?}");
     assert_live(&cloud, SECOND);
 
     cloud.edge(DISTRIBUTION).warm_all(URLS);
@@ -103,7 +103,7 @@ async fn a_saved_event_rolls_back_but_a_late_retry_does_not() {
     deployment(&function, "first", &first).await;
     deployment(&function, "second", &second).await;
 
-    // Lambda's retry of the first is as old as the saved event, and no replay.
+    // Lambda's retry of the first request is as old as the saved event, but not a replay.
     let answer = deployment(&function, "first", &first).await;
     assert_eq!(answer["outcome"], "duplicate", "{answer}");
     assert_live(&cloud, SECOND);
@@ -113,7 +113,7 @@ async fn a_saved_event_rolls_back_but_a_late_retry_does_not() {
     assert_eq!(answer["outcome"], "rolledBack", "{answer}");
     assert_settled(&cloud, FIRST).await;
 
-    // The next newer upload goes live as ever.
+    // The next upload goes live as usual.
     let third = upload(&cloud, SECOND, "site.zip", &ago(TimeDelta::minutes(1)));
     let answer = deployment(&function, "third", &third).await;
     assert_eq!(answer["outcome"], "deployed", "{answer}");
@@ -148,19 +148,13 @@ async fn a_late_event_is_superseded_but_a_replay_restores_its_build() {
     assert_eq!(answer["outcome"], "rolledBack", "{answer}");
     assert_live(&cloud, FIRST);
 
-    let mut references: Vec<String> =
-        cloud.invalidations(DISTRIBUTION).into_iter().map(|invalidation| invalidation.caller_reference).collect();
-    let accepted = references.len();
-    // One for what changed and one for what was deleted, of each of the three runs.
-    assert_eq!(accepted, 6, "{references:?}");
-    references.sort_unstable();
-    references.dedup();
-    assert_eq!(references.len(), accepted);
+    // Each of the three runs has sent one batch for the changes and one for the deletions.
+    assert_eq!(unique_references(&cloud).len(), 6);
 }
 
 #[tokio::test]
 async fn the_next_process_finishes_the_run_of_a_killed_one() {
-    // The update puts one object and one page, sends, deletes, sends, and ends in the third transaction.
+    // The update puts an asset and a page, invalidates, deletes, invalidates, and ends with its third transaction.
     let points = [
         ("PutObject", 1),
         ("PutObject", 2),
@@ -171,13 +165,13 @@ async fn the_next_process_finishes_the_run_of_a_killed_one() {
     ];
     for (operation, nth) in points {
         for keeps_its_id in [true, false] {
-            eprintln!("killed before {operation} {nth}; same request id: {keeps_its_id}");
+            eprintln!("kill before {operation} {nth}; same request id: {keeps_its_id}");
             kill_and_redeliver(operation, nth, keeps_its_id).await;
         }
     }
 }
 
-/// Kills the process before the `nth` call of an operation, and sends its event to another one.
+/// Kills a process before the `nth` call of an operation, and sends its event to another process.
 async fn kill_and_redeliver(operation: &str, nth: usize, keeps_its_id: bool) {
     let cloud = cloud().await;
     let function = Function::start(BOOTSTRAP, environment(&cloud)).await;
@@ -188,31 +182,31 @@ async fn kill_and_redeliver(operation: &str, nth: usize, keeps_its_id: bool) {
     let event = upload(&cloud, SECOND, "site.zip", "2026-11-22T10:16:00.000Z");
     {
         let gate = cloud.gate();
-        let invocation = function.invoke("second", REMAINING, &event);
+        let invocation = function.invoke("second", TIME_LEFT, &event);
         tokio::pin!(invocation);
         tokio::select! {
-            answer = &mut invocation => panic!("it was not to end yet: {answer:?}"),
-            () = nth_call(&gate, operation, nth) => function.kill().await,
+            answer = &mut invocation => panic!("the function must not answer before it is killed: {answer:?}"),
+            () = let_through_before(&gate, operation, nth) => function.kill().await,
         }
         let error = invocation.await.expect_err("a killed process answers nothing");
         assert_eq!(error.error_type, "Runtime.ExitError", "{error}");
-        // What waits in front of the gate is lost with its process, and must not get through when it opens.
+        // The killed process's waiting calls are lost, and must not take effect when the gate opens.
         cloud.kill(CLIENT);
     }
     let mut environment = environment(&cloud);
     environment.push(("AWS_ACCESS_KEY_ID".to_owned(), "redelivery".to_owned()));
     let function = Function::start(BOOTSTRAP, environment).await;
     let request_id = if keeps_its_id {
-        // Lambda's retry keeps the request id and may therefore retake the lease at once.
+        // Lambda's retry keeps the request id, and may therefore retake the lease immediately.
         "second"
     } else {
         let answer = deployment(&function, "duplicate", &event).await;
         assert_eq!(answer["outcome"], "inProgress", "{answer}");
-        lapse(&cloud).await;
+        expire_lease(&cloud).await;
         "another"
     };
     let answer = deployment(&function, request_id, &event).await;
-    assert_eq!(answer["run"], 2, "the same run: {answer}");
+    assert_eq!(answer["run"], 2, "the run must be resumed: {answer}");
     assert_settled(&cloud, SECOND).await;
 }
 
@@ -229,8 +223,8 @@ async fn a_bucket_that_throttles_is_written_nevertheless() {
     assert_live(&cloud, &files);
     function.logged(|line| line["id"] == answer["id"]).await;
     let log = function.log();
-    let said = log.iter().filter(|line| line.contains("asks to slow down"));
-    assert!(said.count() >= 1, "{log:#?}");
+    let warnings = log.iter().filter(|line| line.contains("asks to slow down"));
+    assert!(warnings.count() >= 1, "{log:#?}");
 }
 
 #[tokio::test]
@@ -278,14 +272,13 @@ async fn the_s3_test_event_does_nothing() {
         "RequestId": "5582815E1AEA5ADF",
         "HostId": "example",
     });
-    function.invoke("request-1", REMAINING, &event).await.expect("a test event succeeds");
+    function.invoke("request-1", TIME_LEFT, &event).await.expect("a test event succeeds");
     let operations: Vec<String> = cloud.calls().into_iter().map(|it| it.operation).collect();
-    assert_eq!(operations, ["Query"], "for the metric of what is owed");
+    assert_eq!(operations, ["Query"], "the query for the metric of owed batches");
 }
 
-/// Lets the calls through one by one, until the `nth` of an operation waits; an S3 operation counts on
-/// the live bucket.
-async fn nth_call(gate: &Gate, operation: &str, nth: usize) {
+/// Lets calls through one by one until the `nth` call of an operation waits. S3 calls count on the live bucket only.
+async fn let_through_before(gate: &Gate, operation: &str, nth: usize) {
     let mut count = 0;
     loop {
         let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
@@ -301,8 +294,8 @@ async fn nth_call(gate: &Gate, operation: &str, nth: usize) {
     }
 }
 
-/// Lets the lease lapse, as it does by itself five seconds after its holder's deadline.
-async fn lapse(cloud: &Cloud) {
+/// Lets the lease expire, as it does by itself five seconds after its holder's deadline.
+async fn expire_lease(cloud: &Cloud) {
     let past = ago(TimeDelta::seconds(1));
     aws_sdk_dynamodb::Client::new(&cloud.sdk_config_for("clock").await)
         .update_item()
@@ -316,15 +309,15 @@ async fn lapse(cloud: &Cloud) {
         .expression_attribute_values(":past", AttributeValue::S(past))
         .send()
         .await
-        .expect("there is a lease");
+        .expect("the head has a lease");
 }
 
-/// The time so long before now, as S3 writes it.
+/// Returns the time this long ago, as S3 writes it.
 fn ago(time: TimeDelta) -> String {
     (Utc::now() - time).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// An account with what a stack has.
+/// Creates an account with the buckets, the table and the distribution of a stack.
 async fn cloud() -> Cloud {
     let cloud = Cloud::start().await;
     cloud.create_bucket(STAGING, Versioning::On, Etags::Md5);
@@ -334,6 +327,7 @@ async fn cloud() -> Cloud {
     cloud
 }
 
+/// Returns the function's environment variables.
 fn environment(cloud: &Cloud) -> Vec<(String, String)> {
     let settings =
         [("STAGING_BUCKET", STAGING), ("LIVE_BUCKET", LIVE), ("TABLE_NAME", TABLE), ("DISTRIBUTION_IDS", DISTRIBUTION)];
@@ -342,56 +336,40 @@ fn environment(cloud: &Cloud) -> Vec<(String, String)> {
     environment
 }
 
-/// Uploads an archive, and gives the event that S3 sends for it.
+/// Uploads an archive and returns the event that S3 sends.
 fn upload(cloud: &Cloud, files: &[(&str, &str)], key: &str, event_time: &str) -> Value {
     let object = cloud.put_object(STAGING, key, zipped(files), Headers::default());
-    json!({"Records": [{
-        "eventVersion": "2.1",
-        "eventSource": "aws:s3",
-        "awsRegion": "us-east-1",
-        "eventTime": event_time,
-        "eventName": "ObjectCreated:Put",
-        "s3": {
-            "bucket": {"name": STAGING},
-            "object": {
-                "key": key,
-                "size": object.body.len(),
-                "eTag": object.etag.trim_matches('"'),
-                "versionId": object.version_id,
-            },
-        },
-    }]})
+    put_event(STAGING, key, &object, event_time)
 }
 
-/// Sends the event of one upload; gives its part of the answer.
+/// Sends the event of one upload, and returns the report of its deployment.
 async fn deployment(function: &Function, request_id: &str, event: &Value) -> Value {
     let answer =
-        function.invoke(request_id, REMAINING, event).await.unwrap_or_else(|error| panic!("{request_id}: {error}"));
+        function.invoke(request_id, TIME_LEFT, event).await.unwrap_or_else(|error| panic!("{request_id}: {error}"));
     assert_eq!(answer["deployments"].as_array().map(Vec::len), Some(1), "{answer}");
     answer["deployments"][0].clone()
 }
 
+/// Sends an event that must fail, and returns the error.
 async fn failure(function: &Function, event: &Value) -> InvocationError {
-    function.invoke("request-1", REMAINING, event).await.expect_err("the event cannot be served")
+    function.invoke("request-1", TIME_LEFT, event).await.expect_err("the invocation must fail")
 }
 
+/// Checks that the live bucket holds these files and nothing else.
 #[track_caller]
 fn assert_live(cloud: &Cloud, files: &[(&str, &str)]) {
     let live = cloud.objects(LIVE);
     let live: Vec<(&str, &[u8])> = live.iter().map(|(key, object)| (key.as_str(), object.body.as_ref())).collect();
-    let mut wanted: Vec<(&str, &[u8])> = files.iter().map(|(key, body)| (*key, body.as_bytes())).collect();
-    wanted.sort_unstable();
-    assert_eq!(live, wanted);
+    let mut expected: Vec<(&str, &[u8])> = files.iter().map(|(key, body)| (*key, body.as_bytes())).collect();
+    expected.sort_unstable();
+    assert_eq!(live, expected);
 }
 
-/// Checks that these files are live, that no viewer is served anything else, and that nothing is left to do.
+/// Checks that these files are live, that the edge serves nothing stale, and that nothing is left to do.
 async fn assert_settled(cloud: &Cloud, files: &[(&str, &str)]) {
     assert_live(cloud, files);
     assert_eq!(cloud.edge(DISTRIBUTION).stale(), [] as [String; 0]);
-    let references: Vec<String> =
-        cloud.invalidations(DISTRIBUTION).into_iter().map(|invalidation| invalidation.caller_reference).collect();
-    let distinct: BTreeSet<&String> = references.iter().collect();
-    assert_eq!(distinct.len(), references.len(), "{references:?}");
+    unique_references(cloud);
 
     let environment: BTreeMap<String, String> = environment(cloud).into_iter().collect();
     let config = Config::from_variables(|name| environment.get(name).cloned()).unwrap();
@@ -399,4 +377,14 @@ async fn assert_settled(cloud: &Cloud, files: &[(&str, &str)]) {
     assert_eq!(ledger.owed().await.unwrap(), []);
     let head = ledger.head().await.unwrap();
     assert_eq!((head.lease, head.unfinished), (None, None));
+}
+
+/// Returns the caller references of all accepted invalidations, each of which must be unique.
+#[track_caller]
+fn unique_references(cloud: &Cloud) -> BTreeSet<String> {
+    let references: Vec<String> =
+        cloud.invalidations(DISTRIBUTION).into_iter().map(|invalidation| invalidation.caller_reference).collect();
+    let unique: BTreeSet<String> = references.iter().cloned().collect();
+    assert_eq!(unique.len(), references.len(), "{references:?}");
+    unique
 }

@@ -4,6 +4,7 @@ mod archive;
 mod bootstrap;
 mod browsers;
 mod build;
+mod cloudformation;
 mod crash;
 mod deletes;
 mod deployments;

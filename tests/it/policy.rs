@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use standins::{Authorizer, CLIENT, Distribution, Does, Fault, Headers, Service};
 
 use crate::build::{Files, files, noise};
+use crate::cloudformation::{ACCOUNT, Template};
 use crate::stage::{DISTRIBUTION, LIVE, STAGING, Stage, TABLE};
-use crate::template::{ACCOUNT, Template};
 
 /// The statements and actions that Lambda itself uses with the function's role.
 ///

@@ -13,7 +13,7 @@ use dropship::deploy::{Invocation, Site};
 use dropship::handler::{Handled, handle};
 use dropship::report::{Progress, Report};
 use serde_json::{Value, json};
-use standins::{CLIENT, Cloud, Distribution, Etags, Headers, Versioning, Waiting};
+use standins::{CLIENT, Cloud, Distribution, Etags, Headers, Object, Versioning, Waiting};
 
 use crate::build::{Files, zipped};
 use crate::policy;
@@ -91,23 +91,8 @@ impl Stage {
 
     pub fn upload_bytes(&self, key: &str, archive: Vec<u8>) -> Value {
         self.pass(TimeDelta::seconds(1));
-        let size = archive.len();
-        let put = self.cloud.put_object(STAGING, key, archive, Headers::of_type("application/zip"));
-        json!({"Records": [{
-            "eventVersion": "2.1",
-            "eventSource": "aws:s3",
-            "eventTime": self.now().to_rfc3339_opts(SecondsFormat::Millis, true),
-            "eventName": "ObjectCreated:Put",
-            "s3": {
-                "bucket": {"name": STAGING},
-                "object": {
-                    "key": key,
-                    "size": size,
-                    "eTag": put.etag.trim_matches('"'),
-                    "versionId": put.version_id,
-                },
-            },
-        }]})
+        let object = self.cloud.put_object(STAGING, key, archive, Headers::of_type("application/zip"));
+        put_event(STAGING, key, &object, &self.now().to_rfc3339_opts(SecondsFormat::Millis, true))
     }
 
     /// Creates a cold function instance whose calls are labelled `client`.
@@ -197,4 +182,24 @@ pub fn report(handled: Handled) -> Report {
     };
     assert_eq!(answer.deployments.len(), 1);
     answer.deployments.remove(0)
+}
+
+/// Returns the event that S3 sends for an object.
+pub fn put_event(bucket: &str, key: &str, object: &Object, event_time: &str) -> Value {
+    json!({"Records": [{
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": "us-east-1",
+        "eventTime": event_time,
+        "eventName": "ObjectCreated:Put",
+        "s3": {
+            "bucket": {"name": bucket},
+            "object": {
+                "key": key,
+                "size": object.body.len(),
+                "eTag": object.etag.trim_matches('"'),
+                "versionId": object.version_id,
+            },
+        },
+    }]})
 }

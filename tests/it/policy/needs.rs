@@ -2,8 +2,8 @@
 
 use standins::{Call, Service};
 
+use crate::cloudformation::ACCOUNT;
 use crate::stage::STAGING;
-use crate::template::ACCOUNT;
 
 /// An action on a resource.
 pub type Permission = (String, String);
