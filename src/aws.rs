@@ -1,4 +1,4 @@
-//! All traffic with AWS; nothing outside this folder names an SDK type.
+//! All traffic with AWS. Nothing outside this folder names an SDK type.
 
 pub mod archive;
 pub mod bucket;
@@ -8,27 +8,25 @@ mod listing;
 pub mod manifests;
 pub mod multipart;
 mod rate_limit;
+mod response;
 mod signed_request;
+pub mod write;
 
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::config::SharedHttpClient;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
 
 use crate::config::Config;
-use crate::error::Error;
 
-/// CloudFront answers 503 for longer than the SDK's usual three attempts (aws/aws-cdk#15891).
+/// CloudFront answers 503 for longer than the SDK's usual three attempts take (aws/aws-cdk#15891).
 const MAX_ATTEMPTS: u32 = 10;
-
-/// How long a body may bring nothing: the connector's limit on an answer ends with its headers.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The clients of one function instance, built once per cold start.
 pub struct Clients {
@@ -46,21 +44,8 @@ pub async fn load() -> SdkConfig {
 
 impl Clients {
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
-        let retries = sdk.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
-        let retries = retries.with_max_attempts(MAX_ATTEMPTS);
         let connector = connector();
-        let http_client = {
-            let connector = connector.clone();
-            http_client_fn(move |_, _| connector.clone())
-        };
-        let sdk = sdk
-            .clone()
-            .into_builder()
-            .retry_config(retries)
-            .http_client(http_client)
-            // An upload that stalls runs into the timeout above; a look at every body of some KiB is for nothing.
-            .stalled_stream_protection(StalledStreamProtectionConfig::enabled().upload_enabled(false).build())
-            .build();
+        let sdk = with_retries(sdk, http_client(&connector));
         let rate_limit = rate_limit::RateLimit::new(config.max_writes_per_second);
         let s3 = aws_sdk_s3::Client::from_conf(
             aws_sdk_s3::config::Builder::from(&sdk)
@@ -68,9 +53,9 @@ impl Clients {
                 .interceptor(rate_limit.clone())
                 .build(),
         );
-        let signed = |connector| signed_request::SignedRequests::new(s3.clone(), connector, sdk.credentials_provider());
-        let bulk = signed(self::connector());
-        let signed = signed(connector);
+        let credentials = sdk.credentials_provider();
+        let signed = signed_request::SignedRequests::new(s3.clone(), connector, credentials.clone());
+        let bulk = signed_request::SignedRequests::new(s3.clone(), self::connector(), credentials);
         Self {
             archives: archive::Archives::new(s3.clone(), signed.clone(), bulk, config),
             bucket: bucket::Bucket::new(s3.clone(), signed, rate_limit, config),
@@ -81,10 +66,30 @@ impl Clients {
     }
 }
 
-/// One pool of connections, for all clients but what reads long answers: a bucket's connections are the same
-/// whichever client asks. Certificates are loaded once.
+fn with_retries(sdk: &SdkConfig, http_client: SharedHttpClient) -> SdkConfig {
+    let retries = sdk.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
+    // An upload that stalls runs into the connector's timeout. Watching it as well would cost CPU for every few KiB
+    // of every body.
+    let stalls = StalledStreamProtectionConfig::enabled().upload_enabled(false).build();
+    sdk.clone()
+        .into_builder()
+        .retry_config(retries.with_max_attempts(MAX_ATTEMPTS))
+        .http_client(http_client)
+        .stalled_stream_protection(stalls)
+        .build()
+}
+
+fn http_client(connector: &SharedHttpConnector) -> SharedHttpClient {
+    let connector = connector.clone();
+    http_client_fn(move |_, _| connector.clone())
+}
+
+/// Returns a pool of connections.
+///
+/// All clients share one pool, because a bucket's connections are the same whichever client asks; only long answers
+/// are read over another. Certificates are loaded once.
 fn connector() -> SharedHttpConnector {
-    // The SDK sets no limit on an answer that never comes.
+    // The SDK alone waits without limit for an answer.
     let limits = HttpConnectorSettings::builder()
         .connect_timeout(Duration::from_secs(3))
         .read_timeout(Duration::from_secs(30))
@@ -95,28 +100,4 @@ fn connector() -> SharedHttpConnector {
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .build();
     SharedHttpConnector::new(connector)
-}
-
-/// Says what was tried and what came back; the SDK has already retried what is worth it.
-fn failed<E, R>(what: impl Into<String>, error: SdkError<E, R>) -> Error
-where
-    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
-    R: std::fmt::Debug + Send + Sync + 'static,
-{
-    let reason = match (error.code(), error.message()) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        (Some(code), None) => code.to_owned(),
-        _ => DisplayErrorContext(&error).to_string(),
-    };
-    Error::Aws { what: what.into(), reason, source: Some(Box::new(error)) }
-}
-
-/// The HTTP status of the service's answer, if there was one.
-fn status<E>(error: &SdkError<E, aws_sdk_s3::config::http::HttpResponse>) -> Option<u16> {
-    error.raw_response().map(|response| response.status().as_u16())
-}
-
-/// An ETag without the quotes that S3's answers put around it.
-fn unquoted(etag: &str) -> String {
-    etag.trim_matches('"').to_owned()
 }

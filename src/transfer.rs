@@ -40,8 +40,8 @@ const WHOLE_BYTES: u64 = 16 << 20;
 const COPIED_BYTES: u64 = 8 << 20;
 
 /// One write and one read may be under way for each 5 MiB of the function's memory, with which its processor share
-/// grows. S3 answers a small PUT after 15 to 40 ms, so 100 at a time keep up with what it takes of one prefix in a
-/// second.
+/// grows. S3 answers a small PUT after 15 to 40 ms, so 100 at a time reach its limit of writes per second to one
+/// prefix.
 const MIB_PER_TRANSFER: u64 = 5;
 const AT_ONCE: RangeInclusive<u64> = 32..=256;
 

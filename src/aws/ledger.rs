@@ -13,7 +13,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::failed;
+use super::response::failed;
 use crate::config::Config;
 use crate::deployment::{DeploymentId, Head, Record, Run, Status};
 use crate::error::Error;

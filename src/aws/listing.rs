@@ -14,8 +14,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
 use super::bucket::Bucket;
+use super::response::{BODY_PATIENCE, failed, unquoted};
 use super::signed_request::with_values;
-use super::{BODY_PATIENCE, failed, unquoted};
 use crate::error::Error;
 use crate::key::form_decode;
 use crate::listing::xml::parse_page;

@@ -1,14 +1,14 @@
-//! The manifest, an object in the staging bucket under `.dropship/<site>/`.
+//! Reads and writes manifests, objects in the staging bucket under `.dropship/<site>/`.
 
 use aws_sdk_s3::primitives::DateTime;
 
-use super::{failed, status};
+use super::response::{failed, status};
 use crate::config::Config;
 use crate::error::Error;
 use crate::key::OWN_FOLDER;
 use crate::manifest::{Decoder, Manifest};
 
-/// User metadata: when the rows were true, in epoch seconds, where that is before the object was written.
+/// The name of the user metadata that says when the rows were true, in epoch seconds, if the object was written later.
 const AS_OF: &str = "as-of";
 
 /// The manifests in the staging bucket, under `.dropship/<site>/`.
@@ -29,7 +29,7 @@ impl Manifests {
         }
     }
 
-    /// Reads the manifest under `key`; one that is missing or damaged is an empty one.
+    /// Reads the manifest under `key`. A missing or damaged manifest is read as an empty one.
     ///
     /// # Errors
     /// `Aws`.
@@ -41,7 +41,7 @@ impl Manifests {
         let answer = match request.set_expected_bucket_owner(self.owner.clone()).send().await {
             Ok(answer) => answer,
             Err(error) if status(&error) == Some(404) => {
-                tracing::warn!(%key, "the manifest is gone: every object is asked for once");
+                tracing::warn!(%key, "the manifest is gone; every object is asked for once");
                 return Ok(Manifest::default());
             }
             Err(error) => return Err(failed(format!("reading the manifest {key}"), error)),
@@ -69,7 +69,7 @@ impl Manifests {
         ))
     }
 
-    /// Writes a manifest under a key that no other write of the site's ledger uses; gives the key.
+    /// Writes a manifest under a key that no other version of the site's head uses. Returns the key.
     ///
     /// # Errors
     /// `Aws`.
@@ -80,7 +80,7 @@ impl Manifests {
             .put_object()
             .bucket(&self.bucket)
             .key(&key)
-            // One that was loaded, and that no listing was compared with since, keeps its date.
+            // A loaded manifest keeps its date until it is compared with a listing.
             .set_metadata(manifest.as_of().map(|at| [(AS_OF.to_owned(), at.to_string())].into()))
             .body(manifest.encode().into());
         let answer =
@@ -89,11 +89,11 @@ impl Manifests {
         Ok(key)
     }
 
-    /// Deletes a manifest that nothing points at any more; a leftover does no harm.
+    /// Deletes a manifest that no head points at any more. One that is left over does no harm.
     pub async fn remove(&self, key: &str) {
         let request = self.s3.delete_object().bucket(&self.bucket).key(key);
         if let Err(error) = request.set_expected_bucket_owner(self.owner.clone()).send().await {
-            tracing::warn!(%key, "an outdated manifest was left behind: {error}");
+            tracing::warn!(%key, "could not delete an outdated manifest: {error}");
         }
     }
 }

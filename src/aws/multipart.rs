@@ -1,4 +1,4 @@
-//! Uploads of large objects in parts, of which S3 checks the CRC-32 of the whole.
+//! Uploads of large objects in parts. S3 checks the CRC-32 of the whole object.
 
 use std::ops::Range;
 
@@ -8,13 +8,14 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUploa
 use bytes::Bytes;
 
 use super::archive::Archive;
-use super::bucket::{Bucket, Condition, Written, encode_crc32, under_headers, written};
-use super::{failed, status};
+use super::bucket::{Bucket, encode_crc32};
+use super::response::{failed, status};
+use super::write::{Condition, Written, under_headers, written};
 use crate::error::Error;
 use crate::headers::Headers;
 
 impl Bucket {
-    /// Begins a multipart upload of a large object, whose whole CRC-32 S3 checks at the end.
+    /// Begins a multipart upload. S3 checks the CRC-32 of the whole object at the end.
     ///
     /// # Errors
     /// `Aws`.
@@ -31,7 +32,7 @@ impl Bucket {
     }
 }
 
-/// A multipart upload under way; it is either completed or aborted, never left behind on purpose.
+/// A multipart upload under way. It has to be completed or aborted.
 pub struct MultipartUpload<'a> {
     bucket: &'a Bucket,
     key: String,
@@ -42,7 +43,7 @@ pub struct MultipartUpload<'a> {
 pub struct UploadedPart(CompletedPart);
 
 impl MultipartUpload<'_> {
-    /// Uploads a part, the first of which has number 1: 5 MiB or more, but for the last.
+    /// Uploads a part of 5 MiB or more; the last part may be shorter. Numbers start at 1.
     ///
     /// # Errors
     /// `Aws`.
@@ -54,7 +55,7 @@ impl MultipartUpload<'_> {
         let answer = request
             .set_expected_bucket_owner(bucket.owner.clone())
             .customize()
-            // As for whole objects: the CRC-32 vouches for the body.
+            // The CRC-32 vouches for the body, as for whole objects.
             .disable_payload_signing()
             .send()
             .await;
@@ -63,7 +64,7 @@ impl MultipartUpload<'_> {
         Ok(UploadedPart(part.build()))
     }
 
-    /// Copies a part from a stored entry of the archive: 5 MiB or more, but for the last, and 5 GiB at most.
+    /// Copies a part of 5 MiB to 5 GiB from the archive; the last part may be shorter. Numbers start at 1.
     ///
     /// # Errors
     /// `ArchiveGone`, `Aws`.
@@ -83,10 +84,10 @@ impl MultipartUpload<'_> {
         Ok(UploadedPart(part.build()))
     }
 
-    /// Makes the object of its parts, in their order.
+    /// Makes the object from its parts, in their order. The parts are gone afterwards, whatever the result.
     ///
     /// # Errors
-    /// `Aws`; a failed condition is no error. The parts are gone either way.
+    /// `Aws`; a condition that does not hold is no error.
     pub async fn complete(
         self,
         parts: Vec<UploadedPart>,
@@ -118,14 +119,14 @@ impl MultipartUpload<'_> {
         result
     }
 
-    /// Gives the upload up and frees its parts; the bucket's lifecycle rule is what remains if this fails.
+    /// Aborts the upload, so that its parts are deleted. If this fails, the bucket's lifecycle rule deletes them.
     pub async fn abort(self) {
         let bucket = self.bucket;
         let request = bucket.s3.abort_multipart_upload().bucket(&bucket.name).key(&self.key).upload_id(&self.id);
         if let Err(error) = request.set_expected_bucket_owner(bucket.owner.clone()).send().await
             && status(&error) != Some(404)
         {
-            tracing::warn!(key = %self.key, "an aborted upload may have left parts: {error}");
+            tracing::warn!(key = %self.key, "could not abort an upload, whose parts may remain: {error}");
         }
     }
 }

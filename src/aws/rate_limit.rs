@@ -1,8 +1,9 @@
-//! How many writes a second S3 is given.
+//! Limits how many writes a second go to S3.
 //!
 //! "Your application can achieve at least 3,500 PUT/COPY/POST/DELETE […] requests per second per partitioned
-//! Amazon S3 prefix" (S3 user guide, "Optimizing Amazon S3 performance"). More may be answered with 503 Slow
-//! Down, as may less while S3 divides a prefix. The SDK tries such a request again, later; here fewer are begun.
+//! Amazon S3 prefix" (S3 user guide, "Optimizing Amazon S3 performance"). S3 may answer more than that with 503 Slow
+//! Down, and even fewer while it divides a prefix. The SDK retries such a request later; the limit drops meanwhile, so
+//! that fewer writes are sent.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,19 +12,19 @@ use aws_sdk_s3::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 
-/// However much S3 asks to slow down.
-const LEAST_PER_SECOND: f64 = 50.0;
+/// The lowest limit, no matter how often S3 asks to slow down.
+const MIN_PER_SECOND: f64 = 50.0;
 
-/// Answers of one moment ask for one and the same slowing down.
-const ONE_MOMENT: Duration = Duration::from_secs(1);
+/// The limit drops at most once in this time: refusals that close answer the same surge of writes.
+const DROP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// From half the pace to the whole of it.
+/// How long the limit takes to climb from half of its maximum back to it.
 const CLIMB: Duration = Duration::from_secs(10);
 
-/// What was not begun in time may be made up for at once.
+/// Turns that went unused within this time may be used in a burst.
 const BURST: Duration = Duration::from_millis(50);
 
-/// Spreads writes over time. Clones share one pace.
+/// Spreads writes over time. Clones share one limit.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     state: Arc<Mutex<State>>,
@@ -31,22 +32,22 @@ pub struct RateLimit {
 
 #[derive(Debug)]
 struct State {
-    most_per_second: f64,
+    max_per_second: f64,
     per_second: f64,
-    /// When the pace was last changed.
+    /// When the limit was last changed.
     changed_at: Instant,
     slowed_at: Option<Instant>,
-    /// When the next write may begin.
+    /// When the next write may start.
     next: Instant,
 }
 
 impl RateLimit {
-    pub fn new(most_per_second: u32) -> Self {
+    pub fn new(max_per_second: u32) -> Self {
         let now = Instant::now();
-        Self { state: Arc::new(Mutex::new(State::new(f64::from(most_per_second), now))) }
+        Self { state: Arc::new(Mutex::new(State::new(f64::from(max_per_second), now))) }
     }
 
-    /// Waits for the turn of one more write.
+    /// Waits until one more write may start.
     pub async fn turn(&self) {
         let now = Instant::now();
         let at = self.state().turn(now);
@@ -55,7 +56,7 @@ impl RateLimit {
         }
     }
 
-    /// Begins fewer writes from now on.
+    /// Lowers the limit, because S3 has asked for that.
     pub fn slow_down(&self) {
         self.state().slow_down(Instant::now());
     }
@@ -66,11 +67,11 @@ impl RateLimit {
 }
 
 impl State {
-    fn new(most_per_second: f64, now: Instant) -> Self {
-        Self { most_per_second, per_second: most_per_second, changed_at: now, slowed_at: None, next: now }
+    fn new(max_per_second: f64, now: Instant) -> Self {
+        Self { max_per_second, per_second: max_per_second, changed_at: now, slowed_at: None, next: now }
     }
 
-    /// When a write may begin that is asked for now.
+    /// Returns when a write that is requested now may start.
     fn turn(&mut self, now: Instant) -> Instant {
         self.climb(now);
         let earliest = now.checked_sub(BURST).unwrap_or(now);
@@ -80,22 +81,22 @@ impl State {
     }
 
     fn climb(&mut self, now: Instant) {
-        if self.per_second < self.most_per_second {
+        if self.per_second < self.max_per_second {
             let share = (now - self.changed_at).as_secs_f64() / CLIMB.as_secs_f64();
-            let higher = self.per_second + share * self.most_per_second / 2.0;
-            self.per_second = higher.min(self.most_per_second);
+            let higher = self.per_second + share * self.max_per_second / 2.0;
+            self.per_second = higher.min(self.max_per_second);
         }
         self.changed_at = now;
     }
 
-    /// Halves the pace, once for all that S3 refuses in one moment.
+    /// Halves the limit, once for all refusals within [`DROP_INTERVAL`].
     fn slow_down(&mut self, now: Instant) {
-        let is_new = self.slowed_at.is_none_or(|at| now - at >= ONE_MOMENT);
+        let is_new = self.slowed_at.is_none_or(|at| now - at >= DROP_INTERVAL);
         if is_new {
             self.climb(now);
-            self.per_second = (self.per_second / 2.0).max(LEAST_PER_SECOND);
+            self.per_second = (self.per_second / 2.0).max(MIN_PER_SECOND);
             self.slowed_at = Some(now);
-            tracing::warn!(per_second = self.per_second, "S3 asks to slow down");
+            tracing::warn!(per_second = self.per_second, "S3 asks to slow down; sending fewer writes per second");
         }
     }
 }
@@ -105,7 +106,7 @@ impl Intercept for RateLimit {
         "RateLimit"
     }
 
-    /// Sees every attempt, also those that the SDK makes again.
+    /// Sees every attempt, including the SDK's retries.
     fn read_after_attempt(
         &self,
         context: &FinalizerInterceptorContextRef<'_>,
@@ -124,30 +125,30 @@ impl Intercept for RateLimit {
 mod tests {
     use super::*;
 
-    /// How many writes begin within a time if all are asked for at its beginning.
-    fn begun_within(state: &mut State, now: Instant, time: Duration) -> usize {
+    /// Returns how many writes start within a time if all are requested at its start.
+    fn started_within(state: &mut State, now: Instant, time: Duration) -> usize {
         (0..100_000).take_while(|_| state.turn(now) < now + time).count()
     }
 
     #[test]
-    fn no_more_than_its_most_begin_in_a_second() {
+    fn no_more_than_the_maximum_start_in_a_second() {
         let now = Instant::now();
         let mut state = State::new(3_500.0, now);
-        let begun = begun_within(&mut state, now, Duration::from_secs(1));
-        assert!((3_490..=3_501).contains(&begun), "{begun}");
+        let started = started_within(&mut state, now, Duration::from_secs(1));
+        assert!((3_490..=3_501).contains(&started), "{started}");
     }
 
     #[test]
-    fn a_pause_is_not_made_up_for_by_a_flood() {
+    fn a_burst_after_a_pause_is_short() {
         let start = Instant::now();
         let mut state = State::new(1_000.0, start);
         let later = start + Duration::from_secs(60);
-        let at_once = (0..1_000).filter(|_| state.turn(later) <= later).count();
-        assert!((50..=52).contains(&at_once), "{at_once}");
+        let immediate = (0..1_000).filter(|_| state.turn(later) <= later).count();
+        assert!((50..=52).contains(&immediate), "{immediate}");
     }
 
     #[test]
-    fn it_halves_once_a_moment_and_never_stops() {
+    fn it_halves_once_a_second_down_to_a_minimum() {
         let start = Instant::now();
         let mut state = State::new(3_500.0, start);
         state.slow_down(start);
@@ -156,12 +157,12 @@ mod tests {
         for second in 1..100 {
             state.slow_down(start + Duration::from_secs(second));
         }
-        assert!(state.per_second >= LEAST_PER_SECOND);
+        assert!(state.per_second >= MIN_PER_SECOND);
         assert!(state.per_second < 500.0, "{}", state.per_second);
     }
 
     #[test]
-    fn it_climbs_back() {
+    fn it_climbs_back_to_the_maximum() {
         let start = Instant::now();
         let mut state = State::new(3_500.0, start);
         state.slow_down(start);

@@ -1,10 +1,9 @@
-//! Requests of S3 that a deployment makes by the thousand, or that answer by the thousand, without the machinery
-//! that the SDK puts around each.
+//! Signed requests to S3, for requests that a deployment makes by the thousand or whose answers have thousands of lines.
 //!
 //! An operation of the SDK takes several times the CPU of its signature and its HTTP together
-//! (`docs/performance.md`). Here a request is signed by the SDK's signer, for the endpoint that the SDK resolves,
-//! with its credentials, and sent over its connections. Only a success counts. Whatever else comes back is left to
-//! the SDK's own operation, which asks anew and knows what an answer means and when it is worth another attempt.
+//! (`docs/performance.md`). Here the SDK's signer signs a request for the endpoint that the SDK resolves, with its
+//! credentials, and the request goes out over the SDK's connections. Only a success counts. After anything else the
+//! caller uses the SDK's own operation, which repeats the request, interprets the answer, and knows when to retry.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -27,26 +26,25 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::sync::Mutex;
 
-/// What stays as it is in a key's path (S3 API, "Signature Calculations", `UriEncode`).
-const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+/// Encodes all of a key except unreserved characters and slashes (S3 API, "Signature Calculations", `UriEncode`).
+const KEY_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 const USER_AGENT: &str = concat!("dropship/", env!("CARGO_PKG_VERSION"));
 
-/// Credentials that end so soon are asked for anew.
-const LEAST_TIME_LEFT: Duration = Duration::from_secs(60);
+/// Credentials that expire sooner than this are renewed.
+const MIN_VALIDITY: Duration = Duration::from_secs(60);
 
-/// The way around the SDK's operations. Clones share what they have learnt.
+/// Sends signed requests. Clones share the endpoints that they have resolved.
 #[derive(Clone)]
 pub struct SignedRequests {
     s3: aws_sdk_s3::Client,
     connector: SharedHttpConnector,
     credentials: Option<SharedCredentialsProvider>,
-    /// By bucket.
-    targets: Arc<Mutex<HashMap<String, Arc<Target>>>>,
+    endpoints_by_bucket: Arc<Mutex<HashMap<String, Arc<Endpoint>>>>,
 }
 
-/// Where a bucket is, and as whom it is spoken to.
-struct Target {
+/// Where a bucket is, and the credentials for it.
+struct Endpoint {
     /// The address of the key "".
     address: String,
     region: String,
@@ -57,7 +55,7 @@ struct Target {
 /// Names and values, the names in lower case.
 pub type HttpHeaders<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
-/// Those headers that have a value.
+/// Returns the headers that have a value.
 pub fn with_values<'a, const N: usize>(headers: [(&'static str, Option<&'a str>); N]) -> HttpHeaders<'a> {
     let headers = headers.into_iter();
     let headers = headers.filter_map(|(name, value)| Some((name.into(), value?.into())));
@@ -70,11 +68,12 @@ impl SignedRequests {
         connector: SharedHttpConnector,
         credentials: Option<SharedCredentialsProvider>,
     ) -> Self {
-        Self { s3, connector, credentials, targets: Arc::default() }
+        Self { s3, connector, credentials, endpoints_by_bucket: Arc::default() }
     }
 
-    /// Sends one request about a key, or with the key "" about the bucket, with an encoded query string or an
-    /// empty one; gives whatever is answered, and nothing when it could not be sent.
+    /// Sends one request for a key, or with the key "" for the bucket. The query string is encoded, or empty.
+    ///
+    /// Returns any answer, or `None` if the request could not be sent.
     pub async fn send(
         &self,
         method: &'static str,
@@ -82,34 +81,30 @@ impl SignedRequests {
         headers: HttpHeaders<'_>,
         body: Bytes,
     ) -> Option<HttpResponse> {
-        let target = self.target(bucket).await?;
-        let request = target.request(method, (key, query), headers, body)?;
+        let endpoint = self.endpoint(bucket).await?;
+        let request = endpoint.request(method, (key, query), headers, body)?;
         self.connector.call(request).await.ok()
     }
 
-    async fn target(&self, bucket: &str) -> Option<Arc<Target>> {
-        let mut targets = self.targets.lock().await;
-        let is_good = |target: &&Arc<Target>| {
-            let soon = SystemTime::now() + LEAST_TIME_LEFT;
-            target.expires_at.is_none_or(|expires_at| expires_at > soon)
-        };
-        if let Some(target) = targets.get(bucket).filter(is_good) {
-            return Some(target.clone());
+    async fn endpoint(&self, bucket: &str) -> Option<Arc<Endpoint>> {
+        let mut endpoints = self.endpoints_by_bucket.lock().await;
+        if let Some(endpoint) = endpoints.get(bucket).filter(|endpoint| endpoint.is_valid()) {
+            return Some(endpoint.clone());
         }
-        let target = Arc::new(self.resolve(bucket).await?);
-        targets.insert(bucket.to_owned(), target.clone());
-        Some(target)
+        let endpoint = Arc::new(self.resolve(bucket).await?);
+        endpoints.insert(bucket.to_owned(), endpoint.clone());
+        Some(endpoint)
     }
 
-    /// Lets the SDK sign an address, which nobody is asked for, to see where and how it would send.
-    async fn resolve(&self, bucket: &str) -> Option<Target> {
+    /// Has the SDK presign an address, which is never requested, to learn its endpoint and region.
+    async fn resolve(&self, bucket: &str) -> Option<Endpoint> {
         const KEY: &str = "key";
         let credentials = self.credentials.as_ref()?.provide_credentials().await.ok()?;
-        let validity = PresigningConfig::expires_in(LEAST_TIME_LEFT).ok()?;
+        let validity = PresigningConfig::expires_in(MIN_VALIDITY).ok()?;
         let request = self.s3.get_object().bucket(bucket).key(KEY);
         let request = request.presigned(validity).await.ok()?;
         let (address, query) = request.uri().split_once('?')?;
-        Some(Target {
+        Some(Endpoint {
             address: address.strip_suffix(KEY)?.to_owned(),
             region: signing_region(query)?,
             expires_at: credentials.expiry(),
@@ -124,7 +119,12 @@ impl fmt::Debug for SignedRequests {
     }
 }
 
-impl Target {
+impl Endpoint {
+    fn is_valid(&self) -> bool {
+        let soon = SystemTime::now() + MIN_VALIDITY;
+        self.expires_at.is_none_or(|expires_at| expires_at > soon)
+    }
+
     fn request(
         &self,
         method: &'static str,
@@ -132,7 +132,7 @@ impl Target {
         headers: HttpHeaders<'_>,
         body: Bytes,
     ) -> Option<HttpRequest> {
-        let key = utf8_percent_encode(key, KEY);
+        let key = utf8_percent_encode(key, KEY_ENCODE_SET);
         let address = format!("{}{key}{query}", self.address);
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -147,7 +147,7 @@ impl Target {
             .build()
             .ok()?
             .into();
-        // A body goes out with its CRC-32 among the signed headers: no SHA-256 of it is needed besides.
+        // The CRC-32 among the signed headers vouches for the body, so that it needs no SHA-256.
         let to_sign = SignableRequest::new(
             method,
             address.as_str(),
@@ -170,7 +170,7 @@ impl Target {
     }
 }
 
-/// The region in a signed address of S3, where that was signed as [`Target::request`] does it.
+/// Returns the region of a presigned address of S3, if the SDK signs it in the same way as [`Endpoint::request`].
 fn signing_region(query: &str) -> Option<String> {
     let value = |wanted: &str| {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -181,7 +181,7 @@ fn signing_region(query: &str) -> Option<String> {
     if value("X-Amz-Algorithm")? != "AWS4-HMAC-SHA256" {
         return None;
     }
-    // Key id, date, region, service, "aws4_request".
+    // The parts are key id, date, region, service and "aws4_request".
     let credential = value("X-Amz-Credential")?;
     let mut scope = credential.rsplit('/').skip(1);
     let (service, region) = (scope.next()?, scope.next()?);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_in_another_way_is_left_to_the_sdk() {
+    fn other_signatures_are_left_to_the_sdk() {
         let other_algorithm =
             "X-Amz-Algorithm=AWS4-ECDSA-P256-SHA256&X-Amz-Credential=AKID%2F20261122%2Fs3%2Faws4_request";
         assert_eq!(signing_region(other_algorithm), None);

@@ -11,8 +11,8 @@ use super::entry_reader::{Chunk, EntryReader};
 use super::summary::Incomplete;
 use super::wave::{OpenWave, SentObject};
 use crate::archive::Entry;
-use crate::aws::bucket::{Condition, Written};
 use crate::aws::multipart::{MultipartUpload, UploadedPart};
+use crate::aws::write::{Condition, Written};
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::plan::{Put, Wanted};
@@ -125,7 +125,7 @@ impl<'a> Transfer<'a> {
         Ok(wave.record(put, sent, answer).await?)
     }
 
-    /// Returns where the data of a stored entry lies in the archive, after a check of what surrounds it.
+    /// Returns the range of a stored entry's data in the archive, after checks of its local header and data descriptor.
     async fn stored_data(&self, entry: &Entry) -> Result<Range<u64>, Error> {
         let start = entry.header_offset;
         let header = self.archive.read(start..start + entry.header_bytes_max()).await?;

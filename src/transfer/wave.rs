@@ -1,11 +1,12 @@
-//! The writes of one wave, and what came of them.
+//! The writes of one wave and their results.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::summary::Summary;
 use crate::archive::Corrupt;
-use crate::aws::bucket::{Bucket, Inspected, Written};
+use crate::aws::bucket::{Bucket, Inspected};
+use crate::aws::write::Written;
 use crate::error::Error;
 use crate::manifest::Row;
 use crate::plan::{Put, Wanted};

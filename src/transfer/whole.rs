@@ -11,7 +11,7 @@ use super::memory::Reservation;
 use super::summary::{Incomplete, Summary};
 use super::wave::{OpenWave, SentObject};
 use crate::archive::{Encoding, Entry, Method, Span, spans, unpack};
-use crate::aws::bucket::Condition;
+use crate::aws::write::Condition;
 use crate::error::Error;
 use crate::plan::{Put, Wanted};
 
@@ -64,7 +64,7 @@ impl<'a> Transfer<'a> {
     ) -> Summary {
         items.sort_unstable_by_key(|(entry, _)| entry.header_offset);
         let spans = whole_spans(items.iter().map(|(entry, _)| *entry));
-        let spans = spans.iter().flat_map(|span| self.archive.in_pieces(span));
+        let spans = spans.iter().flat_map(|span| self.split_at_kept(span));
         // Spans and items are both in the order of their offsets.
         let mut items = items.into_iter().map(|(_, item)| item);
         let spans = spans.map(|span| {
@@ -76,6 +76,18 @@ impl<'a> Transfer<'a> {
             // Twice as many as are read, so that short spans are read while those before them are written.
             .buffer_unordered(2 * self.at_once);
         self.finish_all(using).await
+    }
+
+    /// Cuts a span into ranges that must be read and entries that are kept in memory, each of which gets its own span.
+    fn split_at_kept(&self, span: &Span<'a>) -> Vec<Span<'a>> {
+        let is_unread = |entry: &Entry| !self.archive.is_read(&(entry.header_offset..entry.end_offset));
+        let parts = span.entries.chunk_by(|before, after| is_unread(before) && is_unread(after));
+        parts
+            .filter_map(|entries| {
+                let range = entries.first()?.header_offset..entries.last()?.end_offset;
+                Some(Span { range, entries: entries.to_vec() })
+            })
+            .collect()
     }
 
     async fn use_span<T>(

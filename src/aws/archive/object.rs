@@ -1,0 +1,259 @@
+//! The requests to S3 for one archive.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::upload_part_copy::builders::UploadPartCopyFluentBuilder;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::CopyPartResult;
+use bytes::{Bytes, BytesMut};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::timeout;
+
+use crate::aws::response::{BODY_PATIENCE, failed, status};
+use crate::aws::signed_request::{SignedRequests, with_values};
+use crate::error::Error;
+use crate::event::Upload;
+
+/// How often a body that breaks off is asked for; the SDK retries only until the headers have arrived.
+const BODY_ATTEMPTS: usize = 4;
+
+/// Longer answers use connections of their own. A connection's read buffer stays as large as the longest answer that
+/// filled it, up to 400 KiB (hyper), and the hundred connections that carry writes must not grow like that.
+const SHORT_BYTES: u64 = 512 << 10;
+
+/// An archive as an object of S3.
+pub(super) struct ArchiveObject {
+    s3: aws_sdk_s3::Client,
+    signed: SignedRequests,
+    /// For long answers.
+    bulk: SignedRequests,
+    owner: Option<String>,
+    upload: Upload,
+    bytes_read: AtomicU64,
+}
+
+enum Failure {
+    /// The object has no such bytes.
+    Unsatisfiable,
+    Error(Error),
+}
+
+impl ArchiveObject {
+    pub(super) fn new(
+        s3: aws_sdk_s3::Client,
+        signed: SignedRequests,
+        bulk: SignedRequests,
+        owner: Option<String>,
+        upload: Upload,
+    ) -> Self {
+        Self { s3, signed, bulk, owner, upload, bytes_read: AtomicU64::new(0) }
+    }
+
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Reads the last `count` bytes. Returns their offset, the bytes, and the object's size.
+    ///
+    /// # Errors
+    /// `ArchiveGone`, `Aws`.
+    pub(super) async fn get_last(&self, count: u64) -> Result<(u64, Bytes, u64), Error> {
+        match self.get_body(&format!("bytes=-{count}"), &self.signed).await {
+            Ok(body) => Ok(body.last(count)),
+            // An empty object has no range.
+            Err(Failure::Unsatisfiable) => Ok((0, Bytes::new(), 0)),
+            Err(Failure::Error(error)) => Err(error),
+        }
+    }
+
+    /// Reads `range`, which is not empty.
+    ///
+    /// # Errors
+    /// `ArchiveGone`, `Aws`.
+    pub(super) async fn get(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let is_short = range.end - range.start <= SHORT_BYTES;
+        let signed = if is_short { &self.signed } else { &self.bulk };
+        match self.get_body(&format!("bytes={}-{}", range.start, range.end - 1), signed).await {
+            Ok(body) => body.within(&range).ok_or_else(|| self.too_short(&range)),
+            Err(Failure::Unsatisfiable) => Err(self.too_short(&range)),
+            Err(Failure::Error(error)) => Err(error),
+        }
+    }
+
+    /// Copies `range` into a part of an upload.
+    ///
+    /// # Errors
+    /// `ArchiveGone`, `Aws`.
+    pub(super) async fn copy(
+        &self,
+        range: &Range<u64>,
+        part: UploadPartCopyFluentBuilder,
+    ) -> Result<Option<CopyPartResult>, Error> {
+        let Upload { bucket, key, .. } = &self.upload;
+        let encoded_key = utf8_percent_encode(key, NON_ALPHANUMERIC);
+        let answer = part
+            .copy_source_range(format!("bytes={}-{}", range.start, range.end - 1))
+            .copy_source(format!("{bucket}/{encoded_key}{}", self.version_query()))
+            .set_copy_source_if_match(self.if_match())
+            .set_expected_source_bucket_owner(self.owner.clone())
+            .send()
+            .await
+            .map_err(|error| gone_or_failed(&self.upload, error))?;
+        Ok(answer.copy_part_result)
+    }
+
+    async fn get_body(&self, range: &str, signed: &SignedRequests) -> Result<Body, Failure> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let (content_range, body) = self.request(range, signed).await?;
+            match collect(body, &self.bytes_read).await {
+                Ok(bytes) => return Ok(Body::new(content_range.as_deref(), bytes)),
+                Err(reason) if attempts == BODY_ATTEMPTS => {
+                    let what = format!("reading {range} of {}", self.upload.key);
+                    return Err(Failure::Error(Error::Aws { what, reason, source: None }));
+                }
+                Err(reason) => {
+                    tracing::warn!(%range, %reason, "the archive's answer broke off; asking again")
+                }
+            }
+        }
+    }
+
+    async fn request(&self, range: &str, signed: &SignedRequests) -> Result<(Option<String>, ByteStream), Failure> {
+        if let Some(answer) = self.request_signed(range, signed).await {
+            return Ok(answer);
+        }
+        let Upload { bucket, key, .. } = &self.upload;
+        let request = self.s3.get_object().bucket(bucket).key(key).range(range);
+        let answer = request
+            .set_version_id(self.upload.version_id.clone())
+            .set_if_match(self.if_match())
+            .set_expected_bucket_owner(self.owner.clone())
+            .send()
+            .await;
+        let answer = answer.map_err(|error| match status(&error) {
+            Some(416) => Failure::Unsatisfiable,
+            _ => Failure::Error(gone_or_failed(&self.upload, error)),
+        })?;
+        Ok((answer.content_range, answer.body))
+    }
+
+    /// Asks for a range once, without the SDK's operation. Returns `None` if that does not succeed.
+    async fn request_signed(&self, range: &str, signed: &SignedRequests) -> Option<(Option<String>, ByteStream)> {
+        let Upload { bucket, key, .. } = &self.upload;
+        let if_match = self.if_match();
+        let headers = with_values([
+            ("range", Some(range)),
+            ("if-match", if_match.as_deref()),
+            ("x-amz-expected-bucket-owner", self.owner.as_deref()),
+        ]);
+        let query = self.version_query();
+        let object = (bucket.as_str(), key.as_str(), query.as_str());
+        let answer = signed.send("GET", object, headers, Bytes::new()).await?;
+        if !answer.status().is_success() {
+            return None;
+        }
+        let content_range = answer.headers().get("content-range").map(str::to_owned);
+        Some((content_range, ByteStream::new(answer.into_body())))
+    }
+
+    /// Returns the version as a query string; empty if the bucket keeps no versions.
+    fn version_query(&self) -> String {
+        let version = self.upload.version_id.as_deref();
+        version.map_or_else(String::new, |version| {
+            format!("?versionId={}", utf8_percent_encode(version, NON_ALPHANUMERIC))
+        })
+    }
+
+    /// Returns the ETag to ask for where there are no versions: it tells this upload from the next one under its key.
+    fn if_match(&self) -> Option<String> {
+        let etag = self.upload.etag.as_ref();
+        let etag = etag.filter(|_| self.upload.version_id.is_none());
+        etag.map(|etag| format!("\"{etag}\""))
+    }
+
+    fn too_short(&self, range: &Range<u64>) -> Error {
+        Error::Aws {
+            what: format!("reading bytes {}-{} of {}", range.start, range.end, self.upload.key),
+            reason: "the answer is shorter than the range".to_owned(),
+            source: None,
+        }
+    }
+}
+
+/// A body and its place in the object.
+///
+/// A server may ignore the range and send everything (RFC 9110, section 14.2). Then there is no Content-Range, and the
+/// body is the whole object.
+struct Body {
+    start: Option<u64>,
+    size: Option<u64>,
+    bytes: Bytes,
+}
+
+impl Body {
+    fn new(content_range: Option<&str>, bytes: Bytes) -> Self {
+        let (start, size) = content_range.and_then(parse_content_range).unzip();
+        Self { start, size, bytes }
+    }
+
+    /// Returns the last `count` bytes: their offset, the bytes, and the object's size.
+    fn last(self, count: u64) -> (u64, Bytes, u64) {
+        let size = self.size.unwrap_or(self.bytes.len() as u64);
+        let start = self.start.unwrap_or_default();
+        let excess = (self.bytes.len() as u64).saturating_sub(count);
+        (start + excess, self.bytes.slice(excess as usize..), size)
+    }
+
+    fn within(self, range: &Range<u64>) -> Option<Bytes> {
+        let from = range.start.checked_sub(self.start.unwrap_or_default())? as usize;
+        let to = from + (range.end - range.start) as usize;
+        (to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
+    }
+}
+
+/// Parses `bytes 0-99/1234` as (0, 1234).
+fn parse_content_range(header: &str) -> Option<(u64, u64)> {
+    let (range, size) = header.strip_prefix("bytes ")?.split_once('/')?;
+    Some((range.split_once('-')?.0.parse().ok()?, size.parse().ok()?))
+}
+
+async fn collect(mut body: ByteStream, counter: &AtomicU64) -> Result<Bytes, String> {
+    let mut bytes = BytesMut::with_capacity(body.size_hint().0 as usize);
+    while let Some(chunk) = (timeout(BODY_PATIENCE, body.next()).await)
+        .map_err(|_| format!("nothing arrived for {} s", BODY_PATIENCE.as_secs()))?
+    {
+        let chunk = chunk.map_err(|error| error.to_string())?;
+        counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+/// Returns the error of a request for an archive; `ArchiveGone` if S3 does not have it any more.
+pub(super) fn gone_or_failed<E>(upload: &Upload, error: SdkError<E, aws_sdk_s3::config::http::HttpResponse>) -> Error
+where
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    let reason = match status(&error) {
+        Some(404) => {
+            "it is not in the bucket (never was, was deleted, or its version expired): build and upload it again"
+        }
+        Some(405) => "its version is a delete marker: build and upload it again",
+        Some(412) => {
+            "its key was overwritten since, and the bucket keeps no versions: send the newer upload's event, or turn versioning on"
+        }
+        _ => {
+            return failed(format!("reading s3://{}/{}", upload.bucket, upload.key), error);
+        }
+    };
+    Error::ArchiveGone {
+        bucket: upload.bucket.clone(),
+        key: upload.key.clone(),
+        version_id: upload.version_id.clone(),
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,34 @@
+//! The parts of an SDK operation's result that all clients read alike.
+
+use std::time::Duration;
+
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use crate::error::Error;
+
+/// How long a body may deliver nothing; the connector's own limit on an answer ends with its headers.
+pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Returns the error of an operation that failed. The SDK has already repeated what is worth repeating.
+pub(super) fn failed<E, R>(what: impl Into<String>, error: SdkError<E, R>) -> Error
+where
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let reason = match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => DisplayErrorContext(&error).to_string(),
+    };
+    Error::Aws { what: what.into(), reason, source: Some(Box::new(error)) }
+}
+
+/// Returns the HTTP status of the service's answer, if there was one.
+pub(super) fn status<E>(error: &SdkError<E, aws_sdk_s3::config::http::HttpResponse>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
+}
+
+/// Returns an ETag without the quotes that S3's answers put around it.
+pub(super) fn unquoted(etag: &str) -> String {
+    etag.trim_matches('"').to_owned()
+}
