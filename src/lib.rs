@@ -3,7 +3,7 @@
 //! [`deploy::deploy`] is the whole path, top to bottom. It reads the [`archive`]'s index, claims the site in
 //! the ledger (the rules are in [`deployment`]), compares archive and bucket ([`plan`], with the help of the
 //! [`manifest`]), records the [`invalidation`]s that it will owe, writes, invalidates, deletes, and answers
-//! with a [`report`]. These modules are pure; all traffic with AWS is in [`aws`].
+//! with a [`report`]. These modules are pure. [`transfer`] moves the bytes, and all traffic with AWS is in [`aws`].
 //!
 //! [`handler`] stands in front of it: it reads the [`event`] and deploys what the event names. What it logs is
 //! also what CloudWatch makes [`metrics`] of.

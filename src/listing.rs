@@ -8,7 +8,7 @@ use crate::etag::Etag;
 use crate::manifest::Manifest;
 use crate::packed_map::PackedMap;
 
-/// ListObjectsV2 returns at most 1,000 keys in a page (S3 API).
+/// `ListObjectsV2` returns at most 1,000 keys in a page (S3 API).
 const PAGE_KEYS: usize = 1_000;
 
 /// The most ranges that a listing is split into.

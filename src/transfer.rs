@@ -1,8 +1,8 @@
 //! Moves entries from the archive to the live bucket: reads, decompression and writes overlap within a memory budget.
 //!
-//! An entry takes one of three routes. Most are held in memory ([`whole`]), large ones are uploaded in parts, and
-//! large stored ones are copied by S3 (both in [`large`]). Before the first write, [`preflight`] checks the local
-//! headers; [`compare`] reads entries without writing them.
+//! An entry takes one of three routes. Most are held in memory (`whole`), large ones are uploaded in parts, and large
+//! stored ones are copied by S3 (both in `large`). Before the first write, `preflight` checks the local headers.
+//! `compare` reads entries without writing them.
 
 mod compare;
 mod entry_reader;
@@ -58,7 +58,7 @@ pub struct Transfer<'a> {
     /// Whether the deadline is too near to start another transfer.
     is_late: &'a (dyn Fn() -> bool + Sync),
     memory: Memory,
-    /// The limit on reads, and on writes, that are under way.
+    /// How many reads may be under way, and how many writes.
     at_once: usize,
     reads: Semaphore,
     writes: Semaphore,
@@ -153,7 +153,7 @@ impl<'a> Transfer<'a> {
     fn route(&self, entry: &Entry) -> Route {
         let may_be_copied = entry.method == Method::Stored && entry.size_bytes > COPIED_BYTES;
         if !may_be_copied && entry.size_bytes <= WHOLE_BYTES {
-            // An encoding only makes it smaller.
+            // No encoding makes it larger.
             return Route::Whole;
         }
         let encoding = self.rules.wanted(entry).encoding;

@@ -13,7 +13,7 @@ use crate::etag::Etag;
 use crate::headers::Headers;
 use crate::listing::ranges_at_once;
 
-/// DeleteObjects takes at most 1,000 keys (S3 API).
+/// `DeleteObjects` takes at most 1,000 keys (S3 API).
 pub const DELETES_PER_CALL: usize = 1_000;
 
 /// The live bucket, under its prefix.
@@ -37,7 +37,7 @@ pub struct Inspected {
     pub headers: Headers,
 }
 
-/// A key that DeleteObjects did not delete.
+/// A key that `DeleteObjects` did not delete.
 #[derive(Debug)]
 pub struct NotDeleted {
     pub key: String,

@@ -1,4 +1,4 @@
-//! Signed requests to S3, for requests that a deployment makes by the thousand or whose answers have thousands of lines.
+//! Signed requests to S3, for those that a deployment makes by the thousand and for answers of a thousand lines.
 //!
 //! An operation of the SDK takes several times the CPU of its signature and its HTTP together
 //! (`docs/performance.md`). Here the SDK's signer signs a request for the endpoint that the SDK resolves, with its
@@ -53,10 +53,10 @@ struct Endpoint {
 }
 
 /// Names and values, the names in lower case.
-pub type HttpHeaders<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+pub(super) type HttpHeaders<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 /// Returns the headers that have a value.
-pub fn with_values<'a, const N: usize>(headers: [(&'static str, Option<&'a str>); N]) -> HttpHeaders<'a> {
+pub(super) fn with_values<'a, const N: usize>(headers: [(&'static str, Option<&'a str>); N]) -> HttpHeaders<'a> {
     let headers = headers.into_iter();
     let headers = headers.filter_map(|(name, value)| Some((name.into(), value?.into())));
     headers.collect()

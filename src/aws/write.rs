@@ -135,8 +135,8 @@ impl Bucket {
 
     /// Copies one object onto itself with other headers.
     ///
-    /// It sends every header, because a replacing copy loses those that are left out (S3 API, CopyObject,
-    /// MetadataDirective).
+    /// It sends every header, because a replacing copy loses those that are left out (S3 API, `CopyObject`,
+    /// `MetadataDirective`).
     ///
     /// # Errors
     /// `Aws`; a condition that does not hold is no error.

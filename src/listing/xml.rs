@@ -6,7 +6,7 @@ use super::{Object, Page};
 use crate::etag::Etag;
 use crate::key::form_decode;
 
-/// Parses a page as S3 writes it (S3 API, ListObjectsV2, "Response Syntax").
+/// Parses a page as S3 writes it (S3 API, `ListObjectsV2`, "Response Syntax").
 ///
 /// It reads only what S3 uses of XML, elements whose names and texts hold no markup, because an XML parser would
 /// take most of the CPU of a deployment that changes little. Anything else returns `None`, and the SDK asks again.

@@ -24,7 +24,7 @@ const MAX_PARTS: u64 = 10_000;
 /// One part is filled while the part before it is uploaded.
 const PARTS_AT_ONCE: usize = 2;
 
-/// The longer a part is, the longer S3 takes to copy it; it copies up to 5 GiB at a time (S3 API, UploadPartCopy).
+/// The longer a part is, the longer S3 takes to copy it; it copies up to 5 GiB at a time (S3 API, `UploadPartCopy`).
 const COPIED_PART_BYTES: u64 = 1 << 30;
 
 impl<'a> Transfer<'a> {

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The budgets of bytes in flight and of bytes read ahead are a sixtieth and a tenth of the function's memory. Of
 /// 512 MiB, the process then takes less than 128 MiB for all but the largest sites. Bytes read ahead need no second
-/// GET, so their budget is the larger one; what they leave of it goes to the bytes in flight.
+/// GET, so their budget is the larger one; the part that they leave unused goes to the bytes in flight.
 const IN_FLIGHT_DIVISOR: u64 = 60;
 const AHEAD_DIVISOR: u64 = 10;
 

@@ -18,7 +18,7 @@ pub struct Wave<'a> {
     /// The manifest's new rows, by key.
     pub written: Vec<(Cow<'a, str>, Row)>,
     pub bytes_written: u64,
-    /// Objects that someone else wrote since they were listed. Each put replaces what is there now.
+    /// Puts whose objects someone else wrote since they were listed, each with the ETag of what is there now.
     pub conflicts: Vec<Put<'a>>,
     /// How many transfers did not start or were given up: the deadline was near, or another transfer failed.
     pub unfinished: usize,

@@ -24,12 +24,12 @@ pub(super) const SPAN_BYTES: u64 = 4 << 20;
 /// A larger entry is inflated in another thread, because it would hold up the other transfers.
 const INLINE_BYTES: u64 = 32 << 10;
 
-/// Returns the ranges in which entries are read that are held in memory.
+/// Returns the spans in which entries are read that are held in memory.
 pub(super) fn whole_spans<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Span<'a>> {
     spans(entries, GAP_BYTES, SPAN_BYTES)
 }
 
-/// A read span of the archive, and the memory that it takes.
+/// Bytes of a span that was read, and the memory that the span takes.
 #[derive(Clone)]
 struct Held {
     bytes: Bytes,
@@ -148,7 +148,7 @@ impl<'a> Transfer<'a> {
         let Held { bytes, memory } = held;
         let body = self.unpack(entry, wanted.encoding, bytes).await?;
         unpacked.release_unpacked(scratch_bytes);
-        // The body of a stored entry is a slice of the span; any other entry needs the span no more.
+        // The body of a stored entry is a slice of the span. Other entries no longer need the span.
         let _memory = (entry.method == Method::Stored).then_some(memory);
         use_body(item, wanted, body).await
     }
@@ -156,7 +156,6 @@ impl<'a> Transfer<'a> {
     /// Returns the body of an entry, from the bytes between its local header and its end.
     async fn unpack(&self, entry: &Entry, encoding: Encoding, bytes: Bytes) -> Result<Bytes, Error> {
         let compressed = bytes.slice(entry.data_range(&bytes)?);
-        drop(bytes);
         self.count_inflated(entry, encoding);
         if encoding == Encoding::Gzip || entry.size_bytes <= INLINE_BYTES {
             return Ok(unpack(entry, encoding, compressed)?);

@@ -27,10 +27,7 @@ pub(super) fn describe(id: &str, config: &DistributionConfig, bucket: &str, live
     origin_paths.sort();
     origin_paths.dedup();
     let errors = config.custom_error_responses().map(|errors| errors.items()).unwrap_or_default();
-    let is_kept = |error: &&CustomErrorResponse| {
-        let ttl_seconds = error.error_caching_min_ttl();
-        ttl_seconds.is_some_and(|seconds| seconds > DEFAULT_ERROR_CACHING_SECONDS)
-    };
+    let mut cached_errors = errors.iter().filter(|error| is_cached_for_long(error)).peekable();
     (!origin_paths.is_empty()).then(|| Distribution {
         id: id.to_owned(),
         origin_paths,
@@ -38,10 +35,14 @@ pub(super) fn describe(id: &str, config: &DistributionConfig, bucket: &str, live
             .default_root_object()
             .map(|object| object.trim_start_matches('/').to_owned())
             .filter(|object| !object.is_empty()),
-        caches_errors: errors.iter().any(|error| is_kept(&error)),
-        fallbacks: errors.iter().filter(is_kept).filter_map(fallback).collect(),
+        caches_errors: cached_errors.peek().is_some(),
+        fallbacks: cached_errors.filter_map(fallback).collect(),
         tags: None,
     })
+}
+
+fn is_cached_for_long(error: &CustomErrorResponse) -> bool {
+    error.error_caching_min_ttl().is_some_and(|seconds| seconds > DEFAULT_ERROR_CACHING_SECONDS)
 }
 
 /// Reads how a distribution learns cache tags. Returns `None` if it does not, or not from a header that S3 can send.
