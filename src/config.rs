@@ -61,7 +61,7 @@ pub struct Config {
     pub memory_mib: u64,
 }
 
-/// Which keys under the live prefix may be deleted because the archive lacks them.
+/// The keys under the live prefix that a deployment may delete because the archive lacks them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Prune {
     /// Every key, as `aws s3 sync --delete` does.
@@ -72,7 +72,7 @@ pub enum Prune {
     Off,
 }
 
-/// How an unchanged entry is recognised.
+/// The way to recognise an unchanged entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Compare {
     /// By its size and CRC-32 in the archive's central directory.

@@ -14,8 +14,8 @@ pub enum Error {
     #[error("the archive s3://{bucket}/{key}{} is gone: {reason}", version(.version_id))]
     ArchiveGone { bucket: String, key: String, version_id: Option<String>, reason: String },
     #[error(
-        "the deployment would remove {deletes} of the site's {objects} objects, so nothing was changed: check that this \
-         is the right archive (ARCHIVE_ROOT, LIVE_PREFIX), then send the event again with \
+        "the deployment would remove {deletes} of the {objects} live objects, so nothing was changed: check that \
+         this is the right archive (ARCHIVE_ROOT, LIVE_PREFIX), then send the event again with \
          \"options\":{{\"allowLargeDelete\":true}}, or raise MAX_DELETE_PERCENT (now {percent})"
     )]
     LargeDelete { deletes: usize, objects: usize, percent: u8 },
@@ -35,8 +35,8 @@ pub enum Error {
     )]
     Unfinished { done: usize, total: usize },
     #[error(
-        "CloudFront has not accepted {batches} invalidation batches yet ({reason}): they are recorded, and the retry or \
-         the next deployment of the site sends them"
+        "CloudFront has not accepted {batches} invalidation batches yet ({reason}): they are recorded, and the retry \
+         or the next deployment of the site sends them"
     )]
     InvalidationOwed { batches: usize, reason: String },
     #[error(
@@ -45,8 +45,8 @@ pub enum Error {
     )]
     WrongDistribution { id: String, bucket: String, prefix: String },
     #[error(
-        "the ledger of {site} has no such deployment to roll back to: look its id up with `aws dynamodb query`, or send \
-         the saved event of the deployment"
+        "the ledger of {site} has no such deployment to roll back to: look its id up with `aws dynamodb query`, or \
+         send the saved event of the deployment"
     )]
     NoSuchDeployment { site: String },
     #[error("{0}")]

@@ -1,4 +1,4 @@
-//! The events that start the function, and what they ask for.
+//! The events that start the function, each read as a request to deploy, roll back or sweep.
 //!
 //! An event is S3's own notification, the same from EventBridge, a few lines written by hand, the record that
 //! Lambda writes when an event has failed, S3's test event, a rollback, or a sweep. An upload that lacks details is
@@ -20,7 +20,7 @@ pub use bad_event::BadEvent;
 pub use options::Options;
 pub use upload::Upload;
 
-/// What an event asks for.
+/// An event, as the work that it asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
     /// Bring archives live, in the order in which they were uploaded. Never empty.

@@ -1,4 +1,4 @@
-//! Handles an event: runs what it asks for, and turns the results into log lines and one answer.
+//! The handler of an event: it runs the deployments, and turns their results into log lines and one answer.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -
         Ok(Task::Deploy(uploads, options)) => {
             let mut results = Vec::new();
             for upload in uploads {
-                let result = deploy(site, &upload, options, invocation).instrument(span(site)).await;
+                let result = deploy(site, &upload, options, invocation).instrument(deployment_span(site)).await;
                 results.push(result.map_err(|error| Failure { key: Some(upload.key), error }));
             }
             results
@@ -63,7 +63,7 @@ pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -
         Err(error) => vec![Err(Failure { key: None, error })],
     };
     if site.config.wait_for_invalidation {
-        // This wait comes last, when every upload is live and every lease released, so that it delays nobody else.
+        // This wait comes last, when every upload is live and every lease released. It delays no other deployment.
         let invalidations = results.iter_mut().flatten().flat_map(|report| &mut report.invalidations);
         join_all(invalidations.map(|sent| note_completion(site, sent, invocation.time_left()))).await;
     }
@@ -74,7 +74,7 @@ pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -
 ///
 /// The deployment records its id and its run's number as soon as it knows them. The span has the highest level, since
 /// a log level that disabled it would take the fields off the warnings too.
-fn span(site: &Site) -> Span {
+fn deployment_span(site: &Site) -> Span {
     error_span!("deployment", site = site.config.site, deployment = Empty, run = Empty)
 }
 

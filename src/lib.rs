@@ -1,12 +1,16 @@
 //! Deploys a static site from a zip on S3 to a live bucket behind CloudFront.
 //!
-//! [`deploy::deploy`] is the whole path, top to bottom. It reads the [`archive`]'s index, claims the site in
-//! the ledger (the rules are in [`deployment`]), compares archive and bucket ([`plan`], with the help of the
-//! [`manifest`]), records the [`invalidation`]s that it will owe, writes, invalidates, deletes, and answers
-//! with a [`report`]. These modules are pure. [`transfer`] moves the bytes, and all traffic with AWS is in [`aws`].
+//! [`handler`] reads an [`event`] and deploys the uploads that it names. [`deploy::deploy`] is the whole path of one
+//! upload, top to bottom:
 //!
-//! [`handler`] stands in front of it: it reads the [`event`] and deploys what the event names. What it logs is
-//! also what CloudWatch makes [`metrics`] of.
+//! 1. It reads the index of the [`archive`], and claims the site in the ledger by the rules of [`deployment`].
+//! 2. It compares archive and live bucket. The [`plan`] is made from the [`listing`] and the [`manifest`], with the
+//!    [`headers`] that each object gets.
+//! 3. It records the [`invalidation`]s that it will owe, moves the bytes ([`transfer`]), sends the invalidations, and
+//!    deletes.
+//! 4. It answers with a [`report`], which is also the log line that CloudWatch extracts [`metrics`] from.
+//!
+//! Only [`aws`] names types of the AWS SDK. Apart from `handler`, `deploy`, `transfer` and `aws`, all modules are pure.
 
 pub mod archive;
 pub mod aws;

@@ -31,8 +31,8 @@ pub use writes::{Delete, Put, SelfCopy, Writes};
 
 /// The plan of one deployment, with one list per verdict.
 ///
-/// Every key of archive and bucket is in exactly one of `puts`, `copies`, `deletes`, `retained` and `foreign`, or is kept
-/// and only counted.
+/// Every key of archive and bucket is in exactly one of `puts`, `copies`, `deletes`, `retained` and `foreign`, or is
+/// only counted because it is kept.
 #[derive(Debug, Default)]
 pub struct Plan<'a> {
     /// The entries to put, sorted by key.

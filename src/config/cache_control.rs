@@ -19,8 +19,9 @@ pub(super) fn read(variables: &mut Variables<impl Fn(&str) -> Option<String>>, h
     } else {
         "public, max-age=0, must-revalidate"
     };
-    let mut read = |variable| variables.read(variable, ALLOWED, directives).unwrap_or_else(|| default.to_owned());
-    CacheControl { pages: read("CACHE_CONTROL_PAGES"), assets: read("CACHE_CONTROL_ASSETS") }
+    let [pages, assets] = ["CACHE_CONTROL_PAGES", "CACHE_CONTROL_ASSETS"]
+        .map(|variable| variables.read(variable, ALLOWED, directives).unwrap_or_else(|| default.to_owned()));
+    CacheControl { pages, assets }
 }
 
 const ALLOWED: &str = "a list of Cache-Control directives separated by commas (`public, max-age=300`)";

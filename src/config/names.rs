@@ -6,18 +6,21 @@ pub(super) const BUCKET: &str = "the name of a general purpose bucket (3 to 63 l
 
 /// Checks a bucket's name by the S3 User Guide, "General purpose bucket naming rules".
 ///
-/// A directory bucket (`…--x-s3`) sends no events, has no versions and does not list in key order, so a deployment can
-/// neither read from nor write to one.
+/// A directory bucket (`…--x-s3`) sends no events, has no versions and does not list in key order, so a deployment
+/// cannot use one at either end.
 pub(super) fn bucket(value: &str) -> Option<String> {
-    let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let is_valid = (3..=63).contains(&value.len())
-        && value.bytes().all(|byte| is_alphanumeric(byte) || matches!(byte, b'.' | b'-'))
-        && value.bytes().next().is_some_and(is_alphanumeric)
-        && value.bytes().last().is_some_and(is_alphanumeric)
+        && value.bytes().all(|byte| is_lower_alphanumeric(byte) || matches!(byte, b'.' | b'-'))
+        && value.bytes().next().is_some_and(is_lower_alphanumeric)
+        && value.bytes().last().is_some_and(is_lower_alphanumeric)
         && !value.contains("..")
         && value.parse::<std::net::Ipv4Addr>().is_err()
         && !value.ends_with("--x-s3");
     is_valid.then(|| value.to_owned())
+}
+
+fn is_lower_alphanumeric(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
 }
 
 /// The allowed names of a table, for errors.

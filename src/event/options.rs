@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::bad_event::BadEvent;
 
-/// What a sender may ask for with any event.
+/// The options that any event may carry.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Options {
     /// Deploy even if a newer upload has been deployed since.

@@ -1,4 +1,4 @@
-//! What archive, listing and manifest know of each key.
+//! The knowledge of archive, listing and manifest about each key.
 //!
 //! All three are sorted by key, so one walk over them side by side replaces a search for each key in each of them.
 
@@ -12,7 +12,7 @@ use crate::key::live_key;
 use crate::listing::{Listing, Object};
 use crate::manifest::{Manifest, Row};
 
-/// What is known of one key. At least one of entry, object and row is there.
+/// The entry, object and row of one key; at least one of them is there.
 pub(super) struct Known<'a, 's> {
     pub(super) entry: Option<&'a Entry>,
     pub(super) object: Option<Object>,

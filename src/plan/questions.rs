@@ -8,7 +8,7 @@ use crate::headers::HeadersDigest;
 use crate::listing::{Listing, Object};
 use crate::manifest::Manifest;
 
-/// What a look at one object has shown.
+/// The answer of S3 about one object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
     /// The CRC-32 of the full object that S3 keeps, if any.
@@ -48,7 +48,7 @@ pub fn questions<'a>(
 }
 
 impl Observed {
-    /// Returns the checksum by which the object must be compared with the bytes of its entry, which must be read for it.
+    /// Returns the checksum with which the bytes of the entry must be compared, after reading them.
     ///
     /// Returns `None` if the CRC-32 in the archive's directory settles it, or if S3 keeps no checksum.
     pub fn comparison(&self, object: &Object, compare: Compare, encoding: Encoding) -> Option<Sum> {

@@ -1,4 +1,4 @@
-//! The verdict on one key: what the plan does with it.
+//! The verdict on each key: whether its object is new, changed, kept, deleted or retained.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,10 +12,10 @@ use crate::headers::{Headers, HeadersDigest};
 use crate::listing::Object;
 use crate::manifest::Row;
 
-/// CopyObject copies at most 5 GB (S3 API, CopyObject); larger objects are put again.
+/// `CopyObject` copies at most 5 GB (S3 API, "CopyObject"); larger objects are put again.
 const MAX_COPY_BYTES: u64 = 5_000_000_000;
 
-/// What the plan does with one key.
+/// The plan for one key.
 pub(super) enum Verdict<'a> {
     /// A new or changed entry is put.
     Put(Put<'a>),
@@ -80,7 +80,7 @@ impl<'r> Verdicts<'r> {
             (Some(row), None) if rules.compare == Compare::Crc32 => {
                 (wanted.is_content_of(row, entry), Some(row.headers))
             }
-            // An object of another size was not asked for.
+            // S3 was not asked about the object, because its size is wrong.
             _ => (false, None),
         };
         let (key, etag, is_page) = (known.key(), object.etag.clone(), wanted.headers.is_page());
