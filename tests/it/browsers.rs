@@ -42,7 +42,7 @@ struct Browser {
 
 enum Loading {
     Nothing,
-    /// The index of the release whose page was loaded, and the assets that are still to be requested.
+    /// The index of the release whose page was loaded, and the assets that remain to be requested.
     Assets(usize, Vec<String>),
 }
 

@@ -19,7 +19,7 @@ use crate::stage::{LIVE, Stage};
 /// How many cases run concurrently.
 const CONCURRENT_CASES: usize = 6;
 
-/// What the process is doing when it crashes.
+/// The work during which the process crashes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Scenario {
     First,
@@ -34,7 +34,7 @@ enum Scenario {
 const SCENARIOS: [Scenario; 5] =
     [Scenario::First, Scenario::Update, Scenario::Rollback, Scenario::OverlapOlder, Scenario::OverlapNewer];
 
-/// What happens after the crash.
+/// The events after the crash.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum After {
     SameRequest,
@@ -225,7 +225,7 @@ fn stride(after: After) -> usize {
 
 /// Crashes at one call after another until the scenario ends by itself.
 ///
-/// Returns the number of crashes, and what went wrong after them.
+/// Returns the number of crashes, and the errors after them.
 async fn crash_everywhere(scenario: Scenario, crash: Does, after: After) -> (usize, Vec<String>) {
     let (mut points, mut wrong) = (0, Vec::new());
     let stride = stride(after);

@@ -1,4 +1,4 @@
-//! Deletes: which keys, how many, and what happens if one fails.
+//! Deletes: which keys, how many, and the retries of failed ones.
 
 use dropship::report::Outcome;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What viewers get from the edge after a deployment.
+//! The answers that viewers get from the edge after a deployment.
 //!
 //! The emulated caches never evict anything by themselves, so that a missing invalidation shows as a stale answer.
 
@@ -75,7 +75,7 @@ struct Evicted {
     needlessly: Vec<String>,
 }
 
-/// Compares an edge's cache with what it contained before.
+/// Compares an edge's cache with its contents before.
 fn evicted(edge: &Edge, before: &BTreeMap<String, EdgeAnswer>) -> Evicted {
     let now = edge.cached();
     let all: Vec<String> = before.keys().filter(|url| !now.contains_key(*url)).cloned().collect();

@@ -106,7 +106,7 @@ impl Row {
 
     /// Lets every call in turn fail.
     ///
-    /// Returns the number of calls, of failed invocations, and what went wrong after them.
+    /// Returns the number of calls, the number of failed invocations, and the errors after them.
     async fn strike_everywhere(self) -> (usize, usize, Vec<String>) {
         let (mut failed, mut wrong) = (0, Vec::new());
         for n in 1.. {

@@ -141,7 +141,9 @@ impl Stage {
         progress: &Progress,
     ) -> Handled {
         let pause = Duration::from_millis(5);
-        handle(site, event, &Invocation { request_id, deadline, clock, progress, pause }).await
+        let invocation = Invocation { request_id, deadline, clock, progress, pause };
+        // The future is large, and some tests nest it deeply: on the heap it does not overflow a thread's stack.
+        Box::pin(handle(site, event, &invocation)).await
     }
 
     /// Invokes a cold function that must succeed, with the event of one upload.

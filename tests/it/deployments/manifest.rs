@@ -1,4 +1,4 @@
-//! The manifest and the remembered page boundaries of the listing: what they save, and what losing them costs.
+//! The manifest and the recorded page boundaries of the listing: the requests they save, and the cost of losing them.
 
 use dropship::report::Outcome;
 use standins::{Does, Etags, Fault};

@@ -72,7 +72,7 @@ pub struct Schedule {
     ran: Ran,
 }
 
-/// What a schedule did.
+/// The work of a schedule, in numbers.
 #[derive(Default)]
 pub struct Ran {
     pub steps: u64,

@@ -1,4 +1,4 @@
-//! What tests observe of a stage: the live bucket, the calls, the invalidations, and the ledger.
+//! Observations of a stage: its live bucket, calls, invalidations, and ledger.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;

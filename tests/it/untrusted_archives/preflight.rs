@@ -1,4 +1,4 @@
-//! The preflight: what is checked before the first write, and what the checks cost.
+//! The preflight: the checks before the first write, and their cost.
 
 use std::collections::BTreeSet;
 
