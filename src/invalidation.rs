@@ -1,79 +1,47 @@
-//! From stale keys to what CloudFront is told: paths, items, batches. Pure.
+//! Decides what CloudFront has to invalidate when keys go stale. Pure.
 //!
-//! A *key* becomes the *paths* under which viewers ask for it ([`paths`]), a path becomes one or
-//! more *items* in CloudFront's own spelling, and the items are kept within a budget by the
-//! wildcards that evict the fewest unchanged objects, or by cache [`tags`](Tags) where these evict
-//! fewer still. [`batches`] then gives them the names under which they are recorded and sent.
+//! The steps, in order:
+//!
+//! 1. [`paths`] lists the URL paths under which viewers ask for a key.
+//! 2. `item` spells each path as CloudFront expects it. The *exact* items of a path name that path and nothing else:
+//!    usually one item, several where viewers can spell the path in several ways, and none where CloudFront cannot name
+//!    the path.
+//! 3. `inventory` collects what a distribution may have cached: the stale paths, by phase, and the unchanged objects.
+//! 4. `wildcards` chooses the wildcards that keep the items within the budget and evict the fewest unchanged objects.
+//!    The exact items of the remaining stale paths complete the invalidation.
+//! 5. [`Tags`] take the place of wildcards where they evict fewer unchanged objects.
+//! 6. [`batches`] splits the items into requests and names them, so that each can be recorded before it is sent.
+//!
+//! One law holds throughout: an item of the right phase matches every stale path, whatever the budget.
 
 mod batch;
-mod budget;
+mod distribution;
+mod inventory;
 mod item;
+mod live_objects;
+mod live_paths;
 mod path;
 mod stale_keys;
-mod survey;
-mod tag;
+mod stale_path;
+mod tags;
+mod target;
+mod wildcards;
 
 pub use self::batch::{Batch, batches, reference};
+pub use self::distribution::{Distribution, Tagging};
 pub use self::item::{InvalidItem, is_tag, matches, validate};
 pub use self::path::paths;
 pub use self::stale_keys::StaleKeys;
-pub use self::tag::Tags;
+pub use self::tags::Tags;
 
-use self::survey::Survey;
+use self::inventory::Inventory;
 
-/// What CloudFront does in front of the live bucket, as far as paths are concerned.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Distribution {
-    pub id: String,
-    /// Each `""` or `/prod`, without a trailing slash; several when several origins are the live
-    /// bucket. A distribution without any has no paths at all, so there must be one.
-    pub origin_paths: Vec<String>,
-    /// What `/` answers, relative to the origin path and without a leading slash.
-    pub default_root_object: Option<String>,
-    /// Whether some error answer is cached for over 10 seconds, so that a key that is new may
-    /// have been asked for, and its absence remembered.
-    pub caches_errors: bool,
-    /// The viewer paths, decoded, of pages that are served with a success status in place of any
-    /// key that is missing, and are remembered there for over 10 seconds: a single-page
-    /// application's `/index.html`.
-    pub fallbacks: Vec<String>,
-    /// Where it takes cache tags.
-    pub tags: Option<Tagging>,
-}
-
-#[cfg(test)]
-impl Distribution {
-    /// One that shows a whole bucket as it is.
-    pub fn plain() -> Self {
-        Self {
-            id: "E1".to_owned(),
-            origin_paths: vec![String::new()],
-            default_root_object: None,
-            caches_errors: false,
-            fallbacks: Vec::new(),
-            tags: None,
-        }
-    }
-}
-
-/// How a distribution learns the cache tags of what it caches.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Tagging {
-    /// The user metadata that it reads them from: in lower case, without `x-amz-meta-`.
-    pub metadata: String,
-    /// From when on it has cached nothing without its tags, in epoch seconds; none while its
-    /// configuration is still on its way to the edge.
-    pub since: Option<i64>,
-    /// The version of the configuration that says so.
-    pub version: String,
-}
-
-/// What the operator chose.
+/// The operator's settings for invalidations.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct InvalidationRules {
-    /// Items of one deployment on one distribution, both phases together.
+    /// The most items of one deployment on one distribution, both phases together.
     pub max_items: usize,
-    /// Wildcards among them. CloudFront has room for 15 at a time.
+    /// The most wildcards among them. CloudFront has room for 15 at a time.
     pub max_wildcards: usize,
     /// Whether the site answers `/about` with `about.html`.
     pub clean_urls: bool,
@@ -86,12 +54,14 @@ pub struct InvalidationRules {
 /// The items of one phase.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Items {
-    /// Sorted, unique, encoded, and each of them [`valid`](validate): paths, wildcards and tags.
+    /// Paths, wildcards and tags: sorted, unique, encoded and [valid](validate).
     pub paths: Vec<String>,
     /// How many of them end in `*`.
     pub wildcards: usize,
-    /// Unchanged live objects that wildcards and tags evict. An object counts by its own path: a
-    /// wildcard that matches any of its aliases matches that path too, for it is the longest.
+    /// How many unchanged live objects the wildcards and tags evict.
+    ///
+    /// An object counts when its own path is evicted. Its aliases need no look: they are prefixes of its own path, so
+    /// a wildcard that matches an alias matches the path too.
     pub collateral: usize,
 }
 
@@ -102,51 +72,68 @@ pub struct Invalidation {
     pub changed: Items,
     /// Sent after the deletes.
     pub deleted: Items,
-    /// Unchanged live objects that either phase evicts, each counted once.
+    /// How many unchanged live objects either phase evicts, each counted once.
     pub collateral: usize,
-    /// A fallback that went stale, and with it every path that no key answers: all is evicted.
+    /// A fallback page that went stale. The distribution may have cached it under any path that no key answers, so
+    /// everything is evicted.
     pub fallback: Option<String>,
 }
 
-/// When an item is sent. A path must be matched by an item of the phase that makes it stale: an
-/// earlier item leaves the edge free to cache the old object anew.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// When an item is sent.
+///
+/// A stale path must be matched by an item of the phase that makes it stale: after an earlier item, the edge may cache
+/// the old object again.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Phase {
+    /// After the puts.
     Changed,
+    /// After the deletes.
     Deleted,
 }
 
+/// A value for each phase, indexed by `phase as usize`.
+type ByPhase<T> = [T; 2];
+
 impl Phase {
-    const ALL: [Self; 2] = [Self::Changed, Self::Deleted];
-}
+    const ALL: ByPhase<Self> = [Self::Changed, Self::Deleted];
 
-/// Finds the items that cover every stale path of `distribution` within the budget, evicting as
-/// few unchanged objects as possible; among equals, with the fewest wildcards, then items.
-///
-/// Neither the order of the keys nor repetition changes the answer. Coverage goes before the
-/// budget: each phase with stale paths gets its one item, and its one wildcard where it cannot
-/// do without, even if `max_items` or `max_wildcards` is less than that. Where several origin
-/// paths show an object at several places, the planner counts it once for each.
-pub fn invalidation(distribution: &Distribution, stale: &StaleKeys<'_>, rules: &InvalidationRules) -> Invalidation {
-    let survey = Survey::new(distribution, stale, rules);
-    survey.cover(&survey.untagged())
-}
-
-/// The same, with tags among the items where they evict fewer unchanged objects than wildcards
-/// alone; `tags` is only asked for where these evict any.
-pub fn tagged_invalidation<'a>(
-    distribution: &'a Distribution,
-    stale: &StaleKeys<'a>,
-    rules: &InvalidationRules,
-    tags: impl FnOnce() -> Tags<'a>,
-) -> Invalidation {
-    let survey = Survey::new(distribution, stale, rules);
-    let plain = survey.cover(&survey.untagged());
-    // A fallback takes everything with it, tagged or not.
-    if plain.collateral == 0 || plain.fallback.is_some() {
-        return plain;
+    fn other(self) -> Self {
+        match self {
+            Self::Changed => Self::Deleted,
+            Self::Deleted => Self::Changed,
+        }
     }
-    tag::improve(plain, &survey, &tags())
+}
+
+/// Returns the items that cover every stale path of `distribution` within the budget.
+///
+/// They evict as few unchanged objects as possible; among equals, they are the ones with the fewest wildcards, then
+/// with the fewest items. Neither the order of the keys nor repetition changes the answer. Where several origin paths
+/// show an object at several places, the planner counts it once for each.
+///
+/// Coverage goes before the budget: each phase with stale paths gets one item, and one wildcard if it needs one, even
+/// where `max_items` or `max_wildcards` is lower.
+pub fn invalidation(distribution: &Distribution, stale: &StaleKeys<'_>, rules: &InvalidationRules) -> Invalidation {
+    let inventory = Inventory::new(distribution, stale, rules);
+    inventory.cheapest_invalidation(&inventory.no_tags())
+}
+
+/// Returns [`invalidation`], or one with tags if it evicts fewer unchanged objects.
+///
+/// `tags` is called only where the invalidation without tags evicts any.
+pub fn tagged_invalidation<'k>(
+    distribution: &Distribution,
+    stale: &StaleKeys<'_>,
+    rules: &InvalidationRules,
+    tags: impl FnOnce() -> Tags<'k>,
+) -> Invalidation {
+    let inventory = Inventory::new(distribution, stale, rules);
+    let untagged = inventory.cheapest_invalidation(&inventory.no_tags());
+    // A stale fallback evicts everything, tagged or not.
+    if untagged.collateral == 0 || untagged.fallback.is_some() {
+        return untagged;
+    }
+    tags::improve(untagged, &inventory, &tags())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Items in the portions in which they are recorded and sent.
+//! The batches in which items are recorded and sent.
 
 use std::sync::LazyLock;
 
@@ -6,36 +6,36 @@ use sha2::{Digest, Sha256};
 
 use super::{Distribution, Invalidation, Items, is_tag, validate};
 
-/// "3,000 individual files" may be in progress at a time (CloudFront Developer Guide, "Limits on
-/// invalidations"), so no request with more is ever accepted.
+/// CloudFront never accepts a request with more items, since "3,000 individual files" may be in progress at a time
+/// (CloudFront Developer Guide, "Limits on invalidations").
 const MAX_ITEMS: usize = 3_000;
 
-/// A DynamoDB item holds 400 KB. This leaves room for the attributes' own weight.
+/// A DynamoDB item may have 400 KB. This leaves room for the other attributes and for the names of all of them.
 const MAX_TEXT_BYTES: usize = 256 * 1024;
 
 static EVERYTHING: LazyLock<[String; 1]> = LazyLock::new(|| ["/*".to_owned()]);
 
-/// 128 bits of SHA-256: two batches of one run never share them by chance.
+/// 128 bits of a SHA-256: enough that two batches of one run never share them by chance.
 const DIGEST_BYTES: usize = 16;
 
-/// One CreateInvalidation request, and one record in the ledger.
+/// One `CreateInvalidation` request, and one record in the ledger.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Batch {
-    /// The CallerReference.
+    /// The `CallerReference`.
     pub reference: String,
-    /// The distribution's id.
+    /// The id of the distribution.
     pub distribution: String,
     /// Sorted, unique, never empty.
     pub items: Vec<String>,
-    /// Whether the batch covers deletes, and so may only be sent after them.
+    /// Whether the batch covers deletes, so that it may only be sent after them.
     pub after_deletes: bool,
-    /// The version of the distribution's configuration that the tags among the items rely on; under
-    /// another one they may mean nothing.
+    /// The version of the distribution's configuration that the tags among the items rely on. Under another version
+    /// they may evict nothing.
     pub relies_on: Option<String>,
 }
 
 impl Batch {
-    /// The batch to send in its place when what it relies on has changed: it evicts everything.
+    /// Returns the batch to send instead when the configuration has changed: it evicts everything.
     pub fn without_tags(&self) -> Self {
         let items = EVERYTHING.to_vec();
         let digest = digest(&self.distribution, &items);
@@ -45,10 +45,10 @@ impl Batch {
     }
 }
 
-/// Splits `invalidation` into batches and names them, counting on from `first`.
+/// Splits `invalidation` into batches and numbers them from `first`.
 ///
-/// Those that follow the puts come first. The numbers of a run must not repeat, over all its
-/// distributions: pass as `first` how many batches the run has already.
+/// The batches that are sent after the puts come first. The numbers of a run must not repeat, over all distributions:
+/// `first` is the number of batches that the run already has.
 pub fn batches(
     deployment: &str,
     run: u64,
@@ -57,29 +57,35 @@ pub fn batches(
     invalidation: &Invalidation,
 ) -> Vec<Batch> {
     let phases = [(sendable(&invalidation.changed), false), (sendable(&invalidation.deleted), true)];
-    (phases.iter())
-        .flat_map(|&(items, after_deletes)| portions(items).into_iter().map(move |items| (items, after_deletes)))
-        .zip(first..)
-        .map(|((items, after_deletes), n)| Batch {
-            reference: reference(deployment, run, n, &distribution.id, items),
-            distribution: distribution.id.clone(),
-            items: items.to_vec(),
-            after_deletes,
-            relies_on: (distribution.tags.as_ref())
-                .filter(|_| items.iter().any(|item| is_tag(item)))
-                .map(|tagging| tagging.version.clone()),
-        })
-        .collect()
+    let mut batches = Vec::new();
+    let mut numbers = first..;
+    for (items, after_deletes) in phases {
+        for (items, number) in portions(items).into_iter().zip(&mut numbers) {
+            batches.push(Batch {
+                reference: reference(deployment, run, number, &distribution.id, items),
+                distribution: distribution.id.clone(),
+                items: items.to_vec(),
+                after_deletes,
+                relies_on: relied_on(distribution, items),
+            });
+        }
+    }
+    batches
 }
 
-/// The CallerReference of a batch: `<deployment id>.<run>.<n>-<digest>`.
+/// Returns the version of the distribution's configuration that the items rely on, if there are tags among them.
+fn relied_on(distribution: &Distribution, items: &[String]) -> Option<String> {
+    let tagging = distribution.tags.as_ref().filter(|_| items.iter().any(|item| is_tag(item)));
+    tagging.map(|tagging| tagging.version.clone())
+}
+
+/// Returns the `CallerReference` of a batch: `<deployment id>.<run>.<number>-<digest>`.
 ///
-/// The digest is of the distribution and the items, whatever their order, so that equal
-/// references mean equal requests: CloudFront refuses a known reference with other paths. Of
-/// its 128 characters (the limit AWS states for other caller references), 63 are left to the
-/// deployment id.
-pub fn reference(deployment: &str, run: u64, n: u32, distribution: &str, items: &[String]) -> String {
-    format!("{deployment}.{run}.{n}-{}", digest(distribution, items))
+/// The digest covers the distribution and the items, in whatever order, so that equal references mean equal requests:
+/// CloudFront refuses a reference that it knows with other items. 63 of the 128 characters of a reference (the limit
+/// that AWS states for other caller references) are left for the deployment id.
+pub fn reference(deployment: &str, run: u64, number: u32, distribution: &str, items: &[String]) -> String {
+    format!("{deployment}.{run}.{number}-{}", digest(distribution, items))
 }
 
 fn digest(distribution: &str, items: &[String]) -> String {
@@ -87,25 +93,28 @@ fn digest(distribution: &str, items: &[String]) -> String {
     sorted.sort_unstable();
     let mut digest = Sha256::new();
     for text in std::iter::once(distribution).chain(sorted) {
-        // The length before the text keeps ["a", "b"] apart from ["ab"].
+        // With its length in front, ["a", "b"] differs from ["ab"].
         digest.update((text.len() as u64).to_be_bytes());
         digest.update(text);
     }
     hex::encode(&digest.finalize()[..DIGEST_BYTES])
 }
 
-/// Everything, where an item is not [valid](validate): one such item fails its whole batch, again and
-/// again, or is accepted and ignored, and a batch that is once recorded must go through.
+/// Returns the items, or `/*` if one of them is not [valid](validate).
+///
+/// CloudFront would refuse the batch with the invalid item however often it is sent, or accept it and ignore the item.
+/// But a batch that is recorded must go through.
 fn sendable(items: &Items) -> &[String] {
     match items.paths.iter().find_map(|item| validate(item).err()) {
         None => &items.paths,
         Some(invalid) => {
-            tracing::error!("everything is evicted instead of what is stale: {invalid}");
+            tracing::error!("invalidating `/*` instead of the stale paths, since one item is invalid: {invalid}");
             &*EVERYTHING
         }
     }
 }
 
+/// Splits items so that each portion fits into one request and one record.
 fn portions(mut items: &[String]) -> Vec<&[String]> {
     let mut portions = Vec::new();
     while !items.is_empty() {
@@ -114,7 +123,7 @@ fn portions(mut items: &[String]) -> Vec<&[String]> {
             text_bytes += item.len();
             text_bytes <= MAX_TEXT_BYTES
         });
-        // No item is longer than 4,000 characters, so at least one fits.
+        // At least one fits, since no item has more than 4,000 characters.
         let (portion, rest) = items.split_at(fitting.count().max(1));
         portions.push(portion);
         items = rest;
@@ -142,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_is_made_of_deployment_run_number_and_digest() {
+    fn a_reference_consists_of_deployment_run_number_and_digest() {
         insta::assert_snapshot!(reference(DEPLOYMENT, 7, 2, "E1", &owned(&["/a", "/b"])), @"20261122T101500Z-0123456789ab.7.2-a12e85119010aa64a5187a341897115e");
         let longest = reference(&"x".repeat(63), u64::MAX, u32::MAX, "E1", &[]);
         assert_eq!(longest.len(), 128);
     }
 
     #[test]
-    fn the_digest_depends_on_distribution_and_items_and_not_on_their_order() {
+    fn the_digest_depends_on_distribution_and_items_but_not_on_their_order() {
         let digest = |distribution, items: &[&str]| reference("d", 1, 0, distribution, &owned(items));
         assert_eq!(digest("E1", &["/b", "/a"]), digest("E1", &["/a", "/b"]));
         let different = [
@@ -178,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_hold_at_most_3000_items_and_what_one_record_can_take() {
+    fn a_batch_has_at_most_3000_items_and_fits_into_a_record() {
         let short: Vec<String> = (0..7_000).map(|n| format!("/{n:04}")).collect();
         let long: Vec<String> = (0..100).map(|n| format!("/{n:03996}")).collect();
         let invalidation =
@@ -196,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_stale_makes_no_batch() {
+    fn an_empty_invalidation_has_no_batch() {
         assert_eq!(batches(DEPLOYMENT, 1, 0, &distribution(None), &Invalidation::default()), []);
     }
 }

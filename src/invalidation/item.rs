@@ -1,8 +1,8 @@
-//! CloudFront's spelling of a path, and what it can and cannot name.
+//! How CloudFront spells a path as an item, and which paths it cannot name.
 //!
-//! The rule (CloudFront Developer Guide, "What you need to know when invalidating paths"):
-//! percent-encode non-ASCII characters and RFC 1738's unsafe ones, and nothing else, or
-//! CloudFront accepts the item and invalidates nothing.
+//! The rule (CloudFront Developer Guide, "What you need to know when invalidating paths"): percent-encode non-ASCII
+//! characters and RFC 1738's unsafe characters, and nothing else. CloudFront accepts an item that breaks the rule, but
+//! invalidates nothing.
 
 use std::fmt::Write;
 
@@ -15,27 +15,27 @@ const MAX_CHARACTERS: usize = 4_000;
 /// know when invalidating tags").
 const MAX_TAG_CHARACTERS: usize = 256;
 
-/// RFC 1738 section 2.2, printable ASCII only. Its `~` is not here: nothing names it.
+/// The printable ASCII characters that RFC 1738, section 2.2, calls unsafe, without `~`: CloudFront cannot name that one
+/// in any spelling.
 const UNSAFE: &str = " \"<>#%{}|\\^[]`";
 
-/// What may stand in an item as it is: RFC 1738's safe and reserved characters, without those
-/// that no item can hold.
+/// The characters that an item may contain unencoded, in addition to letters and digits: RFC 1738's safe and reserved
+/// ones, without those that no item can contain.
 const SAFE: &str = "$-_.+!(),/;:@=&";
 
-/// How CloudFront can be told about one viewer path.
+/// How items can cover one viewer path.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Spelling {
-    /// The items that name the path and nothing else; empty when CloudFront cannot name it.
-    /// Several when viewers can spell it in several ways.
+    /// The exact items, which name the path and nothing else. Several when viewers can spell the path in several ways;
+    /// empty when CloudFront cannot name it.
     pub(super) items: Vec<String>,
-    /// How much of the path, in bytes, a wildcard may repeat before its `*`; at least the first
-    /// slash. The path itself has to be covered by such a wildcard when it cannot be named.
+    /// How many bytes of the path a wildcard may repeat before its `*`; at least the first slash. Only such a wildcard
+    /// covers a path without exact items.
     pub(super) wildcard_bytes: usize,
 }
 
 impl Spelling {
-    /// Spells `path`, which is decoded and starts with a slash; with `query_strings`, including
-    /// all its `?…` variants.
+    /// Spells `path`, which is decoded and starts with a slash; with `query_strings`, all of its `?…` variants too.
     pub(super) fn of(path: &str, query_strings: bool) -> Self {
         let nameable_bytes = nameable_bytes(path);
         let wildcard_bytes = one_spelling_bytes(&path[..nameable_bytes]);
@@ -43,9 +43,8 @@ impl Spelling {
         if nameable_bytes == path.len() {
             items = spellings(path);
             if query_strings {
-                // The query string is part of what an item names, and `*` stands for any end of
-                // it. (AWS shows `/a.html*`, which is what the planner uses where nothing
-                // else starts so: it is one item less.)
+                // An item names a path with its query string, and `*` stands for any end of it. (The example of AWS is
+                // `/a.html*`. It saves one item, and the planner uses it where no other path starts like that.)
                 items = (items.into_iter()).flat_map(|item| [format!("{item}?*"), item]).collect();
             }
             if items.iter().any(|item| item.len() > MAX_CHARACTERS) {
@@ -56,27 +55,36 @@ impl Spelling {
     }
 }
 
-/// How much of `path` consists of what CloudFront can name.
+/// Returns how many bytes at the start of `path` CloudFront can name.
 ///
-/// It refuses `~` and `'`, and ignores `%7E` (aws/aws-sdk#525). `*` at the end is a wildcard,
-/// elsewhere not allowed, and `%2A` is ignored (apancutt/deploy-aws-s3-cloudfront#7). A `?` of
-/// the key travels as `%3F`, which is nothing that the rule lets us encode, and raw it would
-/// start a query string. Control characters and dot segments are rewritten by whoever stands
-/// between, and one refused item fails the whole batch.
+/// - It refuses `~` and `'`, and ignores `%7E` (aws/aws-sdk#525).
+/// - `*` is a wildcard at the end and not allowed elsewhere, and `%2A` is ignored
+///   (apancutt/deploy-aws-s3-cloudfront#7).
+/// - The `?` of a key is sent as `%3F`. The rule does not let an item encode it, and a raw `?` starts a query string.
+/// - Proxies on the way rewrite control characters and dot segments, and one refused item fails the whole batch.
 fn nameable_bytes(path: &str) -> usize {
-    let character =
-        path.find(|character: char| character.is_ascii_control() || matches!(character, '~' | '\'' | '*' | '?'));
-    let mut segment_start = 0;
-    let dots = path.split('/').find_map(|segment| {
-        let start = segment_start;
-        segment_start += segment.len() + 1;
-        matches!(segment, "." | "..").then_some(start)
-    });
-    let end = path.len();
-    character.unwrap_or(end).min(dots.unwrap_or(end))
+    let is_unnameable = |character: char| character.is_ascii_control() || matches!(character, '~' | '\'' | '*' | '?');
+    let character = path.find(is_unnameable).unwrap_or(path.len());
+    character.min(dot_segment(path).unwrap_or(path.len()))
 }
 
-/// How much of `path` has a single spelling that leaves room for the `*`.
+/// Returns where the first dot segment of `path` starts.
+fn dot_segment(path: &str) -> Option<usize> {
+    let mut start = 0;
+    for segment in path.split('/') {
+        if is_dot_segment(segment) {
+            return Some(start);
+        }
+        start += segment.len() + 1;
+    }
+    None
+}
+
+fn is_dot_segment(segment: &str) -> bool {
+    matches!(segment, "." | "..")
+}
+
+/// Returns how many bytes at the start of `path` have a single spelling that leaves room for the `*`.
 fn one_spelling_bytes(path: &str) -> usize {
     let mut characters = 1;
     for (index, character) in path.char_indices() {
@@ -88,12 +96,11 @@ fn one_spelling_bytes(path: &str) -> usize {
     path.len()
 }
 
-/// Every way in which a viewer may spell `path`.
+/// Returns every way in which a viewer may spell `path`.
 ///
-/// S3 reads `+` in a path as a space, and CloudFront hands it over as it came (measured in
-/// rust-lang/crates.io#4891). So `a b.html` is also asked for as `/a+b.html`, and `c++.html` is
-/// only found as `/c%2B%2B.html`, which the rule would not have us encode. Both spellings are
-/// sent: whichever CloudFront keeps as its cache key, one of them names it.
+/// S3 reads a `+` in a path as a space, and CloudFront passes it on unchanged (measured in rust-lang/crates.io#4891). So
+/// viewers may ask for `a b.html` as `/a+b.html` too, and they reach `c++.html` only as `/c%2B%2B.html`, although the
+/// rule does not encode a `+`. Both spellings are sent: one of them is CloudFront's cache key.
 fn spellings(path: &str) -> Vec<String> {
     let encoded = encode(path);
     let mut spellings = vec![encoded.replace('+', "%2B")];
@@ -106,7 +113,7 @@ fn spellings(path: &str) -> Vec<String> {
     spellings
 }
 
-/// The item for everything that starts with `prefix`.
+/// Returns the item for everything that starts with `prefix`.
 pub(super) fn wildcard(prefix: &str) -> String {
     encode(prefix) + "*"
 }
@@ -128,7 +135,7 @@ fn encode(text: &str) -> String {
 
 fn encoded_len(character: char) -> usize {
     match character {
-        // One look-up for what nearly all characters are; a search through `UNSAFE` is ten times as much.
+        // Nearly all characters are among these, and searching through `UNSAFE` takes ten times as long.
         'a'..='z' | 'A'..='Z' | '0'..='9' | '/' | '-' | '.' | '_' => 1,
         _ if character.is_ascii() && !UNSAFE.contains(character) => 1,
         _ => 3 * character.len_utf8(),
@@ -140,8 +147,9 @@ pub fn is_tag(item: &str) -> bool {
     item.starts_with('#')
 }
 
-/// Says whether `item` evicts `url`: the path as the viewer sends it, percent-encoded, with its
-/// query string if it is in the cache key.
+/// Returns whether `item` evicts `url`.
+///
+/// `url` is the path as the viewer sends it: percent-encoded, with its query string if that is part of the cache key.
 pub fn matches(item: &str, url: &str) -> bool {
     match item.strip_suffix('*') {
         Some(prefix) => url.starts_with(prefix),
@@ -149,38 +157,36 @@ pub fn matches(item: &str, url: &str) -> bool {
     }
 }
 
-/// What is wrong with an item. One such item fails its whole batch, or is silently ignored.
+/// A reason why an item is invalid.
+///
+/// CloudFront refuses the whole batch that contains such an item, or accepts and ignores the item.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum InvalidItem {
     #[error("item `{item}` must start with a slash")]
     NoLeadingSlash { item: String },
     #[error("an item has {characters} characters; shorten it to {MAX_CHARACTERS}")]
     TooLong { characters: usize },
-    #[error("item `{item}` holds {character:?}, which CloudFront refuses; end in `*` before it")]
+    #[error("item `{item}` contains {character:?}, which CloudFront refuses; end it with `*` before that character")]
     Character { item: String, character: char },
-    #[error("item `{item}` has a `*` before its end, where it is no wildcard")]
+    #[error("item `{item}` has a `*` before its end, and CloudFront allows it only at the end")]
     InnerWildcard { item: String },
-    #[error("item `{item}` has the escape `{escape}`, which CloudFront refuses or ignores")]
+    #[error("item `{item}` contains the escape `{escape}`, which CloudFront refuses or ignores")]
     Escape { item: String, escape: String },
-    #[error("item `{item}` has a `.` or `..` segment, which no viewer asks for; end in `*` before it")]
+    #[error("item `{item}` has a `.` or `..` segment, which no viewer asks for; end it with `*` before that segment")]
     DotSegment { item: String },
-    #[error(
-        "tag `{item}` must be of 1 to {MAX_TAG_CHARACTERS} visible ASCII characters without comma \
-         and `*`"
-    )]
+    #[error("tag `{item}` must have 1 to {MAX_TAG_CHARACTERS} visible ASCII characters, none of them `,` or `*`")]
     Tag { item: String },
 }
 
-/// Refuses what CloudFront would refuse, and what it would accept and ignore.
+/// Checks that CloudFront neither refuses nor ignores an item.
+///
+/// # Errors
+///
+/// Returns the first reason why the item is invalid.
 pub fn validate(item: &str) -> Result<(), InvalidItem> {
     let owned = || item.to_owned();
     if let Some(tag) = item.strip_prefix('#') {
-        let is_visible = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'*');
-        return if (1..=MAX_TAG_CHARACTERS).contains(&tag.len()) && tag.bytes().all(is_visible) {
-            Ok(())
-        } else {
-            Err(InvalidItem::Tag { item: owned() })
-        };
+        return if is_valid_tag(tag) { Ok(()) } else { Err(InvalidItem::Tag { item: owned() }) };
     }
     if !item.starts_with('/') {
         return Err(InvalidItem::NoLeadingSlash { item: owned() });
@@ -196,7 +202,7 @@ pub fn validate(item: &str) -> Result<(), InvalidItem> {
             }
             '%' => {
                 let escape: String = item[index..].chars().take(3).collect();
-                if !is_needed(&escape) {
+                if !is_necessary(&escape) {
                     return Err(InvalidItem::Escape { item: owned(), escape });
                 }
             }
@@ -208,20 +214,25 @@ pub fn validate(item: &str) -> Result<(), InvalidItem> {
         }
     }
     let path = item.split('?').next().unwrap_or(item);
-    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+    if path.split('/').any(is_dot_segment) {
         return Err(InvalidItem::DotSegment { item: owned() });
     }
     Ok(())
 }
 
-/// Whether `escape` is whole and stands for a byte that may not stand for itself.
-fn is_needed(escape: &str) -> bool {
+fn is_valid_tag(tag: &str) -> bool {
+    let is_valid = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'*');
+    (1..=MAX_TAG_CHARACTERS).contains(&tag.len()) && tag.bytes().all(is_valid)
+}
+
+/// Whether `escape` is complete and stands for a byte that must be encoded.
+fn is_necessary(escape: &str) -> bool {
     let digits = escape.as_bytes().get(1..).unwrap_or_default();
     let mut byte = [0];
     if hex::decode_to_slice(digits, &mut byte).is_err() {
         return false;
     }
-    // `%2B` is S3's spelling of a plus, see `spellings`.
+    // `%2B` is how S3 spells a plus, see `spellings`.
     !byte[0].is_ascii() || byte[0] == b'+' || UNSAFE.as_bytes().contains(&byte[0])
 }
 
@@ -243,17 +254,17 @@ mod tests {
     }
 
     #[test]
-    fn a_plus_and_a_space_are_named_in_every_spelling() {
+    fn a_plus_and_a_space_have_an_item_for_each_spelling() {
         assert_eq!(spell("/c++").items, ["/c%2B%2B", "/c++"]);
         assert_eq!(spell("/a b").items, ["/a%20b", "/a+b"]);
         assert_eq!(spell("/a b+").items, ["/a%20b%2B", "/a%20b+", "/a+b%2B"]);
-        // No wildcard can hold one, for it would miss the other spelling.
+        // A wildcard stops before them, since it would miss the other spelling.
         assert_eq!(spell("/a b").wildcard_bytes, 2);
         assert_eq!(spell("/c++").wildcard_bytes, 2);
     }
 
     #[test]
-    fn what_cannot_be_named_stops_the_wildcard_before_it() {
+    fn a_wildcard_stops_before_what_cannot_be_named() {
         for (path, prefix) in [
             ("/runtime~main.js", "/runtime"),
             ("/it's.html", "/it"),
@@ -273,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_too_long_is_cut_between_characters() {
+    fn the_wildcard_of_a_long_path_ends_between_characters() {
         let path = format!("/{}", "é".repeat(1_000));
         let spelling = spell(&path);
         assert_eq!(spelling.items, [""; 0]);
@@ -306,13 +317,13 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_item_and_the_way_out() {
-        insta::assert_snapshot!(validate("/a~b").unwrap_err(), @"item `/a~b` holds '~', which CloudFront refuses; end in `*` before it");
-        insta::assert_snapshot!(validate("/a%7E").unwrap_err(), @"item `/a%7E` has the escape `%7E`, which CloudFront refuses or ignores");
+    fn an_error_names_the_item_and_the_remedy() {
+        insta::assert_snapshot!(validate("/a~b").unwrap_err(), @"item `/a~b` contains '~', which CloudFront refuses; end it with `*` before that character");
+        insta::assert_snapshot!(validate("/a%7E").unwrap_err(), @"item `/a%7E` contains the escape `%7E`, which CloudFront refuses or ignores");
     }
 
     #[test]
-    fn a_wildcard_stands_for_any_end_and_nothing_else_does() {
+    fn only_a_wildcard_matches_more_than_one_url() {
         assert!(matches("/a*", "/a") && matches("/a*", "/ab/c?d=e"));
         assert!(!matches("/a*", "/b") && !matches("/a*", "/A"));
         assert!(matches("/a", "/a") && !matches("/a", "/a/") && !matches("/a", "/a?b"));

@@ -4,10 +4,10 @@ use super::Distribution;
 
 const INDEX: &str = "index.html";
 
-/// The viewer paths of `key` on `distribution`, decoded; its own path first, then its aliases.
+/// Returns the viewer paths of `key` on `distribution`, decoded: its own path first, then its aliases.
 ///
-/// Empty when the key lies outside every origin path, where no viewer reaches it. All aliases of
-/// a path are prefixes of it, but for a default root object's `/`, which is a prefix as well.
+/// There are none when the key is outside every origin path, where no viewer reaches it. Every alias is a prefix of the
+/// path.
 pub fn paths(key: &str, distribution: &Distribution, clean_urls: bool) -> Vec<String> {
     let mut paths = Vec::new();
     for path in own_paths(key, distribution) {
@@ -21,10 +21,10 @@ pub fn paths(key: &str, distribution: &Distribution, clean_urls: bool) -> Vec<St
     paths
 }
 
-/// The paths of `key` itself, one for each origin path that it lies in.
+/// Returns the paths of `key` without aliases, one for each origin path that contains it.
 pub(super) fn own_paths(key: &str, distribution: &Distribution) -> impl Iterator<Item = String> {
     (distribution.origin_paths.iter()).filter_map(move |origin_path| {
-        // CloudFront puts the origin path before the viewer's path, and S3 drops the first slash.
+        // CloudFront puts the origin path in front of the viewer's path, and S3 drops the first slash.
         match origin_path.strip_prefix('/') {
             Some(folder) => {
                 let path = key.strip_prefix(folder)?;
@@ -37,25 +37,20 @@ pub(super) fn own_paths(key: &str, distribution: &Distribution) -> impl Iterator
 
 fn aliases(path: &str, distribution: &Distribution, clean_urls: bool) -> Vec<String> {
     let mut aliases = Vec::new();
-    // "Whether `/index.html` alone also drops `/` is not stated" by AWS: both are named.
+    // AWS does not say whether invalidating `/index.html` also drops `/`, so both are paths.
     let root_object = distribution.default_root_object.as_deref();
     if root_object.is_some_and(|object| path[1..] == *object.trim_start_matches('/')) {
         aliases.push("/".to_owned());
     }
     if let Some(folder) = path.strip_suffix(INDEX).filter(|folder| folder.ends_with('/')) {
         aliases.push(folder.to_owned());
-        // With and without the slash are two cache entries (AWS: "Invalidation paths").
-        match folder.strip_suffix('/') {
-            None | Some("") => {}
-            Some(bare) => aliases.push(bare.to_owned()),
+        // The folder is cached separately with and without the slash (AWS: "Invalidation paths").
+        if let Some(bare) = folder.strip_suffix('/').filter(|bare| !bare.is_empty()) {
+            aliases.push(bare.to_owned());
         }
     }
-    if clean_urls {
-        let stem = path.strip_suffix(".html");
-        if let Some(stem) = stem.filter(|stem| !stem.ends_with('/')) {
-            aliases.push(stem.to_owned());
-        }
-    }
+    let stem = path.strip_suffix(".html").filter(|stem| clean_urls && !stem.ends_with('/'));
+    aliases.extend(stem.map(str::to_owned));
     aliases
 }
 

@@ -1,0 +1,100 @@
+//! The viewer paths that go stale.
+
+use std::collections::HashSet;
+
+use super::item::Spelling;
+use super::target::{Need, Target};
+use super::{ByPhase, Distribution, InvalidationRules, Phase, StaleKeys, paths};
+
+/// A viewer path that goes stale.
+pub(super) struct StalePath<'k> {
+    /// Decoded.
+    pub(super) path: String,
+    /// The key whose object is the only one that caches can hold under the path; `None` where that is not certain.
+    pub(super) sole_key: Option<&'k str>,
+    pub(super) need: Need,
+    wildcard_bytes: usize,
+}
+
+impl<'k> StalePath<'k> {
+    fn new(path: String, sole_key: Option<&'k str>, query_strings: bool) -> Self {
+        let spelling = Spelling::of(&path, query_strings);
+        let wildcards = spelling.items.iter().filter(|item| item.ends_with('*')).count();
+        let need = match spelling.items.len() {
+            0 => Need::Wildcard,
+            items => Need::ExactItems { items: saturated(items), wildcards: saturated(wildcards) },
+        };
+        Self { path, sole_key, need, wildcard_bytes: spelling.wildcard_bytes }
+    }
+
+    pub(super) fn target(&self, phase: Phase) -> Target<'_> {
+        let path = match self.need {
+            Need::Wildcard => &self.path[..self.wildcard_bytes],
+            _ => self.path.as_str(),
+        };
+        Target::new(phase, path, self.wildcard_bytes.min(path.len()), self.need)
+    }
+}
+
+fn saturated(count: usize) -> u8 {
+    u8::try_from(count).unwrap_or(u8::MAX)
+}
+
+/// Returns the viewer paths that go stale, sorted and unique.
+pub(super) fn stale_paths<'k>(
+    distribution: &Distribution,
+    stale: &StaleKeys<'k>,
+    rules: &InvalidationRules,
+) -> ByPhase<Vec<StalePath<'k>>> {
+    let mut changed = paths_with_keys(distribution, &stale.changed, rules);
+    let new = paths_of_new_keys(distribution, stale, rules);
+    changed.extend(new.into_iter().map(|path| (path, None)));
+    let deleted = paths_with_keys(distribution, &stale.deleted, rules);
+    [changed, deleted].map(|paths| unique(paths, rules.query_strings))
+}
+
+fn paths_with_keys<'k>(
+    distribution: &Distribution,
+    keys: &[&'k str],
+    rules: &InvalidationRules,
+) -> Vec<(String, Option<&'k str>)> {
+    let mut found = Vec::new();
+    for key in keys {
+        found.extend(paths(key, distribution, rules.clean_urls).into_iter().map(|path| (path, Some(*key))));
+    }
+    found
+}
+
+/// Returns the paths of new keys for which caches may hold an answer.
+fn paths_of_new_keys(distribution: &Distribution, stale: &StaleKeys<'_>, rules: &InvalidationRules) -> Vec<String> {
+    let mut keys = stale.new.clone();
+    keys.sort_unstable();
+    keys.dedup();
+    let new_paths = keys.iter().flat_map(|key| paths(key, distribution, rules.clean_urls));
+    if distribution.caches_errors || rules.invalidate_new {
+        return new_paths.collect();
+    }
+    // Where errors are not cached, no cache has an answer from a key that did not exist. There are two exceptions, both
+    // for aliases. Two new keys may share one: until the second is written, the first answers it alone. And another
+    // object may have answered it until now, as `about/index.html` did before `about.html` was added.
+    let mut unique = HashSet::new();
+    let mut answered: Vec<String> = new_paths.filter_map(|path| unique.replace(path)).collect();
+    if !unique.is_empty() {
+        let kept_paths = stale.kept.iter().flat_map(|key| paths(key, distribution, rules.clean_urls));
+        answered.extend(kept_paths.filter(|path| unique.contains(path)));
+    }
+    answered
+}
+
+fn unique(mut paths: Vec<(String, Option<&str>)>, query_strings: bool) -> Vec<StalePath<'_>> {
+    paths.sort_unstable();
+    let mut unique: Vec<StalePath<'_>> = Vec::with_capacity(paths.len());
+    for (path, key) in paths {
+        match unique.last_mut() {
+            // Where several objects may have answered, none is certain to have done so.
+            Some(last) if last.path == path => last.sole_key = last.sole_key.filter(|sole_key| Some(*sole_key) == key),
+            _ => unique.push(StalePath::new(path, key, query_strings)),
+        }
+    }
+    unique
+}

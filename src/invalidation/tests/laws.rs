@@ -1,0 +1,137 @@
+//! Laws of invalidations without tags.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::brute_force::cheapest_by_brute_force;
+use super::site::{AWKWARD, Site, Verdict, any_rules, distributions, sites};
+use super::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn every_stale_url_is_evicted_by_its_phase(
+        site in sites(AWKWARD), distribution in distributions(), rules in any_rules(),
+    ) {
+        let plan = site.plan(&distribution, &rules);
+        let new_is_stale = distribution.caches_errors || rules.invalidate_new;
+        for (key, verdict) in &site.keys {
+            let items = match verdict {
+                Verdict::Changed => &plan.changed.paths,
+                Verdict::New if new_is_stale => &plan.changed.paths,
+                Verdict::Deleted => &plan.deleted.paths,
+                _ => continue,
+            };
+            for path in paths(key, &distribution, rules.clean_urls) {
+                for url in urls(&path) {
+                    prop_assert!(evicted(items, &url), "{url} by {items:?}");
+                    let variant = format!("{url}?a");
+                    prop_assert!(!rules.query_strings || evicted(items, &variant), "{variant}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_limits_hold_and_all_items_are_valid(
+        site in sites(AWKWARD), distribution in distributions(), rules in any_rules(),
+    ) {
+        let plan = site.plan(&distribution, &rules);
+        let phases = [&plan.changed, &plan.deleted];
+        let used = phases.iter().filter(|items| !items.paths.is_empty()).count();
+        let (items, wildcards) = (count_items(&plan), count_wildcards(&plan));
+        if rules.max_items >= 2 && rules.max_wildcards >= 2 {
+            prop_assert!(items <= rules.max_items);
+            prop_assert!(wildcards <= rules.max_wildcards);
+        }
+        prop_assert!(items <= rules.max_items.max(used) || rules.max_wildcards < used);
+        for phase in phases {
+            let stars = phase.paths.iter().filter(|item| item.ends_with('*')).count();
+            prop_assert_eq!(phase.wildcards, stars);
+            prop_assert!(phase.paths.is_sorted_by(|one, other| one < other));
+            for item in &phase.paths {
+                prop_assert_eq!(validate(item), Ok(()));
+                let others = phase.paths.iter().filter(|other| *other != item);
+                let prefix = item.trim_end_matches('*');
+                for other in others.filter(|other| other.ends_with('*')) {
+                    prop_assert!(!evicts(other, prefix), "{item} under {other}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn within_the_budget_no_unchanged_object_is_evicted(
+        site in sites("[ab/éè]{1,4}"), distribution in distributions(), queries in any::<bool>(),
+    ) {
+        let roomy = InvalidationRules {
+            max_items: 1_000, max_wildcards: 1_000, query_strings: queries, ..rules()
+        };
+        let plan = site.plan(&distribution, &roomy);
+        prop_assert_eq!(plan.collateral, 0);
+        if !queries {
+            prop_assert_eq!(count_wildcards(&plan), 0);
+        }
+        let stale: BTreeSet<String> = (site.keys.iter())
+            .filter(|(_, verdict)| *verdict != Verdict::Kept)
+            .flat_map(|(key, _)| paths(key, &distribution, false))
+            .collect();
+        for key in site.keys(Verdict::Kept) {
+            for path in paths(key, &distribution, false) {
+                let url = &urls(&path)[0];
+                let spared = !evicted(&plan.changed.paths, url) && !evicted(&plan.deleted.paths, url);
+                prop_assert!(stale.contains(&path) || spared, "{url}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_keys_makes_no_difference(
+        site in sites(AWKWARD), distribution in distributions(), rules in any_rules(),
+    ) {
+        let mut keys = site.keys.clone();
+        keys.reverse();
+        keys.extend(site.keys.iter().take(3).cloned());
+        let shuffled = Site { keys };
+        prop_assert_eq!(
+            site.plan(&distribution, &rules),
+            shuffled.plan(&distribution, &rules)
+        );
+    }
+
+    #[test]
+    fn no_cover_within_the_budget_is_better(
+        mut site in sites("[ab]{1,3}|é|è|a~b?|[a+]{2}"),
+        max_items in 2..7_usize, max_wildcards in 2..4_usize, queries in any::<bool>(),
+    ) {
+        // The brute force knows no new keys, so they count as changed here.
+        for (_, verdict) in &mut site.keys {
+            if *verdict == Verdict::New {
+                *verdict = Verdict::Changed;
+            }
+        }
+        let tight = InvalidationRules { max_items, max_wildcards, query_strings: queries, ..rules() };
+        let plan = site.plan(&Distribution::plain(), &tight);
+        let best = cheapest_by_brute_force(&site, &tight).expect("the root's wildcards cover everything");
+        prop_assert_eq!(plan.collateral, best.0, "{:?}", plan);
+        // The planner may use more than the fewest wildcards where these replace items.
+        let used = (count_wildcards(&plan), count_items(&plan));
+        prop_assert!(used == (best.1, best.2) || used.1 < best.2, "{plan:?}, {best:?}");
+    }
+
+    #[test]
+    fn no_cover_of_a_larger_phase_is_better(
+        verdicts in proptest::collection::vec(prop::sample::select(vec![Verdict::Deleted, Verdict::Kept]), 16),
+        max_items in 2..9_usize,
+    ) {
+        let key = |n: usize| format!("{n:04b}").replace('0', "a").replace('1', "b");
+        let keys = verdicts.into_iter().enumerate().map(|(n, verdict)| (key(n), verdict));
+        let site = Site { keys: keys.collect() };
+        let tight = InvalidationRules { max_items, max_wildcards: 3, ..rules() };
+        let plan = site.plan(&Distribution::plain(), &tight);
+        let found = (plan.collateral, count_wildcards(&plan), count_items(&plan));
+        prop_assert_eq!(Some(found), cheapest_by_brute_force(&site, &tight), "{:?}", plan);
+    }
+}

@@ -1,0 +1,130 @@
+//! Small generated sites.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::tags::tags_of;
+use super::*;
+
+/// What happens to a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    Changed,
+    New,
+    Deleted,
+    Kept,
+}
+
+/// The keys of a small site, and what happens to each.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    pub(super) keys: Vec<(String, Verdict)>,
+}
+
+impl Site {
+    pub(super) fn keys(&self, wanted: Verdict) -> Vec<&str> {
+        self.keys.iter().filter(|(_, verdict)| *verdict == wanted).map(|(key, _)| key.as_str()).collect()
+    }
+
+    fn stale_keys(&self) -> StaleKeys<'_> {
+        StaleKeys {
+            changed: self.keys(Verdict::Changed),
+            new: self.keys(Verdict::New),
+            deleted: self.keys(Verdict::Deleted),
+            kept: self.keys(Verdict::Kept),
+        }
+    }
+
+    pub(super) fn plan(&self, distribution: &Distribution, rules: &InvalidationRules) -> Invalidation {
+        invalidation(distribution, &self.stale_keys(), rules)
+    }
+}
+
+pub(super) fn sites(alphabet: &'static str) -> impl Strategy<Value = Site> {
+    let key = prop_oneof![
+        4 => alphabet.prop_map(String::from),
+        1 => "([ab]/){0,2}(index|a)\\.html",
+    ];
+    let verdicts = prop::sample::select(vec![Verdict::Changed, Verdict::New, Verdict::Deleted, Verdict::Kept]);
+    proptest::collection::btree_map(key, verdicts, 0..14).prop_map(|keys| Site { keys: keys.into_iter().collect() })
+}
+
+pub(super) fn any_rules() -> impl Strategy<Value = InvalidationRules> {
+    (0..12_usize, 0..4_usize, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(max_items, max_wildcards, clean_urls, invalidate_new, query_strings)| InvalidationRules {
+            max_items,
+            max_wildcards,
+            clean_urls,
+            invalidate_new,
+            query_strings,
+        },
+    )
+}
+
+pub(super) fn distributions() -> impl Strategy<Value = Distribution> {
+    let origin_paths = prop_oneof![
+        3 => Just(vec![""]),
+        1 => Just(vec!["/a"]),
+        1 => Just(vec!["/a", ""]),
+    ];
+    let root = proptest::option::of(Just("a.html".to_owned()));
+    (origin_paths, root, any::<bool>()).prop_map(|(origin_paths, default_root_object, caches_errors)| Distribution {
+        origin_paths: origin_paths.into_iter().map(str::to_owned).collect(),
+        default_root_object,
+        caches_errors,
+        ..Distribution::plain()
+    })
+}
+
+/// Keys with characters that CloudFront cannot name, or that viewers spell in several ways.
+pub(super) const AWKWARD: &str = "[ab/~+ ?éè]{1,4}";
+
+/// A site, and the keys whose cached copies all carry their tags.
+#[derive(Clone, Debug)]
+pub(super) struct TaggedSite {
+    pub(super) site: Site,
+    pub(super) marked: BTreeSet<String>,
+}
+
+impl TaggedSite {
+    pub(super) fn plan(&self, distribution: &Distribution, rules: &InvalidationRules) -> Invalidation {
+        tagged_invalidation(distribution, &self.site.stale_keys(), rules, || {
+            let mut tags = Tags::default();
+            for (key, verdict) in &self.site.keys {
+                // The planner must not ask for the tags of new keys, whose absence may be cached without tags.
+                let is_marked = *verdict != Verdict::New && self.marked.contains(key);
+                if *verdict == Verdict::Kept || is_marked {
+                    tags.insert(key, tags_of(key));
+                }
+            }
+            tags
+        })
+    }
+
+    /// Whether every copy of `key` under `url` is evicted.
+    pub(super) fn is_evicted(&self, items: &[String], key: &str, url: &str) -> bool {
+        let has_tags = self.marked.contains(key);
+        let tags = tags_of(key).map(|tag| format!("#{tag}"));
+        evicted(items, url) || (has_tags && items.iter().any(|item| tags.contains(item)))
+    }
+}
+
+pub(super) fn tagged_sites() -> impl Strategy<Value = TaggedSite> {
+    let key = prop_oneof![
+        3 => "([ab]/){0,2}[ab]{1,2}(\\.html)?",
+        1 => "([ab]/){0,2}index\\.html",
+        1 => AWKWARD,
+    ];
+    let verdicts = prop_oneof![
+        4 => Just(Verdict::Changed),
+        1 => Just(Verdict::New),
+        2 => Just(Verdict::Deleted),
+        3 => Just(Verdict::Kept),
+    ];
+    let keys = proptest::collection::btree_map(key, (verdicts, prop::bool::weighted(0.8)), 0..24);
+    keys.prop_map(|keys| TaggedSite {
+        marked: (keys.iter().filter(|(_, (_, marked))| *marked)).map(|(key, _)| key.clone()).collect(),
+        site: Site { keys: keys.into_iter().map(|(key, (verdict, _))| (key, verdict)).collect() },
+    })
+}

@@ -1,0 +1,116 @@
+//! The paths that go stale, and the items that cover them.
+
+use super::*;
+
+/// Returns the items for one key that changes.
+fn changed(key: &str) -> Vec<String> {
+    let stale = StaleKeys { changed: vec![key], ..StaleKeys::default() };
+    invalidation(&Distribution::plain(), &stale, &rules()).changed.paths
+}
+
+#[test]
+fn every_awkward_key_has_its_items() {
+    let long = "é".repeat(2_500);
+    let longest = format!("/{}*", "%C3%A9".repeat(666));
+    for (key, items) in [
+        ("runtime~main.js", vec!["/runtime*"]),
+        ("c++.html", vec!["/c%2B%2B.html", "/c++.html"]),
+        ("it's.html", vec!["/it*"]),
+        ("café.html", vec!["/caf%C3%A9.html"]),
+        ("a b.html", vec!["/a%20b.html", "/a+b.html"]),
+        ("a#b.html", vec!["/a%23b.html"]),
+        ("[slug].html", vec!["/%5Bslug%5D.html"]),
+        ("100%.html", vec!["/100%25.html"]),
+        ("star*", vec!["/star*"]),
+        ("st*r.html", vec!["/st*"]),
+        ("index.html", vec!["/", "/index.html"]),
+        ("docs/index.html", vec!["/docs", "/docs/", "/docs/index.html"]),
+        ("myindex.html", vec!["/myindex.html"]),
+        ("🎉/🎉.html", vec!["/%F0%9F%8E%89/%F0%9F%8E%89.html"]),
+        ("what?.html", vec!["/what*"]),
+        ("é~.html", vec!["/%C3%A9*"]),
+        ("~", vec!["/*"]),
+        (long.as_str(), vec![longest.as_str()]),
+    ] {
+        assert_eq!(changed(key), items, "{key}");
+    }
+}
+
+#[test]
+fn each_phase_names_its_stale_paths_and_no_others() {
+    let stale = StaleKeys {
+        changed: vec!["index.html", "a.css"],
+        new: vec!["b.css"],
+        deleted: vec!["old/index.html"],
+        kept: vec!["c.css"],
+    };
+    let plain = invalidation(&Distribution::plain(), &stale, &rules());
+    assert_eq!(plain.changed.paths, ["/", "/a.css", "/index.html"]);
+    assert_eq!(plain.deleted.paths, ["/old", "/old/", "/old/index.html"]);
+    assert_eq!((plain.changed.wildcards, plain.collateral), (0, 0));
+
+    let with_new = ["/", "/a.css", "/b.css", "/index.html"];
+    let caching = Distribution { caches_errors: true, ..Distribution::plain() };
+    assert_eq!(invalidation(&caching, &stale, &rules()).changed.paths, with_new);
+    let asked = InvalidationRules { invalidate_new: true, ..rules() };
+    assert_eq!(invalidation(&Distribution::plain(), &stale, &asked).changed.paths, with_new);
+}
+
+#[test]
+fn an_alias_that_a_new_key_takes_over_is_stale() {
+    let clean = InvalidationRules { clean_urls: true, ..rules() };
+    let stale = |new: &[&'static str], kept: &[&'static str]| {
+        let stale = StaleKeys { new: new.to_vec(), kept: kept.to_vec(), ..StaleKeys::default() };
+        invalidation(&Distribution::plain(), &stale, &clean).changed.paths
+    };
+    // `about.html` takes the alias over from `about/index.html`.
+    let taken_over = stale(&["about.html", "new.html"], &["about/index.html"]);
+    assert_eq!(taken_over, ["/about"]);
+    // Whichever of the two is written first may be cached before the other exists.
+    let in_turn = stale(&["new.html", "about.html", "about/index.html", "new.html"], &[]);
+    assert_eq!(in_turn, ["/about"]);
+}
+
+#[test]
+fn each_origin_path_has_items_of_its_own() {
+    let stale = StaleKeys { changed: vec!["prod/a.css", "beta/a.css", "other/a.css"], ..StaleKeys::default() };
+    let paths = |origin_paths: &[&str]| {
+        let origin_paths = origin_paths.iter().map(|&path| path.to_owned()).collect();
+        let distribution = Distribution { origin_paths, ..Distribution::plain() };
+        invalidation(&distribution, &stale, &rules()).changed.paths
+    };
+    assert_eq!(paths(&["/prod"]), ["/a.css"]);
+    assert_eq!(paths(&["/prod", "/beta"]), ["/a.css"]);
+    assert_eq!(paths(&["/prod", ""]), ["/a.css", "/beta/a.css", "/other/a.css", "/prod/a.css"]);
+    assert_eq!(paths(&["/none"]), [""; 0]);
+}
+
+#[test]
+fn with_query_strings_the_items_cover_all_variants() {
+    let with_queries = InvalidationRules { query_strings: true, ..rules() };
+    let stale = StaleKeys { changed: vec!["a.html", "index.html"], kept: vec!["b.html"], ..StaleKeys::default() };
+    let invalidation = invalidation(&Distribution::plain(), &stale, &with_queries);
+    assert_eq!(invalidation.changed.paths, ["/", "/?*", "/a.html*", "/index.html*"]);
+    assert_eq!(invalidation.collateral, 0);
+}
+
+#[test]
+fn a_stale_fallback_evicts_every_path() {
+    let single_page =
+        Distribution { caches_errors: true, fallbacks: vec!["/index.html".to_owned()], ..Distribution::plain() };
+    let kept = || vec!["app.js", "logo.svg"];
+    let plan = |stale: StaleKeys<'_>| invalidation(&single_page, &stale, &rules());
+    let changed =
+        plan(StaleKeys { changed: vec!["index.html"], deleted: vec!["old.js"], kept: kept(), ..StaleKeys::default() });
+    assert_eq!(changed.changed.paths, ["/*"]);
+    assert_eq!(changed.deleted.paths, ["/old.js"]);
+    assert_eq!(changed.collateral, 2);
+    assert_eq!(changed.fallback.as_deref(), Some("/index.html"));
+    let deleted = plan(StaleKeys { deleted: vec!["index.html"], kept: kept(), ..StaleKeys::default() });
+    assert_eq!(deleted.deleted.paths, ["/*"]);
+    let new = plan(StaleKeys { new: vec!["index.html"], kept: kept(), ..StaleKeys::default() });
+    assert_eq!(new.changed.paths, ["/*"]);
+    let other = plan(StaleKeys { changed: vec!["app.css"], kept: vec!["index.html"], ..StaleKeys::default() });
+    assert_eq!(other.changed.paths, ["/app.css"]);
+    assert_eq!((other.collateral, other.fallback), (0, None));
+}
