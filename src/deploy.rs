@@ -1,45 +1,58 @@
 //! The whole path of one deployment, in the order that keeps the promises.
 //!
-//! What CloudFront will have to be told is recorded before the first write to the live bucket, offered after
-//! the writes that it covers, and forgotten only when it was accepted, or when the archive was refused before any
-//! of them. Whatever happens in between, the next run finds it.
+//! A run records the invalidations that it will owe before its first write to the live bucket. It offers them to
+//! CloudFront after the writes that they cover, and removes them from the ledger only when CloudFront has accepted
+//! them. If the run dies in between, the next run of the site finds them.
 
 mod attempt;
-mod running;
-mod sending;
+mod build;
+mod claim;
+mod debts;
+mod draft;
+mod held;
+mod invalidations;
+mod offer;
+mod rehearsal;
+mod run;
+mod survey;
 mod sweep;
+mod writes;
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::aws::Clients;
+use crate::cache_tag::CacheTags;
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::{Options, Upload};
-use crate::plan::Plan;
-use crate::report::{Outcome, Progress, Report};
+use crate::report::{Progress, Report};
 
-use attempt::{Attempt, Build, Claimed, Live};
-use running::Running;
+use attempt::Attempt;
+use build::Build;
+use claim::{Claimant, Decided};
+use held::Held;
+use run::Run;
+use survey::{Live, Survey};
 
 pub use sweep::sweep;
 
-/// No new transfer begins so close to the deadline: what was written has still to be noted.
+/// How long before the deadline the last transfer may start. The time left is for recording what was written.
 const LAST_CALL: TimeDelta = TimeDelta::seconds(20);
 
-/// What a function instance has from its cold start on.
+/// A site, as one function instance knows it from its cold start on.
 pub struct Site {
     pub config: Config,
     pub clients: Clients,
 }
 
-/// What is true of one invocation.
+/// One invocation of the function.
 pub struct Invocation<'a> {
     /// Lambda's own retries keep it.
     pub request_id: &'a str,
     pub deadline: DateTime<Utc>,
-    /// The only clock there is, so that tests can turn it.
+    /// The only clock that a deployment reads, so that tests can set the time.
     pub clock: &'a (dyn Fn() -> DateTime<Utc> + Sync),
     pub progress: &'a Progress,
     /// About how long to wait before looking again at a site that another deployment holds.
@@ -51,11 +64,12 @@ impl Invocation<'_> {
         (self.clock)()
     }
 
-    /// How long there still is for what has no end of its own.
+    /// Returns how long a wait without an end of its own may last.
     pub fn time_left(&self) -> Duration {
         (self.deadline - LAST_CALL - self.now()).to_std().unwrap_or_default()
     }
 
+    /// Whether the deadline is too near to start another transfer.
     fn is_late(&self) -> bool {
         self.now() + LAST_CALL > self.deadline
     }
@@ -64,80 +78,79 @@ impl Invocation<'_> {
 /// Brings one upload live.
 ///
 /// # Errors
-/// The contract's, each with a sentence that says what to do. An error after the claim gives the lease back
-/// and keeps what was done, so that the retry goes on from there.
+/// Those of the contract, each with a sentence that says what to do. After an error the lease is released and the
+/// work done so far is kept, so that the retry goes on from there.
 pub async fn deploy(
     site: &Site,
     upload: &Upload,
     options: Options,
     invocation: &Invocation<'_>,
 ) -> Result<Report, Error> {
-    let attempt = Attempt::new(site, upload, options, invocation).await?;
+    // An event written by hand may name only bucket and key: S3 knows the rest, and with it the deployment's id.
+    let attempt = Attempt::identify(site, upload, options, invocation).await?;
     if options.dry_run {
-        return attempt.rehearse().await;
+        return Box::pin(rehearsal::rehearse(&attempt)).await;
     }
-    let claim = match Box::pin(attempt.claim()).await? {
-        Claimed::Yes(claim) => claim,
-        Claimed::No(outcome, run) => return Ok(attempt.report(outcome, run)),
-    };
-    let archive = &claim.build.archive;
-    let mut running = Running::new(&attempt, archive, claim.before, claim.head, claim.record);
-    match Box::pin(bring_live(&attempt, &mut running, &claim.build, claim.live)).await {
-        Ok(report) => Ok(report),
-        Err(error) => {
-            running.give_up(&error).await;
-            Err(error)
+
+    // The archive's index is judged before the claim, so that a refused archive never touches the head.
+    let mut claimant = Claimant::new(&attempt);
+    let (held, live) = loop {
+        let claim = match Box::pin(claimant.decide()).await? {
+            Decided::Claim(claim) => claim,
+            Decided::Nothing(outcome, run) => return Ok(attempt.report(outcome, run)),
+        };
+        // The live site is read while the lease is taken. That is as good as reading it afterwards: every run writes
+        // the head before it writes anything else, and the lease is granted only if the head has not changed.
+        let (held, live) = tokio::join!(Held::take(site, &claim), Box::pin(Live::read(site, &claim.from)));
+        if let Some(held) = held? {
+            break (held, live);
         }
+    };
+
+    let mut run = Run::new(&attempt, held);
+    let brought_live = match claimant.into_build() {
+        Ok(build) => Box::pin(bring_live(&attempt, &mut run, &build, live)).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &brought_live {
+        // The lease is released whatever went wrong, so that no other deployment waits for it to lapse.
+        run.give_up(error).await;
     }
+    brought_live
 }
 
-/// Does what is to be done once the site is claimed. The order of the lines is the point of it.
+/// Takes the steps of a run that has claimed the site. Their order keeps the promises.
 async fn bring_live(
     attempt: &Attempt<'_>,
-    running: &mut Running<'_>,
+    run: &mut Run<'_>,
     build: &Build,
     live: Result<Live, Error>,
 ) -> Result<Report, Error> {
     let live = live?;
-    let tags = attempt.tags(&live);
+    let tags = CacheTags::new(&attempt.site.config.site, &live.distributions);
     let rules = attempt.rules(&build.headers, &tags);
-    let situation = attempt.look(build, live, &rules).await?;
-    let plan = attempt.plan(&build.index, &situation, &rules)?;
-    let mut report = attempt.report(outcome(&plan, running), running.number());
-    report.count(&plan);
-    report.warnings.extend(build.warnings.iter().cloned());
-    if running.follows_unfinished() {
-        // What a run that died has written is no drift.
-        report.drift = 0;
-    }
-    attempt.progress().expect(plan.puts.len() + plan.copies.len());
-    tracing::info!(
-        new = report.new,
-        changed = report.changed,
-        headers = report.headers,
-        deleted = report.deleted,
-        kept = report.kept,
-        "planned"
-    );
-
     let is_late = || attempt.invocation.is_late();
-    let transfer = running.transfer(&rules, &is_late);
-    let judging = transfer.preflight(&plan.puts);
-    running.begin(situation, &plan, &rules, judging).await?;
-    let (waves, deletes) = plan.into_waves();
-    running.write(&transfer, waves).await?;
-    running.send_what_is_written().await?;
-    running.delete(deletes).await?;
-    running.send_everything().await?;
-    running.finish(report).await
-}
+    let transfer = attempt.transfer(&build.archive, &rules, &is_late);
 
-fn outcome(plan: &Plan, running: &Running) -> Outcome {
-    if running.is_rollback() {
-        Outcome::RolledBack
-    } else if plan.is_empty() {
-        Outcome::Unchanged
-    } else {
-        Outcome::Deployed
-    }
+    // The plan is a pure comparison of archive and bucket. Objects that listing and manifest leave open are looked up
+    // before it.
+    let survey = Survey::new(attempt, build, live, &transfer, &rules).await?;
+    let plan = survey.plan(&build.index, &rules)?;
+    let report = run.planned(&plan, build);
+
+    // Two things must be done before the first write, and are done together: the owed batches are recorded, so that
+    // no crash can lose an invalidation, and the local headers are judged, so that a corrupt archive changes nothing.
+    let preflight = transfer.preflight(&plan.puts);
+    run.record_owed_batches(survey, &plan, &rules, preflight).await?;
+
+    // Assets go first, pages after them: a page never refers to a file that is not there yet.
+    let (waves, deletes) = plan.into_waves();
+    run.write(&transfer, waves).await?;
+    // An invalidation covers a write only if it is offered after it.
+    run.send_what_is_written().await?;
+    // Old files go last, when no cached page refers to them any more.
+    run.delete(deletes).await?;
+    run.send_everything().await?;
+    // The manifest, the record and the head become what is live now, and the lease is released.
+    run.finish(report, &build.archive).await
 }

@@ -38,11 +38,18 @@ pub struct Inspected {
 }
 
 /// A key that `DeleteObjects` did not delete.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NotDeleted {
     pub key: String,
     pub code: String,
     pub message: String,
+}
+
+impl std::fmt::Display for NotDeleted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { key, code, message } = self;
+        write!(f, "{key} ({code}: {message})")
+    }
 }
 
 impl NotDeleted {

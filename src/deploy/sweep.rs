@@ -1,27 +1,26 @@
-//! A sweep: no deployment, but what one would do on the side, for a site that is not deployed for a while.
+//! A sweep: what a deployment would do on the side, for a site that is not deployed for a while.
 //!
-//! Objects that were kept for clients with old pages are deleted when they are due, and invalidations that are
-//! still owed are sent. A deployment does both by itself, so that a sweep never waits for one.
+//! It deletes objects that were retained for clients with old pages and are due, and sends owed invalidations. A
+//! deployment does both by itself, so a sweep never waits for one.
 
 use futures_util::future::join_all;
 
-use super::sending::{Sender, Sending};
+use super::debts::Debts;
+use super::held::HeldHead;
+use super::writes::Writer;
 use super::{Invocation, Site};
-use crate::aws::bucket::DELETES_PER_CALL;
-use crate::aws::ledger::{Commit, Owed};
 use crate::config::Prune;
-use crate::deployment::{Head, LEASE_GRACE};
+use crate::deployment::Head;
 use crate::error::Error;
 use crate::event::Options;
-use crate::listing;
-use crate::manifest::{Manifest, Row};
-use crate::plan::is_due;
+use crate::manifest::Manifest;
+use crate::plan::{Delete, is_due};
 use crate::report::{Outcome, Planned, Report};
 
-/// Deletes what is due, and sends what is owed.
+/// Deletes the objects that are due, and sends the batches that are owed.
 ///
 /// # Errors
-/// `WrongDistribution`, `InvalidationOwed`, `Aws`; what was done before an error is kept.
+/// `WrongDistribution`, `InvalidationOwed`, `LeaseLost`, `Aws`; what was done before an error is kept.
 pub async fn sweep(site: &Site, options: Options, invocation: &Invocation<'_>) -> Result<Report, Error> {
     let started_at = invocation.now();
     let mut report = Report::ignored(site.config.site.clone());
@@ -40,109 +39,82 @@ async fn sweep_into(
     let ledger = &site.clients.ledger;
     let head = ledger.head().await?;
     let (manifest, owed) = tokio::try_join!(site.clients.manifests.load(head.manifest.as_deref()), ledger.owed())?;
-    let tell_owed = |owed: &mut dyn Iterator<Item = &Owed>| {
-        let recorded_at = owed.filter_map(|owed| owed.recorded_at);
-        invocation.progress.note_owed(recorded_at.min());
-    };
-    tell_owed(&mut owed.iter());
+    let mut debts = Debts::new(site, invocation);
+    debts.find(owed);
+    debts.note_oldest();
     let due = due(site, &head, &manifest, invocation.now().timestamp());
     report.retained = manifest.iter().filter(|(_, row)| row.removed_at.is_some()).count() - due.len();
     if options.dry_run {
         report.deleted = due.len();
-        report.plan = Some(Planned { deleted: due.into_iter().map(|(key, _)| key).collect(), ..Planned::default() });
+        let deleted = due.into_iter().map(|delete| delete.key).collect();
+        report.plan = Some(Planned { deleted, ..Planned::default() });
         return Ok(Outcome::Planned);
     }
-    if due.is_empty() && owed.is_empty() {
+    if due.is_empty() && debts.is_empty() {
         return Ok(Outcome::Swept);
     }
-    if head.is_held_by_another(invocation.request_id, invocation.now()) {
+    if head.held_by_another(invocation.request_id, invocation.now()).is_some() {
         return Ok(Outcome::InProgress);
     }
-    let until = invocation.deadline + LEASE_GRACE;
-    let held = head.swept_by(invocation.request_id, until);
-    if ledger.commit(&head, &held, None, &[], &[]).await? == Commit::Lost {
+    let to = head.swept_by(invocation.request_id, invocation.deadline);
+    let Some(mut held) = HeldHead::take(ledger, &head, &to, None).await? else {
         return Ok(Outcome::InProgress);
-    }
-    let mut gone = Vec::new();
-    let result = delete(site, invocation, &due, &mut gone).await;
-    report.deleted = gone.len();
-    let mut manifest = manifest;
-    manifest.change(gone);
-    let distributions = site.clients.cdn.discover().await;
-    let sending = match &distributions {
-        Ok(distributions) => {
-            let sender = Sender { site, invocation, distributions };
-            sender.send(owed).await
-        }
-        Err(_) => Sending::default(),
     };
-    report.invalidations = sending.sent;
-    let changed = (report.deleted > 0).then_some(&manifest);
-    release(site, held, changed, &sending.settled).await?;
-    if distributions.is_ok() {
-        tell_owed(&mut sending.remaining.iter().chain(&sending.elsewhere));
-    }
-    result?;
-    distributions?;
-    match sending.reason {
-        None => Ok(Outcome::Swept),
-        Some(reason) => Err(Error::InvalidationOwed { batches: sending.remaining.len(), reason }),
-    }
+
+    let mut writer = Writer::new(site, invocation, held.get_mut());
+    writer.draft.start(manifest, false);
+    let deleted = delete(&mut writer, due).await;
+    report.deleted = writer.deleted();
+    let distributions = site.clients.cdn.discover().await;
+    let sent = match distributions {
+        Ok(distributions) => {
+            debts.send_to(distributions);
+            debts.send_all().await
+        }
+        Err(error) => Err(error),
+    };
+    report.invalidations = debts.take_accepted();
+    release(site, &mut held, &mut writer, &mut debts).await?;
+    debts.note_oldest();
+    deleted.and(sent).map(|()| Outcome::Swept)
 }
 
-/// What has been kept for long enough. While a run is unfinished the manifest may call removed what the run
-/// has brought back, so that nothing is.
-fn due(site: &Site, head: &Head, manifest: &Manifest, now: i64) -> Vec<(String, Row)> {
+/// Returns what has been retained for long enough.
+///
+/// While a run is unfinished there is nothing: the manifest may still call an object removed that the run has brought
+/// back.
+fn due(site: &Site, head: &Head, manifest: &Manifest, now: i64) -> Vec<Delete> {
     if head.unfinished.is_some() || site.config.prune == Prune::Off {
         return Vec::new();
     }
     let days = site.config.retain_removed_days;
-    let is_due = |row: &Row| row.removed_at.is_some_and(|at| is_due(at, days, now));
-    let due = manifest.iter().filter(|(_, row)| is_due(row));
-    due.collect()
+    let due = manifest.iter().filter(|(_, row)| row.removed_at.is_some_and(|at| is_due(at, days, now)));
+    // Retained objects are immutable: every page that names one wants its cached copy, so the copy is not stale.
+    due.map(|(key, row)| Delete { key, etag: row.etag.clone(), row: Some(row), is_stale: false }).collect()
 }
 
-/// Deletes objects that are as they were left, and adds their keys to `gone`. A cache holds of them what every
-/// page that names them wants, so that nothing is invalidated.
-async fn delete<'k>(
-    site: &Site,
-    invocation: &Invocation<'_>,
-    due: &'k [(String, Row)],
-    gone: &mut Vec<(&'k str, Option<Row>)>,
-) -> Result<(), Error> {
-    for chunk in due.chunks(DELETES_PER_CALL) {
-        if invocation.is_late() {
-            break;
-        }
-        let keys: Vec<_> = chunk.iter().map(|(key, row)| (key.as_str(), Some(&row.etag))).collect();
-        let remaining = site.clients.bucket.delete(&keys).await?;
-        for (key, _) in chunk {
-            match remaining.iter().find(|remaining| remaining.key == *key) {
-                None => gone.push((key, None)),
-                Some(remaining) => tracing::warn!(
-                    %key, code = %remaining.code, "kept, for the next deployment to look at: {}", remaining.message
-                ),
-            }
-        }
+/// Deletes objects that are as they were left. An object that another writer has changed stays for the next deployment.
+async fn delete(writer: &mut Writer<'_>, due: Vec<Delete>) -> Result<(), Error> {
+    for (Delete { key, .. }, refusal) in writer.delete(due).await?.refused {
+        tracing::warn!(%key, code = %refusal.code, "left {key} for the next deployment: {}", refusal.message);
     }
     Ok(())
 }
 
-/// Gives the lease back, with the manifest where it has changed, and forgets what is owed no more.
-async fn release(site: &Site, held: Head, manifest: Option<&Manifest>, settled: &[Owed]) -> Result<(), Error> {
-    let mut released = held.released();
-    let mut outdated = Vec::new();
-    if let Some(manifest) = manifest {
-        let key = site.clients.manifests.save(manifest, released.version).await?;
-        released.list_at = listing::ends(manifest);
-        outdated = std::mem::take(&mut released.outdated);
-        outdated.extend(released.manifest.replace(key));
-    }
-    let ledger = &site.clients.ledger;
-    let committed = ledger.commit(&held, &released, None, &[], settled);
-    if committed.await? == Commit::Done {
+/// Releases the lease, with the manifest if it has changed, and deletes the manifest that it replaces.
+async fn release(
+    site: &Site,
+    held: &mut HeldHead<'_>,
+    writer: &mut Writer<'_>,
+    debts: &mut Debts<'_>,
+) -> Result<(), Error> {
+    let key = writer.draft.save(held.get_mut().version + 1).await?;
+    let is_saved = key.is_some();
+    writer.draft.saved(key, held.get_mut());
+    held.release(debts.settled()).await?;
+    if is_saved {
         let manifests = &site.clients.manifests;
-        join_all(outdated.iter().map(|key| manifests.remove(key))).await;
+        join_all(held.get_mut().outdated.iter().map(|key| manifests.remove(key))).await;
     }
     Ok(())
 }

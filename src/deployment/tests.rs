@@ -1,8 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::TimeZone;
+use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use proptest::prelude::*;
 
+use super::decision::DUPLICATE_WINDOW;
+use super::record::MAX_REQUESTS;
 use super::*;
 
 /// A moment that is `seconds` after the start of these tests.
@@ -15,8 +17,8 @@ fn id(seconds: i64) -> DeploymentId {
     DeploymentId::named(&at(seconds).format("%Y%m%dT%H%M%SZ-aaaaaaaaaaaa").to_string())
 }
 
-fn run(seconds: i64, number: u64) -> Run {
-    Run { deployment: id(seconds), number }
+fn run(seconds: i64, number: u64) -> RunId {
+    RunId { deployment: id(seconds), number }
 }
 
 /// The record of the upload made at `seconds`, last claimed by the request `first`.
@@ -40,7 +42,7 @@ fn record(seconds: i64, status: Status, run: u64) -> Record {
 }
 
 /// A head after `sequence` runs, of which `live` was the last to finish.
-fn head(sequence: u64, newest: i64, live: Option<Run>) -> Head {
+fn head(sequence: u64, newest: i64, live: Option<RunId>) -> Head {
     Head {
         version: 1,
         sequence,
@@ -100,8 +102,8 @@ impl Arrival<'_> {
     }
 }
 
-const RUN: Decision = Decision::Run { rollback: false };
-const ROLLBACK: Decision = Decision::Run { rollback: true };
+const RUN: Decision = Decision::Start { rollback: false };
+const ROLLBACK: Decision = Decision::Start { rollback: true };
 
 #[test]
 fn an_upload_newer_than_all_that_claimed_runs() {
@@ -142,7 +144,7 @@ fn of_two_uploads_at_one_moment_the_greater_id_is_the_newer() {
 #[test]
 fn a_duplicate_of_a_run_at_work_is_in_progress() {
     let head = held(head(1, 0, None), "first", 0, 900);
-    let record = record(0, Status::Running, 1);
+    let record = record(0, Status::Unfinished, 1);
     for event in [event(0), event(0).replay(), event(0).now(800)] {
         assert_eq!(event.decide(&head, Some(&record)), Decision::InProgress);
     }
@@ -151,7 +153,7 @@ fn a_duplicate_of_a_run_at_work_is_in_progress() {
 #[test]
 fn the_same_request_retakes_its_lease_at_once_and_others_when_it_has_lapsed() {
     let head = held(head(1, 0, None), "first", 0, 900);
-    let record = record(0, Status::Running, 1);
+    let record = record(0, Status::Unfinished, 1);
     assert_eq!(event(0).retry().decide(&head, Some(&record)), Decision::Resume);
     for (now, decision) in [(899, Decision::InProgress), (900, Decision::Resume), (901, Decision::Resume)] {
         assert_eq!(event(0).now(now).decide(&head, Some(&record)), decision);
@@ -162,7 +164,7 @@ fn the_same_request_retakes_its_lease_at_once_and_others_when_it_has_lapsed() {
 fn a_site_that_another_deployment_holds_is_waited_for() {
     let head = held(head(1, 0, None), "first", 0, 900);
     assert_eq!(event(9).decide(&head, None), Decision::Wait);
-    assert_eq!(event(9).decide(&head, Some(&record(9, Status::Running, 1))), Decision::Wait);
+    assert_eq!(event(9).decide(&head, Some(&record(9, Status::Unfinished, 1))), Decision::Wait);
     assert_eq!(event(9).now(900).decide(&head, None), RUN);
     // What will change nothing does not wait.
     assert_eq!(event(-9).decide(&head, None), Decision::Superseded);
@@ -170,7 +172,7 @@ fn a_site_that_another_deployment_holds_is_waited_for() {
 
 #[test]
 fn an_unfinished_run_is_resumed_by_any_event_for_it_until_a_higher_one_has_finished() {
-    let record = record(0, Status::Running, 2);
+    let record = record(0, Status::Unfinished, 2);
     // A newer upload has claimed and died, and an older one is live: nothing to give way to.
     for live in [None, Some(run(-9, 1))] {
         let head = head(3, 9, live);
@@ -187,7 +189,7 @@ fn an_unfinished_run_is_resumed_by_any_event_for_it_until_a_higher_one_has_finis
 #[test]
 fn only_an_explicit_replay_revives_an_overtaken_run_and_its_retry_does_not() {
     let head = head(3, 9, Some(run(9, 3)));
-    for status in [Status::Running, Status::Superseded] {
+    for status in [Status::Unfinished, Status::Superseded] {
         let record = record(0, status, 2);
         assert_eq!(event(0).replay().decide(&head, Some(&record)), ROLLBACK);
         assert_eq!(event(0).replay().retry().decide(&head, Some(&record)), Decision::Superseded);
@@ -198,7 +200,7 @@ fn only_an_explicit_replay_revives_an_overtaken_run_and_its_retry_does_not() {
 #[test]
 fn what_was_live_comes_back_by_its_saved_event_even_when_a_later_run_of_it_was_overtaken() {
     let head = head(4, 9, Some(run(9, 4)));
-    for status in [Status::Running, Status::Superseded] {
+    for status in [Status::Unfinished, Status::Superseded] {
         let record = Record { answer: Some("{}".to_owned()), ..record(0, status, 3) };
         assert_eq!(event(0).now(9_999).decide(&head, Some(&record)), ROLLBACK);
         for event in [event(0), event(0).now(9_999).retry()] {
@@ -272,7 +274,7 @@ fn a_refused_archive_is_refused_again_whatever_asks_for_it() {
 
 #[test]
 fn a_record_remembers_its_latest_requests_once_each() {
-    let mut record = record(0, Status::Running, 1);
+    let mut record = record(0, Status::Unfinished, 1);
     for number in 0..MAX_REQUESTS {
         record = record.claimed_by(&number.to_string()).claimed_by("0");
     }
@@ -299,7 +301,7 @@ fn a_claim_takes_the_lease_and_keeps_the_newest_and_the_highest() {
     assert_eq!((claimed.version, claimed.sequence), (2, 2));
     assert_eq!(claimed.newest.as_ref().map(|it| &it.deployment), Some(&new));
     assert_eq!(claimed.unfinished, Some(run(9, 2)));
-    assert_eq!(claimed.lease.as_ref().map(|it| it.until), Some(at(900)));
+    assert_eq!(claimed.lease.as_ref().map(|it| it.until), Some(at(905)), "five seconds after the deadline");
     // The older one's retry takes the site, not the newer one's place.
     let resumed = claimed.claimed(&claim("b", &old, 0), 1, at(1_800));
     assert_eq!((resumed.version, resumed.sequence), (3, 2));
@@ -326,7 +328,7 @@ fn a_refused_run_leaves_unfinished_what_was_so_before() {
         let mut before = head(1, 0, None);
         before.unfinished = unfinished.clone();
         let claimed = before.claimed(&claim("a", &id(9), 9), 2, at(900));
-        let refused = claimed.touched().refused(&run(9, 2), &before);
+        let refused = claimed.next_version().refused(&run(9, 2), &before);
         assert_eq!((refused.unfinished, refused.lease, refused.version), (unfinished, None, 4));
     }
 }
@@ -393,7 +395,7 @@ struct Delivery {
 /// An invocation between its claim and its end.
 struct Work {
     before: Head,
-    run: Run,
+    run: RunId,
     upload: usize,
 }
 
@@ -443,7 +445,7 @@ impl Site {
                     self.work = None;
                 }
             }
-            Step::Touch if self.work.is_some() => self.head = self.head.touched(),
+            Step::Touch if self.work.is_some() => self.head = self.head.next_version(),
             Step::Finish => {
                 if let Some(work) = self.work.take() {
                     self.finish(work);
@@ -497,14 +499,14 @@ impl Site {
         let is_meant = !delivery.has_claimed && request.is_replay();
         let known = self.records.get(&upload).cloned();
         let decision = decide(&self.head, known.as_ref(), &request);
-        let known = known.unwrap_or_else(|| Record { requests: Vec::new(), ..record(uploaded, Status::Running, 0) });
+        let known = known.unwrap_or_else(|| Record { requests: Vec::new(), ..record(uploaded, Status::Unfinished, 0) });
         let next = match decision {
-            Decision::Run { rollback } => {
+            Decision::Start { rollback } => {
                 let run = self.head.sequence + 1;
                 if is_meant {
                     self.meant.insert(run);
                 }
-                Record { status: Status::Running, run, rollback, ..known }
+                Record { status: Status::Unfinished, run, rollback, ..known }
             }
             Decision::Resume => known,
             Decision::Superseded => {
@@ -516,10 +518,10 @@ impl Site {
             _ => return,
         };
         assert!(self.work.is_none(), "two invocations at work");
-        let head = self.head.claimed(&request, next.run, at(self.seconds + 905));
+        let head = self.head.claimed(&request, next.run, at(self.seconds + 900));
         self.work = Some(Work {
             before: std::mem::replace(&mut self.head, head),
-            run: Run { deployment: next.deployment.clone(), number: next.run },
+            run: RunId { deployment: next.deployment.clone(), number: next.run },
             upload,
         });
         self.records.insert(upload, next.claimed_by(&request_id));
@@ -528,7 +530,7 @@ impl Site {
 
     /// A run that has begun gives way to a newer upload or to what a person asked for, to nothing else.
     fn assert_overtaken(&self, record: &Record, upload: usize) {
-        if record.status == Status::Running && record.run > 0 {
+        if record.status == Status::Unfinished && record.run > 0 {
             let mut higher = self.finished.iter().filter(|(run, _)| *run > record.run);
             assert!(
                 higher.any(|(run, other)| *other > upload || self.meant.contains(run)),

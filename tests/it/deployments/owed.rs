@@ -1,7 +1,7 @@
 //! Owed batches: their age, their references, and when they leave the ledger.
 
 use chrono::TimeDelta;
-use dropship::aws::ledger::Owed;
+use dropship::deployment::Owed;
 use dropship::handler::owed_seconds;
 use dropship::report::{Outcome, Progress};
 use serde_json::{Value, json};

@@ -1,0 +1,103 @@
+//! The transaction that changes a site's state.
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
+
+use super::item::{HEAD, Item, malformed, owed_name, record_name};
+use super::{COLLISIONS, Committed, Ledger, is_cancelled, pause_after};
+use crate::aws::response::failed;
+use crate::deployment::{Head, Owed, Record};
+use crate::error::Error;
+
+/// How many owed batches one transaction writes or deletes: it takes at most 100 items and 4 MB (DynamoDB,
+/// TransactWriteItems), and a batch has up to 256 KiB.
+pub const BATCHES_PER_COMMIT: usize = 12;
+
+/// One change of a site's state.
+#[derive(Clone, Copy)]
+pub struct Change<'c> {
+    /// The head that the change was made from.
+    pub from: &'c Head,
+    pub to: &'c Head,
+    /// The record to write, if the change is a deployment's.
+    pub record: Option<&'c Record>,
+    /// New owed batches, at most [`BATCHES_PER_COMMIT`].
+    pub owed: &'c [Owed],
+    /// Batches to delete: CloudFront has accepted them, or they cover no write.
+    pub settled: &'c [Owed],
+}
+
+impl Ledger {
+    /// Makes a change, all of it or nothing, on the condition that the head is still the one it was made from.
+    ///
+    /// Settled batches for which the transaction has no room are deleted before it.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn commit(&self, change: Change<'_>) -> Result<Committed, Error> {
+        let room = BATCHES_PER_COMMIT.saturating_sub(change.owed.len());
+        let (settled, surplus) = change.settled.split_at(room.min(change.settled.len()));
+        self.settle(surplus).await?;
+        let writes = self.writes(&Change { settled, ..change })?;
+        let mut collisions = 0;
+        loop {
+            let request = self.client.transact_write_items().set_transact_items(Some(writes.clone()));
+            let Err(error) = request.send().await else {
+                return Ok(Committed::Yes);
+            };
+            if !is_cancelled(&error) {
+                return Err(failed("writing to the ledger", error));
+            }
+            // The answer to a first attempt may have been lost, and the SDK's second attempt met its own write.
+            let now = self.head().await?;
+            if now == *change.to {
+                return Ok(Committed::Yes);
+            }
+            if now.version != change.from.version {
+                return Ok(Committed::No);
+            }
+            // The head is as it was: the transaction collided with another one in flight.
+            collisions += 1;
+            if collisions > COLLISIONS {
+                return Err(failed("writing to the ledger", error));
+            }
+            pause_after(collisions).await;
+        }
+    }
+
+    fn writes(&self, change: &Change<'_>) -> Result<Vec<TransactWriteItem>, Error> {
+        let mut writes = vec![self.put_head(change.from, self.to_item(HEAD, change.to)?)];
+        if let Some(record) = change.record {
+            writes.push(self.put(self.to_item(&record_name(&record.deployment), record)?));
+        }
+        for batch in change.owed {
+            writes.push(self.put(self.to_item(&owed_name(&batch.reference), batch)?));
+        }
+        for batch in change.settled {
+            writes.push(self.delete(&owed_name(&batch.reference)));
+        }
+        writes.into_iter().collect::<Result<_, _>>().map_err(|error| malformed(&error))
+    }
+
+    fn put_head(&self, from: &Head, head: Item) -> Result<TransactWriteItem, BuildError> {
+        let put = Put::builder().table_name(&self.table).set_item(Some(head));
+        let put = if from.version == 0 {
+            put.condition_expression("attribute_not_exists(#item)").expression_attribute_names("#item", "item")
+        } else {
+            put.condition_expression("#version = :version")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(":version", AttributeValue::N(from.version.to_string()))
+        };
+        Ok(TransactWriteItem::builder().put(put.build()?).build())
+    }
+
+    fn put(&self, item: Item) -> Result<TransactWriteItem, BuildError> {
+        let put = Put::builder().table_name(&self.table).set_item(Some(item)).build()?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    fn delete(&self, name: &str) -> Result<TransactWriteItem, BuildError> {
+        let delete = Delete::builder().table_name(&self.table).set_key(Some(self.key(name))).build()?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+}

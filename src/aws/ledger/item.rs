@@ -1,0 +1,62 @@
+//! The table's items: their sort keys, and how values become items.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::deployment::DeploymentId;
+use crate::error::Error;
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// The sort key of the site's head.
+pub(super) const HEAD: &str = "head";
+
+/// The prefix of the sort keys of deployment records. The id follows, so that records sort by upload time.
+pub(super) const RECORDS: &str = "deployment#";
+
+/// The prefix of the sort keys of owed batches. The caller reference follows, which begins with the deployment's id.
+pub(super) const OWED: &str = "owed#";
+
+/// Returns the sort key of a deployment's record.
+pub(super) fn record_name(id: &DeploymentId) -> String {
+    format!("{RECORDS}{id}")
+}
+
+/// Returns the sort key of an owed batch.
+pub(super) fn owed_name(reference: &str) -> String {
+    format!("{OWED}{reference}")
+}
+
+/// Returns the primary key of a site's item.
+pub(super) fn key(site: &str, name: &str) -> Item {
+    HashMap::from([
+        ("site".to_owned(), AttributeValue::S(site.to_owned())),
+        ("item".to_owned(), AttributeValue::S(name.to_owned())),
+    ])
+}
+
+/// Returns `value` as a site's item under the sort key `name`.
+pub(super) fn to_item(site: &str, name: &str, value: &impl Serialize) -> Result<Item, Error> {
+    let mut item: Item = serde_dynamo::to_item(value).map_err(|error| malformed(&error))?;
+    item.extend(key(site, name));
+    Ok(item)
+}
+
+pub(super) fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
+    serde_dynamo::from_item(item).map_err(|error| malformed(&error))
+}
+
+pub(super) fn to_attribute(value: &impl Serialize) -> Result<AttributeValue, Error> {
+    serde_dynamo::to_attribute_value(value).map_err(|error| malformed(&error))
+}
+
+pub(super) fn malformed(error: &dyn std::error::Error) -> Error {
+    Error::Aws {
+        what: "reading or writing a ledger item".to_owned(),
+        reason: format!("{error}; was the item edited by hand, or written by a newer release?"),
+        source: None,
+    }
+}

@@ -1,0 +1,54 @@
+//! The build: an archive whose index was read and accepted.
+
+use super::attempt::Attempt;
+use crate::archive::{ArchiveIndex, Limits};
+use crate::aws::archive::Archive;
+use crate::config::Config;
+use crate::error::Error;
+use crate::headers::{HeaderRules, HeadersFile};
+
+/// S3's longest key in bytes (S3 user guide, "Object key naming").
+const MAX_KEY_BYTES: usize = 1_024;
+
+/// An archive with its index and the headers of its files.
+pub struct Build {
+    pub archive: Archive,
+    pub index: ArchiveIndex,
+    pub headers: HeaderRules,
+    /// Sentences for the report.
+    pub warnings: Vec<String>,
+}
+
+impl Build {
+    /// Opens the archive and judges it by its index and its `_headers` file.
+    ///
+    /// # Errors
+    /// `ArchiveRejected`, `ArchiveGone`, `Aws`.
+    pub async fn read(attempt: &Attempt<'_>) -> Result<Self, Error> {
+        let config = &attempt.site.config;
+        let archive = attempt.site.clients.archives.open(&attempt.upload);
+        let index = archive.index(&config.archive_root, &limits(config)).await?;
+        tracing::info!(entries = index.entries.len(), left_out = index.left_out, "archive read");
+        let file = match &index.headers_file {
+            Some(entry) => Some(HeadersFile::parse(&archive.small(entry).await?)?),
+            None => None,
+        };
+        let names: Vec<&str> = index.entries.iter().map(|entry| &*entry.name).collect();
+        let mut warnings = index.warnings.clone();
+        if let Some(file) = &file {
+            warnings.extend(file.check(&names)?);
+        }
+        let headers = HeaderRules::new(config.cache_control.clone(), &names, file);
+        Ok(Self { archive, index, headers, warnings })
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        max_entries: config.max_entries,
+        max_expanded_bytes: config.max_archive_bytes,
+        max_ratio: config.max_ratio,
+        max_name_bytes: MAX_KEY_BYTES.saturating_sub(config.live_prefix.len()),
+        ..Limits::default()
+    }
+}

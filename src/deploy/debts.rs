@@ -1,0 +1,211 @@
+//! The owed batches: recorded before the first write, offered after the writes that they cover.
+
+use super::held::Held;
+use super::invalidations::{invalidations, warning};
+use super::offer::{Sender, Sent};
+use super::{Invocation, Site};
+use crate::aws::ledger::BATCHES_PER_COMMIT;
+use crate::deployment::{Owed, RunId};
+use crate::error::Error;
+use crate::invalidation::{Distribution, Invalidation, StaleKeys, batches, matches};
+use crate::plan::TagEvidence;
+use crate::report::Invalidated;
+
+/// The invalidations that the site owes to CloudFront, as the ledger and this invocation know them.
+pub struct Debts<'a> {
+    site: &'a Site,
+    invocation: &'a Invocation<'a>,
+    distributions: Vec<Distribution>,
+    /// Whether the ledger has been read.
+    is_known: bool,
+    /// Recorded and not yet accepted.
+    due: Vec<Owed>,
+    /// Accepted, or covering no write. The next commit deletes them.
+    settled: Vec<Owed>,
+    /// Owed to distributions that the site no longer names.
+    elsewhere: Vec<Owed>,
+    accepted: Vec<Invalidated>,
+}
+
+impl<'a> Debts<'a> {
+    pub fn new(site: &'a Site, invocation: &'a Invocation<'a>) -> Self {
+        Self {
+            site,
+            invocation,
+            distributions: Vec::new(),
+            is_known: false,
+            due: Vec::new(),
+            settled: Vec::new(),
+            elsewhere: Vec::new(),
+            accepted: Vec::new(),
+        }
+    }
+
+    /// Takes over the batches that were found in the ledger.
+    pub fn find(&mut self, owed: Vec<Owed>) {
+        self.due = owed;
+        self.is_known = true;
+    }
+
+    /// Sets the distributions to which batches are sent.
+    pub fn send_to(&mut self, distributions: Vec<Distribution>) {
+        self.distributions = distributions;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.due.is_empty()
+    }
+
+    /// Returns how many batches are due.
+    pub fn len(&self) -> usize {
+        self.due.len()
+    }
+
+    /// Returns the batches that the next commit deletes.
+    pub fn settled(&mut self) -> &mut Vec<Owed> {
+        &mut self.settled
+    }
+
+    /// Takes what CloudFront has accepted so far.
+    pub fn take_accepted(&mut self) -> Vec<Invalidated> {
+        std::mem::take(&mut self.accepted)
+    }
+
+    /// Records batches for what is going stale, and returns warnings about them.
+    ///
+    /// An item needs no new batch where one of this run's covers it that was never offered. A batch that was offered
+    /// covers no later write.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `Aws`.
+    pub async fn record(
+        &mut self,
+        held: &mut Held<'_>,
+        stale: &StaleKeys<'_>,
+        evidence: Option<&TagEvidence<'_>>,
+    ) -> Result<Vec<String>, Error> {
+        let config = &self.site.config;
+        let (run, mut count, now) = (held.run(), held.record().batches, self.invocation.now());
+        let (mut new, mut warnings) = (Vec::new(), Vec::new());
+        for (distribution, mut invalidation) in invalidations(config, &self.distributions, stale, evidence) {
+            warnings.extend(warning(config, distribution, &invalidation));
+            self.leave_out_covered(&run, distribution, &mut invalidation);
+            let batches = batches(run.deployment.as_str(), run.number, count, distribution, &invalidation);
+            count = count.saturating_add(u32::try_from(batches.len()).unwrap_or(u32::MAX));
+            new.extend(batches.into_iter().map(|batch| Owed::new(batch, &run, now)));
+        }
+        for portion in new.chunks(BATCHES_PER_COMMIT) {
+            held.record_batches(portion, &mut self.settled).await?;
+            tracing::info!(batches = portion.len(), "invalidations recorded");
+            self.due.extend_from_slice(portion);
+        }
+        Ok(warnings)
+    }
+
+    fn leave_out_covered(&self, run: &RunId, distribution: &Distribution, invalidation: &mut Invalidation) {
+        for (items, after_deletes) in [(&mut invalidation.changed, false), (&mut invalidation.deleted, true)] {
+            let is_covering = |owed: &&Owed| {
+                owed.is_of(run)
+                    && !owed.offered
+                    && owed.after_deletes == after_deletes
+                    && owed.distribution == distribution.id
+            };
+            let covering: Vec<&String> = self.due.iter().filter(is_covering).flat_map(|owed| &owed.items).collect();
+            items.paths.retain(|item| !covering.iter().any(|covering| matches(covering, item)));
+        }
+    }
+
+    /// Deletes the batches that were recorded after the first `kept`: they cover no write.
+    ///
+    /// They are deleted in commits, because only a commit makes sure that no other attempt at this run relies on them.
+    /// The last portion is left to the commit that releases the lease.
+    pub async fn take_back(&mut self, held: &mut Held<'_>, kept: usize) {
+        while self.due.len() > kept {
+            let end = self.due.len().min(kept + BATCHES_PER_COMMIT);
+            self.settled.extend(self.due.drain(kept..end));
+            if self.due.len() > kept
+                && let Err(error) = held.write_head(&mut self.settled).await
+            {
+                tracing::warn!("could not delete batches that cover no write, so they will be sent: {error}");
+                return;
+            }
+        }
+    }
+
+    /// Returns the references of the batches to mark before they are offered, after this run's writes or, with
+    /// `after_deletes`, after its deletes.
+    ///
+    /// Near the deadline there are none, because the offer may be left to the retry.
+    pub fn to_mark(&self, run: &RunId, after_deletes: bool) -> Vec<String> {
+        if self.invocation.is_late() {
+            return Vec::new();
+        }
+        let due = self.due.iter().filter(|owed| !owed.offered && (after_deletes || !follows_deletes(owed, run)));
+        due.map(|owed| owed.reference.clone()).collect()
+    }
+
+    /// Applies the marks. Do so only after the writes: an unoffered batch still covers a rewrite.
+    ///
+    /// # Errors
+    /// `InvalidationOwed` if they could not be written.
+    pub fn marked(&mut self, references: &[String], result: Result<(), Error>) -> Result<(), Error> {
+        result.map_err(|error| Error::InvalidationOwed { batches: self.due.len(), reason: error.to_string() })?;
+        for owed in &mut self.due {
+            owed.offered |= references.contains(&owed.reference);
+        }
+        Ok(())
+    }
+
+    /// Sends everything except the batches that wait for the deletes of `run`.
+    ///
+    /// # Errors
+    /// `InvalidationOwed`.
+    pub async fn send_written(&mut self, run: &RunId) -> Result<(), Error> {
+        let due = std::mem::take(&mut self.due);
+        let (later, due) = due.into_iter().partition(|owed| follows_deletes(owed, run));
+        let sent = self.sender().send(due).await;
+        let result = self.take(sent);
+        self.due.extend(later);
+        result
+    }
+
+    /// Sends everything.
+    ///
+    /// # Errors
+    /// `InvalidationOwed`.
+    pub async fn send_all(&mut self) -> Result<(), Error> {
+        let due = std::mem::take(&mut self.due);
+        let sent = self.sender().send(due).await;
+        self.take(sent)
+    }
+
+    fn sender(&self) -> Sender<'_> {
+        Sender { site: self.site, invocation: self.invocation, distributions: &self.distributions }
+    }
+
+    fn take(&mut self, sent: Sent) -> Result<(), Error> {
+        let Sent { accepted, settled, remaining, reason, elsewhere } = sent;
+        self.accepted.extend(accepted);
+        self.settled.extend(settled);
+        self.due.extend(remaining);
+        self.elsewhere.extend(elsewhere);
+        match reason {
+            None => Ok(()),
+            Some(reason) => Err(Error::InvalidationOwed { batches: self.due.len(), reason }),
+        }
+    }
+
+    /// Notes for the metrics when the oldest batch was recorded that the ledger still has.
+    pub fn note_oldest(&self) {
+        if self.is_known {
+            let in_ledger = [&self.due, &self.settled, &self.elsewhere];
+            let recorded_at = in_ledger.into_iter().flatten().filter_map(|owed| owed.recorded_at);
+            self.invocation.progress.note_owed(recorded_at.min());
+        }
+    }
+}
+
+/// Whether a batch waits for the deletes of `run`.
+fn follows_deletes(owed: &Owed, run: &RunId) -> bool {
+    owed.is_of(run) && owed.after_deletes && !owed.offered
+}

@@ -1,0 +1,70 @@
+//! The next manifest: what the bucket holds of ours, kept up to date with every write.
+
+use futures_util::future::join_all;
+
+use crate::aws::manifests::Manifests;
+use crate::deployment::Head;
+use crate::error::Error;
+use crate::listing;
+use crate::manifest::{Manifest, Row};
+
+/// The manifest while its site changes.
+pub struct Draft<'a> {
+    manifests: &'a Manifests,
+    manifest: Manifest,
+    /// Whether it differs from the manifest that the head points at.
+    is_changed: bool,
+    /// Keys of superseded manifests, to be deleted.
+    superseded: Vec<String>,
+}
+
+impl<'a> Draft<'a> {
+    /// Returns an empty draft: there is nothing to save until [`Self::start`].
+    pub fn new(manifests: &'a Manifests, head: &Head) -> Self {
+        Self { manifests, manifest: Manifest::default(), is_changed: false, superseded: head.outdated.clone() }
+    }
+
+    /// Starts from a manifest, which may already differ from the saved one.
+    pub fn start(&mut self, manifest: Manifest, is_changed: bool) {
+        self.manifest = manifest;
+        self.is_changed = is_changed;
+    }
+
+    /// Returns the keys of all objects that are ours.
+    pub fn keys(&self) -> Vec<String> {
+        self.manifest.iter().map(|(key, _)| key).collect()
+    }
+
+    /// Sets rows, or removes those that are `None`.
+    pub fn change<K: AsRef<str>>(&mut self, rows: Vec<(K, Option<Row>)>) {
+        self.is_changed |= !rows.is_empty();
+        self.manifest.change(rows);
+    }
+
+    /// Writes the manifest if it has changed, and returns its key for [`Self::saved`].
+    ///
+    /// Deletes superseded manifests meanwhile, but not the one that the head points at: a later run deletes that.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn save(&self, version: u64) -> Result<Option<String>, Error> {
+        if !self.is_changed {
+            return Ok(None);
+        }
+        let saving = self.manifests.save(&self.manifest, version);
+        let removing = join_all(self.superseded.iter().map(|key| self.manifests.remove(key)));
+        let (key, _) = tokio::join!(saving, removing);
+        key.map(Some)
+    }
+
+    /// Lets the head point at the manifest that was written.
+    pub fn saved(&mut self, key: Option<String>, head: &mut Head) {
+        if key.is_some() {
+            self.is_changed = false;
+            let removed = std::mem::take(&mut self.superseded);
+            head.outdated.retain(|key| !removed.contains(key));
+            head.outdated.extend(std::mem::replace(&mut head.manifest, key));
+            head.list_at = listing::ends(&self.manifest);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The items that each distribution needs for what a plan makes stale, under the site's settings.
+
+use crate::config::Config;
+use crate::invalidation::{self, Distribution, Invalidation, InvalidationRules, StaleKeys, is_tag};
+use crate::plan::TagEvidence;
+
+/// How many wildcards one deployment sends to one distribution. CloudFront takes 15 in progress; the rest is left to
+/// the site's owner.
+const MAX_WILDCARDS: usize = 10;
+
+/// Finds what goes stale on each distribution. Without evidence, no tag is relied on.
+pub fn invalidations<'d>(
+    config: &Config,
+    distributions: &'d [Distribution],
+    stale: &StaleKeys,
+    evidence: Option<&TagEvidence>,
+) -> Vec<(&'d Distribution, Invalidation)> {
+    let rules = InvalidationRules {
+        max_items: config.max_invalidation_paths,
+        max_wildcards: MAX_WILDCARDS,
+        clean_urls: config.clean_urls,
+        invalidate_new: config.invalidate_new,
+        query_strings: config.invalidate_query_strings,
+    };
+    let of_one = |distribution: &'d Distribution| {
+        let tagging = distribution.tags.as_ref();
+        let invalidation = match evidence.zip(tagging.and_then(|tagging| tagging.since)) {
+            None => invalidation::invalidation(distribution, stale, &rules),
+            Some((evidence, since)) => {
+                let tags = || evidence.tags(stale, since);
+                invalidation::tagged_invalidation(distribution, stale, &rules, tags)
+            }
+        };
+        (distribution, invalidation)
+    };
+    distributions.iter().map(of_one).collect()
+}
+
+/// Returns what the site's owner may want to change, if unchanged objects are evicted.
+pub fn warning(config: &Config, distribution: &Distribution, invalidation: &Invalidation) -> Option<String> {
+    let (id, evicted) = (&distribution.id, invalidation.collateral);
+    if let Some(page) = &invalidation.fallback {
+        return Some(format!(
+            "{id} serves {page} under any path and caches it for over 10 seconds: when it changes, everything is \
+             evicted ({evicted} unchanged objects); an error caching minimum TTL of 10 avoids that"
+        ));
+    }
+    let mut items = invalidation.changed.paths.iter().chain(&invalidation.deleted.paths);
+    let evicting = if items.any(|item| is_tag(item)) { "wildcards and cache tags" } else { "wildcards" };
+    (evicted > 0).then(|| {
+        format!(
+            "{evicting} evict {evicted} unchanged objects from {id}: without them the deployment would need more than \
+             MAX_INVALIDATION_PATHS ({}) items, or a stale path has characters that CloudFront cannot name",
+            config.max_invalidation_paths
+        )
+    })
+}

@@ -1,0 +1,166 @@
+//! Offers of owed batches to CloudFront, until it accepts them or the deadline nears.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::{Invocation, Site};
+use crate::aws::cdn::Reply;
+use crate::deployment::Owed;
+use crate::invalidation::{Batch, Distribution};
+use crate::report::Invalidated;
+
+/// The first pause between two offers of a batch while CloudFront's quota is full; each one after it is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause between two offers of a batch.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
+/// Offers batches to the distributions of a site.
+pub struct Sender<'a> {
+    pub site: &'a Site,
+    pub invocation: &'a Invocation<'a>,
+    /// The site's distributions, as they are configured now.
+    pub distributions: &'a [Distribution],
+}
+
+/// The state of the batches after they were offered.
+#[derive(Default)]
+pub struct Sent {
+    pub accepted: Vec<Invalidated>,
+    /// Owed no more, but still in the ledger. Until they are deleted there, later runs offer them again under the same
+    /// reference, which CloudFront recognises.
+    pub settled: Vec<Owed>,
+    /// Still owed to distributions of the site.
+    pub remaining: Vec<Owed>,
+    /// Why batches remain.
+    pub reason: Option<String>,
+    /// Still owed to distributions that the site no longer names.
+    pub elsewhere: Vec<Owed>,
+}
+
+impl Sender<'_> {
+    /// Sends batches to all distributions in parallel, so that a failure of one does not delay the others.
+    pub async fn send(&self, due: Vec<Owed>) -> Sent {
+        let mut by_distribution = BTreeMap::<String, Vec<Owed>>::new();
+        for owed in due {
+            by_distribution.entry(owed.distribution.clone()).or_default().push(owed);
+        }
+        let sending = by_distribution.into_iter().map(|(distribution, due)| self.send_to_one(distribution, due));
+        let mut sent = Sent::default();
+        for one in join_all(sending).await {
+            sent.accepted.extend(one.accepted);
+            sent.settled.extend(one.settled);
+            sent.remaining.extend(one.remaining);
+            sent.reason = sent.reason.or(one.reason);
+            sent.elsewhere.extend(one.elsewhere);
+        }
+        sent
+    }
+
+    /// Sends one distribution's batches in order, up to the first that is not accepted.
+    async fn send_to_one(&self, distribution: String, due: Vec<Owed>) -> Sent {
+        let mut sent = Sent::default();
+        let mut due = due.into_iter();
+        while let Some(mut owed) = due.next() {
+            let error = match self.offer(&mut owed).await {
+                Ok(accepted) => {
+                    sent.accepted.extend(accepted);
+                    sent.settled.push(owed);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let remaining = std::iter::once(owed).chain(due).collect();
+            if self.is_of_site(&distribution) {
+                sent.remaining = remaining;
+                sent.reason = Some(error);
+            } else {
+                // The function may no longer be allowed to invalidate it. That must not stop every later run.
+                tracing::warn!(%distribution, "an invalidation stays owed to a distribution that DISTRIBUTION_IDS no longer names: {error}");
+                sent.elsewhere = remaining;
+            }
+            break;
+        }
+        sent
+    }
+
+    fn is_of_site(&self, distribution: &str) -> bool {
+        self.distributions.iter().any(|known| known.id == distribution)
+    }
+
+    /// Offers one batch until it is accepted or the deadline nears. Returns `None` if its distribution is gone.
+    async fn offer(&self, owed: &mut Owed) -> Result<Option<Invalidated>, String> {
+        self.mark_offered(owed).await?;
+        let mut batch = owed.batch();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            batch = self.with_valid_tags(batch).await?;
+            match self.site.clients.cdn.send(&batch).await.map_err(|error| error.to_string())? {
+                Reply::Accepted(id) => return Ok(Some(accepted(&batch, Some(id)))),
+                Reply::AcceptedBefore => return Ok(Some(accepted(&batch, None))),
+                Reply::NoSuchDistribution => return self.without_distribution(&batch.distribution),
+                Reply::QuotaFull(reason) => self.wait_for_quota(&batch.distribution, &reason, &mut pause).await?,
+            }
+        }
+    }
+
+    /// Records that a batch is about to be offered: from now on it covers no later write.
+    async fn mark_offered(&self, owed: &mut Owed) -> Result<(), String> {
+        if !owed.offered {
+            let reference = std::slice::from_ref(&owed.reference);
+            let marked = self.site.clients.ledger.mark_offered(reference).await;
+            marked.map_err(|error| error.to_string())?;
+            owed.offered = true;
+        }
+        Ok(())
+    }
+
+    /// Replaces a batch's tags by `/*` if the distribution has been reconfigured since they were chosen.
+    async fn with_valid_tags(&self, batch: Batch) -> Result<Batch, String> {
+        let Some(version) = &batch.relies_on else {
+            return Ok(batch);
+        };
+        let now = self.site.clients.cdn.version(&batch.distribution).await;
+        if now.map_err(|error| error.to_string())?.as_ref() == Some(version) {
+            return Ok(batch);
+        }
+        tracing::warn!(
+            distribution = %batch.distribution,
+            "the distribution's configuration changed since this batch was recorded; invalidating /* instead of cache tags"
+        );
+        Ok(batch.without_tags())
+    }
+
+    fn without_distribution(&self, distribution: &str) -> Result<Option<Invalidated>, String> {
+        if self.is_of_site(distribution) {
+            return Err(format!("distribution {distribution} does not exist"));
+        }
+        tracing::warn!(%distribution, "an invalidation was owed to a distribution that is gone; dropping it");
+        Ok(None)
+    }
+
+    async fn wait_for_quota(&self, distribution: &str, reason: &str, pause: &mut Duration) -> Result<(), String> {
+        if self.invocation.is_late() {
+            return Err(format!("{distribution} has too many invalidations in progress: {reason}"));
+        }
+        tracing::warn!(%distribution, "too many invalidations in progress; waiting before the next offer");
+        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+        *pause = (*pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+}
+
+fn accepted(batch: &Batch, id: Option<String>) -> Invalidated {
+    let (distribution, items) = (&batch.distribution, batch.items.len());
+    tracing::info!(%distribution, items, "invalidated {items} items of {distribution}");
+    Invalidated {
+        distribution_id: distribution.clone(),
+        id,
+        items,
+        caller_reference: batch.reference.clone(),
+        wildcards: batch.items.iter().filter(|item| item.ends_with('*')).count(),
+        completed: None,
+    }
+}

@@ -1,0 +1,157 @@
+//! The writes: waves of puts and copies, and deletes, with the manifest kept up to date.
+
+use super::draft::Draft;
+use super::{Invocation, Site};
+use crate::aws::bucket::{Bucket, DELETES_PER_CALL, NotDeleted};
+use crate::deployment::Head;
+use crate::error::Error;
+use crate::plan::{self, Delete, Put};
+use crate::transfer::{Transfer, Wave};
+
+/// How many writes are noted in the manifest together: a row takes less memory there than before it is noted.
+const WRITES_PER_NOTE: usize = 50_000;
+
+/// Writes to the live bucket, and notes every write.
+pub struct Writer<'a> {
+    bucket: &'a Bucket,
+    invocation: &'a Invocation<'a>,
+    pub draft: Draft<'a>,
+    /// How many objects the plan writes.
+    planned: usize,
+    written: usize,
+    bytes_written: u64,
+    deleted: usize,
+    /// Objects that others changed during the run.
+    drift: usize,
+}
+
+/// The result of a pass of deletes.
+#[derive(Default)]
+pub struct Deleted {
+    /// Each with S3's reason.
+    pub refused: Vec<(Delete, NotDeleted)>,
+    /// How many were not tried because the deadline was too near.
+    pub not_tried: usize,
+}
+
+impl<'a> Writer<'a> {
+    pub fn new(site: &'a Site, invocation: &'a Invocation<'a>, head: &Head) -> Self {
+        Self {
+            bucket: &site.clients.bucket,
+            invocation,
+            draft: Draft::new(&site.clients.manifests, head),
+            planned: 0,
+            written: 0,
+            bytes_written: 0,
+            deleted: 0,
+            drift: 0,
+        }
+    }
+
+    /// Sets how many objects there are to write, for the counts in errors.
+    pub fn expect(&mut self, planned: usize) {
+        self.planned = planned;
+    }
+
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written
+    }
+
+    /// Returns how many objects were deleted.
+    pub fn deleted(&self) -> usize {
+        self.deleted
+    }
+
+    /// Returns how many objects others changed during the run.
+    pub fn drift(&self) -> usize {
+        self.drift
+    }
+
+    /// Carries out one wave, and returns what others have written meanwhile and it therefore has not.
+    ///
+    /// # Errors
+    /// `Unfinished` at the deadline; those of reading the archive; `Aws`.
+    pub async fn write<'p>(&mut self, transfer: &Transfer<'p>, wave: plan::Writes<'p>) -> Result<Vec<Put<'p>>, Error> {
+        let mut conflicts = Vec::new();
+        for copies in portions(wave.copies) {
+            conflicts.extend(self.note(transfer.copy_all(copies).await)?);
+        }
+        for puts in portions(wave.puts) {
+            conflicts.extend(self.note(transfer.put_all(puts).await)?);
+        }
+        Ok(conflicts)
+    }
+
+    /// Notes what was written, and returns what others have written meanwhile.
+    fn note<'p>(&mut self, done: Wave<'p>) -> Result<Vec<Put<'p>>, Error> {
+        self.written += done.written.len();
+        self.bytes_written += done.bytes_written;
+        self.drift += done.conflicts.len();
+        self.draft.change(done.written.into_iter().map(|(key, row)| (key, Some(row))).collect());
+        match done.error {
+            Some(error) => Err(error),
+            None if done.unfinished > 0 => Err(self.unfinished(0)),
+            None => Ok(done.conflicts),
+        }
+    }
+
+    /// Deletes objects, each only while it is the one that was listed.
+    ///
+    /// # Errors
+    /// `Aws`; what was deleted before an error is noted.
+    pub async fn delete(&mut self, deletes: Vec<Delete>) -> Result<Deleted, Error> {
+        let mut deleted = Deleted { refused: Vec::new(), not_tried: deletes.len() };
+        let mut gone = Vec::new();
+        let mut result = Ok(());
+        for chunk in deletes.chunks(DELETES_PER_CALL) {
+            if self.invocation.is_late() {
+                break;
+            }
+            let keys: Vec<_> = chunk.iter().map(|delete| (delete.key.as_str(), Some(&delete.etag))).collect();
+            let refusals = match self.bucket.delete(&keys).await {
+                Ok(refusals) => refusals,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            };
+            deleted.not_tried -= chunk.len();
+            for delete in chunk {
+                match refusals.iter().find(|refusal| refusal.key == delete.key) {
+                    None => gone.push((delete.key.as_str(), None)),
+                    Some(refusal) => deleted.refused.push((delete.clone(), refusal.clone())),
+                }
+            }
+        }
+        self.deleted += gone.len();
+        self.draft.change(gone);
+        result.map(|()| deleted)
+    }
+
+    /// Looks at an object again whose delete S3 refused because it is another one by now. Returns it as it is, to be
+    /// deleted in place of the other, or `None` if it is gone.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn look_again(&mut self, delete: Delete) -> Result<Option<Delete>, Error> {
+        self.drift += 1;
+        let found = self.bucket.inspect(&delete.key).await?;
+        if found.is_none() {
+            self.draft.change(vec![(delete.key.as_str(), None)]);
+        }
+        Ok(found.map(|found| Delete { etag: found.etag, is_stale: true, ..delete }))
+    }
+
+    /// Returns the error of a run that the deadline stops, with `deletes` objects to delete.
+    pub fn unfinished(&self, deletes: usize) -> Error {
+        Error::Unfinished { done: self.written, total: self.planned + deletes }
+    }
+}
+
+fn portions<T>(writes: Vec<T>) -> impl Iterator<Item = Vec<T>> {
+    let mut writes = writes.into_iter();
+    std::iter::from_fn(move || {
+        let portion: Vec<T> = writes.by_ref().take(WRITES_PER_NOTE).collect();
+        (!portion.is_empty()).then_some(portion)
+    })
+}

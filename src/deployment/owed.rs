@@ -1,0 +1,61 @@
+//! An invalidation that is recorded and not yet accepted by CloudFront.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{DeploymentId, RunId};
+use crate::invalidation::Batch;
+
+/// A batch in the ledger: recorded before the writes that it covers, removed when CloudFront has accepted it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Owed {
+    pub reference: String,
+    pub distribution: String,
+    pub items: Vec<String>,
+    /// Whether the batch is offered only after its run's deletes.
+    pub after_deletes: bool,
+    /// The run whose writes it covers.
+    pub deployment: DeploymentId,
+    pub run: u64,
+    /// Set before the batch is first offered to CloudFront: from then on it covers no later write.
+    pub offered: bool,
+    /// `None` in items of an earlier release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_at: Option<DateTime<Utc>>,
+    /// The version of the distribution's configuration that the tags among the items rely on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relies_on: Option<String>,
+}
+
+impl Owed {
+    /// Returns a batch of `run` that is recorded at `now` and was never offered.
+    pub fn new(batch: Batch, run: &RunId, now: DateTime<Utc>) -> Self {
+        Self {
+            reference: batch.reference,
+            distribution: batch.distribution,
+            items: batch.items,
+            after_deletes: batch.after_deletes,
+            deployment: run.deployment.clone(),
+            run: run.number,
+            offered: false,
+            recorded_at: Some(now),
+            relies_on: batch.relies_on,
+        }
+    }
+
+    /// Returns the batch as it is offered to CloudFront.
+    pub fn batch(&self) -> Batch {
+        Batch {
+            reference: self.reference.clone(),
+            distribution: self.distribution.clone(),
+            items: self.items.clone(),
+            after_deletes: self.after_deletes,
+            relies_on: self.relies_on.clone(),
+        }
+    }
+
+    /// Whether `run` has recorded it.
+    pub fn is_of(&self, run: &RunId) -> bool {
+        self.run == run.number && self.deployment == run.deployment
+    }
+}
