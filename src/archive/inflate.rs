@@ -106,7 +106,7 @@ impl Inflater {
                 Ok(read)
             }
             Decoder::Zstd(frame) => {
-                let result = frame.step(input, output);
+                let result = frame.decode(input, output);
                 self.is_done = frame.is_done();
                 result.map_err(|error| self.zstd_error(error))
             }
