@@ -1,17 +1,19 @@
-//! The paths that a rule of `_headers` is for.
+//! The path patterns of `_headers`.
 
 use percent_encoding::percent_decode_str;
 
-/// The hosts name no limit, and no site has needed more than three; each costs some 2 KB and 20 µs.
+/// Neither Netlify nor Cloudflare Pages states a limit. Sites need at most three; each takes some 2 KB and 20 µs.
 const MAX_PLACEHOLDERS: usize = 20;
 
-/// Translates a path with at most one splat (`*`, any characters) and any placeholders (`:name`, characters of
-/// one segment) into a regular expression whose groups are named after them, and the splat's `splat`.
+/// Translates a path pattern into a regular expression.
 ///
-/// Escapes in a pattern stand for what they encode, since it is compared with names, which are not encoded.
+/// A pattern may have one splat (`*`, any characters) and several placeholders (`:name`, characters of one segment). The
+/// expression captures them in groups: `splat`, and one named after each placeholder. Percent-escapes in a pattern are
+/// decoded, since it is matched with the names of files, which are not encoded.
 ///
 /// # Errors
-/// What is wrong with the pattern, as the end of a sentence.
+///
+/// Returns what is wrong with the pattern, as the end of a sentence.
 pub(super) fn expression(pattern: &str) -> Result<String, &'static str> {
     let mut expression = String::from("(?s)^");
     let mut literal = String::new();
@@ -24,15 +26,15 @@ pub(super) fn expression(pattern: &str) -> Result<String, &'static str> {
                 return Err("has more than one `*`; write a rule for each");
             }
             '*' => "splat",
-            // A colon that no letter follows is a colon.
+            // Without a letter after it, a colon stands for itself.
             ':' if rest.starts_with(|c: char| c.is_ascii_alphabetic()) => {
                 let name;
                 (name, rest) = rest.split_at(placeholder_bytes(rest));
                 if groups.contains(&name) {
-                    return Err("has a placeholder twice; give each a name of its own");
+                    return Err("has two placeholders with the same name; rename one of them");
                 }
                 if groups.len() == MAX_PLACEHOLDERS {
-                    return Err("has over 20 placeholders; let `*` stand for the last of them");
+                    return Err("has over 20 placeholders; let `*` stand for the last ones");
                 }
                 name
             }
@@ -43,8 +45,8 @@ pub(super) fn expression(pattern: &str) -> Result<String, &'static str> {
         };
         expression.push_str(&escaped(&literal));
         literal.clear();
-        let what = if first == '*' { ".*" } else { "[^/]+" };
-        expression.push_str(&format!("(?P<{group}>{what})"));
+        let characters = if first == '*' { ".*" } else { "[^/]+" };
+        expression.push_str(&format!("(?P<{group}>{characters})"));
         groups.push(group);
     }
     expression.push_str(&escaped(&literal));
@@ -52,7 +54,7 @@ pub(super) fn expression(pattern: &str) -> Result<String, &'static str> {
     Ok(expression)
 }
 
-/// The length of the placeholder's name that `text` starts with.
+/// Returns the length of the placeholder name at the start of `text`.
 pub(super) fn placeholder_bytes(text: &str) -> usize {
     text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len())
 }
@@ -60,7 +62,7 @@ pub(super) fn placeholder_bytes(text: &str) -> usize {
 fn escaped(literal: &str) -> String {
     match percent_decode_str(literal).decode_utf8() {
         Ok(decoded) => regex::escape(&decoded),
-        // What is no UTF-8 once decoded is no name of an entry, unless it is meant as it stands.
+        // No file has a name that is not UTF-8, so the escapes are not meant as such.
         Err(_) => regex::escape(literal),
     }
 }
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_without_splat_is_for_one_path() {
+    fn a_pattern_without_splat_matches_one_path() {
         assert_eq!(captured("/a/b.html", "/a/b.html").as_deref(), Some(""));
         for path in ["/a/b.htm", "/a/b.html/", "/a/B.html", "/x/a/b.html", "/a/bxhtml", ""] {
             assert_eq!(captured("/a/b.html", path), None, "{path}");
@@ -88,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_splat_takes_everything_across_slashes() {
+    fn a_splat_matches_everything_including_slashes() {
         for (pattern, path, expected) in [
             ("/*", "/", "splat="),
             ("/*", "/a/b", "splat=a/b"),
@@ -104,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_takes_some_of_one_segment() {
+    fn a_placeholder_matches_a_part_of_one_segment() {
         assert_eq!(captured("/movies/:title", "/movies/up").as_deref(), Some("title=up"));
         assert_eq!(captured("/:year-:month/*", "/2026-11/a/b").as_deref(), Some("year=2026 month=11 splat=a/b"));
         for path in ["/movies/", "/movies/a/b", "/movies"] {
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_in_a_pattern_are_what_they_encode() {
+    fn percent_escapes_in_a_pattern_are_decoded() {
         assert_eq!(captured("/caf%C3%A9/*", "/café/à la").as_deref(), Some("splat=à la"));
         for literal in ["/café", "/100%", "/%FF", "/a.b+c(d)[e]{f}^$|\\"] {
             assert_eq!(captured(literal, literal).as_deref(), Some(""), "{literal}");
@@ -122,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn a_path_with_too_many_placeholders_is_refused() {
+    fn a_pattern_with_too_many_placeholders_is_refused() {
         let pattern = |count: usize| (0..count).map(|n| format!("/:a{n}")).collect::<String>();
         assert!(expression(&pattern(MAX_PLACEHOLDERS)).is_ok());
         assert!(expression(&pattern(MAX_PLACEHOLDERS + 1)).is_err());
     }
 
     #[test]
-    fn two_splats_and_two_placeholders_of_one_name_are_refused() {
+    fn two_splats_and_two_placeholders_with_the_same_name_are_refused() {
         for pattern in ["/*/a/*", "/:a/:b/:a", "/*/:splat"] {
             assert!(expression(pattern).is_err(), "{pattern}");
         }

@@ -1,0 +1,175 @@
+use insta::assert_snapshot;
+
+use super::*;
+
+fn cache_control() -> CacheControl {
+    CacheControl { pages: "pages".to_owned(), assets: "assets".to_owned() }
+}
+
+fn headers(key: &str) -> Headers {
+    Headers::for_key(key, &cache_control())
+}
+
+#[test]
+fn the_case_of_an_extension_does_not_matter() {
+    for key in ["X.HTML", "x.Js", "x.WOFF2", "x.MJS", "x.JPEG", "x.Map"] {
+        let lower_case = headers(&key.to_ascii_lowercase());
+        assert_eq!(headers(key), lower_case, "{key}");
+    }
+}
+
+#[test]
+fn pages_and_assets_have_their_own_cache_control() {
+    assert_eq!(headers("a/index.html").cache_control.as_deref(), Some("pages"));
+    assert_eq!(headers("a/app.js").cache_control.as_deref(), Some("assets"));
+}
+
+#[test]
+fn a_compressed_file_gets_the_type_of_the_original_beside_it() {
+    let names = ["a/app.js", "a/app.js.br", "a/app.js.gz", "data.tar.gz", "index.html", "index.html.gz", "x.br"];
+    let rules = HeaderRules::new(cache_control(), &names, None);
+    let shown = names.map(|name| {
+        let headers = rules.headers(name);
+        let encoding = headers.content_encoding.unwrap_or("-".to_owned());
+        let cache_control = headers.cache_control.unwrap_or_default();
+        format!("{name} {} {encoding} {cache_control}", headers.content_type)
+    });
+    assert_snapshot!(shown.join("\n"), @r"
+    a/app.js text/javascript; charset=utf-8 - assets
+    a/app.js.br text/javascript; charset=utf-8 br assets
+    a/app.js.gz text/javascript; charset=utf-8 gzip assets
+    data.tar.gz application/gzip - assets
+    index.html text/html; charset=utf-8 - pages
+    index.html.gz text/html; charset=utf-8 gzip pages
+    x.br application/octet-stream - assets
+    ");
+}
+
+/// A file like that of a documentation site that moves here from another host.
+const HEADERS_FILE: &str = "\
+# Security, for everything
+/*
+  X-Frame-Options: SAMEORIGIN
+  X-Content-Type-Options: nosniff
+  Referrer-Policy: strict-origin-when-cross-origin
+
+# The bundler names these files after their contents
+/assets/*
+  ! Cache-Control
+  Cache-Control: public
+  Cache-Control: max-age=31536000
+  Cache-Control: immutable
+
+# A new worker must be found immediately
+/sw.js
+  Cache-Control: no-cache
+  Service-Worker-Allowed: /
+
+/fonts/*
+  Access-Control-Allow-Origin: *
+  Cache-Control: public, max-age=604800
+
+/download/:version/*
+  Content-Disposition: attachment
+  X-Amz-Meta-Version: :version
+
+/de/*
+  Content-Language: de
+
+/feed
+  Content-Type: application/rss+xml; charset=utf-8
+
+https://:project.pages.dev/*
+  X-Robots-Tag: noindex
+";
+
+#[test]
+fn a_typical_headers_file_applies_to_a_typical_site() {
+    let names = [
+        "404.html",
+        "assets/css/styles.9f2c.css",
+        "assets/js/main.1a2b.js",
+        "de/index.html",
+        "download/2.1/setup.exe",
+        "feed",
+        "fonts/inter.woff2",
+        "index.html",
+        "sitemap.xml",
+        "sw.js",
+    ];
+    let file = HeadersFile::parse(HEADERS_FILE.as_bytes()).unwrap();
+    assert_snapshot!(file.check(&names).unwrap().join("\n"), @r"
+    `_headers` sets headers that S3 does not store with an object: Access-Control-Allow-Origin (line 20), Referrer-Policy (line 5), Service-Worker-Allowed (line 17), X-Content-Type-Options (line 4), X-Frame-Options (line 3); set them in a response headers policy of the CloudFront distribution
+    `_headers` has rules for a single host, which are ignored (line 33): an object is the same on every host
+    ");
+    let rules = HeaderRules::new(cache_control(), &names, Some(file));
+    let shown = names.map(|name| {
+        let headers = rules.headers(name);
+        let rest = [
+            headers.content_disposition,
+            headers.content_language.map(|language| format!("in {language}")),
+            headers.metadata.get("version").map(|version| format!("version {version}")),
+        ];
+        let rest: String = rest.into_iter().flatten().map(|it| format!(" | {it}")).collect();
+        let cache_control = headers.cache_control.unwrap_or_default();
+        format!("{name} | {} | {cache_control}{rest}", headers.content_type)
+    });
+    assert_snapshot!(shown.join("\n"), @r"
+    404.html | text/html; charset=utf-8 | pages
+    assets/css/styles.9f2c.css | text/css; charset=utf-8 | public, max-age=31536000, immutable
+    assets/js/main.1a2b.js | text/javascript; charset=utf-8 | public, max-age=31536000, immutable
+    de/index.html | text/html; charset=utf-8 | pages | in de
+    download/2.1/setup.exe | application/octet-stream | assets | attachment | version 2.1
+    feed | application/rss+xml; charset=utf-8 | assets
+    fonts/inter.woff2 | font/woff2 | public, max-age=604800
+    index.html | text/html; charset=utf-8 | pages
+    sitemap.xml | text/xml; charset=utf-8 | assets
+    sw.js | text/javascript; charset=utf-8 | no-cache
+    ");
+}
+
+#[test]
+fn only_svgz_has_a_content_encoding_by_default() {
+    assert_eq!(headers("logo.SVGZ").content_encoding.as_deref(), Some("gzip"));
+    for key in ["logo.svg", "app.js.gz", "app.js.br", "svgz"] {
+        assert_eq!(headers(key).content_encoding, None, "{key}");
+    }
+}
+
+#[test]
+fn only_html_is_a_page() {
+    for key in ["index.html", "a/B.HTM", "x.xhtml"] {
+        assert!(headers(key).is_page(), "{key}");
+    }
+    for key in ["app.js", "feed.xml", "html", "icon.svg", "index.html.gz"] {
+        assert!(!headers(key).is_page(), "{key}");
+    }
+}
+
+#[test]
+fn a_page_is_recognised_by_its_content_type() {
+    let mut headers = headers("feed");
+    for content_type in ["text/html", "Text/HTML ; charset=utf-8", "application/xhtml+xml"] {
+        headers.content_type = content_type.to_owned();
+        assert!(headers.is_page(), "{content_type}");
+    }
+    for content_type in ["text/htmlx", "text/plain; text/html", ""] {
+        headers.content_type = content_type.to_owned();
+        assert!(!headers.is_page(), "{content_type}");
+    }
+}
+
+#[test]
+fn immutable_must_be_a_whole_directive() {
+    let mut headers = headers("app.js");
+    for value in ["immutable", "public, max-age=31536000, Immutable", "a,immutable ,b"] {
+        headers.cache_control = Some(value.to_owned());
+        assert!(headers.is_immutable(), "{value}");
+    }
+    for value in ["public, max-age=31536000", "x-immutable", "immutable=0", ""] {
+        headers.cache_control = Some(value.to_owned());
+        assert!(!headers.is_immutable(), "{value}");
+    }
+    headers.cache_control = None;
+    assert!(!headers.is_immutable());
+}
