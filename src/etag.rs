@@ -1,4 +1,4 @@
-//! ETags, as what they mostly are: an MD5, with the number of parts for a multipart upload.
+//! ETags, in as little memory as possible.
 
 use std::fmt;
 
@@ -6,21 +6,22 @@ use serde::{Deserialize, Serialize};
 
 /// An ETag without its quotes.
 ///
-/// A plan may hold a million of them, so that the usual ones take no memory beside their own 24 bytes, and 17 where
-/// they are packed ([`crate::packed_map`]). Whatever else a store gives stays as it is.
+/// A plan may have a million of them. The usual ones are an MD5, or an MD5 and the number of parts of a multipart upload.
+/// They take 24 bytes and no further memory, and 17 bytes in a [`PackedMap`](crate::packed_map::PackedMap). Any other
+/// text that a store returns is kept as it is.
 #[derive(Clone, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Etag(Repr);
 
 #[derive(Clone, Eq, PartialEq, Serialize, Deserialize)]
 enum Repr {
     Md5([u8; 16]),
-    /// S3 user guide, "Checking object integrity": the MD5 of the parts' MD5s, and how many there are.
+    /// The MD5 of the parts' MD5s, and the number of parts (S3 User Guide, "Checking object integrity").
     Parts([u8; 16], u32),
     Other(Box<str>),
 }
 
 impl Etag {
-    /// Whether it has the form of an MD5, as those of multipart uploads have not.
+    /// Returns whether the ETag has the form of an MD5. Those of multipart uploads do not.
     pub fn is_md5(&self) -> bool {
         matches!(self.0, Repr::Md5(_))
     }
@@ -28,11 +29,11 @@ impl Etag {
 
 impl From<&str> for Etag {
     fn from(text: &str) -> Self {
-        let form = match text.split_once('-') {
+        let repr = match text.split_once('-') {
             None => md5(text).map(Repr::Md5),
             Some((hex, count)) => md5(hex).zip(part_count(count)).map(|(md5, count)| Repr::Parts(md5, count)),
         };
-        Self(form.unwrap_or_else(|| Repr::Other(text.into())))
+        Self(repr.unwrap_or_else(|| Repr::Other(text.into())))
     }
 }
 
@@ -63,7 +64,7 @@ impl fmt::Debug for Etag {
     }
 }
 
-/// Only of lower-case digits, as which it is written again.
+/// Parses an MD5 in lower-case digits. Others would not be displayed as they were read.
 fn md5(hex: &str) -> Option<[u8; 16]> {
     let mut md5 = [0; 16];
     if hex.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -72,7 +73,7 @@ fn md5(hex: &str) -> Option<[u8; 16]> {
     hex::decode_to_slice(hex, &mut md5).ok().map(|()| md5)
 }
 
-/// Only of a number as it is written again: no sign, no zero in front.
+/// Parses a number without a sign or a leading zero. Others would not be displayed as they were read.
 fn part_count(text: &str) -> Option<u32> {
     let is_plain = text.starts_with(|first| matches!(first, '1'..='9'));
     text.parse().ok().filter(|_| is_plain)
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_md5_is_one() {
+    fn only_an_md5_has_the_form_of_one() {
         let md5 = "0123456789abcdef0123456789abcdef";
         assert!(Etag::from(md5).is_md5());
         for other in ["", "e", &md5[1..], &md5.to_uppercase(), &format!("{md5}-2"), &format!("{md5}0")] {
@@ -95,14 +96,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_etag_is_written_as_it_was_read(
+        fn every_etag_is_displayed_as_it_was_read(
             text in prop_oneof!["[0-9a-f]{32}(-[0-9]{1,11})?", "[0-9A-Fa-f]{31,33}(-[+0-9]{0,3})?", ".{0,8}"],
         ) {
             prop_assert_eq!(Etag::from(text.as_str()).to_string(), text);
         }
 
         #[test]
-        fn etags_are_equal_where_their_texts_are(one in "[ab]{32}(-0?[12])?", other in "[ab]{32}(-0?[12])?") {
+        fn etags_are_equal_if_and_only_if_their_texts_are(one in "[ab]{32}(-0?[12])?", other in "[ab]{32}(-0?[12])?") {
             prop_assert_eq!(Etag::from(one.as_str()) == Etag::from(other.as_str()), one == other);
         }
     }

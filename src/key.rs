@@ -1,26 +1,25 @@
 //! The rules about one S3 key.
 //!
-//! A *key* is what S3 calls an object; a *name* is what the archive calls an entry. The live key
-//! of an entry is the live prefix followed by its name, byte for byte: nothing is re-encoded,
-//! normalised or lower-cased on the way.
+//! A *key* names an object in S3, and a *name* names an entry in the archive. The live key of an entry is the live prefix
+//! followed by its name, byte for byte: it is not encoded, normalised or converted to lower case.
 
 use percent_encoding::percent_decode_str;
 
-/// The folder of the staging bucket that holds what dropship itself writes there.
+/// The folder of the staging bucket that dropship writes to.
 ///
-/// No archive may lie under it, and no event about it starts a deployment.
+/// No archive may be in it, and no event about it starts a deployment.
 pub const OWN_FOLDER: &str = ".dropship/";
 
-/// Joins the live prefix (empty, or ending in `/`) and an entry's name.
+/// Returns the live key of an entry: the live prefix, which is empty or ends in `/`, and the entry's name.
 pub fn live_key(prefix: &str, name: &str) -> String {
     format!("{prefix}{name}")
 }
 
-/// Decodes a key as S3 writes it in an event notification; `None` if the result is not UTF-8.
+/// Decodes a key as S3 encodes it in an event notification; returns `None` if the result is not UTF-8.
 ///
-/// S3 form-encodes it: a space arrives as `+`, a plus sign as `%2B` (S3 User Guide, "Event
-/// message structure"). So `+` is replaced before the escapes are decoded, and decoding happens
-/// once. A `%` that starts no escape stays as it is, as in the URL Standard's form parser.
+/// S3 form-encodes the key: a space arrives as `+` and a plus sign as `%2B` (S3 User Guide, "Event message structure"). So
+/// `+` is replaced first, then the escapes are decoded, once. A `%` that starts no escape stays as it is, as in the URL
+/// Standard's form parser.
 pub fn form_decode(encoded: &str) -> Option<String> {
     if !encoded.bytes().any(|byte| matches!(byte, b'+' | b'%')) {
         return Some(encoded.to_owned());
@@ -30,9 +29,9 @@ pub fn form_decode(encoded: &str) -> Option<String> {
     Some(decoded.into_owned())
 }
 
-/// The extension of a key's file name, as it is written.
+/// Returns the extension of a key's file name, in its own case.
 ///
-/// A name that starts with its only dot (`.nojekyll`) has none, nor has one that ends in a dot.
+/// A file name has no extension if its only dot is at the start (`.nojekyll`), or if it ends in a dot.
 pub fn extension(key: &str) -> Option<&str> {
     let file_name = key.rsplit_once('/').map_or(key, |(_, name)| name);
     match file_name.rsplit_once('.') {
@@ -66,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_utf8_has_no_decoded_form() {
+    fn a_key_that_is_not_utf8_is_not_decoded() {
         assert_eq!(form_decode("caf%E9.zip"), None);
         assert_eq!(form_decode("caf%C3%A9.zip").as_deref(), Some("café.zip"));
     }
@@ -98,7 +97,7 @@ mod tests {
         }
 
         #[test]
-        fn a_live_key_gives_back_prefix_and_name(prefix in "([a-z]{1,3}/)?", name in "[a-z/.]{1,8}") {
+        fn a_live_key_is_its_prefix_and_its_name(prefix in "([a-z]{1,3}/)?", name in "[a-z/.]{1,8}") {
             let key = live_key(&prefix, &name);
             prop_assert_eq!(key.strip_prefix(prefix.as_str()), Some(name.as_str()));
         }

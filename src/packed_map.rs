@@ -1,4 +1,4 @@
-//! Values by key, for what a site has by the million.
+//! A map with little memory per row, for the million objects that a site may have.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,17 +6,17 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// So many rows are read to find one, at most.
+/// The most rows that are unpacked to find one.
 const BLOCK_ROWS: usize = 32;
 
-/// A map in the order of its keys, to be made in that order and changed in bulk.
+/// A map that is sorted by key, built in that order and changed in bulk.
 ///
-/// Rows are packed one behind the other, each with what of its key differs from the one before it: a site's keys
-/// are much alike, so that a row takes little more than its value.
+/// Rows are packed one after the other. Of each key, only the end that differs from the key before it is stored: the keys
+/// of a site have much in common, so a row takes little more than its value.
 #[derive(Clone)]
 pub struct PackedMap<V> {
     blocks: Vec<Block>,
-    /// The block that is being made.
+    /// The rows after all blocks, which become a block when there are [`BLOCK_ROWS`].
     open: Vec<u8>,
     open_rows: usize,
     len: usize,
@@ -24,7 +24,7 @@ pub struct PackedMap<V> {
     values: PhantomData<V>,
 }
 
-/// Some rows, the first of them with its whole key.
+/// Some packed rows. The first one has its whole key, so that a block can be unpacked by itself.
 #[derive(Clone)]
 struct Block {
     rows: Box<[u8]>,
@@ -58,7 +58,7 @@ impl<V: Serialize + DeserializeOwned> PackedMap<V> {
         Rows::new(blocks.chain([&*self.open]))
     }
 
-    /// Adds a row behind all others; gives it back where that is not its place.
+    /// Adds a row after all others. Returns the row if that is not its place.
     pub fn push<K: AsRef<str>>(&mut self, key: K, value: V) -> Option<(K, V)> {
         let (new, last) = (key.as_ref(), self.last_key.as_str());
         if !self.is_empty() && new <= last {
@@ -66,33 +66,33 @@ impl<V: Serialize + DeserializeOwned> PackedMap<V> {
         }
         let common = common_bytes(last, new);
         let shared = if self.open_rows == 0 { 0 } else { common };
-        // Of the key before it, how many bytes are the same; the other bytes; the value. Writing to a Vec cannot
-        // fail.
+        // A row is: how many bytes of the key before it are the same, the other bytes, and the value. Writing to a Vec
+        // cannot fail.
         let _ = postcard::to_io(&(shared, &new[shared..], value), &mut self.open);
         self.last_key.truncate(common);
         self.last_key.push_str(&new[common..]);
         self.len += 1;
         self.open_rows += 1;
         if self.open_rows == BLOCK_ROWS {
-            self.close();
+            self.close_block();
         }
         None
     }
 
-    /// Adds what another one holds.
+    /// Adds all rows of another map.
     pub fn append(&mut self, mut other: Self) {
-        other.close();
+        other.close_block();
         let first = other.blocks.first().and_then(|block| first_key(&block.rows));
         if !self.is_empty() && first <= Some(&self.last_key) {
             return self.extend(other.iter());
         }
-        self.close();
+        self.close_block();
         self.blocks.append(&mut other.blocks);
         self.len += other.len;
         self.last_key = other.last_key;
     }
 
-    fn close(&mut self) {
+    fn close_block(&mut self) {
         if self.open_rows > 0 {
             let rows = self.open.as_slice().into();
             let len = std::mem::take(&mut self.open_rows);
@@ -101,18 +101,19 @@ impl<V: Serialize + DeserializeOwned> PackedMap<V> {
         }
     }
 
-    /// Replaces, adds and removes values, by making anew the blocks that they lie in; of several changes of a key the
-    /// last one counts.
+    /// Sets values, or removes them; only the blocks that contain the keys are packed again.
+    ///
+    /// Of several changes of one key, the last one counts.
     pub fn change<K: AsRef<str>>(&mut self, mut changes: Vec<(K, Option<V>)>) {
         if changes.is_empty() {
             return;
         }
         changes.sort_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
-        // From the last key to the first, so that the next ones are at the end. The last change of a key is then
-        // the first one of that key.
+        // In descending order, so that the next changes are at the end, where they can be split off. The last change of
+        // a key is now the first one with that key.
         changes.reverse();
         changes.dedup_by(|later, kept| later.0.as_ref() == kept.0.as_ref());
-        self.close();
+        self.close_block();
         let mut blocks = std::mem::take(self).blocks.into_iter().peekable();
         while blocks.peek().is_some() || !changes.is_empty() {
             let block = blocks.next();
@@ -124,20 +125,20 @@ impl<V: Serialize + DeserializeOwned> PackedMap<V> {
                 block => self.merge(block, changes.split_off(due)),
             }
         }
-        self.close();
+        self.close_block();
         let last = self.blocks.last().map(|block| &*block.rows);
         let last = Rows::<_, V>::new(last.into_iter()).last();
         self.last_key = last.map(|(key, _)| key).unwrap_or_default();
     }
 
-    /// Adds a block behind all others.
+    /// Adds a block after all rows.
     fn push_block(&mut self, block: Block) {
-        self.close();
+        self.close_block();
         self.len += block.len;
         self.blocks.push(block);
     }
 
-    /// Adds the rows of a block behind all others, with changes in the descending order of their keys.
+    /// Adds the rows of a block after all others, with changes, which are in descending order.
     fn merge<K: AsRef<str>>(&mut self, block: Option<Block>, mut changes: Vec<(K, Option<V>)>) {
         let rows = block.as_ref().map(|block| &*block.rows);
         let mut rows = Rows::new(rows.into_iter()).peekable();
@@ -156,13 +157,13 @@ impl<V: Serialize + DeserializeOwned> PackedMap<V> {
     }
 }
 
-/// The key of a block's first row.
+/// Returns the key of a block's first row.
 fn first_key(block: &[u8]) -> Option<&str> {
     let row = postcard::take_from_bytes::<(usize, &str)>(block);
     row.ok().map(|((_, key), _)| key)
 }
 
-/// How many bytes both begin with, up to the end of a character.
+/// Returns how many bytes both begin with, in whole characters.
 fn common_bytes(one: &str, other: &str) -> usize {
     let same = one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b);
     let mut common = same.count();
@@ -172,7 +173,7 @@ fn common_bytes(one: &str, other: &str) -> usize {
     common
 }
 
-/// Unpacks the rows of blocks.
+/// An iterator over the unpacked rows of blocks.
 struct Rows<'r, B, V> {
     blocks: B,
     block: &'r [u8],
@@ -228,7 +229,7 @@ impl<V: Serialize + DeserializeOwned + fmt::Debug> fmt::Debug for PackedMap<V> {
 }
 
 impl<K: AsRef<str>, V: Serialize + DeserializeOwned> Extend<(K, V)> for PackedMap<V> {
-    /// Takes them in any order, and those at once that come in the order of their keys.
+    /// Adds rows in any order. Those in the order of their keys are packed immediately, the others together at the end.
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, items: I) {
         let misplaced = items.into_iter().filter_map(|(key, value)| {
             let (key, value) = self.push(key, value)?;
@@ -262,14 +263,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_appended_is_held_as_if_it_were_put_there(
+        fn appending_a_map_equals_inserting_its_rows(
             one in vec(("[abé/]{0,4}", any::<u8>()), 0..100),
             other in vec(("[abé/]{0,4}", any::<u8>()), 0..100),
-            is_behind: bool,
+            is_after: bool,
         ) {
-            let prefix = if is_behind { "é" } else { "" };
+            let prefix = if is_after { "é" } else { "" };
             let other: Vec<_> = other.into_iter().map(|(key, value)| (format!("{prefix}{key}"), value)).collect();
-            let one: Vec<_> = one.into_iter().filter(|(key, _)| !is_behind || !key.starts_with('é')).collect();
+            let one: Vec<_> = one.into_iter().filter(|(key, _)| !is_after || !key.starts_with('é')).collect();
             let all = PackedMap::from_iter(one.iter().chain(&other).cloned());
             let mut packed = PackedMap::from_iter(one);
             packed.append(PackedMap::from_iter(other));
@@ -281,7 +282,7 @@ mod tests {
         }
 
         #[test]
-        fn it_holds_what_a_tree_holds(
+        fn it_equals_a_btree_map(
             items in vec(("[abé/]{0,4}", any::<u8>()), 0..100),
             changes in vec(("[abé/]{0,4}", any::<Option<u8>>()), 0..10),
             all_changes in vec(("[abé/]{0,4}", any::<Option<u8>>()), 0..100),

@@ -130,7 +130,7 @@ impl<'a> Plan<'a> {
         let has_changed = !changes.is_empty();
         manifest.change(changes);
         // The rows now come from the listing, which is younger than any saved manifest.
-        manifest.date(None);
+        manifest.set_saved_at(None);
         has_changed
     }
 

@@ -65,7 +65,7 @@ impl Manifests {
                 tracing::warn!(%key, "{error}");
                 Manifest::default()
             },
-            |manifest| manifest.saved_at(saved_at),
+            |manifest| manifest.with_saved_at(saved_at),
         ))
     }
 
@@ -81,7 +81,7 @@ impl Manifests {
             .bucket(&self.bucket)
             .key(&key)
             // A loaded manifest keeps its date until it is compared with a listing.
-            .set_metadata(manifest.as_of().map(|at| [(AS_OF.to_owned(), at.to_string())].into()))
+            .set_metadata(manifest.saved_at().map(|at| [(AS_OF.to_owned(), at.to_string())].into()))
             .body(manifest.encode().into());
         let answer =
             request.content_type("application/gzip").set_expected_bucket_owner(self.owner.clone()).send().await;

@@ -112,7 +112,7 @@ mod tests {
             };
             let evidence = TagEvidence {
                 listing: &Listing::from_iter([(key, object)]),
-                manifest: &Manifest::from_iter([(key.to_owned(), row)]).saved_at(Some(saved_at)),
+                manifest: &Manifest::from_iter([(key.to_owned(), row)]).with_saved_at(Some(saved_at)),
                 rules: &rules,
             };
             let [changed, deleted] = [
