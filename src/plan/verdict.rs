@@ -12,7 +12,7 @@ use crate::headers::{Headers, HeadersDigest};
 use crate::listing::Object;
 use crate::manifest::Row;
 
-/// `CopyObject` copies at most 5 GB (S3 API, "CopyObject"); larger objects are put again.
+/// `CopyObject` copies at most 5 GB (S3 API); larger objects are put again.
 const MAX_COPY_BYTES: u64 = 5_000_000_000;
 
 /// The plan for one key.
