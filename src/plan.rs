@@ -1,6 +1,6 @@
 //! The plan: everything that brings the live bucket to the archive's contents, as a value.
 //!
-//! Planning reads nothing. If listing and manifest do not settle an entry, [`questions`] returns it, and the answers
+//! Planning reads nothing. If listing and manifest do not settle an entry, [`questions()`] returns it, and the answers
 //! come back as [`Observed`]. A second plan, made after the first was carried out, is empty.
 
 mod guard;
