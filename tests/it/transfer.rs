@@ -17,7 +17,7 @@ async fn large_entries_are_uploaded_in_parts_with_the_archives_crc32() {
     assert_eq!(report.new, 2);
     stage.assert_live(&build);
     assert_eq!(stage.count("CreateMultipartUpload"), 2);
-    assert!(stage.cloud.uploads(LIVE).is_empty(), "no upload must stay open");
+    assert!(stage.cloud.multipart_uploads(LIVE).is_empty(), "no upload must stay open");
     let crc32 = stage.cloud.objects(LIVE)["noise.bin"].checksum.crc32.clone();
     assert!(crc32.is_some_and(|crc32| crc32.ends_with('=')), "S3 must store the CRC-32 of the whole object");
     // The manifest recognises the objects although their ETags are not MD5s.
@@ -54,7 +54,7 @@ async fn s3_refuses_a_copied_entry_whose_bytes_do_not_match_the_crc32() {
     let event = stage.upload_bytes("1.zip", archive);
     let message = stage.refusal("one", &event).await;
     assert!(message.contains("entry `tour.mp4` is corrupt"), "{message}");
-    assert_eq!(stage.cloud.uploads(LIVE).len(), 0);
+    assert_eq!(stage.cloud.multipart_uploads(LIVE).len(), 0);
     assert!(stage.cloud.objects(LIVE).is_empty());
 }
 
@@ -81,7 +81,7 @@ async fn a_failed_part_is_retried_alone_and_a_failed_upload_leaves_no_parts() {
     let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "Aws");
     assert!(failure.error_message.contains("noise.bin"), "{}", failure.error_message);
-    assert!(stage.cloud.uploads(LIVE).is_empty(), "no parts must be left behind");
+    assert!(stage.cloud.multipart_uploads(LIVE).is_empty(), "no parts must be left behind");
     assert!(stage.cloud.objects(LIVE).is_empty());
     stage.cloud.clear_faults();
     stage.deploy("one", &event).await;
@@ -124,7 +124,7 @@ async fn a_large_entry_with_a_wrong_crc32_leaves_no_parts() {
     let event = stage.upload_bytes("site.zip", archive);
     let message = stage.refusal("one", &event).await;
     assert!(message.contains("`noise.bin`"), "{message}");
-    assert!(stage.cloud.uploads(LIVE).is_empty(), "no parts must be left behind");
+    assert!(stage.cloud.multipart_uploads(LIVE).is_empty(), "no parts must be left behind");
     assert!(stage.cloud.objects(LIVE).is_empty());
 }
 

@@ -4,29 +4,34 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use bytes::Bytes;
+use s3s::service::S3Service;
 
-use crate::bucket::{Buckets, Etags, Headers, Object, Upload, Version, Versioning};
-use crate::calls::{Call, CallLog, Observer, Service};
+use crate::call::{Call, Service};
+use crate::call_log::{CallLog, Observer};
 use crate::cloudfront::{CloudFront, Distribution, Invalidation, ReferenceConflict};
 use crate::dynamodb::DynamoDb;
 use crate::edge::Edge;
 use crate::faults::{Fault, Faults};
 use crate::gate::{Gate, Queue};
-use crate::{CLIENT, REGION, SECRET, s3, server};
+use crate::server::Listener;
+use crate::storage::{Buckets, Etags, Headers, MultipartUpload, Object, Version, Versioning};
+use crate::{CLIENT, REGION, SECRET, dispatch, s3};
 
 /// An account with S3, CloudFront and DynamoDB behind one HTTP endpoint.
 ///
-/// Clones share one account, which ends with the last of them.
+/// Clones share the account. It ends with the last of them.
 #[derive(Clone)]
 pub struct Cloud {
     pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
-    pub(crate) listener: server::Listener,
+    listener: Listener,
     pub(crate) buckets: Arc<Buckets>,
-    pub(crate) s3: s3s::service::S3Service,
+    pub(crate) s3: S3Service,
     pub(crate) cloudfront: CloudFront,
     pub(crate) dynamodb: DynamoDb,
     pub(crate) calls: CallLog,
@@ -35,13 +40,13 @@ pub(crate) struct Inner {
     authorizers: Mutex<HashMap<String, Authorizer>>,
 }
 
-/// Says whether a call is allowed, and of an answer whether its status may be told.
+/// Returns whether a call is allowed. With a status, returns whether the client may see an answer of that status.
 pub type Authorizer = Arc<dyn Fn(&Call, Option<u16>) -> bool + Send + Sync>;
 
 impl Cloud {
     /// Starts an empty account on a free port of the loopback interface.
     pub async fn start() -> Self {
-        let (socket, listener) = server::bind().await;
+        let (socket, listener) = Listener::bind().await;
         let buckets = Arc::new(Buckets::default());
         let cloud = Self {
             inner: Arc::new(Inner {
@@ -56,7 +61,8 @@ impl Cloud {
                 authorizers: Mutex::default(),
             }),
         };
-        server::listen(socket, &cloud);
+        let account = Arc::downgrade(&cloud.inner);
+        cloud.inner.listener.serve(socket, move |request| dispatch::answer(account.clone(), request));
         cloud
     }
 
@@ -67,29 +73,29 @@ impl Cloud {
 
     /// Returns a configuration for SDK clients named [`CLIENT`].
     ///
-    /// S3 clients made of it need `force_path_style(true)`.
+    /// An S3 client that uses it also needs `force_path_style(true)`.
     pub async fn sdk_config(&self) -> aws_config::SdkConfig {
         self.sdk_config_for(CLIENT).await
     }
 
     /// Returns a configuration for SDK clients whose calls are labelled `client`.
     ///
-    /// Retries wait milliseconds, so that tests of faults stay quick.
+    /// Retries wait only milliseconds, so that tests of faults are fast.
     pub async fn sdk_config_for(&self, client: &str) -> aws_config::SdkConfig {
         let retries = aws_config::retry::RetryConfig::standard()
             .with_initial_backoff(Duration::from_millis(5))
             .with_max_backoff(Duration::from_millis(20));
-        let credentials = aws_credential_types::Credentials::new(client, SECRET, None, None, "stand-in");
+        let credentials = Credentials::new(client, SECRET, None, None, "stand-in");
         aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
             .endpoint_url(self.endpoint())
             .region(aws_config::Region::new(REGION))
-            .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(credentials))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
             .retry_config(retries)
             .build()
     }
 
-    /// Returns the environment variables that point a child process here.
+    /// Returns the environment variables that make a child process use this account.
     pub fn environment(&self) -> Vec<(String, String)> {
         [
             ("AWS_ENDPOINT_URL", self.endpoint().as_str()),
@@ -104,7 +110,7 @@ impl Cloud {
         .into()
     }
 
-    /// Sets the account id; calls that expect another bucket owner get a 403.
+    /// Sets the account id. Calls that expect another bucket owner then get a 403.
     pub fn set_account_id(&self, account_id: &str) {
         self.inner.buckets.set_account_id(account_id);
     }
@@ -126,42 +132,42 @@ impl Cloud {
 
     /// Returns the current objects of a bucket.
     pub fn objects(&self, bucket: &str) -> BTreeMap<String, Object> {
-        self.inner.buckets.open(bucket).objects()
+        self.inner.buckets.expect(bucket).objects()
     }
 
     /// Returns the current object of a key.
     pub fn object(&self, bucket: &str, key: &str) -> Option<Object> {
-        self.inner.buckets.open(bucket).object(key)
+        self.inner.buckets.expect(bucket).object(key)
     }
 
-    /// Returns a certain version of an object.
+    /// Returns one version of an object.
     pub fn object_version(&self, bucket: &str, key: &str, version_id: &str) -> Option<Object> {
-        self.inner.buckets.open(bucket).object_version(key, version_id)
+        self.inner.buckets.expect(bucket).object_version(key, version_id)
     }
 
     /// Returns all versions of a key, the oldest first.
     pub fn versions(&self, bucket: &str, key: &str) -> Vec<Version> {
-        self.inner.buckets.open(bucket).versions(key)
+        self.inner.buckets.expect(bucket).versions(key)
     }
 
     /// Returns the multipart uploads that were neither completed nor aborted.
-    pub fn uploads(&self, bucket: &str) -> Vec<Upload> {
-        self.inner.buckets.open(bucket).uploads()
+    pub fn multipart_uploads(&self, bucket: &str) -> Vec<MultipartUpload> {
+        self.inner.buckets.expect(bucket).multipart_uploads()
     }
 
-    /// Writes an object as someone else would: no HTTP, no entry in the log.
+    /// Writes an object as another program would: without HTTP and without a call in the log.
     pub fn put_object(&self, bucket: &str, key: &str, body: impl Into<Bytes>, headers: Headers) -> Object {
-        self.inner.buckets.open(bucket).put(key, body.into(), headers)
+        self.inner.buckets.expect(bucket).put(key, body.into(), headers)
     }
 
-    /// Deletes an object as someone else would.
+    /// Deletes an object as another program would.
     pub fn delete_object(&self, bucket: &str, key: &str) {
-        self.inner.buckets.open(bucket).delete(key);
+        self.inner.buckets.expect(bucket).delete(key);
     }
 
-    /// Deletes one version for good, as a lifecycle rule would.
+    /// Deletes one version permanently, as a lifecycle rule would.
     pub fn expire_version(&self, bucket: &str, key: &str, version_id: &str) {
-        self.inner.buckets.open(bucket).expire(key, version_id);
+        self.inner.buckets.expect(bucket).expire(key, version_id);
     }
 
     /// Returns the calls so far, in the order in which they began to take effect.
@@ -169,29 +175,29 @@ impl Cloud {
         self.inner.calls.all()
     }
 
-    /// Hands every call to an observer from now on, and writes none down.
+    /// From now on, passes every call to an observer instead of recording it.
     pub fn hand_over_calls(&self, observer: Observer) {
         self.inner.calls.hand_over(observer);
     }
 
-    /// Forgets the calls so far. Sequence numbers go on.
+    /// Forgets the calls so far. The sequence numbers continue.
     pub fn clear_calls(&self) {
         self.inner.calls.clear();
     }
 
-    /// Returns the sequence number of the latest call, 0 before the first.
+    /// Returns the sequence number of the latest call, or 0 before the first.
     pub fn latest_sequence(&self) -> usize {
         self.inner.calls.latest_sequence()
     }
 
-    /// Changes a distribution's configuration; what is cached stays.
+    /// Changes the configuration of a distribution and keeps its cache.
     pub fn change_distribution(&self, distribution: Distribution) {
         self.inner.cloudfront.change(distribution);
     }
 
-    /// Makes every object of a bucket so much older.
+    /// Makes all versions in a bucket older.
     pub fn backdate(&self, bucket: &str, by: Duration) {
-        self.inner.buckets.open(bucket).backdate(by);
+        self.inner.buckets.expect(bucket).backdate(by);
     }
 
     /// Returns the accepted invalidations of a distribution, the oldest first.
@@ -199,75 +205,76 @@ impl Cloud {
         self.inner.cloudfront.invalidations(distribution)
     }
 
-    /// Keeps the next invalidations in progress until
-    /// [`complete_invalidations`](Self::complete_invalidations).
+    /// Keeps the next invalidations in progress until [`complete_invalidations`](Self::complete_invalidations).
     ///
-    /// The edge drops the paths at once all the same; quotas count what is in progress.
+    /// The edge still drops the paths immediately. The quotas count the invalidations in progress.
     pub fn hold_invalidations(&self, distribution: &str) {
         self.inner.cloudfront.hold(distribution);
     }
 
-    /// Completes what is in progress, and from now on each at once.
+    /// Completes the invalidations in progress, and from now on each one immediately.
     pub fn complete_invalidations(&self, distribution: &str) {
         self.inner.cloudfront.complete(distribution);
     }
 
-    /// Sets how many paths and wildcards someone else has in progress.
+    /// Sets how many paths and wildcards another client has in progress.
     pub fn occupy_invalidations(&self, distribution: &str, paths: usize, wildcards: usize) {
         self.inner.cloudfront.occupy(distribution, paths, wildcards);
     }
 
-    /// Chooses how a distribution answers a caller reference that it has seen.
+    /// Sets how a distribution answers a caller reference that was used before.
     pub fn set_reference_conflict(&self, distribution: &str, conflict: ReferenceConflict) {
         self.inner.cloudfront.set_reference_conflict(distribution, conflict);
     }
 
-    /// Returns the edge cache of a distribution. There is one; handles share it.
+    /// Returns the edge of a distribution. All handles share one cache.
     pub fn edge(&self, distribution: &str) -> Edge {
         Edge::of(self.clone(), distribution)
     }
 
-    /// Adds a fault rule; its count begins now.
+    /// Adds a fault, which counts calls from now on.
     pub fn fault(&self, fault: Fault) {
         self.inner.faults.add(fault);
     }
 
-    /// Removes all fault rules; dead clients stay dead.
+    /// Removes all faults. Dead clients stay dead.
     pub fn clear_faults(&self) {
         self.inner.faults.clear();
     }
 
-    /// Returns how often a fault struck so far.
+    /// Returns how often faults have struck so far.
     pub fn faults_struck(&self) -> usize {
         self.inner.faults.struck()
     }
 
-    /// Waits until a client has died of [`Does::DieBefore`] or [`Does::DieAfter`].
+    /// Waits until a client is dead.
     pub async fn death(&self, client: &str) {
         self.inner.faults.death(client).await;
     }
 
-    /// Tells whether a client has died and was not revived.
+    /// Returns whether a client has died and was not revived.
     pub fn is_dead(&self, client: &str) -> bool {
         self.inner.faults.is_dead(client)
     }
 
-    /// Lets a client die now: its calls hang until [`revive`](Self::revive).
+    /// Makes a client die now. Its calls hang until [`revive`](Self::revive).
     pub fn kill(&self, client: &str) {
         self.inner.faults.die(client);
     }
 
-    /// Lets the calls of a dead client through again. What hung until now stays lost.
+    /// Answers the calls of a dead client again, from the next one on. The calls that hang stay lost.
     pub fn revive(&self, client: &str) {
         self.inner.faults.revive(client);
     }
 
-    /// Delays every answer of a service, as a network and a busy service would.
+    /// Delays every answer of a service, as a network and a busy service do.
     pub fn set_latency(&self, service: Service, latency: Duration) {
         self.inner.faults.set_latency(service, latency);
     }
 
-    /// Lets a client do only what an authorizer allows. A 404 of S3 that may not be told is a 403.
+    /// Limits a client to the calls that an authorizer allows.
+    ///
+    /// A 404 of S3 that the client may not see becomes a 403.
     pub fn authorize(&self, client: &str, authorizer: Authorizer) {
         let mut authorizers = self.inner.authorizers.lock().expect("no holder panics");
         authorizers.insert(client.to_owned(), authorizer);
@@ -278,7 +285,7 @@ impl Cloud {
         authorizers.get(client).cloned()
     }
 
-    /// Makes every call wait until the test lets it through, while the gate lives.
+    /// Closes a gate: until it is dropped, every call waits until the test lets it through.
     pub fn gate(&self) -> Gate {
         Gate::close(&self.inner.gate)
     }

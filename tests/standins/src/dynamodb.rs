@@ -1,14 +1,15 @@
-//! DynamoDB: an in-process service behind the same listener.
+//! DynamoDB. The crate `winterbaume` implements it; this adds the limit on the size of an item.
 
 use bytes::Bytes;
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Response};
+use hyper::{HeaderMap, Response, StatusCode};
 use s3s::Body;
 use serde_json::{Value, json};
 use winterbaume_core::{MockRequest, MockService as _};
 use winterbaume_dynamodb::DynamoDbService;
 
-use crate::{REGION, Service, server};
+use crate::response::error;
+use crate::{REGION, Service};
 
 /// "The maximum item size in DynamoDB is 400 KB, which includes both attribute name binary
 /// length (UTF-8 length) and attribute value lengths" (DynamoDB Developer Guide, Quotas).
@@ -27,29 +28,23 @@ impl Default for DynamoDb {
 impl DynamoDb {
     pub(crate) async fn answer(&self, parts: Parts, body: Bytes) -> Response<Body> {
         if holds_large_item(&body) {
-            return server::error(
+            return error(
                 Service::DynamoDb,
                 400,
                 "ValidationException",
                 "Item size has exceeded the maximum allowed size",
             );
         }
-        let answer = self
-            .service
-            .handle(MockRequest {
-                method: parts.method.to_string(),
-                uri: parts.uri.to_string(),
-                headers: parts.headers,
-                body,
-            })
-            .await;
+        let request =
+            MockRequest { method: parts.method.to_string(), uri: parts.uri.to_string(), headers: parts.headers, body };
+        let answer = self.service.handle(request).await;
         let mut response = Response::new(Body::from(answer.body));
-        *response.status_mut() =
-            hyper::StatusCode::from_u16(answer.status).expect("the service answers with valid status codes");
+        *response.status_mut() = StatusCode::from_u16(answer.status).expect("the service answers with a valid status");
         *response.headers_mut() = answer.headers;
         response
     }
 
+    /// Creates a table with the keys `site` and `item`, both strings.
     pub(crate) async fn create_table(&self, name: &str) {
         let table = json!({
             "TableName": name,
@@ -69,21 +64,15 @@ impl DynamoDb {
         // The service reads the region from the credential scope.
         let scope = format!("AWS4-HMAC-SHA256 Credential=x/20260101/{REGION}/dynamodb/aws4_request");
         headers.insert("authorization", scope.parse().expect("a header value"));
-        let answer = self
-            .service
-            .handle(MockRequest {
-                method: "POST".to_owned(),
-                uri: "/".to_owned(),
-                headers,
-                body: table.to_string().into(),
-            })
-            .await;
+        let request =
+            MockRequest { method: "POST".to_owned(), uri: "/".to_owned(), headers, body: table.to_string().into() };
+        let answer = self.service.handle(request).await;
         assert_eq!(answer.status, 200, "CreateTable: {:?}", answer.body);
     }
 }
 
-/// Tells whether a request puts an item over the limit, as far as it can be seen
-/// in the request itself: whole items, and the new values of an update.
+/// Returns whether a request puts an item over the limit, as far as the request itself shows it: by a whole item, or by
+/// the new values of an update.
 fn holds_large_item(body: &[u8]) -> bool {
     if body.len() <= MAX_ITEM_BYTES {
         return false;

@@ -1,4 +1,4 @@
-//! Faults: which call goes wrong, and how.
+//! Faults: which calls fail, and how.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
@@ -7,103 +7,107 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::latency::DelayLine;
-use crate::{Call, Service};
+use crate::{Call, Service, pattern};
 
-/// What happens to a call.
+/// A rule: what happens to the k-th matching call, counted from the moment when the rule was added.
+///
+/// A call matches if all fields that are set match. Write `Fault { first: 3, ..Fault::on("PutObject", …) }`.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub service: Option<Service>,
+    pub operation: Option<String>,
+    /// A pattern for the key, in which `*` matches any characters. A `DeleteObjects` matches if one of its keys does.
+    pub key: Option<String>,
+    pub client: Option<String>,
+    pub distribution: Option<String>,
+    /// The first matching call that the fault strikes; 1 is the next one.
+    pub first: usize,
+    /// How many matching calls it strikes from there on.
+    pub times: usize,
+    pub does: Does,
+}
+
+/// What a fault does to a call.
 #[derive(Clone, Debug)]
 pub enum Does {
-    /// Answers an error in the service's own format; the call has no effect.
+    /// Answers an error in the format of the service. The call has no effect.
     Refuse { status: u16, code: String, message: String },
-    /// As `Refuse`, but the call took effect.
+    /// Answers an error although the call took effect.
     RefuseAfter { status: u16, code: String, message: String },
-    /// `DeleteObjects` only: answers 200 with an error for each key that the
-    /// rule's pattern matches; those keys stay.
+    /// Only for `DeleteObjects`: answers 200 with an error for each key that the pattern of the rule matches, and keeps
+    /// these objects.
     RefuseKeys { code: String },
-    /// Waits, then goes on as usual.
+    /// Delays the call.
     Delay(Duration),
-    /// Closes the connection; the call has no effect.
+    /// Closes the connection. The call has no effect.
     DropBefore,
     /// Closes the connection after the call took effect.
     DropAfter,
-    /// Breaks the answer's body off after so many bytes.
+    /// Closes the connection after some bytes of the answer's body.
     Truncate(usize),
-    /// The client's process dies as it sends the call: this call and all that
-    /// follow have no effect and no answer.
+    /// The client's process dies when it sends the call. This call and all later ones have no effect and get no answer.
     DieBefore,
     /// The client's process dies when the call has taken effect.
     DieAfter,
 }
 
 impl Does {
-    /// Answers an HTTP error without effect.
+    /// Returns a [`Does::Refuse`].
     pub fn refuse(status: u16, code: &str) -> Self {
         Self::Refuse { status, code: code.to_owned(), message: format!("injected {code}") }
     }
 
-    /// Answers an HTTP error although the call took effect.
+    /// Returns a [`Does::RefuseAfter`].
     pub fn refuse_after(status: u16, code: &str) -> Self {
         Self::RefuseAfter { status, code: code.to_owned(), message: format!("injected {code}") }
     }
 }
 
-/// A rule: what happens to the k-th matching call, counted from when it was added.
-///
-/// Every field that is set has to match. Write `Fault { first: 3, ..Fault::on("PutObject", …) }`.
-#[derive(Clone, Debug)]
-pub struct Fault {
-    pub service: Option<Service>,
-    pub operation: Option<String>,
-    /// A pattern in which `*` stands for any characters, held against the key
-    /// (for `DeleteObjects`: against each of its keys).
-    pub key: Option<String>,
-    pub client: Option<String>,
-    pub distribution: Option<String>,
-    /// The first matching call that is struck; 1 is the next one.
-    pub first: usize,
-    /// How many matching calls are struck from there on.
-    pub times: usize,
-    pub does: Does,
-}
-
 impl Fault {
-    /// Strikes the next call of an operation, once.
+    /// Returns a fault that strikes the next call of an operation, once.
     pub fn on(operation: &str, does: Does) -> Self {
         Self { operation: Some(operation.to_owned()), ..Self::any(does) }
     }
 
-    /// Strikes the next call of all, once.
+    /// Returns a fault that strikes the next call, once.
     pub fn any(does: Does) -> Self {
         Self { service: None, operation: None, key: None, client: None, distribution: None, first: 1, times: 1, does }
     }
 
     fn matches(&self, call: &Call) -> bool {
-        fn same<T: PartialEq<U>, U>(wanted: &Option<T>, found: &U) -> bool {
-            wanted.as_ref().is_none_or(|wanted| wanted == found)
-        }
-        same(&self.service, &call.service)
-            && same(&self.operation, &call.operation)
-            && same(&self.client, &call.client)
+        self.service.is_none_or(|service| service == call.service)
+            && self.operation.as_ref().is_none_or(|operation| *operation == call.operation)
+            && self.client.as_ref().is_none_or(|client| *client == call.client)
             && (self.distribution.is_none() || self.distribution == call.distribution)
             && self.key.as_ref().is_none_or(|pattern| {
                 let mut keys = call.key.iter().chain(&call.keys);
-                keys.any(|key| matches_pattern(pattern, key))
+                keys.any(|key| pattern::matches(pattern, key))
             })
     }
 }
 
-/// Tells whether a pattern matches; `*` stands for any characters, `/` among them.
-pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
-            (0..=rest.len())
-                .filter(|index| rest.is_char_boundary(*index))
-                .any(|index| matches_pattern(after, &rest[index..]))
-        }),
+/// The keys that a `DeleteObjects` must refuse, according to the faults that struck it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RefusedKeys(Vec<(Option<String>, String)>);
+
+impl RefusedKeys {
+    pub(crate) fn of(faults: &[Fault]) -> Self {
+        let refused = faults.iter().filter_map(|fault| match &fault.does {
+            Does::RefuseKeys { code } => Some((fault.key.clone(), code.clone())),
+            _ => None,
+        });
+        Self(refused.collect())
+    }
+
+    /// Returns the error code for a key, or None if it is not refused.
+    pub(crate) fn code(&self, key: &str) -> Option<&str> {
+        let matches = |pattern: &Option<String>| pattern.as_ref().is_none_or(|it| pattern::matches(it, key));
+        let (_, code) = self.0.iter().find(|(pattern, _)| matches(pattern))?;
+        Some(code)
     }
 }
 
-/// The rules, the latencies and the dead.
+/// The rules, the latencies and the dead clients.
 #[derive(Default)]
 pub(crate) struct Faults {
     state: Mutex<State>,
@@ -136,6 +140,7 @@ impl Faults {
         self.lock().rules.clear();
     }
 
+    /// Returns how often faults have struck.
     pub(crate) fn struck(&self) -> usize {
         self.lock().struck
     }
@@ -170,6 +175,7 @@ impl Faults {
         self.lock().dead.contains(client)
     }
 
+    /// Waits until a client is dead.
     pub(crate) async fn death(&self, client: &str) {
         loop {
             let died = self.deaths.notified();
@@ -187,7 +193,7 @@ impl Faults {
         self.lock().latencies.insert(service, line);
     }
 
-    /// Waits for as long as a service's answers are delayed.
+    /// Waits for the latency of a service.
     pub(crate) async fn delay(&self, service: Service) {
         let exit = self.lock().latencies.get(&service).map(DelayLine::enter);
         if let Some(exit) = exit {

@@ -6,15 +6,15 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::Call;
 
-/// A call in front of the gate. It has had no effect yet.
+/// A call that waits at the gate. It has had no effect yet.
 #[derive(Clone, Debug)]
 pub struct Waiting {
-    /// Names the call to [`Gate::let_through`]; counts arrivals.
+    /// Identifies the call to [`Gate::let_through`]. Tickets count arrivals.
     pub ticket: u64,
     pub call: Call,
 }
 
-/// A closed gate: every call waits in front of it. Dropping it opens it for good.
+/// A closed gate, at which every call waits. Dropping it lets all calls through.
 pub struct Gate {
     queue: Arc<Queue>,
 }
@@ -25,17 +25,17 @@ impl Gate {
         Self { queue: queue.clone() }
     }
 
-    /// Returns the calls that wait now, in order of arrival.
+    /// Returns the waiting calls, in the order of their arrival.
     pub fn waiting(&self) -> Vec<Waiting> {
         self.queue.waiting()
     }
 
-    /// Waits until the waiting calls are as wanted, and returns them.
+    /// Waits until the waiting calls satisfy a condition, and returns them.
     pub async fn wait_until(&self, mut wanted: impl FnMut(&[Waiting]) -> bool) -> Vec<Waiting> {
         loop {
             let changed = self.queue.changed.notified();
             tokio::pin!(changed);
-            // Registered before the look, so that no arrival falls between the two.
+            // Register before looking, so that no arrival is missed in between.
             changed.as_mut().enable();
             let waiting = self.queue.waiting();
             if wanted(&waiting) {
@@ -45,18 +45,18 @@ impl Gate {
         }
     }
 
-    /// Lets one call through, and returns when it has been answered, dropped or has died.
+    /// Lets one call through and waits until it has been answered or dropped, or its client has died.
     ///
-    /// False when there is no such call (any more).
+    /// Returns false if no such call is waiting.
     pub async fn let_through(&self, ticket: u64) -> bool {
         let Some(place) = self.queue.take(ticket) else {
             return false;
         };
         let (pass, answered) = oneshot::channel();
-        if place.go.send(Pass { _answered: pass }).is_err() {
+        if place.admit.send(Pass { _answered: pass }).is_err() {
             return false;
         }
-        // The call never sends: it drops its end when it is through.
+        // The call sends nothing; it drops its end when it is through.
         let _ = answered.await;
         true
     }
@@ -66,12 +66,12 @@ impl Drop for Gate {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
         state.closed = false;
-        // A dropped sender reads as "go" to the call that waits for it.
+        // A call goes on when its sender is dropped.
         state.places.clear();
     }
 }
 
-/// The calls in front of the gate.
+/// The calls that wait at the gate.
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -87,10 +87,10 @@ struct State {
 
 struct Place {
     waiting: Waiting,
-    go: oneshot::Sender<Pass>,
+    admit: oneshot::Sender<Pass>,
 }
 
-/// Kept by a call that was let through until it has been answered.
+/// Held by a call that was let through, until it has been answered.
 #[derive(Debug)]
 pub(crate) struct Pass {
     _answered: oneshot::Sender<()>,
@@ -112,34 +112,34 @@ impl Queue {
         Some(state.places.remove(index))
     }
 
-    /// Waits at a closed gate; an open one is passed at once.
+    /// Waits if the gate is closed.
     pub(crate) async fn pass(&self, call: &Call) -> Option<Pass> {
-        let (left, come) = {
+        let (leaving, admitted) = {
             let mut state = self.lock();
             if !state.closed {
                 return None;
             }
             state.arrivals += 1;
             let ticket = state.arrivals;
-            let (go, come) = oneshot::channel();
+            let (admit, admitted) = oneshot::channel();
             let waiting = Waiting { ticket, call: call.clone() };
-            state.places.push(Place { waiting, go });
-            (Left { queue: self, ticket }, come)
+            state.places.push(Place { waiting, admit });
+            (Leaving { queue: self, ticket }, admitted)
         };
         self.changed.notify_waiters();
-        let pass = come.await.ok();
-        drop(left);
+        let pass = admitted.await.ok();
+        drop(leaving);
         pass
     }
 }
 
-/// Clears a place whose client went away.
-struct Left<'a> {
+/// Removes the place of a call when it goes on, or when its client goes away.
+struct Leaving<'a> {
     queue: &'a Queue,
     ticket: u64,
 }
 
-impl Drop for Left<'_> {
+impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         self.queue.take(self.ticket);
         self.queue.changed.notify_waiters();

@@ -1,4 +1,4 @@
-//! Latency: what holds answers back, to a quarter of a millisecond.
+//! Latency with a precision of a quarter of a millisecond.
 
 use std::sync::mpsc;
 use std::thread;
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-/// Who is due within so long is let out together: a wake-up for each would cost more than the answers.
+/// Waits that end within this time end together: a wake-up for each would cost more than the answers.
 const STEP: Duration = Duration::from_micros(250);
 
-/// Holds all that enter back for the same time.
+/// Delays everything that enters it by the same time.
 ///
-/// The timers of tokio tick in milliseconds, rounded up: of 15 ms they make up to 17.
+/// tokio's timers tick in milliseconds and round up: 15 ms become up to 17.
 pub(crate) struct DelayLine {
     latency: Duration,
     entrance: mpsc::Sender<(Instant, oneshot::Sender<()>)>,
@@ -20,27 +20,27 @@ pub(crate) struct DelayLine {
 impl DelayLine {
     pub(crate) fn of(latency: Duration) -> Self {
         let (entrance, line) = mpsc::channel::<(Instant, oneshot::Sender<()>)>();
-        // It ends with the last sender. All wait equally long, so that the first in is the first out.
+        // The thread ends with the last sender. All waits are equally long, so the first in is the first out.
         thread::spawn(move || {
             for (until, exit) in line {
                 let wait = until.saturating_duration_since(Instant::now());
                 if !wait.is_zero() {
                     thread::sleep(wait + STEP);
                 }
-                // Who hung up need not be told.
+                // The client may have gone away.
                 let _ = exit.send(());
             }
         });
         Self { latency, entrance }
     }
 
-    /// Begins to wait; the future ends with the latency.
+    /// Starts to wait. The future ends when the latency has passed.
     pub(crate) fn enter(&self) -> impl Future<Output = ()> + use<> {
-        let (exit, left) = oneshot::channel();
+        let (exit, exited) = oneshot::channel();
         // The thread lives as long as `self`.
         let _ = self.entrance.send((Instant::now() + self.latency, exit));
         async move {
-            let _ = left.await;
+            let _ = exited.await;
         }
     }
 }

@@ -1,46 +1,57 @@
 //! In-memory stand-ins for the AWS services that dropship uses.
 //!
 //! A [`Cloud`] is an account with S3, CloudFront and DynamoDB behind one HTTP endpoint on the loopback interface. The
-//! real SDK clients talk to it. Tests arrange it directly (buckets, foreign writers, faults, a gate), and read back
-//! what the clients did: the objects, the calls in order, the accepted invalidations, and what an emulated edge cache
-//! answers to a viewer. A [`Function`] runs a Lambda function's executable against a minimal Runtime API.
+//! real SDK clients talk to it. A test arranges it (buckets, writes of other programs, faults, a gate) and then reads
+//! what the clients did: the objects, the calls in order, the accepted invalidations, and the answers of an emulated
+//! edge cache. A [`Function`] runs the executable of a Lambda function against a minimal Runtime API.
 //!
-//! # Map
+//! | module | contents |
+//! |---|---|
+//! | `cloud` | the account, with everything that a test can do to it |
+//! | `server`, `dispatch`, `response` | connections; the way of a call through gate, faults and service; its answer |
+//! | `call`, `call_log` | a client's request, and all of them in order |
+//! | `faults`, `gate`, `latency` | which calls fail, in which order calls take effect, how long answers take |
+//! | `storage` | buckets and objects |
+//! | `s3` | S3's API over the storage |
+//! | `cloudfront`, `edge` | distributions and invalidations; the cache that viewers see |
+//! | `dynamodb` | tables |
+//! | `lambda` | a function's process and its Runtime API |
+//! | [`quine`] | an archive that contains itself |
 //!
-//! - `cloud`: the account, and everything that a test does to it
-//! - `server`: the way of a call from the socket through gate, faults and authorizer to its service
-//! - `s3` and `bucket`, `cloudfront` and `edge`, `dynamodb`, `lambda`: the services
-//! - `calls`: what the clients asked for
-//! - `faults`, `latency`, `gate`: what goes wrong, how long answers take, and in which order calls take effect
-//! - [`quine`]: an archive that contains itself
+//! It depends on no type of dropship.
 
-mod bucket;
-mod calls;
+mod call;
+mod call_log;
 mod cloud;
 mod cloudfront;
+mod dispatch;
 mod dynamodb;
 mod edge;
 mod faults;
 mod gate;
 mod lambda;
 mod latency;
+mod pattern;
 pub mod quine;
+mod response;
 mod s3;
 mod server;
+mod storage;
 
-pub use bucket::{Buckets, Checksum, Etags, Headers, Object, Part, Upload, Version, Versioning};
-pub use calls::{Call, Observer, Service};
+pub use call::{Call, Service};
+pub use call_log::Observer;
 pub use cloud::{Authorizer, Cloud};
 pub use cloudfront::{CustomError, Distribution, Domain, Invalidation, Origin, ReferenceConflict};
 pub use edge::{Edge, EdgeAnswer};
 pub use faults::{Does, Fault};
 pub use gate::{Gate, Waiting};
 pub use lambda::{Function, InvocationError};
+pub use storage::{Checksum, Etags, Headers, MultipartUpload, Object, UploadedPart, Version, Versioning};
 
-/// The region of everything.
+/// The region of all services.
 pub const REGION: &str = "us-east-1";
 
-/// The secret of every access key id. The access key id names the client.
+/// The secret of every access key id. The access key id is the name of the client.
 pub const SECRET: &str = "secret";
 
 /// The client of [`Cloud::sdk_config`] and [`Cloud::environment`].

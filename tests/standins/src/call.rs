@@ -1,13 +1,12 @@
-//! What the clients asked for, call by call.
-
-use std::sync::{Arc, Mutex, MutexGuard};
+//! One request of a client, as the tests see it.
 
 use hyper::Method;
 use hyper::http::request::Parts;
+use serde_json::Value;
 
 use crate::cloudfront::texts;
 
-/// One of the three services.
+/// One of the three services behind the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Service {
     S3,
@@ -18,7 +17,7 @@ pub enum Service {
 /// One HTTP request of a client.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Counts from 1 in the order in which calls began to take effect.
+    /// Counts from 1, in the order in which calls begin to take effect.
     pub sequence: usize,
     /// The access key id that signed the request.
     pub client: String,
@@ -26,7 +25,7 @@ pub struct Call {
     /// The name in the service's API, such as `PutObject`.
     pub operation: String,
     pub bucket: Option<String>,
-    /// S3: the decoded key. DynamoDB: the sort key, where the call names one item.
+    /// S3: the decoded key. DynamoDB: the sort key, if the call names one item.
     pub key: Option<String>,
     /// The keys of a `DeleteObjects`.
     pub keys: Vec<String>,
@@ -35,25 +34,26 @@ pub struct Call {
     pub range: Option<String>,
     pub distribution: Option<String>,
     pub table: Option<String>,
-    /// Whether the request is conditional on an object's ETag.
+    /// Whether the request is conditional on the ETag of an existing object.
     pub is_etag_required: bool,
-    /// The `x-amz-copy-source`, decoded: bucket, slash, key.
+    /// The decoded `x-amz-copy-source`: bucket, slash, key.
     pub copy_source: Option<String>,
-    /// What a transaction is made of: operation and table of each item.
+    /// Operation and table of each item of a transaction.
     pub items: Vec<(String, String)>,
-    /// None while under way, and when no answer was given.
+    /// None while the call is in progress, and if it gets no answer.
     pub status: Option<u16>,
-    /// Bytes of the request's body, aws-chunked framing not counted.
+    /// Bytes of the request's body, without aws-chunked framing.
     pub bytes_in: u64,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
-    /// The sequence number of the latest call when this one was answered:
-    /// call `b` began after `a` had ended when `a.ended_at < Some(b.sequence)`.
+    /// The sequence number of the latest call when this one was answered.
+    ///
+    /// Call `b` began after `a` had ended if `a.ended_at < Some(b.sequence)`.
     pub ended_at: Option<usize>,
 }
 
 impl Call {
-    /// Reads what a request asks for.
+    /// Parses a request. Fields that the service does not use stay empty.
     pub(crate) fn of(parts: &Parts, body: &[u8]) -> Self {
         let mut call = Self {
             sequence: 0,
@@ -76,38 +76,32 @@ impl Call {
             ended_at: None,
         };
         if let Some(target) = header(parts, "x-amz-target") {
-            call.read_dynamodb(target, body);
+            call.parse_dynamodb(target, body);
         } else if parts.uri.path().starts_with("/2020-05-31/") {
-            call.read_cloudfront(parts);
+            call.parse_cloudfront(parts);
         } else {
-            call.read_s3(parts, body);
+            call.parse_s3(parts, body);
         }
         call
     }
 
-    fn read_dynamodb(&mut self, target: &str, body: &[u8]) {
+    fn parse_dynamodb(&mut self, target: &str, body: &[u8]) {
         self.service = Service::DynamoDb;
         self.operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let Ok(request) = serde_json::from_slice::<serde_json::Value>(body) else {
+        let Ok(request) = serde_json::from_slice::<Value>(body) else {
             return;
         };
-        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         self.table = text(&request["TableName"]);
-        for item in request["TransactItems"].as_array().into_iter().flatten() {
-            let parts = item.as_object().into_iter().flatten();
-            let named = parts.map(|(part, of)| {
-                let operation = match part.as_str() {
-                    "ConditionCheck" => "ConditionCheckItem".to_owned(),
-                    other => format!("{other}Item"),
-                };
-                (operation, text(&of["TableName"]).unwrap_or_default())
-            });
-            self.items.extend(named);
-        }
         self.key = text(&request["Key"]["item"]["S"]).or(text(&request["Item"]["item"]["S"]));
+        for item in request["TransactItems"].as_array().into_iter().flatten() {
+            for (kind, fields) in item.as_object().into_iter().flatten() {
+                let operation = if kind == "ConditionCheck" { "ConditionCheckItem" } else { &format!("{kind}Item") };
+                self.items.push((operation.to_owned(), text(&fields["TableName"]).unwrap_or_default()));
+            }
+        }
     }
 
-    fn read_cloudfront(&mut self, parts: &Parts) {
+    fn parse_cloudfront(&mut self, parts: &Parts) {
         self.service = Service::CloudFront;
         let segments: Vec<&str> = parts.uri.path().split('/').skip(2).collect();
         self.distribution = segments.get(1).map(|id| (*id).to_owned());
@@ -122,7 +116,7 @@ impl Call {
         .to_owned();
     }
 
-    fn read_s3(&mut self, parts: &Parts, body: &[u8]) {
+    fn parse_s3(&mut self, parts: &Parts, body: &[u8]) {
         let path = parts.uri.path().trim_start_matches('/');
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
         self.bucket = (!bucket.is_empty()).then(|| bucket.to_owned());
@@ -169,6 +163,10 @@ impl Call {
     }
 }
 
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
 fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
     parts.headers.get(name)?.to_str().ok()
 }
@@ -184,7 +182,7 @@ fn percent_decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Returns the access key id, which stands before the first `/` of the credential scope.
+/// Returns the access key id, which is the first component of the credential scope.
 fn client(parts: &Parts) -> String {
     header(parts, "authorization")
         .and_then(|value| value.split_once("Credential="))
@@ -195,74 +193,4 @@ fn client(parts: &Parts) -> String {
 
 fn bytes_in(parts: &Parts, body: &[u8]) -> u64 {
     header(parts, "x-amz-decoded-content-length").and_then(|length| length.parse().ok()).unwrap_or(body.len() as u64)
-}
-
-/// The calls, and the number of the latest.
-#[derive(Default)]
-pub(crate) struct CallLog {
-    log: Mutex<Log>,
-}
-
-#[derive(Default)]
-struct Log {
-    latest_sequence: usize,
-    /// In the order of their numbers.
-    calls: Vec<Call>,
-    observer: Option<Observer>,
-}
-
-/// Sees each call twice: when it begins to take effect, without a status, and when it is answered.
-pub type Observer = Arc<dyn Fn(&Call) + Send + Sync>;
-
-impl CallLog {
-    fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().expect("no holder of this lock panics")
-    }
-
-    pub(crate) fn all(&self) -> Vec<Call> {
-        self.lock().calls.clone()
-    }
-
-    pub(crate) fn clear(&self) {
-        self.lock().calls.clear();
-    }
-
-    pub(crate) fn latest_sequence(&self) -> usize {
-        self.lock().latest_sequence
-    }
-
-    /// Hands every call over from now on, and writes none down.
-    pub(crate) fn hand_over(&self, observer: Observer) {
-        self.lock().observer = Some(observer);
-    }
-
-    /// Numbers a call and writes it down.
-    pub(crate) fn begin(&self, call: &mut Call) {
-        let mut log = self.lock();
-        log.latest_sequence += 1;
-        call.sequence = log.latest_sequence;
-        match log.observer.clone() {
-            None => log.calls.push(call.clone()),
-            Some(observer) => {
-                drop(log);
-                observer(call);
-            }
-        }
-    }
-
-    pub(crate) fn end(&self, mut call: Call, status: u16, bytes_out: u64) {
-        let mut log = self.lock();
-        call.status = Some(status);
-        call.bytes_out = bytes_out;
-        call.ended_at = Some(log.latest_sequence);
-        if let Some(observer) = log.observer.clone() {
-            drop(log);
-            return observer(&call);
-        }
-        let place = log.calls.binary_search_by_key(&call.sequence, |call| call.sequence);
-        // Not found when the log was cleared in between.
-        if let Ok(place) = place {
-            log.calls[place] = call;
-        }
-    }
 }

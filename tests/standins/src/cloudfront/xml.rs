@@ -1,0 +1,159 @@
+//! The XML of CloudFront's requests and answers.
+
+use chrono::SecondsFormat;
+
+use super::{Distribution, Domain, Invalidation, Origin};
+
+const XMLNS: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
+
+pub(super) fn distribution(config: &Distribution, in_progress: usize) -> String {
+    let id = &config.id;
+    format!(
+        "<?xml version=\"1.0\"?>\n<Distribution xmlns=\"{XMLNS}\"><Id>{id}</Id><ARN>arn:aws:cloudfront::123456789012:distribution/{id}</ARN><Status>{}</Status><LastModifiedTime>{}</LastModifiedTime><InProgressInvalidationBatches>{in_progress}</InProgressInvalidationBatches><DomainName>{}.cloudfront.net</DomainName><ActiveTrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></ActiveTrustedSigners><DistributionConfig>{}</DistributionConfig></Distribution>",
+        if config.is_deployed { "Deployed" } else { "InProgress" },
+        config.modified_at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        id.to_lowercase(),
+        distribution_config(config),
+    )
+}
+
+/// Returns the elements of a `DistributionConfig`.
+fn distribution_config(config: &Distribution) -> String {
+    let id = &config.id;
+    let origins: String = config.origins.iter().enumerate().map(|(index, it)| origin(index, it)).collect();
+    let behaviours: Vec<String> = config
+        .origins
+        .iter()
+        .enumerate()
+        .filter_map(|(index, origin)| {
+            let pattern = escaped(origin.path_pattern.as_ref()?);
+            let behaviour = behaviour(index);
+            Some(format!("<CacheBehavior><PathPattern>{pattern}</PathPattern>{behaviour}</CacheBehavior>"))
+        })
+        .collect();
+    let errors: String = config
+        .custom_errors
+        .iter()
+        .map(|error| {
+            let page = error.page.as_ref().map_or_else(String::new, |(path, status)| {
+                let path = escaped(path);
+                format!("<ResponsePagePath>{path}</ResponsePagePath><ResponseCode>{status}</ResponseCode>")
+            });
+            format!(
+                "<CustomErrorResponse><ErrorCode>{}</ErrorCode>{page}<ErrorCachingMinTTL>{}</ErrorCachingMinTTL></CustomErrorResponse>",
+                error.code, error.min_ttl_seconds
+            )
+        })
+        .collect();
+    let tags = config.cache_tag_header.as_ref().map_or_else(String::new, |name| {
+        format!("<CacheTagConfig><HeaderName>{}</HeaderName></CacheTagConfig>", escaped(name))
+    });
+    format!(
+        "<CallerReference>{id}</CallerReference><Aliases><Quantity>0</Quantity></Aliases><DefaultRootObject>{}</DefaultRootObject><Origins><Quantity>{}</Quantity><Items>{origins}</Items></Origins><DefaultCacheBehavior>{}</DefaultCacheBehavior><CacheBehaviors><Quantity>{}</Quantity><Items>{}</Items></CacheBehaviors><CustomErrorResponses><Quantity>{}</Quantity><Items>{errors}</Items></CustomErrorResponses><Comment></Comment><PriceClass>PriceClass_All</PriceClass><Enabled>true</Enabled>{tags}",
+        escaped(&config.default_root_object),
+        config.origins.len(),
+        behaviour(0),
+        behaviours.len(),
+        behaviours.concat(),
+        config.custom_errors.len(),
+    )
+}
+
+/// Returns the elements that all behaviours have.
+fn behaviour(origin_index: usize) -> String {
+    format!(
+        "<TargetOriginId>origin-{origin_index}</TargetOriginId><TrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></TrustedSigners><ViewerProtocolPolicy>redirect-to-https</ViewerProtocolPolicy><Compress>true</Compress><CachePolicyId>658327ea-f89d-4fab-a63d-7e88639e58f6</CachePolicyId>"
+    )
+}
+
+fn origin(index: usize, origin: &Origin) -> String {
+    // To CloudFront, a website endpoint is not an S3 origin but a custom one over HTTP.
+    let config = match origin.domain {
+        Domain::Website | Domain::WebsiteDotted => {
+            "<CustomOriginConfig><HTTPPort>80</HTTPPort><HTTPSPort>443</HTTPSPort><OriginProtocolPolicy>http-only</OriginProtocolPolicy></CustomOriginConfig>"
+        }
+        _ => "<S3OriginConfig><OriginAccessIdentity></OriginAccessIdentity></S3OriginConfig>",
+    };
+    format!(
+        "<Origin><Id>origin-{index}</Id><DomainName>{}</DomainName><OriginPath>{}</OriginPath><CustomHeaders><Quantity>0</Quantity></CustomHeaders>{config}<ConnectionAttempts>3</ConnectionAttempts><ConnectionTimeout>10</ConnectionTimeout></Origin>",
+        escaped(&origin.domain_name()),
+        escaped(&origin.path),
+    )
+}
+
+pub(super) fn invalidation(invalidation: &Invalidation) -> String {
+    let items: String = invalidation.items.iter().map(|item| format!("<Path>{}</Path>", escaped(item))).collect();
+    format!(
+        "<?xml version=\"1.0\"?>\n<Invalidation xmlns=\"{XMLNS}\"><Id>{}</Id><Status>{}</Status><CreateTime>{}</CreateTime><InvalidationBatch><Paths><Quantity>{}</Quantity><Items>{items}</Items></Paths><CallerReference>{}</CallerReference></InvalidationBatch></Invalidation>",
+        invalidation.id,
+        invalidation.status(),
+        invalidation.create_time(),
+        invalidation.items.len(),
+        escaped(&invalidation.caller_reference),
+    )
+}
+
+/// Lists all invalidations in one page, the newest first.
+pub(super) fn invalidation_list(invalidations: &[Invalidation]) -> String {
+    let quantity = invalidations.len();
+    let summaries: String = invalidations
+        .iter()
+        .rev()
+        .map(|it| {
+            format!(
+                "<InvalidationSummary><Id>{}</Id><CreateTime>{}</CreateTime><Status>{}</Status></InvalidationSummary>",
+                it.id,
+                it.create_time(),
+                it.status()
+            )
+        })
+        .collect();
+    format!(
+        "<InvalidationList xmlns=\"{XMLNS}\"><Marker></Marker><MaxItems>{quantity}</MaxItems><IsTruncated>false</IsTruncated><Quantity>{quantity}</Quantity><Items>{summaries}</Items></InvalidationList>"
+    )
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Returns the text of every element with a name, in document order.
+///
+/// It suffices for the requests of SDKs: elements that contain only text, no CDATA, no comments.
+pub(crate) fn texts(xml: &str, name: &str) -> Vec<String> {
+    let open = format!("<{name}>");
+    let close = format!("</{name}>");
+    xml.split(&open).skip(1).filter_map(|rest| Some(unescaped(rest.split_once(&close)?.0))).collect()
+}
+
+fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('&') {
+        plain.push_str(before);
+        let (entity, after) = after.split_once(';').unwrap_or((after, ""));
+        plain.extend(character(entity));
+        rest = after;
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// Returns the character that an entity stands for.
+fn character(entity: &str) -> Option<char> {
+    match entity {
+        "amp" => Some('&'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        _ => {
+            let digits = entity.strip_prefix('#')?;
+            let code = match digits.strip_prefix('x') {
+                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+                None => digits.parse().ok()?,
+            };
+            char::from_u32(code)
+        }
+    }
+}
