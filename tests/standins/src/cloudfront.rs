@@ -143,15 +143,20 @@ impl CloudFront {
     /// Answers a request. `sequence` is the number of its call.
     pub(crate) fn answer(&self, parts: &Parts, body: &str, sequence: usize) -> Result<Response<Body>, Refusal> {
         let segments: Vec<&str> = parts.uri.path().split('/').skip(2).collect();
+        let mut distributions = self.lock();
+        if (&parts.method, segments.as_slice()) == (&Method::GET, &["distribution"]) {
+            let configs: Vec<&Distribution> = distributions.values().map(|state| &state.config).collect();
+            return Ok(response(200, "text/xml", xml::distribution_list(&configs)));
+        }
         let ["distribution", id, rest @ ..] = segments.as_slice() else {
             return refuse(501, "NotImplemented", format!("{} is not emulated", parts.uri));
         };
-        let mut distributions = self.lock();
         let Some(distribution) = distributions.get_mut(*id) else {
             return refuse(404, "NoSuchDistribution", "The specified distribution does not exist.");
         };
         match (&parts.method, rest) {
             (&Method::GET, []) => Ok(distribution.get()),
+            (&Method::GET, ["config"]) => Ok(distribution.get_config()),
             (&Method::POST, ["invalidation"]) => distribution.create_invalidation(body, sequence),
             (&Method::GET, ["invalidation"]) => Ok(distribution.list_invalidations()),
             (&Method::GET, ["invalidation", id]) => distribution.get_invalidation(id),
@@ -163,7 +168,15 @@ impl CloudFront {
 impl State {
     fn get(&self) -> Response<Body> {
         let in_progress = self.invalidations.iter().filter(|it| it.in_progress).count();
-        let mut response = response(200, "text/xml", xml::distribution(&self.config, in_progress));
+        self.with_etag(response(200, "text/xml", xml::distribution(&self.config, in_progress)))
+    }
+
+    fn get_config(&self) -> Response<Body> {
+        self.with_etag(response(200, "text/xml", xml::distribution_config(&self.config)))
+    }
+
+    /// Adds the ETag of the configuration.
+    fn with_etag(&self, mut response: Response<Body>) -> Response<Body> {
         let etag = format!("E{:013}", self.version);
         let etag = etag.parse().expect("letters and digits make a header value");
         response.headers_mut().insert("etag", etag);

@@ -4,7 +4,8 @@ use std::future;
 use std::sync::Weak;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, EXPECT, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use s3s::Body;
@@ -18,6 +19,7 @@ use crate::{Call, Cloud, Does, Fault, Service};
 /// Answers one request, unless the account has ended or a fault says otherwise.
 pub(crate) async fn answer(account: Weak<Inner>, request: Request<Incoming>) -> Result<Response<Body>, Dropped> {
     let (parts, body) = request.into_parts();
+    let skips_continue = parts.headers.contains_key(EXPECT) && body.is_end_stream();
     // Read the whole body first: the client has sent all of a call that then waits, fails or dies.
     let body = read_body(body).await?;
     let inner = account.upgrade().ok_or(Dropped)?;
@@ -67,6 +69,11 @@ pub(crate) async fn answer(account: Weak<Inner>, request: Request<Incoming>) -> 
     cloud.inner.faults.delay(service).await;
     let status = response.status().as_u16();
     cloud.inner.calls.end(call, status, size_bytes(&response));
+    if skips_continue {
+        // Without a body, hyper sends no "100 Continue". RFC 9110 permits that (section 10.1.1), but botocore then
+        // misreads the next answer on the connection, and the AWS CLI hangs.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response)
 }
 

@@ -73,7 +73,9 @@ macro_rules! operations {
 operations! {
     create_bucket(CreateBucketInput) -> CreateBucketOutput = buckets::create;
     head_bucket(HeadBucketInput) -> HeadBucketOutput = buckets::head;
+    delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = buckets::delete;
     list_buckets(ListBucketsInput) -> ListBucketsOutput = buckets::list;
+    get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = buckets::get_location;
     get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = buckets::get_versioning;
     put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = buckets::put_versioning;
 
@@ -84,6 +86,7 @@ operations! {
     delete_object(DeleteObjectInput) -> DeleteObjectOutput = deletions::delete_object;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = deletions::delete_objects;
 
+    list_objects(ListObjectsInput) -> ListObjectsOutput = listings::list_objects;
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = listings::list_objects_v2;
     list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = listings::list_versions;
 

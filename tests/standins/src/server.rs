@@ -12,6 +12,9 @@ use s3s::Body;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
+/// The most memory that a request reserves before its body arrives.
+const MAX_RESERVED_BYTES: u64 = 64 << 20;
+
 /// Where the account listens. Dropping it frees the port.
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
@@ -78,10 +81,11 @@ pub(crate) struct Dropped;
 
 /// Reads a whole body into a buffer of its own.
 ///
-/// The frames that hyper returns keep its whole read buffer alive, so they are copied.
+/// The frames that hyper returns keep its whole read buffer alive, so they are copied. The buffer has the announced size
+/// from the start, unless a client announces more than it is likely to send.
 pub(crate) async fn read_body(mut body: Incoming) -> Result<Bytes, Dropped> {
     let announced = body.size_hint().exact().unwrap_or_default();
-    let mut bytes = BytesMut::with_capacity(usize::try_from(announced).map_err(|_| Dropped)?);
+    let mut bytes = BytesMut::with_capacity(announced.min(MAX_RESERVED_BYTES) as usize);
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(|_| Dropped)?.into_data() {
             bytes.extend_from_slice(&data);

@@ -9,17 +9,52 @@ const XMLNS: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
 pub(super) fn distribution(config: &Distribution, in_progress: usize) -> String {
     let id = &config.id;
     format!(
-        "<?xml version=\"1.0\"?>\n<Distribution xmlns=\"{XMLNS}\"><Id>{id}</Id><ARN>arn:aws:cloudfront::123456789012:distribution/{id}</ARN><Status>{}</Status><LastModifiedTime>{}</LastModifiedTime><InProgressInvalidationBatches>{in_progress}</InProgressInvalidationBatches><DomainName>{}.cloudfront.net</DomainName><ActiveTrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></ActiveTrustedSigners><DistributionConfig>{}</DistributionConfig></Distribution>",
-        if config.is_deployed { "Deployed" } else { "InProgress" },
-        config.modified_at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "<?xml version=\"1.0\"?>\n<Distribution xmlns=\"{XMLNS}\"><Id>{id}</Id><ARN>arn:aws:cloudfront::123456789012:distribution/{id}</ARN><Status>{}</Status><LastModifiedTime>{}</LastModifiedTime><InProgressInvalidationBatches>{in_progress}</InProgressInvalidationBatches><DomainName>{}.cloudfront.net</DomainName><ActiveTrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></ActiveTrustedSigners><DistributionConfig><CallerReference>{id}</CallerReference>{}</DistributionConfig></Distribution>",
+        status(config),
+        modified_at(config),
         id.to_lowercase(),
-        distribution_config(config),
+        settings(config),
     )
 }
 
-/// Returns the elements of a `DistributionConfig`.
-fn distribution_config(config: &Distribution) -> String {
-    let id = &config.id;
+pub(super) fn distribution_config(config: &Distribution) -> String {
+    let (id, settings) = (&config.id, settings(config));
+    format!(
+        "<?xml version=\"1.0\"?>\n<DistributionConfig xmlns=\"{XMLNS}\"><CallerReference>{id}</CallerReference>{settings}</DistributionConfig>"
+    )
+}
+
+/// Lists all distributions in one page.
+pub(super) fn distribution_list(configs: &[&Distribution]) -> String {
+    let quantity = configs.len();
+    let summaries: String = configs
+        .iter()
+        .map(|config| {
+            let id = &config.id;
+            format!(
+                "<DistributionSummary><Id>{id}</Id><ARN>arn:aws:cloudfront::123456789012:distribution/{id}</ARN><Status>{}</Status><LastModifiedTime>{}</LastModifiedTime><DomainName>{}.cloudfront.net</DomainName>{}</DistributionSummary>",
+                status(config),
+                modified_at(config),
+                id.to_lowercase(),
+                settings(config),
+            )
+        })
+        .collect();
+    format!(
+        "<?xml version=\"1.0\"?>\n<DistributionList xmlns=\"{XMLNS}\"><Marker></Marker><MaxItems>100</MaxItems><IsTruncated>false</IsTruncated><Quantity>{quantity}</Quantity><Items>{summaries}</Items></DistributionList>"
+    )
+}
+
+fn status(config: &Distribution) -> &'static str {
+    if config.is_deployed { "Deployed" } else { "InProgress" }
+}
+
+fn modified_at(config: &Distribution) -> String {
+    config.modified_at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// Returns the elements that a `DistributionConfig` and a `DistributionSummary` share.
+fn settings(config: &Distribution) -> String {
     let origins: String = config.origins.iter().enumerate().map(|(index, it)| origin(index, it)).collect();
     let behaviours: Vec<String> = config
         .origins
@@ -49,7 +84,7 @@ fn distribution_config(config: &Distribution) -> String {
         format!("<CacheTagConfig><HeaderName>{}</HeaderName></CacheTagConfig>", escaped(name))
     });
     format!(
-        "<CallerReference>{id}</CallerReference><Aliases><Quantity>0</Quantity></Aliases><DefaultRootObject>{}</DefaultRootObject><Origins><Quantity>{}</Quantity><Items>{origins}</Items></Origins><DefaultCacheBehavior>{}</DefaultCacheBehavior><CacheBehaviors><Quantity>{}</Quantity><Items>{}</Items></CacheBehaviors><CustomErrorResponses><Quantity>{}</Quantity><Items>{errors}</Items></CustomErrorResponses><Comment></Comment><PriceClass>PriceClass_All</PriceClass><Enabled>true</Enabled>{tags}",
+        "<Aliases><Quantity>0</Quantity></Aliases><DefaultRootObject>{}</DefaultRootObject><Origins><Quantity>{}</Quantity><Items>{origins}</Items></Origins><DefaultCacheBehavior>{}</DefaultCacheBehavior><CacheBehaviors><Quantity>{}</Quantity><Items>{}</Items></CacheBehaviors><CustomErrorResponses><Quantity>{}</Quantity><Items>{errors}</Items></CustomErrorResponses><Comment></Comment><PriceClass>PriceClass_All</PriceClass><Enabled>true</Enabled>{tags}",
         escaped(&config.default_root_object),
         config.origins.len(),
         behaviour(0),

@@ -22,10 +22,34 @@ pub(super) async fn head(api: &Api, request: S3Request<HeadBucketInput>) -> S3Re
     Ok(HeadBucketOutput { bucket_region: Some(REGION.to_owned()), ..Default::default() })
 }
 
+pub(super) async fn delete(api: &Api, request: S3Request<DeleteBucketInput>) -> S3Result<DeleteBucketOutput> {
+    let input = request.input;
+    api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    if !api.buckets.remove_empty(&input.bucket) {
+        return Err(s3_error!(BucketNotEmpty, "The bucket you tried to delete is not empty"));
+    }
+    Ok(DeleteBucketOutput {})
+}
+
 pub(super) async fn list(api: &Api, _request: S3Request<ListBucketsInput>) -> S3Result<ListBucketsOutput> {
     let buckets = api.buckets.all().into_iter();
-    let buckets = buckets.map(|bucket| Bucket { name: Some(bucket.name().to_owned()), ..Default::default() });
-    Ok(ListBucketsOutput { buckets: Some(buckets.collect()), ..Default::default() })
+    let buckets = buckets.map(|bucket| Bucket {
+        name: Some(bucket.name().to_owned()),
+        creation_date: Some(bucket.created().into()),
+        ..Default::default()
+    });
+    let owner = Owner { display_name: Some("stand-in".to_owned()), id: Some("0".repeat(64)) };
+    Ok(ListBucketsOutput { buckets: Some(buckets.collect()), owner: Some(owner), ..Default::default() })
+}
+
+/// Answers without a name, which means us-east-1.
+pub(super) async fn get_location(
+    api: &Api,
+    request: S3Request<GetBucketLocationInput>,
+) -> S3Result<GetBucketLocationOutput> {
+    let input = request.input;
+    api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    Ok(GetBucketLocationOutput::default())
 }
 
 pub(super) async fn get_versioning(

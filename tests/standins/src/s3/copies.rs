@@ -3,8 +3,8 @@
 use s3s::dto::*;
 use s3s::{S3Request, S3Result, s3_error};
 
-use super::multipart::no_such_upload;
-use super::objects::stored_headers;
+use super::multipart::{check_part_number, no_such_upload};
+use super::objects::{satisfied, stored_headers};
 use super::{Api, checksum_type, error_of, find, header, strong};
 use crate::storage::{Conditions, Draft, crc32_base64};
 
@@ -65,13 +65,16 @@ pub(super) async fn upload_part_copy(
     let body = match input.copy_source_range {
         None => object.body,
         Some(range) => {
-            let range = Range::parse(&range).map_err(|_| {
-                s3_error!(InvalidArgument, "The x-amz-copy-source-range value must be of the form bytes=first-last")
-            })?;
-            let span = range.check(object.body.len() as u64)?;
-            object.body.slice(span.start as usize..span.end as usize)
+            let Ok(range @ Range::Int { last: Some(_), .. }) = Range::parse(&range) else {
+                return Err(s3_error!(
+                    InvalidArgument,
+                    "The x-amz-copy-source-range value must be of the form bytes=first-last"
+                ));
+            };
+            object.body.slice(satisfied(range, &object.body)?)
         }
     };
+    check_part_number(input.part_number)?;
     let upload = bucket.multipart_upload(&input.upload_id).ok_or_else(no_such_upload)?;
     let crc32 = (upload.algorithm.as_deref() == Some("CRC32")).then(|| crc32fast::hash(&body));
     let etag = bucket.put_part(&input.upload_id, input.part_number, body, crc32).ok_or_else(no_such_upload)?;

@@ -6,41 +6,76 @@ use s3s::{S3Request, S3Result, s3_error};
 use super::{Api, MAX_KEYS, checksum_type, size_bytes, strong};
 use crate::storage;
 
+pub(super) async fn list_objects(api: &Api, request: S3Request<ListObjectsInput>) -> S3Result<ListObjectsOutput> {
+    let input = request.input;
+    let bucket = api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let max_keys = max_keys(input.max_keys)?;
+    let prefix = input.prefix.clone().unwrap_or_default();
+    let after = input.marker.clone().unwrap_or_default();
+    let page = Page::of(&bucket, &prefix, &after, input.delimiter.as_deref(), max_keys);
+    let encoding = input.encoding_type.as_ref();
+    Ok(ListObjectsOutput {
+        name: Some(input.bucket),
+        prefix: input.prefix.map(|prefix| encoded(prefix, encoding)),
+        marker: input.marker.map(|marker| encoded(marker, encoding)),
+        max_keys: Some(max_keys),
+        is_truncated: Some(page.next.is_some()),
+        next_marker: page.next.map(|key| encoded(key, encoding)),
+        contents: Some(contents(page.objects, encoding)),
+        common_prefixes: Some(common_prefixes(page.folders, encoding)),
+        delimiter: input.delimiter,
+        encoding_type: encoding.cloned(),
+        ..Default::default()
+    })
+}
+
 pub(super) async fn list_objects_v2(
     api: &Api,
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<ListObjectsV2Output> {
     let input = request.input;
     let bucket = api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-    let max_keys = input.max_keys.unwrap_or(MAX_KEYS).clamp(0, MAX_KEYS);
+    let max_keys = max_keys(input.max_keys)?;
     let prefix = input.prefix.clone().unwrap_or_default();
     let after = match &input.continuation_token {
         Some(token) => parse_token(token)?,
         None => input.start_after.clone().unwrap_or_default(),
     };
-    let limit = usize::try_from(max_keys).unwrap_or_default();
-    let page = Page::of(&bucket, &prefix, &after, input.delimiter.as_deref(), limit);
-    let encode = |text: String| encoded(text, input.encoding_type.as_ref());
+    let page = Page::of(&bucket, &prefix, &after, input.delimiter.as_deref(), max_keys);
+    let encoding = input.encoding_type.as_ref();
     let key_count = page.objects.len() + page.folders.len();
     Ok(ListObjectsV2Output {
         name: Some(input.bucket),
-        prefix: input.prefix.map(encode),
-        start_after: input.start_after.map(encode),
+        prefix: input.prefix.map(|prefix| encoded(prefix, encoding)),
+        start_after: input.start_after.map(|key| encoded(key, encoding)),
         max_keys: Some(max_keys),
         key_count: Some(i32::try_from(key_count).expect("a page has at most max_keys")),
-        contents: Some(
-            page.objects.into_iter().map(|(key, object)| Object { key: Some(encode(key)), ..object }).collect(),
-        ),
-        common_prefixes: Some(
-            page.folders.into_iter().map(|folder| CommonPrefix { prefix: Some(encode(folder)) }).collect(),
-        ),
+        contents: Some(contents(page.objects, encoding)),
+        common_prefixes: Some(common_prefixes(page.folders, encoding)),
         delimiter: input.delimiter,
         is_truncated: Some(page.next.is_some()),
         continuation_token: input.continuation_token,
         next_continuation_token: page.next.map(hex::encode),
-        encoding_type: input.encoding_type.clone(),
+        encoding_type: encoding.cloned(),
         ..Default::default()
     })
+}
+
+/// Returns the most keys that a page may have.
+fn max_keys(requested: Option<i32>) -> S3Result<i32> {
+    match requested {
+        Some(..0) => Err(s3_error!(InvalidArgument, "Argument maxKeys must be an integer between 0 and 2147483647")),
+        Some(keys) => Ok(keys.min(MAX_KEYS)),
+        None => Ok(MAX_KEYS),
+    }
+}
+
+fn contents(objects: Vec<(String, Object)>, encoding: Option<&EncodingType>) -> Vec<Object> {
+    objects.into_iter().map(|(key, object)| Object { key: Some(encoded(key, encoding)), ..object }).collect()
+}
+
+fn common_prefixes(folders: Vec<String>, encoding: Option<&EncodingType>) -> Vec<CommonPrefix> {
+    folders.into_iter().map(|folder| CommonPrefix { prefix: Some(encoded(folder, encoding)) }).collect()
 }
 
 /// Parses a continuation token: the last key of the previous page, in hex, so that clients must treat it as opaque.
@@ -58,7 +93,8 @@ struct Page {
 }
 
 impl Page {
-    fn of(bucket: &storage::Bucket, prefix: &str, after: &str, delimiter: Option<&str>, limit: usize) -> Self {
+    fn of(bucket: &storage::Bucket, prefix: &str, after: &str, delimiter: Option<&str>, max_keys: i32) -> Self {
+        let limit = usize::try_from(max_keys).unwrap_or_default();
         match delimiter.filter(|it| !it.is_empty()) {
             Some(delimiter) => {
                 let (all, _) = bucket.page(prefix, after, usize::MAX, listed);

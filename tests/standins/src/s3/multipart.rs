@@ -1,5 +1,7 @@
 //! Multipart uploads.
 
+use std::ops::RangeInclusive;
+
 use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Result, s3_error};
 
@@ -10,6 +12,8 @@ use crate::storage::{etag_matches, parse_crc32};
 
 /// Every part except the last has at least 5 MiB.
 const MIN_PART_BYTES: usize = 5 * 1024 * 1024;
+
+const PART_NUMBERS: RangeInclusive<i32> = 1..=10_000;
 
 pub(super) async fn create(
     api: &Api,
@@ -35,6 +39,7 @@ pub(super) async fn upload_part(api: &Api, mut request: S3Request<UploadPartInpu
     let checksums = body_checksums!(request);
     let mut input = request.input;
     let bucket = api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    check_part_number(input.part_number)?;
     let body = read_body(input.body.take()).await?;
     let checksum = checksums.verify(request.trailing_headers, &body)?;
     let crc32 = checksum.crc32.as_deref().and_then(parse_crc32);
@@ -50,7 +55,7 @@ pub(super) async fn complete(
     let bucket = api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let upload = bucket.multipart_upload(&input.upload_id).ok_or_else(no_such_upload)?;
     let listed = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
-    if !listed.is_sorted_by_key(|part| part.part_number) {
+    if !listed.is_sorted_by(|a, b| a.part_number < b.part_number) {
         return Err(s3_error!(InvalidPartOrder, "The list of parts was not in ascending order."));
     }
     let mut parts = Vec::new();
@@ -119,6 +124,13 @@ pub(super) async fn list(
         is_truncated: Some(false),
         ..Default::default()
     })
+}
+
+pub(super) fn check_part_number(number: i32) -> S3Result<()> {
+    if !PART_NUMBERS.contains(&number) {
+        return Err(s3_error!(InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive"));
+    }
+    Ok(())
 }
 
 pub(super) fn no_such_upload() -> S3Error {

@@ -1,7 +1,10 @@
 //! Writing and reading objects.
 
+use std::ops;
+
+use bytes::Bytes;
 use s3s::dto::*;
-use s3s::{Body, S3Request, S3Result};
+use s3s::{Body, S3ErrorCode, S3Request, S3Result};
 
 use super::checksums::body_checksums;
 use super::{Api, checksum_type, conditions, error_of, find, read_body, size_bytes, strong};
@@ -52,11 +55,9 @@ pub(super) async fn get(api: &Api, request: S3Request<GetObjectInput>) -> S3Resu
     let input = request.input;
     let bucket = api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let object = find(&bucket, &input.key, input.version_id.as_deref(), input.if_match, input.if_none_match)?;
-    let object_bytes = object.body.len() as u64;
-    let span = input.range.map(|range| range.check(object_bytes)).transpose()?;
+    let span = input.range.map(|range| satisfied(range, &object.body)).transpose()?;
     let body = match &span {
-        // A span inside a body in memory fits in usize.
-        Some(span) => object.body.slice(span.start as usize..span.end as usize),
+        Some(span) => object.body.slice(span.clone()),
         None => object.body.clone(),
     };
     // The checksum covers the whole body, so S3 does not send it with a part of it.
@@ -65,7 +66,7 @@ pub(super) async fn get(api: &Api, request: S3Request<GetObjectInput>) -> S3Resu
     Ok(GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         content_length: Some(size_bytes(&body)),
-        content_range: span.map(|span| format!("bytes {}-{}/{object_bytes}", span.start, span.end - 1)),
+        content_range: span.map(|span| content_range(&span, &object.body)),
         body: Some(StreamingBlob::from(Body::from(body))),
         e_tag: Some(strong(&object.etag)),
         last_modified: Some(object.modified.into()),
@@ -86,11 +87,13 @@ pub(super) async fn head(api: &Api, request: S3Request<HeadObjectInput>) -> S3Re
     let input = request.input;
     let bucket = api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let object = find(&bucket, &input.key, input.version_id.as_deref(), input.if_match, input.if_none_match)?;
-    let checksum = wants_checksum(input.checksum_mode.as_ref()).then_some(object.checksum);
+    let span = input.range.map(|range| satisfied(range, &object.body)).transpose()?;
+    let checksum = (wants_checksum(input.checksum_mode.as_ref()) && span.is_none()).then_some(object.checksum);
     let headers = object.headers;
     Ok(HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
-        content_length: Some(size_bytes(&object.body)),
+        content_length: Some(span.as_ref().map_or(object.body.len(), |span| span.len()) as i64),
+        content_range: span.map(|span| content_range(&span, &object.body)),
         e_tag: Some(strong(&object.etag)),
         last_modified: Some(object.modified.into()),
         version_id: object.version_id,
@@ -104,6 +107,20 @@ pub(super) async fn head(api: &Api, request: S3Request<HeadObjectInput>) -> S3Re
         metadata: Some(headers.metadata.into_iter().collect()),
         ..Default::default()
     })
+}
+
+/// Returns the bytes of a body that a range selects. Like S3, it refuses every range of an empty body, even a suffix.
+pub(super) fn satisfied(range: Range, body: &Bytes) -> S3Result<ops::Range<usize>> {
+    if body.is_empty() {
+        return Err(S3ErrorCode::InvalidRange.into());
+    }
+    let span = range.check(body.len() as u64)?;
+    // A position in a body in memory fits into a usize.
+    Ok(span.start as usize..span.end as usize)
+}
+
+fn content_range(span: &ops::Range<usize>, body: &Bytes) -> String {
+    format!("bytes {}-{}/{}", span.start, span.end - 1, body.len())
 }
 
 fn wants_checksum(mode: Option<&ChecksumMode>) -> bool {

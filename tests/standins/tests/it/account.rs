@@ -1,10 +1,15 @@
 //! An account with one bucket, and what the tests say to it.
 
+use std::time::Duration;
+
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use standins::{CLIENT, Cloud, Etags, Versioning};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 pub type S3 = aws_sdk_s3::Client;
 pub type CloudFront = aws_sdk_cloudfront::Client;
@@ -66,4 +71,16 @@ pub async fn offer(cloudfront: &CloudFront, reference: &str, items: &[&str]) -> 
         Ok(answer) => Ok(answer.invalidation.unwrap().id),
         refused => Err(refusal(refused)),
     }
+}
+
+/// Sends a request byte by byte as given, and returns the raw answer: all that comes until the server closes the
+/// connection, or "" if it closes it without an answer.
+pub async fn raw_http(url: &str, request: &str) -> String {
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let end = stream.read_to_string(&mut answer);
+    timeout(Duration::from_secs(10), end).await.expect("the server closes the connection").unwrap();
+    answer
 }

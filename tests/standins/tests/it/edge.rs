@@ -2,7 +2,7 @@
 
 use standins::{CustomError, Distribution, EdgeAnswer, Headers};
 
-use crate::account::{account, cloudfront_of, offer};
+use crate::account::{account, cloudfront_of, offer, raw_http};
 
 fn text(answer: &EdgeAnswer) -> (u16, &str) {
     (answer.status, std::str::from_utf8(&answer.body).unwrap())
@@ -106,14 +106,4 @@ async fn the_edge_keeps_variants_errors_and_tags_as_configured() {
     let answer = answer.await;
     assert!(answer.contains("x-cache: Hit from cloudfront"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nb"), "{answer}");
-}
-
-async fn raw_http(url: &str, request: &str) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let address = url.strip_prefix("http://").unwrap();
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
 }

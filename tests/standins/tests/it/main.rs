@@ -8,3 +8,4 @@ mod faults;
 mod listings;
 mod multipart;
 mod objects;
+mod odd_requests;
