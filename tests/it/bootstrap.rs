@@ -1,4 +1,4 @@
-//! The `bootstrap` binary as Lambda runs it, against the embedded services.
+//! The `bootstrap` binary as Lambda runs it, against the stand-ins for AWS.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use dropship::config::Config;
 use serde_json::{Value, json};
 use standins::{CLIENT, Cloud, Distribution, Does, Etags, Fault, Function, Gate, Headers, InvocationError, Versioning};
 
+use crate::build::zipped;
 use crate::stage::put_event;
-use crate::zipped::zipped;
 
 const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap");
 
@@ -338,7 +338,7 @@ fn environment(cloud: &Cloud) -> Vec<(String, String)> {
 
 /// Uploads an archive and returns the event that S3 sends.
 fn upload(cloud: &Cloud, files: &[(&str, &str)], key: &str, event_time: &str) -> Value {
-    let object = cloud.put_object(STAGING, key, zipped(files), Headers::default());
+    let object = cloud.put_object(STAGING, key, zipped(files.iter().copied()), Headers::default());
     put_event(STAGING, key, &object, event_time)
 }
 

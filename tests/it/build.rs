@@ -21,10 +21,14 @@ pub fn noise(size: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Packs a build.
-pub fn zipped(files: &Files) -> Vec<u8> {
-    let files: Vec<_> = files.iter().map(|(name, body)| (name.as_str(), body)).collect();
-    crate::zipped::zipped(&files)
+/// Packs files, each a name and a body, in the given order.
+pub fn zipped(files: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<[u8]>)>) -> Vec<u8> {
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, body) in files {
+        archive.start_file(name.as_ref(), SimpleFileOptions::default()).expect("the names are short and unique");
+        archive.write_all(body.as_ref()).expect("memory is always writable");
+    }
+    archive.finish().expect("the entries are small").into_inner()
 }
 
 /// Packs a build without compression.

@@ -160,7 +160,7 @@ impl Case {
                 scene.deliver(stage, "newer", &newer).await?;
                 stage.pass(TimeDelta::minutes(20));
                 scene.deliver(stage, "victim", event).await?;
-                // If a replay crashed before its claim, its retry is the first that the ledger learns of it.
+                // A replay that crashed before its claim left no trace, so that its retry still takes effect.
                 if scenario != Scenario::Rollback || has_claimed {
                     *newest = (newer, build);
                 }

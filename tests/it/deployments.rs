@@ -1,4 +1,4 @@
-//! Whole deployments against the embedded services.
+//! Whole deployments against the stand-ins for AWS.
 
 mod deadline;
 mod drift;

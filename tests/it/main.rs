@@ -28,4 +28,3 @@ mod template;
 mod transfer;
 mod untrusted_archives;
 mod write_order;
-mod zipped;

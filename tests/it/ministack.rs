@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use standins::Function;
 
-use crate::zipped::zipped;
+use crate::build::zipped;
 
 /// Where a MiniStack installed by hand is looked for, as `.ci/run` installs it.
 const USUAL_ENVIRONMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/ministack");
@@ -181,7 +181,7 @@ fn assert_counts(answer: &Value, outcome: &str, counts: [u64; 4]) {
 }
 
 fn archive(path: &Path, files: &[(&str, &str)]) -> PathBuf {
-    fs::write(path, zipped(files)).expect("the folder is writable");
+    fs::write(path, zipped(files.iter().copied())).expect("the folder is writable");
     path.to_owned()
 }
 

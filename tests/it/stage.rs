@@ -1,4 +1,4 @@
-//! A site on the embedded services, with a clock that tests set.
+//! A site on the stand-ins for AWS, with a clock that tests set.
 
 pub mod observe;
 
@@ -43,6 +43,7 @@ impl Stage {
         Self::with_etags(Etags::Md5).await
     }
 
+    /// Creates a stage whose live bucket is empty and has ETags of this kind.
     pub async fn with_etags(etags: Etags) -> Self {
         let cloud = Cloud::start().await;
         cloud.create_bucket(STAGING, Versioning::On, Etags::Md5);

@@ -158,16 +158,16 @@ async fn a_quine_is_refused_but_another_file_of_the_archives_size_is_not() {
     assert_eq!(stage.archive_ranges().len(), 1, "one read of the archive suffices");
     assert_eq!(stage.writes_to_live(), [] as [String; 0]);
 
-    // A text that compresses to almost nothing, beside noise: it can be made exactly as long as the archive.
-    let archive_of = |size: usize| {
-        let text = vec![b'x'; size];
-        zipped(&[("noise.bin".to_owned(), noise(3_000, 3)), ("x.txt".to_owned(), text)].into())
-    };
     let size = (3_000..4_000)
-        .find(|size| archive_of(*size).len() == *size)
+        .find(|size| archive_with_text(*size).len() == *size)
         .expect("the archive's size hardly depends on the length of the text");
-    let event = stage.upload_bytes("site.zip", archive_of(size));
+    let event = stage.upload_bytes("site.zip", archive_with_text(size));
     assert_eq!(stage.deploy("two", &event).await.new, 2);
+}
+
+/// Packs noise and a text of this size. The text compresses to almost nothing, so that it can be as long as the archive.
+fn archive_with_text(size: usize) -> Vec<u8> {
+    zipped([("noise.bin", noise(3_000, 3)), ("x.txt", vec![b'x'; size])])
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn a_refused_archive_evicts_nothing_however_many_batches_were_recorded() {
     stage.cloud.clear_calls();
     stage.refusal("two", &event).await;
     assert_eq!(state(&stage).await, before);
-    // One claim; twenty batches for changes and twenty for deletions, twelve per transaction; four at the end.
+    // One transaction for the claim, four to record forty batches (twelve in each), and four to remove them.
     assert_eq!(stage.count("TransactWriteItems"), 1 + 4 + 4);
 }
 
