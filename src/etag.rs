@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// An ETag without its quotes.
 ///
-/// A plan may have a million of them. The usual ones are an MD5, or an MD5 and the number of parts of a multipart upload.
-/// They take 24 bytes and no further memory, and 17 bytes in a [`PackedMap`](crate::packed_map::PackedMap). Any other
-/// text that a store returns is kept as it is.
+/// A plan may have a million of them. The usual ones are an MD5, or an MD5 and the number of parts of a multipart
+/// upload. They take 24 bytes and no further memory, and 17 bytes in a [`PackedMap`](crate::packed_map::PackedMap). Any
+/// other text that a store returns is kept as it is.
 #[derive(Clone, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Etag(Repr);
 

@@ -1,8 +1,8 @@
 //! The headers that an object is stored with.
 //!
-//! They follow from the archive and the stack's settings alone, so that two deployments of one archive agree on them. An
-//! ETag does not cover headers. [`Headers::digest`] does, and a later deployment compares it to find the objects of which
-//! only the headers have changed.
+//! They follow from the archive and the stack's settings alone, so that two deployments of one archive agree on them.
+//! An ETag does not cover headers. [`Headers::digest`] does, and a later deployment compares it to find the objects of
+//! which only the headers have changed.
 
 mod content_type;
 mod digest;

@@ -1,4 +1,4 @@
-//! Decides what CloudFront has to invalidate when keys go stale. Pure.
+//! Decides what CloudFront has to invalidate when keys go stale. These modules do no I/O.
 //!
 //! The steps, in order:
 //!
@@ -15,6 +15,7 @@
 //! One law holds throughout: an item of the right phase matches every stale path, whatever the budget.
 
 mod batch;
+mod chosen_tags;
 mod distribution;
 mod inventory;
 mod item;
@@ -60,8 +61,8 @@ pub struct Items {
     pub wildcards: usize,
     /// How many unchanged live objects the wildcards and tags evict.
     ///
-    /// An object counts when its own path is evicted. Its aliases need no look: they are prefixes of its own path, so
-    /// a wildcard that matches an alias matches the path too.
+    /// An object counts if its own path is evicted. Its aliases need not be looked at: they are prefixes of that path,
+    /// so a wildcard that matches an alias matches the path too.
     pub collateral: usize,
 }
 

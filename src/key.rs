@@ -1,7 +1,7 @@
 //! The rules about one S3 key.
 //!
-//! A *key* names an object in S3, and a *name* names an entry in the archive. The live key of an entry is the live prefix
-//! followed by its name, byte for byte: it is not encoded, normalised or converted to lower case.
+//! A *key* names an object in S3, and a *name* names an entry in the archive. The live key of an entry is the live
+//! prefix followed by its name, byte for byte: it is not encoded, normalised or converted to lower case.
 
 use percent_encoding::percent_decode_str;
 
@@ -17,9 +17,9 @@ pub fn live_key(prefix: &str, name: &str) -> String {
 
 /// Decodes a key as S3 encodes it in an event notification; returns `None` if the result is not UTF-8.
 ///
-/// S3 form-encodes the key: a space arrives as `+` and a plus sign as `%2B` (S3 User Guide, "Event message structure"). So
-/// `+` is replaced first, then the escapes are decoded, once. A `%` that starts no escape stays as it is, as in the URL
-/// Standard's form parser.
+/// S3 form-encodes the key: a space arrives as `+` and a plus sign as `%2B` (S3 User Guide, "Event message structure").
+/// So `+` is replaced first, then the escapes are decoded, once. A `%` that starts no escape stays as it is, as in the
+/// URL Standard's form parser.
 pub fn form_decode(encoded: &str) -> Option<String> {
     if !encoded.bytes().any(|byte| matches!(byte, b'+' | b'%')) {
         return Some(encoded.to_owned());

@@ -11,8 +11,8 @@ const BLOCK_ROWS: usize = 32;
 
 /// A map that is sorted by key, built in that order and changed in bulk.
 ///
-/// Rows are packed one after the other. Of each key, only the end that differs from the key before it is stored: the keys
-/// of a site have much in common, so a row takes little more than its value.
+/// Rows are packed one after the other. Of each key, only the end that differs from the key before it is stored: the
+/// keys of a site have much in common, so a row takes little more than its value.
 #[derive(Clone)]
 pub struct PackedMap<V> {
     blocks: Vec<Block>,

@@ -108,7 +108,8 @@ mod tests {
         }
     }
 
-    /// Returns headers with so few and short values that two sets often differ only in where a value is, or where it ends.
+    /// Returns headers with so few and short values that two sets often differ only in where a value is, or where it
+    /// ends.
     fn any_headers() -> impl Strategy<Value = Headers> {
         let text = "[a-]{0,2}";
         let option = || prop::option::of(text);

@@ -1,9 +1,9 @@
 //! `_headers`: a file of a build with rules for its headers, in the syntax of Netlify and Cloudflare Pages.
 //!
-//! A rule is a path, followed by lines of `Name: value` and `! Name`. All rules that match a file apply, in their order.
-//! The first value of a header replaces the default, further values are joined to it with a comma, and `! Name` removes
-//! the header as it is so far (Cloudflare Pages documentation, "Headers"). Where a header has a single value, the last
-//! one counts, since a joined value would be malformed.
+//! A rule is a path, followed by lines of `Name: value` and `! Name`. All rules that match a file apply, in their
+//! order. The first value of a header replaces the default, further values are joined to it with a comma, and `! Name`
+//! removes the header as it is so far (Cloudflare Pages documentation, "Headers"). Where a header has a single value,
+//! the last one counts, since a joined value would be malformed.
 
 mod error;
 mod field;
@@ -23,8 +23,8 @@ use rule::Rule;
 
 pub use error::BadHeadersFile;
 
-/// S3 stores 2 KB of user-defined and 2 KB of system-defined metadata with an object (S3 User Guide, "Working with object
-/// metadata"). Of both, a part is reserved for a file's default headers and its cache tags.
+/// S3 stores 2 KB of user-defined and 2 KB of system-defined metadata with an object (S3 User Guide, "Working with
+/// object metadata"). Of both, a part is reserved for a file's default headers and its cache tags.
 const MAX_METADATA_BYTES: usize = 2_048 - 256;
 
 /// The rules of one `_headers` file.

@@ -7,9 +7,9 @@ const MAX_PLACEHOLDERS: usize = 20;
 
 /// Translates a path pattern into a regular expression.
 ///
-/// A pattern may have one splat (`*`, any characters) and several placeholders (`:name`, characters of one segment). The
-/// expression captures them in groups: `splat`, and one named after each placeholder. Percent-escapes in a pattern are
-/// decoded, since it is matched with the names of files, which are not encoded.
+/// A pattern may have one splat (`*`, any characters) and several placeholders (`:name`, characters of one segment).
+/// The expression captures them in groups: `splat`, and one named after each placeholder. Percent-escapes in a pattern
+/// are decoded, since it is matched with the names of files, which are not encoded.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
 //! The paths of one distribution to evict, and the objects to spare.
 
+use super::chosen_tags::ChosenTags;
 use super::item::{self, Spelling};
 use super::live_objects::LiveObjects;
 use super::stale_path::{StalePath, stale_paths};
-use super::tags::ChosenTags;
 use super::target::{Need, Target};
 use super::wildcards::{Budget, wildcards};
 use super::{ByPhase, Distribution, Invalidation, InvalidationRules, Items, Phase, StaleKeys};
@@ -103,7 +103,7 @@ fn stale_fallback(distribution: &Distribution, stale: &[StalePath<'_>]) -> Optio
     distribution.fallbacks.iter().find(is_stale).cloned()
 }
 
-/// Whether `path` and all paths that sort after it sort behind those that start with `prefix`.
+/// Whether `path` sorts after all paths that start with `prefix`.
 fn is_past(path: &str, prefix: &str) -> bool {
     path > prefix && !path.starts_with(prefix)
 }

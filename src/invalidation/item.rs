@@ -15,8 +15,8 @@ const MAX_CHARACTERS: usize = 4_000;
 /// know when invalidating tags").
 const MAX_TAG_CHARACTERS: usize = 256;
 
-/// The printable ASCII characters that RFC 1738, section 2.2, calls unsafe, without `~`: CloudFront cannot name that one
-/// in any spelling.
+/// The printable ASCII characters that RFC 1738, section 2.2, calls unsafe, without `~`: CloudFront cannot name that
+/// one in any spelling.
 const UNSAFE: &str = " \"<>#%{}|\\^[]`";
 
 /// The characters that an item may contain unencoded, in addition to letters and digits: RFC 1738's safe and reserved
@@ -98,9 +98,9 @@ fn one_spelling_bytes(path: &str) -> usize {
 
 /// Returns every way in which a viewer may spell `path`.
 ///
-/// S3 reads a `+` in a path as a space, and CloudFront passes it on unchanged (measured in rust-lang/crates.io#4891). So
-/// viewers may ask for `a b.html` as `/a+b.html` too, and they reach `c++.html` only as `/c%2B%2B.html`, although the
-/// rule does not encode a `+`. Both spellings are sent: one of them is CloudFront's cache key.
+/// S3 reads a `+` in a path as a space, and CloudFront passes it on unchanged (measured in rust-lang/crates.io#4891).
+/// So viewers may ask for `a b.html` as `/a+b.html` too, and they reach `c++.html` only as `/c%2B%2B.html`, although
+/// the rule does not encode a `+`. Both spellings are sent: one of them is CloudFront's cache key.
 fn spellings(path: &str) -> Vec<String> {
     let encoded = encode(path);
     let mut spellings = vec![encoded.replace('+', "%2B")];

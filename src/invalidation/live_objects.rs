@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use super::chosen_tags::ChosenTags;
 use super::live_paths::LivePaths;
 use super::stale_path::StalePath;
-use super::tags::ChosenTags;
 use super::{ByPhase, Distribution, path};
 
 /// The unchanged live objects and the paths under which the edge knows them.
@@ -41,7 +41,7 @@ impl<'k> LiveObjects<'k> {
 
     /// Returns the paths with their costs: an object that a tag evicts anyway costs nothing.
     pub(super) fn paths(&self, tags: &ChosenTags) -> LivePaths<'_> {
-        LivePaths::new(&self.paths, self.key_of_path.iter().map(|&key| !tags.evict(key)))
+        LivePaths::new(&self.paths, self.key_of_path.iter().map(|&key| !tags.evicts(key)))
     }
 
     /// Returns how many objects are evicted: by a wildcard over one of `prefixes`, or because they are marked in one

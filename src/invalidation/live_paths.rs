@@ -47,8 +47,9 @@ impl<'a> LivePaths<'a> {
     }
 }
 
-/// Returns how many of the indices from 0 to `len` satisfy `is_in` before the first one that does not; none after that
-/// one may. An exponential search: its cost grows with the answer, not with `len`.
+/// Returns how many of the indices below `len` satisfy `is_in`, which must hold for the first ones and for no others.
+///
+/// This is an exponential search: it takes longer the larger the answer is, not the larger `len` is.
 fn leading(len: usize, is_in: impl Fn(usize) -> bool) -> usize {
     let mut bound = 1;
     while bound <= len && is_in(bound - 1) {

@@ -4,18 +4,17 @@
 //! were cached. So it can fit better than any wildcard: all pages, for example, or everything directly in a folder but
 //! not in the folders below.
 //!
-//! The search is greedy. `ranking` puts the tags in an order: each is the one that adds most to those before it. `search` then takes
-//! the first few of them, tries several lengths, and lets wildcards and exact items cover the rest. That need not find the best
-//! combination, but it never returns one that is worse than no tags.
+//! The search is greedy. `ranking` puts the tags in an order in which each one is the best to add to those before it.
+//! There are two such orders, by two criteria. `search` then takes the first few tags of an order, tries several
+//! lengths, and lets wildcards and exact items cover the rest. That need not find the best combination, but it never
+//! returns one that is worse than no tags.
 
-mod chosen;
 mod index;
 mod ranking;
 mod search;
 
 use std::collections::HashMap;
 
-pub(super) use self::chosen::ChosenTags;
 pub(super) use self::search::improve;
 
 /// The two tags of each key.

@@ -2,8 +2,8 @@
 //!
 //! A wildcard is the start of a path followed by `*`. The search is dynamic programming over the trie of the targets'
 //! paths, in which each node stands for the wildcard that repeats the path from the root to the node. Each node has a
-//! [`pareto::ParetoFront`]: for each number of wildcards, the ways to cover everything below the node of which none is better
-//! than another, since it has either fewer items or less collateral. The front of a node comes about in three steps:
+//! *Pareto front*: for each number of wildcards, the ways to cover everything below the node of which none is better
+//! than another, since each has either fewer items or less collateral. The front of a node is made in three steps:
 //!
 //! 1. A target that ends at the node is charged the price of its exact items.
 //! 2. The fronts of the children are merged into it: each way to cover one child is combined with each way to cover the
@@ -14,9 +14,10 @@
 //! wildcards, and `pareto` keeps the fronts.
 //!
 //! Both phases are planned together, because they share the budget and because an object that wildcards of both phases
-//! evict is counted once. The latter has a consequence: below a wildcard of one phase, wildcards of the other phase
-//! evict nothing more. So the other phase needs at most one there, the tightest wildcard over all its targets. Each node
-//! therefore offers a wildcard of one phase alone, next to the exact items of the other phase, and a wildcard of each.
+//! evict is counted once. Hence, below a wildcard of one phase, wildcards of the other phase evict nothing more. The
+//! other phase needs at most one there: the tightest wildcard over all its targets. So each node offers, for each
+//! phase, a wildcard of that phase next to the exact items of the other phase, and a wildcard of that phase around one
+//! of the other.
 //!
 //! Only wildcards are chosen here. The caller adds the exact items of the targets that no wildcard covers.
 
@@ -38,8 +39,9 @@ pub(super) struct Budget {
     pub(super) wildcards: usize,
 }
 
-/// Returns the prefixes of the wildcards to send, sorted; exact items must name the targets that start with none of
-/// them. The targets must be sorted and unique.
+/// Returns the prefixes of the wildcards to send, sorted.
+///
+/// Exact items must name the targets that start with none of them. The targets must be sorted and unique.
 pub(super) fn wildcards<'a>(
     targets: &'a [Target<'a>],
     live: &'a LivePaths<'a>,
@@ -74,7 +76,8 @@ struct FreeWildcard<'a> {
 
 /// Adds wildcards that evict nothing more, as many as the budget has left, in place of the most exact items.
 ///
-/// The search takes as few wildcards as it can. But each item has its price, and these wildcards spare many items.
+/// The search takes as few wildcards as it can. But each item has its price, and one of these wildcards saves many
+/// items.
 fn spend_leftover<'a>(covers: &mut [Cover<'a>], targets: &[Target<'a>], max_wildcards: usize) {
     let used = covers.iter().flatten().flatten().count();
     let indexed = covers.iter().enumerate();

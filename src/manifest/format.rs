@@ -61,8 +61,8 @@ impl Manifest {
 fn write_line(text: &mut String, key: &str, row: &Row) {
     let Row { size_bytes, crc32, etag, headers, immutable, removed_at, gzip_of } = row;
     let immutable = if *immutable { "i" } else { "" };
-    let removed_at = removed_at.map(|at| at.to_string()).unwrap_or_default();
-    let gzip_of = gzip_of.map(|size| size.to_string()).unwrap_or_default();
+    let removed_at = removed_at.as_ref().map(i64::to_string).unwrap_or_default();
+    let gzip_of = gzip_of.as_ref().map(u64::to_string).unwrap_or_default();
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{key}\t{size_bytes}\t{crc32:08x}\t{etag}\t{headers}\t{immutable}\t{removed_at}\t{gzip_of}");
 }

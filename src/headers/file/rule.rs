@@ -64,8 +64,8 @@ impl Rule {
         }
     }
 
-    /// Returns a value in which `:splat` and placeholders are replaced by the parts that they stand for of the first path
-    /// that matches, encoded as in a URL.
+    /// Returns a value in which `:splat` and placeholders are replaced by the parts that they stand for of the first
+    /// path that matches, encoded as in a URL.
     fn filled_in(&self, value: &str, paths: &[String]) -> String {
         let mut parts = value.split(':');
         let mut filled = parts.next().unwrap_or_default().to_owned();

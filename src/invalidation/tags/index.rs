@@ -1,6 +1,7 @@
 //! The tags of each stale path and live object.
 
-use super::{ChosenTags, Tags};
+use super::Tags;
+use crate::invalidation::chosen_tags::ChosenTags;
 use crate::invalidation::inventory::Inventory;
 use crate::invalidation::target::Need;
 use crate::invalidation::{ByPhase, Phase};
@@ -77,7 +78,7 @@ impl<'a> TagIndex<'a> {
         distinct(self.tags_of_objects[object])
     }
 
-    /// Returns what the given tags do.
+    /// Returns the given tags with their effects.
     pub(super) fn choose(&self, tags: &[TagInPhase]) -> ChosenTags {
         let mut chosen = self.inventory.no_tags();
         for &tag in tags {
@@ -94,7 +95,7 @@ impl<'a> TagIndex<'a> {
     }
 }
 
-/// Returns for each of `count` tags the indices at which it stands.
+/// Returns for each of `count` tags the indices of the entries that contain it.
 fn by_tag(tags: &[Option<[usize; 2]>], count: usize) -> Vec<Vec<usize>> {
     let mut by_tag = vec![Vec::new(); count];
     for (index, &tags) in tags.iter().enumerate() {

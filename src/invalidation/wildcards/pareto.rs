@@ -63,8 +63,8 @@ impl<'a> Choices<'a> {
 
 /// The best points, in a row for each number of wildcards.
 ///
-/// A row is sorted by items, and each further item in it buys less collateral. No row has a point that fewer wildcards
-/// achieve too. Empty when nothing covers everything below the node.
+/// A row is sorted by items, and its points with more items have less collateral. No row has a point that fewer
+/// wildcards achieve too. The front is empty if nothing covers everything below the node.
 #[derive(Default)]
 pub(super) struct ParetoFront(Vec<Vec<Point>>);
 
@@ -172,7 +172,7 @@ impl ParetoFront {
 struct RowMerger {
     /// For each number of items, the pair of the current row with the least collateral.
     cheapest: Vec<Option<Pair>>,
-    /// For each number of items, the least collateral of a point in the rows before with at most so many items.
+    /// For each number of items, the least collateral in the rows before with at most as many items.
     least_before: Vec<usize>,
 }
 

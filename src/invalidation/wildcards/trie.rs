@@ -1,8 +1,8 @@
 //! The walk over the trie of the targets' paths.
 //!
 //! The trie is never built. The targets are sorted, so its nodes open and close in the order of a walk: two neighbours
-//! branch at a node as deep as the prefix that they share. Chains of nodes with one child are a single edge, and a
-//! wildcard that ends within an edge, because a path may be repeated no further, belongs to the node below it.
+//! branch at a node as deep as the prefix that they share. Nodes with a single child are not formed: they are part of
+//! an edge. A wildcard may end within an edge, where a path may be repeated no further. It belongs to the node below.
 
 use super::pareto::{Choices, Cover, ParetoFront, Point};
 use super::{Budget, ByPhase, LivePaths, Need, Phase, Target, shared_bytes};
@@ -40,14 +40,14 @@ impl<'a> Subtree<'a> {
 
 /// A node of the trie.
 struct Node<'a> {
-    /// In bytes from the root.
+    /// The length of the path from the root, in bytes.
     depth: usize,
     /// The wildcard that repeats as much of the path to the node as it may.
     prefix: &'a str,
     /// Where the first target below would stand among the live paths.
     position: usize,
     below: ByPhase<Subtree<'a>>,
-    /// The covers of everything below, without this node's own wildcards until they are offered.
+    /// The covers of everything below. The node's own wildcards are added last.
     front: ParetoFront,
 }
 
@@ -78,13 +78,14 @@ impl<'a> Node<'a> {
         Self { depth: target.path.len(), prefix, position, below, front }
     }
 
-    /// Returns the covers of everything below in which the outer wildcard, `prefix`, is of `phase`, with their items.
+    /// Returns the covers of everything below whose outer wildcard is `prefix` and of `phase`, each with its number of
+    /// items.
     fn covers(&self, phase: Phase, prefix: &'a str) -> impl Iterator<Item = (Cover<'a>, usize)> + use<'a> {
         let other = self.below[phase.other() as usize];
         let mut cover: Cover<'a> = [None; 2];
         cover[phase as usize] = Some(prefix);
         let alone = other.exact_items.map(|items| (cover, 1 + items));
-        // A shorter wildcard of the other phase is the outer one, and is offered for the other phase.
+        // If the wildcard of the other phase is shorter, it is the outer one, and is offered in the other phase's turn.
         let inner = other.prefix.filter(|inner| inner.len() >= prefix.len());
         cover[phase.other() as usize] = inner;
         let both = inner.map(|_| (cover, 2));
@@ -151,7 +152,7 @@ impl<'a> Planner<'a> {
 
     /// Offers the node the wildcards that end on the edge from its parent, which is `parent_depth` bytes deep.
     ///
-    /// Where a path may be repeated no further than above that edge, an ancestor offers the wildcard.
+    /// If the path may be repeated only up to a point above that edge, an ancestor offers the wildcard.
     fn offer_wildcards(&mut self, node: &mut Node<'a>, parent_depth: usize) {
         let edge = parent_depth + 1..=node.depth;
         for phase in Phase::ALL {

@@ -1,20 +1,20 @@
 //! The tags of an invalidation, and their effects.
 
-use crate::invalidation::ByPhase;
+use super::ByPhase;
 
 /// Some tags, with the stale paths that they cover and the unchanged objects that they evict.
-pub(in crate::invalidation) struct ChosenTags {
+pub(super) struct ChosenTags {
     /// The tags as items.
-    pub(in crate::invalidation) items: ByPhase<Vec<String>>,
+    pub(super) items: ByPhase<Vec<String>>,
     /// For each stale path, whether a tag covers it.
-    pub(in crate::invalidation) covered: ByPhase<Vec<bool>>,
+    pub(super) covered: ByPhase<Vec<bool>>,
     /// For each live key, whether a tag evicts its object.
-    pub(in crate::invalidation) evicted: ByPhase<Vec<bool>>,
+    pub(super) evicted: ByPhase<Vec<bool>>,
 }
 
 impl ChosenTags {
-    /// Returns the choice of no tags, for so many stale paths and live keys.
-    pub(in crate::invalidation) fn none(stale_paths: ByPhase<usize>, live_keys: usize) -> Self {
+    /// Returns the choice of no tags, given the numbers of stale paths and of live keys.
+    pub(super) fn none(stale_paths: ByPhase<usize>, live_keys: usize) -> Self {
         Self {
             items: ByPhase::default(),
             covered: stale_paths.map(|count| vec![false; count]),
@@ -22,17 +22,17 @@ impl ChosenTags {
         }
     }
 
-    pub(in crate::invalidation) fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.items.iter().map(Vec::len).sum()
     }
 
     /// Whether a tag of either phase evicts the object of the key with the given index.
-    pub(in crate::invalidation) fn evict(&self, key: usize) -> bool {
+    pub(super) fn evicts(&self, key: usize) -> bool {
         self.evicted.iter().any(|evicted| evicted[key])
     }
 
     /// Returns how many stale paths are left to wildcards and exact items.
-    pub(in crate::invalidation) fn uncovered_paths(&self) -> usize {
+    pub(super) fn uncovered_paths(&self) -> usize {
         self.covered.iter().flatten().filter(|is_covered| !**is_covered).count()
     }
 
