@@ -51,9 +51,14 @@ impl Bucket {
     }
 
     async fn page(&self, after: Option<&str>, token: Option<String>) -> Result<Page, Error> {
-        if let Some(page) = self.page_signed(after, token.as_deref()).await {
-            return Ok(page);
+        match self.page_signed(after, token.as_deref()).await {
+            Some(page) => Ok(page),
+            // Boxed: an operation of the SDK is a future of 6 KiB, and this one is rarely needed.
+            None => Box::pin(self.page_by_operation(after, token)).await,
         }
+    }
+
+    async fn page_by_operation(&self, after: Option<&str>, token: Option<String>) -> Result<Page, Error> {
         let answer = self
             .s3
             .list_objects_v2()

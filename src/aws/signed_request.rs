@@ -91,7 +91,8 @@ impl SignedRequests {
         if let Some(endpoint) = endpoints.get(bucket).filter(|endpoint| endpoint.is_valid()) {
             return Some(endpoint.clone());
         }
-        let endpoint = Arc::new(self.resolve(bucket).await?);
+        // Boxed: an operation of the SDK is a future of 6 KiB, and this one is rarely needed.
+        let endpoint = Arc::new(Box::pin(self.resolve(bucket)).await?);
         endpoints.insert(bucket.to_owned(), endpoint.clone());
         Some(endpoint)
     }

@@ -75,10 +75,21 @@ impl Bucket {
         condition: Condition<'_>,
     ) -> Result<Written, Error> {
         self.rate_limit.turn().await;
-        let answer = self.put_signed(key, body.clone(), crc32, headers, condition);
-        if let Some(etag) = answer.await {
-            return Ok(Written::Done(etag));
+        match self.put_signed(key, body.clone(), crc32, headers, condition).await {
+            Some(etag) => Ok(Written::Done(etag)),
+            // Boxed: an operation of the SDK is a future of 6 KiB, and this one is rarely needed.
+            None => Box::pin(self.put_by_operation(key, body, crc32, headers, condition)).await,
         }
+    }
+
+    async fn put_by_operation(
+        &self,
+        key: &str,
+        body: Bytes,
+        crc32: u32,
+        headers: &Headers,
+        condition: Condition<'_>,
+    ) -> Result<Written, Error> {
         self.rate_limit.turn().await;
         let request = self.s3.put_object().bucket(&self.name).key(key);
         let answer = under_headers!(request, headers)

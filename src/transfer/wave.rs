@@ -60,7 +60,7 @@ impl<'a> OpenWave<'a> {
         let etag = match answer {
             Written::Done(etag) => etag,
             Written::Corrupt => return Err(Corrupt::crc32(put.entry).into()),
-            Written::Conflict => match self.bucket.inspect(&put.key).await? {
+            Written::Conflict => match Box::pin(self.bucket.inspect(&put.key)).await? {
                 Some(found) if sent.is(&found) => found.etag,
                 found => {
                     let replaces = found.map(|found| found.etag);

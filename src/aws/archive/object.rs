@@ -123,9 +123,14 @@ impl ArchiveObject {
     }
 
     async fn request(&self, range: &str, signed: &SignedRequests) -> Result<(Option<String>, ByteStream), Failure> {
-        if let Some(answer) = self.request_signed(range, signed).await {
-            return Ok(answer);
+        match self.request_signed(range, signed).await {
+            Some(answer) => Ok(answer),
+            // Boxed: an operation of the SDK is a future of 6 KiB, and this one is rarely needed.
+            None => Box::pin(self.request_by_operation(range)).await,
         }
+    }
+
+    async fn request_by_operation(&self, range: &str) -> Result<(Option<String>, ByteStream), Failure> {
         let Upload { bucket, key, .. } = &self.upload;
         let request = self.s3.get_object().bucket(bucket).key(key).range(range);
         let answer = request
