@@ -1,5 +1,6 @@
 //! Reads an archive in the staging bucket over ranged GETs, always of exactly the event's version.
 
+mod body;
 mod object;
 
 use std::collections::BTreeMap;

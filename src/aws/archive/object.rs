@@ -7,11 +7,11 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::upload_part_copy::builders::UploadPartCopyFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::CopyPartResult;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::time::timeout;
 
-use crate::aws::response::{BODY_PATIENCE, failed, status};
+use super::body::{Body, collect};
+use crate::aws::response::{failed, status};
 use crate::aws::signed_request::{SignedRequests, with_values};
 use crate::error::Error;
 use crate::event::Upload;
@@ -187,55 +187,6 @@ impl ArchiveObject {
             source: None,
         }
     }
-}
-
-/// A body and its place in the object.
-///
-/// A server may ignore the range and send everything (RFC 9110, section 14.2). Then there is no Content-Range, and the
-/// body is the whole object.
-struct Body {
-    start: Option<u64>,
-    size: Option<u64>,
-    bytes: Bytes,
-}
-
-impl Body {
-    fn new(content_range: Option<&str>, bytes: Bytes) -> Self {
-        let (start, size) = content_range.and_then(parse_content_range).unzip();
-        Self { start, size, bytes }
-    }
-
-    /// Returns the last `count` bytes: their offset, the bytes, and the object's size.
-    fn last(self, count: u64) -> (u64, Bytes, u64) {
-        let size = self.size.unwrap_or(self.bytes.len() as u64);
-        let start = self.start.unwrap_or_default();
-        let excess = (self.bytes.len() as u64).saturating_sub(count);
-        (start + excess, self.bytes.slice(excess as usize..), size)
-    }
-
-    fn within(self, range: &Range<u64>) -> Option<Bytes> {
-        let from = range.start.checked_sub(self.start.unwrap_or_default())? as usize;
-        let to = from + (range.end - range.start) as usize;
-        (to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
-    }
-}
-
-/// Parses `bytes 0-99/1234` as (0, 1234).
-fn parse_content_range(header: &str) -> Option<(u64, u64)> {
-    let (range, size) = header.strip_prefix("bytes ")?.split_once('/')?;
-    Some((range.split_once('-')?.0.parse().ok()?, size.parse().ok()?))
-}
-
-async fn collect(mut body: ByteStream, counter: &AtomicU64) -> Result<Bytes, String> {
-    let mut bytes = BytesMut::with_capacity(body.size_hint().0 as usize);
-    while let Some(chunk) = (timeout(BODY_PATIENCE, body.next()).await)
-        .map_err(|_| format!("nothing arrived for {} s", BODY_PATIENCE.as_secs()))?
-    {
-        let chunk = chunk.map_err(|error| error.to_string())?;
-        counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes.freeze())
 }
 
 /// Returns the error of a request for an archive; `ArchiveGone` if S3 does not have it any more.
