@@ -52,7 +52,7 @@ async fn a_single_page_application_is_fresh_under_every_route() {
     assert_eq!(edge.get("/users/42").body, "one");
     let report = stage.deploy("two", &stage.upload("2.zip", &version("two"))).await;
     assert_eq!(stage.items_sent(&report, DISTRIBUTION), set(["/*"]));
-    insta::assert_snapshot!(report.warnings.join("\n"), @"E1EXAMPLE serves /index.html under any path and keeps it for over 10 seconds: as it changes, everything is evicted (1 unchanged objects); an error caching minimum TTL of 10 avoids that");
+    insta::assert_snapshot!(report.warnings.join("\n"), @"E1EXAMPLE serves /index.html under any path and caches it for over 10 seconds: when it changes, everything is evicted (1 unchanged objects); an error caching minimum TTL of 10 avoids that");
     assert_fresh(&stage, distribution, &urls);
 
     // As long as the page is kept, so are the routes.
