@@ -95,7 +95,7 @@ impl DirectoryReader {
             .map_err(|problem| Rejection::UnsafeName { entry: printable(full_name.as_bytes()), problem })?;
         self.layout.add(header, extent)?;
 
-        // The rest concerns only what is deployed: an archive of a whole project holds links in node_modules.
+        // The other rules are for deployed entries only: the archive of a whole project has links in node_modules.
         let Some(name) = self.deployed_name(full_name) else {
             return Ok(());
         };
@@ -141,7 +141,7 @@ impl DirectoryReader {
         Ok(())
     }
 
-    /// Refuses a name that, behind the live prefix, is too long for an S3 key.
+    /// Refuses a name that is too long for an S3 key, after the live prefix.
     fn check_name_length(&self, header: &CentralHeader<'_>, name: &str) -> Result<(), Rejection> {
         let max_bytes = self.limits.max_name_bytes;
         if name.len() > max_bytes {

@@ -128,7 +128,7 @@ fn widen(
     let marked = numbers.iter().filter(|number| number.is_marked()).count();
     let disk_bytes = if disk.is_some() { 4 } else { 0 };
     if data.len() > marked * 8 + disk_bytes {
-        // The disk comes last, behind surplus values, where readers look for it in different places.
+        // Surplus values would come before the disk, and readers would look for it in different places.
         return if disk.is_some() { Err(TOO_LONG) } else { widen_overlong(numbers, marked, data, may_be_surplus) };
     }
     let mut cursor = Cursor::new(data);

@@ -5,7 +5,7 @@
 
 use super::{Corrupt, Entry, Step};
 
-/// RFC 1952 section 2.3: deflate, no flags, no time, no word on how it was compressed, unknown system.
+/// RFC 1952 section 2.3: deflate, no flags, no time, no hint about the compressor, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// CRC-32 and length, which follow the stream.

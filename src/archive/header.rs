@@ -98,7 +98,7 @@ impl<'a> CentralHeader<'a> {
         self.flags & flag::PATCH != 0
     }
 
-    /// Returns what the external attributes say that the entry is.
+    /// Returns the kind of the entry, as its external attributes state it.
     pub(super) fn kind(&self) -> Kind {
         const TYPE_MASK: u32 = 0o170_000;
         const MSDOS_FOLDER: u32 = 0x10;
@@ -133,7 +133,7 @@ impl<'a> CentralHeader<'a> {
     }
 }
 
-/// What the external attributes say that an entry is.
+/// The kind of an entry, as its external attributes state it.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Kind {
     File,

@@ -22,7 +22,7 @@ struct EntrySpan {
     number: usize,
 }
 
-/// What is wrong with the entry at this position in the directory.
+/// An error in the layout, with the position of the entry in the directory.
 #[derive(Debug, PartialEq)]
 pub(super) enum LayoutError {
     Overlap(usize),

@@ -1,4 +1,4 @@
-//! Which ranges of the archive to read.
+//! The ranges of the archive to read.
 
 use std::ops::Range;
 

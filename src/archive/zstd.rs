@@ -1,14 +1,14 @@
 //! Zstandard (RFC 8878), method 93: exactly one frame.
 //!
-//! Readers differ in whether they read on after the first frame, and in whether they skip frames
-//! that are marked to be skipped. So both are refused.
+//! Some readers read on after the first frame, and skip frames that are marked as skippable; others
+//! do not. So a second frame and a skippable one are refused.
 
 use ::zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
 use ::zstd::zstd_safe::{DCtx, DParameter, ErrorCode, InBuffer, OutBuffer};
 
 /// How far back a block may refer, and so how much a decoder holds.
 ///
-/// "It's recommended for decoders to support Window_Size of up to 8 MB" (RFC 8878 section
+/// "It's recommended for decoders to support `Window_Size` of up to 8 MB" (RFC 8878 section
 /// 3.1.1.1.2). Levels up to 19 of the `zstd` tool need no more.
 pub(super) const MAX_WINDOW_BYTES: u64 = 1 << MAX_WINDOW_LOG;
 const MAX_WINDOW_LOG: u32 = 23;

@@ -173,7 +173,7 @@ fn unsafe_names_are_refused() {
         ("a\u{85}é", P::ControlCharacter),
     ] {
         let rejection = zip([page(), File::stored(name, b"")]).rejection();
-        let entry = name::printable(name.as_bytes());
+        let entry = printable(name.as_bytes());
         assert_eq!(rejection, Rejection::UnsafeName { entry, problem }, "{name:?}");
     }
 }

@@ -174,7 +174,7 @@ fn an_entry_that_is_only_a_skippable_zstd_frame_is_refused() {
 
 #[test]
 fn a_zstd_frame_without_a_window_is_limited_by_its_size() {
-    // In one segment: the contents are their own window, in the level's 128 MiB.
+    // Level 22 has a window of 128 MiB. Shorter contents become one segment, which is its own window.
     let large: Vec<u8> = (0..(8 << 20) + 1).map(|number: u32| (number >> 12) as u8).collect();
     for (size, is_read) in [(8 << 20, true), (large.len(), false)] {
         let contents = &large[..size];

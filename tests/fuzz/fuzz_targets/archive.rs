@@ -1,10 +1,12 @@
-//! The archive reader against arbitrary bytes: never a panic, never much memory, and a call for
-//! more bytes always gets further.
+//! Runs the archive reader on arbitrary bytes.
+//!
+//! It never panics and never takes much memory, and each request for more bytes starts earlier in
+//! the archive than the one before.
 
 #![no_main]
 
 #[path = "../../../src"]
-#[expect(dead_code, unused_imports, reason = "the target uses a part of it")]
+#[expect(dead_code, unused_imports, reason = "the target uses only part of the reader")]
 mod source {
     pub mod archive;
 }
@@ -34,7 +36,7 @@ fn index(bytes: &[u8], root: &str, limits: &Limits) -> Option<ArchiveIndex> {
     }
 }
 
-/// Reads all entries, with little room for the output.
+/// Reads all entries into a small output buffer.
 fn read(bytes: &[u8], index: &ArchiveIndex) {
     let mut room = Vec::with_capacity(1_000);
     for span in spans(&index.entries, 64, 4_096) {
@@ -46,7 +48,7 @@ fn read(bytes: &[u8], index: &ArchiveIndex) {
             let Ok(data) = entry.data_range(&in_span[at..]) else {
                 continue;
             };
-            assert_eq!(from_header.as_ref(), Ok(&data), "the header alone tells as much");
+            assert_eq!(from_header.as_ref(), Ok(&data), "the header alone has the same range");
             let mut inflater = Inflater::new(entry);
             let mut input = &in_span[at..][data];
             loop {
