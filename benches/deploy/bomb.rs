@@ -1,4 +1,4 @@
-//! Archives that are made to hurt their reader; each is to be refused at once and for little memory.
+//! Archives that attack their reader. The function must refuse each one quickly, with little memory.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use standins::quine::quine;
 
-/// One of them.
+/// An archive that attacks its reader.
 #[derive(Clone, Copy)]
 pub struct Bomb {
     pub name: &'static str,
@@ -16,27 +16,29 @@ pub struct Bomb {
 
 pub const BOMBS: &[Bomb] = &[
     Bomb { name: "overlap", about: "50,000 entries that share 10 MiB of data", make: overlap },
-    Bomb { name: "nested", about: "500 entries, each of which has all later ones in its data", make: nested },
+    Bomb { name: "nested", about: "500 entries, each of which contains all later ones", make: nested },
     Bomb { name: "ratio", about: "one entry, 256 MiB of zeros", make: ratio },
     Bomb { name: "expansion", about: "30 entries of 1,000 MiB, each below the ratio", make: expansion },
     Bomb { name: "count", about: "1,000,001 entries", make: count },
     Bomb { name: "directory", about: "a central directory of 200 MB", make: directory },
-    Bomb { name: "understated", about: "an entry of 256 MiB that says it has 100 bytes", make: understated },
+    Bomb { name: "understated", about: "an entry of 256 MiB whose headers say 100 bytes", make: understated },
     Bomb { name: "quine", about: "an archive whose one file is the archive itself", make: || Ok(quine()) },
 ];
 
 impl Bomb {
+    /// Finds an archive by its name.
     pub fn named(name: &str) -> Option<&'static Self> {
         BOMBS.iter().find(|bomb| bomb.name == name)
     }
 
+    /// Makes the archive.
     pub fn archive(&self) -> Result<Vec<u8>, std::io::Error> {
         (self.make)()
     }
 }
 
-/// What the headers say of an entry.
-struct Said {
+/// The fields of an entry's headers, whether they are true or not.
+struct Header {
     name: String,
     method: u16,
     crc32: u32,
@@ -44,12 +46,12 @@ struct Said {
     size_bytes: u32,
 }
 
-impl Said {
+impl Header {
     fn stored(name: String, crc32: u32, size_bytes: u32) -> Self {
         Self { name, method: 0, crc32, compressed_bytes: size_bytes, size_bytes }
     }
 
-    /// The fields that both headers have, from the flags on (APPNOTE 4.3.7 and 4.3.12).
+    /// Returns the fields that local and central header share, from the flags on (APPNOTE 4.3.7 and 4.3.12).
     fn common(&self) -> Vec<u8> {
         let mut bytes = vec![0; 2];
         bytes.extend(self.method.to_le_bytes());
@@ -63,7 +65,7 @@ impl Said {
     }
 }
 
-/// An archive in the making.
+/// An archive that is being written.
 #[derive(Default)]
 struct Archive {
     bytes: Vec<u8>,
@@ -72,26 +74,26 @@ struct Archive {
 }
 
 impl Archive {
-    /// Adds an entry of both headers and its data.
-    fn add(&mut self, said: &Said, data: &[u8]) {
-        self.list(said, self.bytes.len() as u32);
+    /// Adds an entry: both headers and its data.
+    fn add(&mut self, header: &Header, data: &[u8]) {
+        self.list(header, self.bytes.len() as u32);
         self.bytes.extend(b"PK\x03\x04\x14\0");
-        self.bytes.extend(said.common());
-        self.bytes.extend(said.name.as_bytes());
+        self.bytes.extend(header.common());
+        self.bytes.extend(header.name.as_bytes());
         self.bytes.extend(data);
     }
 
-    /// Adds an entry to the directory alone.
-    fn list(&mut self, said: &Said, offset: u32) {
+    /// Adds an entry only to the central directory.
+    fn list(&mut self, header: &Header, offset: u32) {
         self.directory.extend(b"PK\x01\x02\x14\0\x14\0");
-        self.directory.extend(said.common());
+        self.directory.extend(header.common());
         self.directory.extend([0; 10]);
         self.directory.extend(offset.to_le_bytes());
-        self.directory.extend(said.name.as_bytes());
+        self.directory.extend(header.name.as_bytes());
         self.entries += 1;
     }
 
-    /// Ends it with the directory and ZIP64's end records (APPNOTE 4.3.14 to 4.3.16).
+    /// Appends the central directory and the end records of ZIP64 (APPNOTE 4.3.14 to 4.3.16).
     fn finish(self) -> Vec<u8> {
         let mut bytes = self.bytes;
         let directory_offset = bytes.len() as u64;
@@ -115,8 +117,8 @@ impl Archive {
     }
 }
 
-/// Zeros, deflated.
-fn zeros(name: &str, size_bytes: usize) -> Result<(Said, Vec<u8>), std::io::Error> {
+/// Returns an entry of deflated zeros: its header and its data.
+fn zeros(name: &str, size_bytes: usize) -> Result<(Header, Vec<u8>), std::io::Error> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     let mut hasher = crc32fast::Hasher::new();
     let piece = vec![0; 1 << 20];
@@ -125,14 +127,14 @@ fn zeros(name: &str, size_bytes: usize) -> Result<(Said, Vec<u8>), std::io::Erro
         hasher.update(&piece);
     }
     let data = encoder.finish()?;
-    let said = Said {
+    let header = Header {
         name: name.to_owned(),
         method: 8,
         crc32: hasher.finalize(),
         compressed_bytes: data.len() as u32,
         size_bytes: size_bytes as u32,
     };
-    Ok((said, data))
+    Ok((header, data))
 }
 
 fn overlap() -> Result<Vec<u8>, std::io::Error> {
@@ -140,17 +142,18 @@ fn overlap() -> Result<Vec<u8>, std::io::Error> {
     let crc32 = crc32fast::hash(&data);
     let mut archive = Archive::default();
     for number in 0..50_000 {
-        let said = Said::stored(format!("{number:05}"), crc32, 10 << 20);
+        let header = Header::stored(format!("{number:05}"), crc32, 10 << 20);
         if number == 0 {
-            archive.add(&said, &data);
+            archive.add(&header, &data);
         } else {
-            archive.list(&said, 0);
+            archive.list(&header, 0);
         }
     }
     Ok(archive.finish())
 }
 
-/// As David Fifield's "A better zip bomb" has it: each entry's data begins with the next one's header.
+/// Builds the archive of David Fifield's "A better zip bomb", in which the data of each entry begins with the header of
+/// the next one.
 fn nested() -> Result<Vec<u8>, std::io::Error> {
     const COUNT: usize = 500;
     const HEADER_BYTES: usize = 30 + 3;
@@ -158,29 +161,29 @@ fn nested() -> Result<Vec<u8>, std::io::Error> {
     let mut archive = Archive::default();
     for number in 0..COUNT {
         let remaining = data.len() + (COUNT - 1 - number) * HEADER_BYTES;
-        let said = Said::stored(format!("{number:03}"), 0, remaining as u32);
-        archive.add(&said, &[]);
+        let header = Header::stored(format!("{number:03}"), 0, remaining as u32);
+        archive.add(&header, &[]);
     }
     archive.bytes.extend(data);
     Ok(archive.finish())
 }
 
 fn ratio() -> Result<Vec<u8>, std::io::Error> {
-    let (said, data) = zeros("zeros", 256 << 20)?;
+    let (header, data) = zeros("zeros", 256 << 20)?;
     let mut archive = Archive::default();
-    archive.add(&said, &data);
+    archive.add(&header, &data);
     Ok(archive.finish())
 }
 
 fn expansion() -> Result<Vec<u8>, std::io::Error> {
-    let (said, data) = zeros("zeros", 1_000 << 20)?;
-    // Padded with empty blocks (RFC 1951, section 3.2.4), to stay below the ratio.
+    let (header, data) = zeros("zeros", 1_000 << 20)?;
+    // Empty blocks (RFC 1951, section 3.2.4) keep it below the ratio.
     let padding = [0, 0, 0, 0xff, 0xff].repeat(data.len() / 100);
     let data = [padding, data].concat();
     let mut archive = Archive::default();
     for number in 0..30 {
-        let said = Said { name: format!("{number:02}"), compressed_bytes: data.len() as u32, ..said };
-        archive.add(&said, &data);
+        let header = Header { name: format!("{number:02}"), compressed_bytes: data.len() as u32, ..header };
+        archive.add(&header, &data);
     }
     Ok(archive.finish())
 }
@@ -193,19 +196,19 @@ fn directory() -> Result<Vec<u8>, std::io::Error> {
     Ok(empty((0..200_000).map(|number| format!("{number:0>954}"))))
 }
 
-/// Entries without contents.
+/// Builds an archive of empty entries.
 fn empty(names: impl Iterator<Item = String>) -> Vec<u8> {
     let mut archive = Archive::default();
     for name in names {
-        archive.add(&Said::stored(name, 0, 0), &[]);
+        archive.add(&Header::stored(name, 0, 0), &[]);
     }
     archive.finish()
 }
 
 fn understated() -> Result<Vec<u8>, std::io::Error> {
-    let (said, data) = zeros("small.txt", 256 << 20)?;
-    let said = Said { size_bytes: 100, ..said };
+    let (header, data) = zeros("small.txt", 256 << 20)?;
+    let header = Header { size_bytes: 100, ..header };
     let mut archive = Archive::default();
-    archive.add(&said, &data);
+    archive.add(&header, &data);
     Ok(archive.finish())
 }

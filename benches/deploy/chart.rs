@@ -1,4 +1,4 @@
-//! The chart of the wall times: a bar for each scenario, on a logarithmic scale.
+//! The chart of the wall times: one bar for each scenario, on a logarithmic scale.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ const LINE: f64 = 20.0;
 /// The ends of the scale, in seconds.
 const SCALE: (f64, f64) = (0.02, 1_000.0);
 
-/// Draws the rows that have a minimum, which are those that deploy something.
+/// Draws the rows that have a minimum: those of deployments, not those of refused archives.
 pub fn draw(figures: &Figures) -> String {
     let rows: Vec<&Row> = figures.rows.iter().filter(|row| row.minimum.is_some()).collect();
     let bottom = TOP + LINE * rows.len() as f64;
@@ -29,8 +29,8 @@ pub fn draw(figures: &Figures) -> String {
     );
     let mut seconds = SCALE.0;
     for tick in ["0.02", "0.1", "1", "10", "100", "1,000"] {
-        let x = place(seconds);
-        // Writing to a String cannot fail; so for all that follow.
+        let x = x_of(seconds);
+        // Writing to a String cannot fail, here and below.
         let _ = writeln!(
             svg,
             r##"<line x1="{x:.1}" y1="{TOP}" x2="{x:.1}" y2="{bottom}" stroke="#ddd"/><text x="{x:.1}" y="{:.1}" text-anchor="middle" fill="#555">{tick}</text>"##,
@@ -41,7 +41,7 @@ pub fn draw(figures: &Figures) -> String {
     for (number, row) in rows.iter().enumerate() {
         let y = TOP + LINE * number as f64;
         let median = row.wall_seconds().median;
-        let width = (place(median) - LEFT).max(1.0);
+        let width = (x_of(median) - LEFT).max(1.0);
         let color = match row.scenario.as_str() {
             "cold" => "#355c8c",
             "no-op" => "#7fb069",
@@ -57,10 +57,10 @@ pub fn draw(figures: &Figures) -> String {
             row.scenario,
             y + 3.0,
             LEFT + width + 6.0,
-            shown(median),
+            formatted(median),
         );
         if let Some(bound) = row.bound_seconds {
-            let (x, top, bottom) = (place(bound), y + 1.0, y + 19.0);
+            let (x, top, bottom) = (x_of(bound), y + 1.0, y + 19.0);
             let _ = writeln!(
                 svg,
                 r##"<line x1="{x:.1}" y1="{top:.1}" x2="{x:.1}" y2="{bottom:.1}" stroke="#c22" stroke-width="2"/>"##,
@@ -71,12 +71,13 @@ pub fn draw(figures: &Figures) -> String {
     svg
 }
 
-fn place(seconds: f64) -> f64 {
-    let (least, most) = SCALE;
-    let share = (seconds.clamp(least, most) / least).ln() / (most / least).ln();
+/// Returns the horizontal position of a time.
+fn x_of(seconds: f64) -> f64 {
+    let (first, last) = SCALE;
+    let share = (seconds.clamp(first, last) / first).ln() / (last / first).ln();
     LEFT + share * (WIDTH - LEFT - RIGHT)
 }
 
-fn shown(seconds: f64) -> String {
+fn formatted(seconds: f64) -> String {
     if seconds < 10.0 { format!("{seconds:.2}") } else { format!("{seconds:.0}") }
 }

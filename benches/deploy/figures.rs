@@ -1,4 +1,4 @@
-//! The figures, as a table and as JSON.
+//! The figures, as text and as JSON.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::function::Run;
+use crate::arguments::Arguments;
+use crate::function::Invocation;
 use crate::minimum::Minimum;
-use crate::options::Options;
 use crate::services::Traffic;
 use crate::workload::Scenario;
 
 const MIB: f64 = (1 << 20) as f64;
 
-/// Everything that was measured.
+/// All measurements.
 #[derive(Serialize)]
 pub struct Figures {
     pub latency_ms: u64,
     pub processors: usize,
     pub binary_bytes: u64,
-    /// `NAME=VALUE`, as given on the command line.
+    /// The settings from the command line, as `NAME=VALUE`.
     pub settings: Vec<String>,
     pub rows: Vec<Row>,
 }
@@ -34,13 +34,13 @@ pub struct Row {
     pub archive_bytes: u64,
     /// How often it was measured.
     pub runs: usize,
-    /// Of the runs that count.
+    /// The measurements that count.
     pub samples: Vec<Sample>,
-    /// Of the last run.
+    /// The traffic of the last measurement.
     pub traffic: Option<Traffic>,
-    /// Of the last run; none for an archive that is to be refused.
+    /// The minimum of the last measurement; None for an archive that must be refused.
     pub minimum: Option<Minimum>,
-    /// What a cold deployment may take: 1.15 × objects × latency / writes at once + 0.3 s.
+    /// The most time that a cold deployment may take: 1.15 × objects × latency / writes at once + 0.3 s.
     pub bound_seconds: Option<f64>,
     pub refusal: Option<String>,
 }
@@ -50,30 +50,30 @@ pub struct Row {
 pub struct Sample {
     pub wall_seconds: f64,
     pub cpu_seconds: f64,
-    /// Of the stand-ins, which share the processors.
+    /// The CPU time of the stand-ins, which share the processors.
     pub services_cpu_seconds: f64,
-    /// What a virtual machine's host took of the processors meanwhile.
+    /// The CPU time that the host of a virtual machine took away in the meantime.
     pub stolen_seconds: f64,
     pub peak_mib: f64,
     pub start_ms: f64,
     pub idle_mib: f64,
-    /// What one core took just before to inflate all that is sent in parts.
+    /// How long one core took to inflate all entries that are uploaded in parts, measured just before.
     pub inflate_seconds: f64,
     pub traffic: Traffic,
 }
 
 impl Sample {
-    pub fn of(run: &Run, services_cpu: Duration, traffic: &Traffic, minimum: &Minimum) -> Self {
+    pub fn of(invocation: &Invocation, services_cpu: Duration, traffic: Traffic, minimum: &Minimum) -> Self {
         Self {
-            wall_seconds: run.wall.as_secs_f64(),
-            cpu_seconds: run.cpu.as_secs_f64(),
+            wall_seconds: invocation.wall.as_secs_f64(),
+            cpu_seconds: invocation.cpu.as_secs_f64(),
             services_cpu_seconds: services_cpu.as_secs_f64(),
-            stolen_seconds: run.stolen.as_secs_f64(),
-            peak_mib: run.peak_bytes as f64 / MIB,
-            start_ms: run.start.as_secs_f64() * 1e3,
-            idle_mib: run.idle_bytes as f64 / MIB,
+            stolen_seconds: invocation.stolen.as_secs_f64(),
+            peak_mib: invocation.peak_bytes as f64 / MIB,
+            start_ms: invocation.start.as_secs_f64() * 1e3,
+            idle_mib: invocation.idle_bytes as f64 / MIB,
             inflate_seconds: minimum.inflate.as_secs_f64(),
-            traffic: traffic.clone(),
+            traffic,
         }
     }
 
@@ -81,19 +81,19 @@ impl Sample {
         self.traffic.in_parts.length.as_secs_f64()
     }
 
-    /// Whether the host left the processors to us, but for one tick of its clock.
+    /// Returns whether the host took at most 2 % of the time, apart from one tick of its clock.
     fn is_undisturbed(&self) -> bool {
         self.stolen_seconds <= 0.01 + 0.02 * self.wall_seconds
     }
 }
 
 impl Figures {
-    pub fn new(options: &Options) -> std::io::Result<Self> {
+    pub fn new(arguments: &Arguments) -> std::io::Result<Self> {
         Ok(Self {
-            latency_ms: u64::try_from(options.latency.as_millis()).unwrap_or(u64::MAX),
+            latency_ms: u64::try_from(arguments.latency.as_millis()).unwrap_or(u64::MAX),
             processors: std::thread::available_parallelism()?.get(),
             binary_bytes: std::fs::metadata(env!("CARGO_BIN_EXE_bootstrap"))?.len(),
-            settings: options.settings.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            settings: arguments.settings.iter().map(|(name, value)| format!("{name}={value}")).collect(),
             rows: Vec::new(),
         })
     }
@@ -101,7 +101,7 @@ impl Figures {
     pub fn heading(&self) -> String {
         format!(
             "{} ms added to every answer, {} processors, binary of {:.1} MiB {}\n\
-             medians (least to most); what is exact stands beside the minimum of the protocol and its multiple",
+             medians (least to most); exact figures are followed by the minimum of the protocols and their ratio to it",
             self.latency_ms,
             self.processors,
             self.binary_bytes as f64 / MIB,
@@ -109,11 +109,11 @@ impl Figures {
         )
     }
 
-    /// The cold start, over all measurements.
+    /// Summarizes the cold starts of all measurements.
     pub fn footing(&self) -> String {
         let samples = || self.rows.iter().flat_map(|row| &row.samples);
         format!(
-            "\ncold start: {} ms from the process's start to its first question for an event; {} MiB when idle",
+            "\ncold start: {} ms from the process's start to its first request for an event; {} MiB when idle",
             Spread::of(samples().map(|sample| sample.start_ms)),
             Spread::of(samples().map(|sample| sample.idle_mib)),
         )
@@ -136,25 +136,25 @@ impl Row {
         }
     }
 
-    pub fn undisturbed_runs(&self) -> usize {
+    pub fn undisturbed_samples(&self) -> usize {
         let undisturbed = self.samples.iter().filter(|sample| sample.is_undisturbed());
         undisturbed.count()
     }
 
-    /// Leaves so many samples: those of the time of which the host took the smallest share.
-    pub fn keep_least_disturbed(&mut self, runs: usize) {
+    /// Keeps the samples from whose time the host took the smallest share.
+    pub fn keep_least_disturbed(&mut self, count: usize) {
         self.runs = self.samples.len();
         let share = |sample: &Sample| sample.stolen_seconds / sample.wall_seconds;
         self.samples.sort_by(|one, other| share(one).total_cmp(&share(other)));
-        self.samples.truncate(runs);
+        self.samples.truncate(count);
     }
 
     pub fn wall_seconds(&self) -> Spread {
         Spread::of(self.samples.iter().map(|sample| sample.wall_seconds))
     }
 
-    /// Computes the bound from what is written and how much of it at once, at most in any run.
-    pub fn judge(&mut self, latency: Duration) {
+    /// Computes the bound of a cold deployment from its objects and from the most writes at once in any measurement.
+    pub fn compute_bound(&mut self, latency: Duration) {
         let minimum = self.minimum.as_ref();
         if let Some(minimum) = minimum.filter(|_| self.scenario == Scenario::Cold.name()) {
             let writes_at_once = self.writes_at_once().max(1) as f64;
@@ -218,13 +218,13 @@ impl fmt::Display for Row {
         let pages = traffic.calls.get("ListObjectsV2").copied();
         if let Some(pages) = pages.filter(|pages| *pages > 1) {
             let listing = spread(|sample| sample.traffic.listing.length.as_secs_f64());
-            writeln!(out, "  all {pages} pages of the listing came within {listing} s")?;
+            writeln!(out, "  all {pages} pages of the listing took {listing} s")?;
         }
         let inflate = spread(|sample| sample.inflate_seconds);
         if inflate.median > 0.01 {
             writeln!(
                 out,
-                "  one core inflates what is sent in parts in {inflate} s; it went through in {} s, at {} of that speed",
+                "  one core inflates the entries uploaded in parts in {inflate} s; the function took {} s, {} of that speed",
                 spread(Sample::in_parts_seconds),
                 spread(|sample| sample.inflate_seconds / sample.in_parts_seconds()),
             )?;
@@ -251,7 +251,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// A figure that does not vary, and the least that it can be.
+/// A figure that does not vary, and its minimum.
 #[derive(Default)]
 struct Exact {
     found: u64,
@@ -268,7 +268,7 @@ impl fmt::Display for Exact {
     }
 }
 
-/// A median and its extremes.
+/// A median and the extremes.
 pub struct Spread {
     least: f64,
     pub median: f64,
@@ -279,7 +279,7 @@ impl Spread {
     fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
-        let at = |place: usize| values.get(place).copied().unwrap_or_default();
+        let at = |index: usize| values.get(index).copied().unwrap_or_default();
         let middle = values.len() / 2;
         Self {
             least: at(0),

@@ -6,32 +6,36 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use standins::Function;
 
-use crate::process::{Process, stolen};
+use crate::process::{Process, stolen_time};
 
 /// Lambda's longest timeout.
-const PATIENCE: Duration = Duration::from_secs(900);
+const TIMEOUT: Duration = Duration::from_secs(900);
 
-/// What one invocation of a fresh process came to.
+/// The first invocation of a new process.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct Invocation {
     /// From the event to the answer.
     pub wall: Duration,
-    /// Of all its threads, from the event to the answer.
+    /// The CPU time of all threads of the process, from the event to the answer.
     pub cpu: Duration,
-    /// Of the processors, by a virtual machine's host, from the event to the answer.
+    /// The CPU time that a virtual machine's host took away, from the event to the answer.
     pub stolen: Duration,
-    /// From the process's start to the answer.
+    /// The most memory of the process, from its start to the answer.
     pub peak_bytes: u64,
-    /// From the process's start to its first question for an event.
+    /// From the start of the process to its first request for an event.
     pub start: Duration,
-    /// When it asks its first question.
+    /// The memory of the process at its first request for an event.
     pub idle_bytes: u64,
-    /// The answer, or the error in words.
+    /// The answer, or the text of the error.
     pub answer: Result<Value, String>,
 }
 
 /// Starts the function and sends it one event.
-pub async fn run(environment: &[(String, String)], memory_mib: u64, event: &Value) -> Result<Run, Box<dyn Error>> {
+pub async fn invoke(
+    environment: &[(String, String)],
+    memory_mib: u64,
+    event: &Value,
+) -> Result<Invocation, Box<dyn Error>> {
     let memory = [("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), memory_mib.to_string())];
     let environment = environment.iter().cloned().chain(memory);
     let started = Instant::now();
@@ -42,15 +46,15 @@ pub async fn run(environment: &[(String, String)], memory_mib: u64, event: &Valu
     let idle_bytes = process.memory_bytes("VmRSS:")?;
     let cpu_before = process.cpu()?;
     let request_id = format!("bench-{}", fastrand::u64(..));
-    let stolen_before = stolen()?;
+    let stolen_before = stolen_time()?;
     let sent = Instant::now();
-    let answer = function.invoke(&request_id, PATIENCE, event).await;
+    let answer = function.invoke(&request_id, TIMEOUT, event).await;
     let wall = sent.elapsed();
     let cpu = process.cpu()?.saturating_sub(cpu_before);
-    Ok(Run {
+    Ok(Invocation {
         wall,
         cpu,
-        stolen: stolen()?.saturating_sub(stolen_before),
+        stolen: stolen_time()?.saturating_sub(stolen_before),
         peak_bytes: process.memory_bytes("VmHWM:")?,
         start,
         idle_bytes,

@@ -1,30 +1,34 @@
-//! Measures deployments: `cargo bench --bench deploy -- --help` tells the options, `docs/performance.md` what the
-//! figures mean.
+//! Measures deployments. `cargo bench --bench deploy -- --help` lists the options, and `docs/performance.md` explains the
+//! figures.
 //!
-//! Three processes take part. This one makes the plan and measures. The stand-ins for S3, DynamoDB and CloudFront
-//! run in a child, so that their work is not counted. The function is the release binary itself, started anew for
-//! each measurement and fed by a minimal Lambda Runtime API.
+//! Three processes take part. This one decides what to deploy, and measures. The stand-ins for S3, DynamoDB and
+//! CloudFront run in a child process, so that their work is not counted. The function is the release binary, which every
+//! measurement starts again, behind a minimal Lambda Runtime API.
 
+mod arguments;
 mod bomb;
+mod builds;
 mod chart;
 mod figures;
 mod function;
 mod minimum;
-mod options;
 mod process;
 mod services;
+mod site;
 mod workload;
 
 use std::error::Error;
 use std::process::ExitCode;
 
+use serde_json::Value;
+
+use arguments::{Arguments, USAGE};
 use bomb::BOMBS;
 use figures::{Figures, Row, Sample};
-use options::{Options, USAGE};
-use services::Services;
+use services::{Services, Task};
 use workload::{Scenario, WORKLOADS, Workload};
 
-/// Another Cache-Control than the stack's own.
+/// A Cache-Control that differs from the default.
 const OTHER_CACHE_CONTROL: &str = "public, max-age=60, s-maxage=86400";
 
 #[tokio::main]
@@ -48,55 +52,55 @@ async fn main() -> ExitCode {
 }
 
 async fn measure(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
-    let options = Options::read(arguments)?;
-    let mut figures = Figures::new(&options)?;
+    let arguments = Arguments::parse(arguments)?;
+    let mut figures = Figures::new(&arguments)?;
     println!("{}", figures.heading());
     for workload in WORKLOADS {
-        if !options.wants(workload.name) {
+        if !arguments.wants(workload.name) {
             continue;
         }
         if !workload.is_available() {
-            println!("{}: left out, DROPSHIP_SHARED has no such site", workload.name);
+            println!("{}: skipped, because DROPSHIP_SHARED has no such site", workload.name);
             continue;
         }
-        for row in measure_workload(workload, &options).await? {
+        for row in measure_workload(workload, &arguments).await? {
             println!("{row}");
             figures.rows.push(row);
         }
     }
-    if options.wants("bombs") {
-        for row in measure_bombs(&options).await? {
+    if arguments.wants("bombs") {
+        for row in measure_bombs(&arguments).await? {
             println!("{row}");
             figures.rows.push(row);
         }
     }
     println!("{}", figures.footing());
-    if let Some(path) = &options.json {
+    if let Some(path) = &arguments.json {
         std::fs::write(path, serde_json::to_string_pretty(&figures)?)?;
     }
-    if let Some(path) = &options.svg {
+    if let Some(path) = &arguments.svg {
         std::fs::write(path, chart::draw(&figures))?;
     }
     Ok(())
 }
 
-async fn measure_workload(workload: &Workload, options: &Options) -> Result<Vec<Row>, Box<dyn Error>> {
+async fn measure_workload(workload: &Workload, arguments: &Arguments) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut services = Services::start(workload.name)?;
     let mut rows: Vec<Row> = workload
         .scenarios
         .iter()
-        .filter(|scenario| options.wants_scenario(**scenario))
+        .filter(|scenario| arguments.wants_scenario(**scenario))
         .map(|scenario| Row::new(workload.name, scenario.name(), workload.about))
         .collect();
     let mut environment = Vec::new();
-    for scenario in workload.sequence(options.runs) {
+    for scenario in workload.sequence(arguments.runs) {
         if scenario == Scenario::Cold {
-            if rows.iter().all(|row| row.undisturbed_runs() >= options.runs) {
+            if rows.iter().all(|row| row.undisturbed_samples() >= arguments.runs) {
                 break;
             }
-            environment = services.reset(options.latency)?;
-            environment.extend(options.settings.iter().cloned());
-        } else if !options.wants_scenario(scenario) {
+            environment = services.reset(arguments.latency)?;
+            environment.extend(arguments.settings.iter().cloned());
+        } else if !arguments.wants_scenario(scenario) {
             continue;
         }
         let task = services.upload(scenario)?;
@@ -106,53 +110,61 @@ async fn measure_workload(workload: &Workload, options: &Options) -> Result<Vec<
                 environment.push((name.to_owned(), OTHER_CACHE_CONTROL.to_owned()));
             }
         }
-        let memory_mib = options.memory_mib.unwrap_or(workload.memory_mib);
-        let services_cpu = services.cpu()?;
-        let run = function::run(&environment, memory_mib, &task.event).await?;
-        let services_cpu = services.cpu()?.saturating_sub(services_cpu);
-        let traffic = services.observe()?;
-        if let Err(error) = &run.answer {
+        let memory_mib = arguments.memory_mib.unwrap_or(workload.memory_mib);
+        let (sample, answer) = measure_task(&mut services, &environment, memory_mib, &task).await?;
+        if let Err(error) = answer {
             return Err(format!("{} {}: {error}", workload.name, scenario.name()).into());
         }
         let row = rows.iter_mut().find(|row| row.scenario == scenario.name());
         let Some(row) = row else { continue };
-        row.samples.push(Sample::of(&run, services_cpu, &traffic, &task.minimum));
-        row.traffic = Some(traffic);
+        row.traffic = Some(sample.traffic.clone());
+        row.samples.push(sample);
         row.minimum = Some(task.minimum);
         row.archive_bytes = task.archive_bytes;
     }
     for row in &mut rows {
-        row.keep_least_disturbed(options.runs);
-        row.judge(options.latency);
+        row.keep_least_disturbed(arguments.runs);
+        row.compute_bound(arguments.latency);
     }
     Ok(rows)
 }
 
-async fn measure_bombs(options: &Options) -> Result<Vec<Row>, Box<dyn Error>> {
+async fn measure_bombs(arguments: &Arguments) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut services = Services::start("bombs")?;
     let mut rows = Vec::new();
     for bomb in BOMBS {
         let mut row = Row::new("bombs", bomb.name, bomb.about);
-        for _ in 0..options.runs {
-            let environment = services.reset(options.latency)?;
+        for _ in 0..arguments.runs {
+            let environment = services.reset(arguments.latency)?;
             let task = services.upload_bomb(bomb.name)?;
-            let memory_mib = options.memory_mib.unwrap_or(512);
-            let services_cpu = services.cpu()?;
-            let run = function::run(&environment, memory_mib, &task.event).await?;
-            let services_cpu = services.cpu()?.saturating_sub(services_cpu);
-            let traffic = services.observe()?;
-            match &run.answer {
+            let memory_mib = arguments.memory_mib.unwrap_or(512);
+            let (sample, answer) = measure_task(&mut services, &environment, memory_mib, &task).await?;
+            match answer {
                 Ok(answer) => return Err(format!("{} was deployed: {answer}", bomb.name).into()),
                 Err(error) if error.starts_with("ArchiveRejected") => {
-                    row.refusal = Some(error.clone());
+                    row.refusal = Some(error);
                 }
                 Err(error) => return Err(format!("{}: {error}", bomb.name).into()),
             }
-            row.samples.push(Sample::of(&run, services_cpu, &traffic, &task.minimum));
+            row.samples.push(sample);
             row.archive_bytes = task.archive_bytes;
         }
-        row.keep_least_disturbed(options.runs);
+        row.keep_least_disturbed(arguments.runs);
         rows.push(row);
     }
     Ok(rows)
+}
+
+/// Invokes the function for one upload. Returns the measurement, and the answer or the text of the error.
+async fn measure_task(
+    services: &mut Services,
+    environment: &[(String, String)],
+    memory_mib: u64,
+    task: &Task,
+) -> Result<(Sample, Result<Value, String>), Box<dyn Error>> {
+    let cpu_before = services.cpu()?;
+    let invocation = function::invoke(environment, memory_mib, &task.event).await?;
+    let services_cpu = services.cpu()?.saturating_sub(cpu_before);
+    let sample = Sample::of(&invocation, services_cpu, services.observe()?, &task.minimum);
+    Ok((sample, invocation.answer))
 }

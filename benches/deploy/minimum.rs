@@ -1,4 +1,4 @@
-//! The least that the protocols of S3, DynamoDB and CloudFront allow for a deployment.
+//! The fewest requests and bytes that a deployment needs with the protocols of S3, DynamoDB and CloudFront.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,21 +9,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::workload::Scenario;
 
-/// The first read of an archive; a directory that is longer takes another.
+/// The first read of an archive. A longer directory takes a second one.
 const TAIL_BYTES: u64 = 256 << 10;
 
-/// Larger entries are copied or uploaded in parts.
+/// The largest entry that is not copied or uploaded in parts.
 const WHOLE_BYTES: u64 = 16 << 20;
 const PART_BYTES: u64 = 5 << 20;
 
-/// Stored entries over this need not pass through the function.
+/// Stored entries over this size need not pass through the function.
 const COPIED_BYTES: u64 = 8 << 20;
 
-/// How far apart spans may lie, and how long one may be, that are read in one GET.
+/// The largest gap between entries that one GET reads, and the most bytes that it reads.
 const GAP_BYTES: u64 = 4 << 10;
 const SPAN_BYTES: u64 = 4 << 20;
 
-/// An archive's contents.
+/// The contents of an archive.
 #[derive(Default)]
 pub struct Build {
     entries: Vec<Entry>,
@@ -31,6 +31,7 @@ pub struct Build {
 }
 
 impl Build {
+    /// Parses an archive.
     pub fn of(archive: &[u8]) -> Result<Self, Box<dyn Error>> {
         let limits = Limits::default();
         match ArchiveIndex::parse(archive.len() as u64, archive, "", &limits)? {
@@ -39,7 +40,7 @@ impl Build {
         }
     }
 
-    /// How long one core takes to inflate and check all that is sent in parts.
+    /// Returns how long one core takes to inflate and check all entries that are uploaded in parts.
     pub fn inflate_large(&self, archive: &[u8]) -> Result<Duration, Box<dyn Error>> {
         let mut part = Vec::with_capacity(PART_BYTES as usize);
         let start = Instant::now();
@@ -65,20 +66,20 @@ impl Build {
     }
 }
 
-/// Requests by operation, and bytes.
+/// The fewest requests, by operation, and bytes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Minimum {
     pub calls: BTreeMap<String, u64>,
     pub bytes_read: u64,
     pub bytes_written: u64,
-    /// Objects put or copied.
+    /// Objects that are put or copied.
     pub objects: u64,
-    /// What one core takes to inflate all that is sent in parts; only of a cold deployment.
+    /// How long one core takes to inflate all entries that are uploaded in parts. Only for a cold deployment.
     pub inflate: Duration,
 }
 
 impl Minimum {
-    /// What it takes to bring a bucket from one build to another.
+    /// Returns the minimum of the deployment of `next` onto `live`.
     pub fn between(live: &Build, next: &Build, scenario: Scenario) -> Self {
         let old: BTreeMap<&str, &Entry> = live.entries.iter().map(|entry| (&*entry.name, entry)).collect();
         let is_same = |entry: &&Entry| {
@@ -91,7 +92,7 @@ impl Minimum {
         let copies = if scenario == Scenario::Headers { same.len() } else { 0 };
         let mut minimum = Self {
             objects: (written.len() + copies) as u64,
-            // The end record follows the directory.
+            // The directory and the end record after it.
             bytes_read: next.directory_bytes + 22,
             ..Self::default()
         };
@@ -100,13 +101,13 @@ impl Minimum {
         minimum.add("CopyObject", copies);
         minimum.add("DeleteObjects", deletes.div_ceil(1_000));
         minimum.transfer(&written);
-        // The manifest: read where there is one, written where anything changes.
+        // The manifest is read if there is one, and written if anything changes.
         let had_one = usize::from(!live.entries.is_empty());
         let has_news = usize::from(minimum.objects > 0 || deletes > 0);
         minimum.add("GetObject", had_one);
         minimum.add("PutObject", has_news);
-        // Head and record are read at once, the claim and the end are transactions, what is owed is asked for;
-        // batches are recorded together, each is marked and sent, and the end forgets them.
+        // One call reads head and record, one queries the owed batches. The claim, the recording of all new batches and
+        // the end are one transaction each. Each batch is marked before it is sent.
         let batches = usize::from(changed + copies > 0) + usize::from(deletes > 0);
         minimum.add("TransactGetItems", 1);
         minimum.add("Query", 1);
@@ -121,7 +122,7 @@ impl Minimum {
         let (copied, sent): (Vec<&Entry>, Vec<&Entry>) =
             written.iter().partition(|entry| entry.method == Method::Stored && entry.size_bytes > COPIED_BYTES);
         let (large, whole): (Vec<&Entry>, Vec<&Entry>) = sent.iter().partition(|entry| entry.size_bytes > WHOLE_BYTES);
-        // A header is judged before its data is copied.
+        // The header of an entry is checked before its data is copied.
         self.add("GetObject", copied.len());
         self.add("UploadPartCopy", copied.len());
         self.bytes_read += copied.iter().map(|entry| entry.header_bytes_max()).sum::<u64>();

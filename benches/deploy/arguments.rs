@@ -1,0 +1,100 @@
+//! The arguments of the command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::workload::{Scenario, WORKLOADS};
+
+pub const USAGE: &str = "usage: cargo bench --bench deploy -- [OPTION…]
+  --workloads A,B   measure only these workloads (`bombs` are archives that must be refused)
+  --scenarios A,B   measure only these scenarios; a cold deployment still comes first
+  --runs N          how many measurements of each scenario count (5); if the host of a virtual machine disturbs them,
+                    a scenario that takes seconds is measured up to four times as often, and the least disturbed count
+  --latency MS      add this latency to every answer of S3, DynamoDB and CloudFront (15)
+  --memory MIB      give the function this much memory, instead of the workload's own
+  --set NAME=VALUE  set an environment variable of the function; may be repeated
+  --json PATH       write all figures to this file
+  --svg PATH        draw the chart of the wall times to this file";
+
+pub struct Arguments {
+    pub workloads: Vec<String>,
+    pub scenarios: Vec<String>,
+    pub runs: usize,
+    pub latency: Duration,
+    pub memory_mib: Option<u64>,
+    pub settings: Vec<(String, String)>,
+    pub json: Option<PathBuf>,
+    pub svg: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// Parses the arguments.
+    ///
+    /// # Errors
+    /// A sentence for the user if an argument is wrong.
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
+        let mut parsed = Self {
+            workloads: Vec::new(),
+            scenarios: Vec::new(),
+            runs: 5,
+            latency: Duration::from_millis(15),
+            memory_mib: None,
+            settings: Vec::new(),
+            json: None,
+            svg: None,
+        };
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"));
+            match argument.as_str() {
+                "--workloads" => {
+                    parsed.workloads = value()?.split(',').map(str::to_owned).collect();
+                }
+                "--scenarios" => {
+                    parsed.scenarios = value()?.split(',').map(str::to_owned).collect();
+                }
+                "--runs" => parsed.runs = number(&value()?)?,
+                "--latency" => parsed.latency = Duration::from_millis(number(&value()?)?),
+                "--memory" => parsed.memory_mib = Some(number(&value()?)?),
+                "--set" => {
+                    let value = value()?;
+                    let (name, text) =
+                        value.split_once('=').ok_or_else(|| format!("--set needs NAME=VALUE, not {value}"))?;
+                    parsed.settings.push((name.to_owned(), text.to_owned()));
+                }
+                "--json" => parsed.json = Some(value()?.into()),
+                "--svg" => parsed.svg = Some(value()?.into()),
+                // Cargo passes it to every benchmark.
+                "--bench" => {}
+                other => return Err(format!("unknown option {other}\n{USAGE}")),
+            }
+        }
+        let workloads = WORKLOADS.iter().map(|workload| workload.name);
+        check("workload", &parsed.workloads, workloads.chain(["bombs"]))?;
+        let scenarios = Scenario::ALL.iter().map(|scenario| scenario.name());
+        check("scenario", &parsed.scenarios, scenarios)?;
+        Ok(parsed)
+    }
+
+    pub fn wants_scenario(&self, scenario: Scenario) -> bool {
+        self.scenarios.is_empty() || self.scenarios.iter().any(|name| name == scenario.name())
+    }
+
+    pub fn wants(&self, workload: &str) -> bool {
+        self.workloads.is_empty() || self.workloads.iter().any(|name| name == workload)
+    }
+}
+
+/// Refuses a name that does not exist.
+fn check<'a>(kind: &str, asked: &[String], names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let names: Vec<&str> = names.collect();
+    match asked.iter().find(|name| !names.contains(&name.as_str())) {
+        Some(unknown) => Err(format!("there is no {kind} {unknown}; there are {}", names.join(", "))),
+        None => Ok(()),
+    }
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{text} is not a number\n{USAGE}"))
+}
