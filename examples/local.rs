@@ -1,7 +1,7 @@
-//! Deploys archives to embedded stand-ins for S3, DynamoDB and CloudFront, and serves the site.
+//! Deploys archives to in-memory stand-ins for S3, DynamoDB and CloudFront, and serves the site.
 //!
-//! `cargo run --example local -- [--exit] [ARCHIVE…]`, where an archive is a zip or a folder. Without one, two
-//! versions of a small sample site are deployed.
+//! Run `cargo run --example local -- [--exit] [ARCHIVE…]`. An archive is a zip or a folder. Without one, the example
+//! deploys two versions of a small sample site.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -27,11 +27,11 @@ const LIVE: &str = "live";
 const TABLE: &str = "dropship";
 const DISTRIBUTION: &str = "E1LOCAL";
 
-/// How many items of an invalidation are shown.
+/// The most items of an invalidation that the report shows.
 const ITEMS_SHOWN: usize = 12;
 
 const USAGE: &str = "usage: cargo run --example local -- [--exit] [ARCHIVE…]
-  ARCHIVE  a zip, or a folder to be zipped; several are deployed one after the other
+  ARCHIVE  a zip, or a folder to zip; several archives are deployed one after another
   --exit   stop after the last deployment instead of serving the site";
 
 #[tokio::main]
@@ -46,25 +46,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let mut archives: Vec<PathBuf> = Vec::new();
-    let mut exits = false;
-    for argument in std::env::args().skip(1) {
-        match argument.as_str() {
-            "--exit" => exits = true,
-            "--help" | "-h" => {
-                println!("{USAGE}");
-                return Ok(());
-            }
-            option if option.starts_with('-') => {
-                return Err(format!("unknown option {option}\n{USAGE}").into());
-            }
-            archive => archives.push(archive.into()),
-        }
-    }
-    if archives.is_empty() {
-        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/site");
-        archives = vec![samples.join("first"), samples.join("second")];
-    }
+    let Some(arguments) = Arguments::parse()? else {
+        println!("{USAGE}");
+        return Ok(());
+    };
 
     let cloud = Cloud::start().await;
     cloud.create_bucket(STAGING, Versioning::On, Etags::Md5);
@@ -75,19 +60,19 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let site = Site { clients: Clients::new(&cloud.sdk_config().await, &config), config };
     let mut local = Local { cloud, site, deployments: 0 };
 
-    for archive in &archives {
+    for archive in &arguments.archives {
         let bytes = read(archive).map_err(|error| format!("{}: {error}", archive.display()))?;
         let key = staging_key(archive);
         let upload = local.cloud.put_object(STAGING, &key, bytes, Headers::of_type("application/zip"));
         local.deploy(&key, &upload).await?;
     }
-    if exits {
+    if arguments.exit {
         return Ok(());
     }
     let (edge, services) = (local.cloud.edge(DISTRIBUTION).serve().await, local.cloud.endpoint());
     println!("\nThe site, through the edge:  {edge}");
     println!("The services:                {services} (AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=secret)");
-    println!("Push another build:          aws --endpoint-url {services} s3 cp site.zip s3://{STAGING}/");
+    println!("Upload another build:        aws --endpoint-url {services} s3 cp site.zip s3://{STAGING}/");
     println!("Stop with Ctrl-C.");
     tokio::select! {
         stopped = tokio::signal::ctrl_c() => Ok(stopped?),
@@ -95,7 +80,32 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// A site on stand-ins.
+struct Arguments {
+    archives: Vec<PathBuf>,
+    exit: bool,
+}
+
+impl Arguments {
+    /// Parses the command line. Returns None if it asks for help.
+    fn parse() -> Result<Option<Self>, Box<dyn Error>> {
+        let mut parsed = Self { archives: Vec::new(), exit: false };
+        for argument in std::env::args().skip(1) {
+            match argument.as_str() {
+                "--exit" => parsed.exit = true,
+                "--help" | "-h" => return Ok(None),
+                option if option.starts_with('-') => return Err(format!("unknown option {option}\n{USAGE}").into()),
+                archive => parsed.archives.push(archive.into()),
+            }
+        }
+        if parsed.archives.is_empty() {
+            let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/site");
+            parsed.archives = vec![samples.join("first"), samples.join("second")];
+        }
+        Ok(Some(parsed))
+    }
+}
+
+/// A site on the stand-ins.
 struct Local {
     cloud: Cloud,
     site: Site,
@@ -103,11 +113,11 @@ struct Local {
 }
 
 impl Local {
-    /// Deploys what is uploaded from now on.
+    /// Deploys every archive that is uploaded from now on.
     async fn follow(&mut self) -> Result<(), Box<dyn Error>> {
         let mut seen: BTreeSet<Option<String>> = self.uploads().map(|(_, upload)| upload.version_id).collect();
         loop {
-            // The stand-ins send no events; looking is cheap.
+            // The stand-ins send no events, and looking is cheap.
             tokio::time::sleep(Duration::from_millis(300)).await;
             for (key, upload) in self.uploads() {
                 if seen.insert(upload.version_id.clone())
@@ -123,23 +133,23 @@ impl Local {
         self.cloud.objects(STAGING).into_iter().filter(|(key, _)| key.ends_with(".zip"))
     }
 
-    /// Feeds the event of an upload to the handler, and says what came of it.
+    /// Passes the event of an upload to the handler, and prints the result.
     async fn deploy(&mut self, key: &str, upload: &Object) -> Result<(), Box<dyn Error>> {
         let before = self.cloud.objects(LIVE);
-        let known = self.cloud.invalidations(DISTRIBUTION).len();
+        let earlier = self.cloud.invalidations(DISTRIBUTION).len();
         let started = Instant::now();
         self.deployments += 1;
         let request_id = format!("local-{}", self.deployments);
         let report = handle_with_progress(&self.site, &event(key, upload), &request_id).await?;
         print_report(key, upload.body.len(), &report, started.elapsed());
-        let invalidations = self.cloud.invalidations(DISTRIBUTION).into_iter().skip(known);
+        let invalidations = self.cloud.invalidations(DISTRIBUTION).into_iter().skip(earlier);
         let items: Vec<String> = invalidations.flat_map(|invalidation| invalidation.items).collect();
         print_items(&items, &before, &self.cloud.objects(LIVE));
         Ok(())
     }
 }
 
-/// The environment of the function.
+/// Returns an environment variable of the function.
 fn variable(name: &str) -> Option<String> {
     let value = match name {
         "STAGING_BUCKET" => STAGING,
@@ -147,13 +157,13 @@ fn variable(name: &str) -> Option<String> {
         "TABLE_NAME" => TABLE,
         "DISTRIBUTION_IDS" => DISTRIBUTION,
         "S3_FORCE_PATH_STYLE" => "true",
-        // Anything else may be tried out from the caller's own environment.
+        // Other settings can be tried through the environment of this process.
         other => return std::env::var(other).ok(),
     };
     Some(value.to_owned())
 }
 
-/// Feeds one event to the handler, and shows how far it is while that takes long.
+/// Passes one event to the handler, and prints its progress every second.
 async fn handle_with_progress(site: &Site, event: &Value, request_id: &str) -> Result<Report, Box<dyn Error>> {
     let progress = Progress::default();
     let invocation = Invocation {
@@ -178,17 +188,11 @@ async fn handle_with_progress(site: &Site, event: &Value, request_id: &str) -> R
     };
     let answer = handled.into_answer();
     let answer = answer.map_err(|failure| format!("{}: {}", failure.error_type, failure.error_message))?;
-    Ok(answer.deployments.into_iter().next().ok_or("the event named no archive")?)
+    Ok(answer.deployments.into_iter().next().ok_or("the event names no archive")?)
 }
 
-/// The event that S3 would send.
+/// Returns the event that S3 would send.
 fn event(key: &str, upload: &Object) -> Value {
-    // S3 form-encodes keys in its events.
-    let encode = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'/' => char::from(byte).to_string(),
-        b' ' => "+".to_owned(),
-        other => format!("%{other:02X}"),
-    };
     json!({"Records": [{
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -199,7 +203,7 @@ fn event(key: &str, upload: &Object) -> Value {
             "s3SchemaVersion": "1.0",
             "bucket": {"name": STAGING, "arn": format!("arn:aws:s3:::{STAGING}")},
             "object": {
-                "key": key.bytes().map(encode).collect::<String>(),
+                "key": form_encoded(key),
                 "size": upload.body.len(),
                 "eTag": upload.etag.trim_matches('"'),
                 "versionId": upload.version_id,
@@ -208,7 +212,18 @@ fn event(key: &str, upload: &Object) -> Value {
     }]})
 }
 
-/// Where a zip or a folder is uploaded to.
+/// Encodes a key like a form, which is how S3 writes it in its events.
+fn form_encoded(key: &str) -> String {
+    key.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'/' => char::from(byte).to_string(),
+            b' ' => "+".to_owned(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+/// Returns the key to which an archive is uploaded.
 fn staging_key(archive: &Path) -> String {
     let name = archive.file_name().unwrap_or_default().to_string_lossy();
     if archive.is_dir() { format!("{name}.zip") } else { name.into_owned() }
@@ -244,11 +259,11 @@ fn print_report(name: &str, size: usize, report: &Report, took: Duration) {
     let outcome = serde_json::to_value(report.outcome).unwrap_or_default();
     println!("\n{name}  {}  in {:.2} s", outcome.as_str().unwrap_or_default(), took.as_secs_f64());
     println!(
-        "  {} new, {} changed, {} with other headers, {} kept, {} deleted",
+        "  {} new, {} changed, {} with new headers, {} kept, {} deleted",
         report.new, report.changed, report.headers, report.kept, report.deleted
     );
     println!(
-        "  read {} of the archive's {}, wrote {}",
+        "  read {} of {} in the archive, wrote {}",
         size_text(report.bytes_read),
         size_text(size as u64),
         size_text(report.bytes_written)
@@ -258,13 +273,13 @@ fn print_report(name: &str, size: usize, report: &Report, took: Duration) {
     }
 }
 
-/// Says what was invalidated and why: an item is there for the objects that it matches and that differ.
+/// Prints the invalidated items. The reasons for an item are the objects that it matches and that differ.
 fn print_items(items: &[String], before: &BTreeMap<String, Object>, after: &BTreeMap<String, Object>) {
     if items.is_empty() {
         println!("  nothing to invalidate");
         return;
     }
-    println!("  invalidated {} paths:", items.len());
+    println!("  invalidated {} items:", items.len());
     let distribution = dropship::invalidation::Distribution {
         id: DISTRIBUTION.to_owned(),
         origin_paths: vec![String::new()],

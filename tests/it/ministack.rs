@@ -1,8 +1,7 @@
-//! The independent judge: the real binary against MiniStack, looked at with boto3.
+//! The independent judge: the real binary runs against MiniStack, and boto3 checks the result.
 //!
-//! The embedded services of the other tests are ours, and so could share our mistakes. MiniStack
-//! and boto3 are neither. `.ci/run` installs both into a virtual environment of their own and
-//! names it in `DROPSHIP_MINISTACK`.
+//! The stand-ins of the other tests could share the mistakes of the code. MiniStack and boto3 cannot: they are the work of
+//! others. `.ci/run` installs both into a virtual environment of their own and names it in `DROPSHIP_MINISTACK`.
 
 use std::env;
 use std::fs;
@@ -17,8 +16,10 @@ use serde_json::{Value, json};
 use standins::Function;
 
 use crate::build::zipped;
+use crate::note::note;
+use crate::shared_data::shared;
 
-/// Where a MiniStack installed by hand is looked for, as `.ci/run` installs it.
+/// Where `.ci/install` installs MiniStack.
 const USUAL_ENVIRONMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/ministack");
 const JUDGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ministack/judge.py");
 const TIMEOUT: Duration = Duration::from_secs(900);
@@ -66,21 +67,18 @@ async fn the_judge_agrees_on_two_real_releases() {
     let Some(environment) = environment("the_judge_agrees_on_two_real_releases") else {
         return;
     };
-    let shared = env::var_os("DROPSHIP_SHARED").unwrap_or_else(|| "../shared".into());
-    let sites = Path::new(env!("CARGO_MANIFEST_DIR")).join(shared).join("sites");
+    let Some(sites) = shared("sites") else {
+        return;
+    };
     let first = sites.join("streamlit-1.48.0.zip");
     let second = sites.join("streamlit-1.48.1.zip");
-    if !first.exists() || !second.exists() {
-        skip("the_judge_agrees_on_two_real_releases", "DROPSHIP_SHARED has no sites");
-        return;
-    }
     let counts = Counts { entries: 156, kept: 88, changed: 2, new: 66, deleted: 66 };
     judge_two_builds(&environment, &first, &second, &counts).await;
 }
 
-/// What both builds have alike, and what the answers must therefore count.
+/// How two builds differ, and so what the answers must count.
 struct Counts {
-    /// In each of the two archives.
+    /// The entries of each of the two archives.
     entries: u64,
     kept: u64,
     changed: u64,
@@ -88,7 +86,7 @@ struct Counts {
     deleted: u64,
 }
 
-/// Deploys both builds, then goes back and forth between them in every way there is.
+/// Deploys both builds, then rolls back and forward in every way.
 async fn judge_two_builds(environment: &Path, first: &Path, second: &Path, counts: &Counts) {
     let stack = MiniStack::start(environment);
     let mut function_environment = stack.judge(json!({"act": "create"}));
@@ -131,14 +129,14 @@ async fn judge_two_builds(environment: &Path, first: &Path, second: &Path, count
     let both = [&first_id, &second_id];
     check(Some(first), second, &second_id, &both);
 
-    // S3 delivers at least once: an old build must not come back by itself.
+    // S3 delivers events at least once. A second delivery must not bring the old build back.
     let answer = deployment(&function, "late-duplicate", &first_event).await;
     assert_eq!(answer["outcome"], "duplicate", "{answer}");
     check(Some(second), second, &second_id, &both);
 
     first_event["options"] = json!({"replay": true});
     let answer = deployment(&function, "replay", &first_event).await;
-    // What one build added over the other is what the way back deletes.
+    // The way back deletes the files that the second build added.
     let changes = [counts.deleted, counts.changed, counts.kept, counts.new];
     assert_counts(&answer, "rolledBack", changes);
     assert_eq!(answer["id"], first_id, "{answer}");
@@ -159,7 +157,7 @@ async fn judge_two_builds(environment: &Path, first: &Path, second: &Path, count
     check(Some(second), first, &first_id, &both);
 }
 
-/// Sends an event of one upload; gives its part of the answer.
+/// Sends the event of one upload, and returns its part of the answer.
 async fn deployment(function: &Function, request_id: &str, event: &Value) -> Value {
     let answer =
         function.invoke(request_id, TIMEOUT, event).await.unwrap_or_else(|error| panic!("{request_id}: {error}"));
@@ -169,7 +167,7 @@ async fn deployment(function: &Function, request_id: &str, event: &Value) -> Val
     deployments[0].clone()
 }
 
-/// The counts are new, changed, kept, deleted.
+/// Checks outcome and counts of an answer. The counts are new, changed, kept and deleted.
 #[track_caller]
 fn assert_counts(answer: &Value, outcome: &str, counts: [u64; 4]) {
     assert_eq!(answer["outcome"], outcome, "{answer}");
@@ -185,8 +183,9 @@ fn archive(path: &Path, files: &[(&str, &str)]) -> PathBuf {
     path.to_owned()
 }
 
-/// The virtual environment with MiniStack and boto3, or nothing where there is none and none is
-/// asked for.
+/// Returns the virtual environment with MiniStack and boto3.
+///
+/// Returns None if it does not exist. Fails instead if the environment variable names it, or in CI.
 fn environment(test: &str) -> Option<PathBuf> {
     let named = env::var_os("DROPSHIP_MINISTACK");
     let required = named.is_some() || env::var_os("CI").is_some_and(|value| value == "true");
@@ -194,18 +193,13 @@ fn environment(test: &str) -> Option<PathBuf> {
     if environment.join("bin/ministack").exists() {
         return Some(environment);
     }
-    let reason = format!("no MiniStack in {}: `.ci/run` installs it, see .ci/ministack.lock", environment.display());
+    let reason = format!("no MiniStack in {}; `.ci/install ministack` installs it", environment.display());
     assert!(!required, "{reason}");
-    skip(test, &reason);
+    note(&format!("SKIPPED {test}: {reason}"));
     None
 }
 
-/// Tells of a test that is not run. cargo hides what a passing test prints with `eprintln!`.
-fn skip(test: &str, reason: &str) {
-    writeln!(std::io::stderr(), "SKIPPED {test}: {reason}").expect("stderr is open");
-}
-
-/// A MiniStack on a port of its own. It is killed when the value is dropped.
+/// A MiniStack on its own port. It is killed when the value is dropped.
 struct MiniStack {
     process: Child,
     endpoint: String,
@@ -214,13 +208,13 @@ struct MiniStack {
 
 impl MiniStack {
     fn start(environment: &Path) -> Self {
-        // Between finding a free port and MiniStack taking it, another process may come first.
+        // Another process may take the free port before MiniStack does.
         (0..3)
             .find_map(|_| Self::start_on(free_port(), environment))
             .expect("MiniStack starts on one of three free ports")
     }
 
-    /// Starts it and waits until it answers; nothing if it ended before that.
+    /// Starts it and waits until it answers. Returns None if it ends before.
     fn start_on(port: u16, environment: &Path) -> Option<Self> {
         let endpoint = format!("http://127.0.0.1:{port}");
         let process = Command::new(environment.join("bin/ministack"))
@@ -234,12 +228,12 @@ impl MiniStack {
             .spawn()
             .expect("ministack can be run");
         let mut stack = Self { process, endpoint, python: environment.join("bin/python") };
-        let patience = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !is_healthy(port) {
-            if let Some(_ended) = stack.process.try_wait().expect("a child of ours") {
+            if let Some(_ended) = stack.process.try_wait().expect("the process is a child") {
                 return None;
             }
-            assert!(Instant::now() < patience, "MiniStack does not get healthy");
+            assert!(Instant::now() < deadline, "MiniStack did not become healthy");
             thread::sleep(Duration::from_millis(20));
         }
         Some(stack)
@@ -254,7 +248,7 @@ impl MiniStack {
         }))
     }
 
-    /// Has the judge do one thing; a judgement against us fails the test with its sentence.
+    /// Makes the judge do one thing. If it finds a mistake, the test fails with its sentence.
     fn judge(&self, mut request: Value) -> Value {
         request["endpoint"] = json!(self.endpoint);
         let mut judge = Command::new(&self.python)
@@ -275,7 +269,7 @@ impl MiniStack {
 
 impl Drop for MiniStack {
     fn drop(&mut self) {
-        // It may have ended by itself; there is nothing to stop then.
+        // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

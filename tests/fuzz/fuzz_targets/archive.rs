@@ -38,7 +38,7 @@ fn index(bytes: &[u8], root: &str, limits: &Limits) -> Option<ArchiveIndex> {
 
 /// Reads all entries into a small output buffer.
 fn read(bytes: &[u8], index: &ArchiveIndex) {
-    let mut room = Vec::with_capacity(1_000);
+    let mut output = Vec::with_capacity(1_000);
     for span in spans(&index.entries, 64, 4_096) {
         let in_span = &bytes[span.range.start as usize..span.range.end as usize];
         for entry in span.entries {
@@ -52,8 +52,8 @@ fn read(bytes: &[u8], index: &ArchiveIndex) {
             let mut inflater = Inflater::new(entry);
             let mut input = &in_span[at..][data];
             loop {
-                room.clear();
-                match inflater.push(&mut input, &mut room) {
+                output.clear();
+                match inflater.push(&mut input, &mut output) {
                     Ok(Step::OutputFull) => {}
                     Ok(Step::NeedsInput | Step::Done) => {
                         let _ = inflater.finish(entry.crc32);

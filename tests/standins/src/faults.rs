@@ -27,7 +27,7 @@ pub struct Fault {
     pub does: Does,
 }
 
-/// What a fault does to a call.
+/// The effect of a fault on a call.
 #[derive(Clone, Debug)]
 pub enum Does {
     /// Answers an error in the format of the service. The call has no effect.

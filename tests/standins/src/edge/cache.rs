@@ -1,4 +1,4 @@
-//! The cache of one distribution: keys, tags, and what an invalidation removes.
+//! The cache of one distribution: its keys and tags, and how invalidations remove entries.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! An account with one bucket, and what the tests say to it.
+//! An account with one bucket, and helpers for its clients.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub async fn s3_for(cloud: &Cloud, client: &str) -> S3 {
     S3::from_conf(config.build())
 }
 
-/// An account with the versioned bucket `site` and a client.
+/// Returns an account with the versioned bucket `site`, and a client.
 pub async fn account() -> (Cloud, S3) {
     let cloud = Cloud::start().await;
     cloud.create_bucket("site", Versioning::On, Etags::Md5);
@@ -28,7 +28,7 @@ pub async fn account() -> (Cloud, S3) {
     (cloud, s3)
 }
 
-/// Returns error code and HTTP status.
+/// Returns the error code and the HTTP status of a call that must fail.
 pub fn refusal<T, E: ProvideErrorMetadata>(
     result: Result<T, SdkError<E, aws_sdk_s3::config::http::HttpResponse>>,
 ) -> (String, u16) {
@@ -54,7 +54,7 @@ pub async fn cloudfront_of(cloud: &Cloud) -> CloudFront {
     CloudFront::new(&cloud.sdk_config().await)
 }
 
-/// Offers an invalidation and returns its id.
+/// Creates an invalidation of `E1` and returns its id, or the error code and status.
 pub async fn offer(cloudfront: &CloudFront, reference: &str, items: &[&str]) -> Result<String, (String, u16)> {
     let paths = aws_sdk_cloudfront::types::Paths::builder()
         .quantity(items.len() as i32)
@@ -73,8 +73,7 @@ pub async fn offer(cloudfront: &CloudFront, reference: &str, items: &[&str]) -> 
     }
 }
 
-/// Sends a request byte by byte as given, and returns the raw answer: all that comes until the server closes the
-/// connection, or "" if it closes it without an answer.
+/// Sends a request as it is, and returns all bytes until the server closes the connection.
 pub async fn raw_http(url: &str, request: &str) -> String {
     let address = url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -5,7 +5,7 @@ use standins::{Does, Fault};
 use crate::account::{account, refusal};
 
 #[tokio::test]
-async fn the_table_keeps_conditions_and_transactions() {
+async fn the_table_supports_conditions_and_transactions() {
     use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
     let (cloud, _) = account().await;
     cloud.create_table("ledger").await;

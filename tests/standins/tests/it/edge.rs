@@ -46,7 +46,7 @@ async fn the_edge_serves_stale_pages_until_an_item_matches() {
         count += 1;
         offer(&cloudfront, &count.to_string(), items).await.unwrap();
     };
-    // Not what viewers send, another case, and what CloudFront ignores.
+    // None of these matches: viewers send other spellings, the case differs, or CloudFront ignores the item.
     send(&["/it%27S.html", "/Docs/", "/a%20b%7E.html", "/[x].html", "/a%20b", "/www/*"]).await;
     assert_eq!(stale(), urls);
     send(&["/", "/docs/"]).await;
@@ -62,7 +62,7 @@ async fn the_edge_serves_stale_pages_until_an_item_matches() {
 }
 
 #[tokio::test]
-async fn the_edge_keeps_variants_errors_and_tags_as_configured() {
+async fn the_edge_caches_variants_errors_and_tags_as_configured() {
     let (cloud, _) = account().await;
     let plain = Distribution::of("E1", "site");
     cloud.create_distribution(plain.clone());
@@ -74,7 +74,7 @@ async fn the_edge_keeps_variants_errors_and_tags_as_configured() {
         ..Headers::of_type("text/html")
     };
 
-    // The default keeps no error longer than a test takes.
+    // By default, errors expire within seconds, so the edge caches none.
     assert_eq!(edge.get("/a.html").status, 404);
     cloud.put_object("site", "a.html", "a", page(Some("no-store"), None));
     assert_eq!(text(&edge.get("/a.html")), (200, "a"));

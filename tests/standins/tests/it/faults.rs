@@ -32,11 +32,11 @@ async fn the_kth_call_fails_and_the_sdk_retries() {
 }
 
 #[tokio::test]
-async fn a_dropped_connection_comes_before_or_after_the_effect() {
+async fn a_connection_drops_before_or_after_the_effect() {
     let (cloud, s3) = account().await;
     cloud.fault(Fault::on("PutObject", Does::DropAfter));
     let put = s3.put_object().bucket("site").key("k").if_none_match("*");
-    // The SDK retries, and meets what its lost attempt wrote.
+    // The SDK retries and finds the object that its first attempt wrote.
     assert_eq!(refusal(put.send().await).1, 412);
     let calls = cloud.calls();
     assert_eq!((calls[0].status, calls[1].status), (None, Some(412)));
@@ -51,7 +51,7 @@ async fn a_dropped_connection_comes_before_or_after_the_effect() {
 }
 
 #[tokio::test]
-async fn a_dead_client_has_no_more_effects() {
+async fn a_dead_client_has_no_further_effects() {
     let (cloud, s3) = account().await;
     let other = s3_for(&cloud, "other").await;
     for (does, remains) in [(Does::DieBefore, false), (Does::DieAfter, true)] {

@@ -6,7 +6,7 @@ use standins::Headers;
 use crate::account::account;
 
 #[tokio::test]
-async fn listings_come_in_pages_of_1000_in_byte_order() {
+async fn listings_have_pages_of_1000_keys_in_byte_order() {
     let (cloud, s3) = account().await;
     let mut keys: Vec<String> = (0..2100).map(|number| format!("d/{number}")).collect();
     keys.extend(["d/é", "d/z", "d/a b", "d/😀", "d/～", "e"].map(str::to_owned));
@@ -39,7 +39,7 @@ async fn listings_come_in_pages_of_1000_in_byte_order() {
 }
 
 #[tokio::test]
-async fn a_delimiter_rolls_keys_up_into_folders_over_all_pages() {
+async fn a_delimiter_groups_keys_across_pages() {
     let (cloud, s3) = account().await;
     for key in ["a", "b/1", "b/2", "b/c/3", "d", "e/4", "f"] {
         cloud.put_object("site", key, "x", Headers::default());

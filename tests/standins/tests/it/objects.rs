@@ -68,7 +68,7 @@ async fn writes_obey_their_conditions() {
 }
 
 #[tokio::test]
-async fn a_range_of_a_version_is_read() {
+async fn a_version_can_be_read_in_ranges() {
     let (cloud, s3) = account().await;
     put(&s3, "k", "first version").await;
     put(&s3, "k", "second").await;
@@ -165,7 +165,7 @@ async fn opaque_etags_change_with_every_write() {
 }
 
 #[tokio::test]
-async fn delete_objects_answers_per_key() {
+async fn delete_objects_reports_each_key() {
     let (cloud, s3) = account().await;
     for key in ["a", "b", "c&d"] {
         put(&s3, key, key).await;
@@ -190,7 +190,7 @@ async fn delete_objects_answers_per_key() {
 }
 
 #[tokio::test]
-async fn another_bucket_owner_is_refused() {
+async fn a_call_that_expects_another_bucket_owner_is_refused() {
     let (cloud, s3) = account().await;
     cloud.set_account_id("111122223333");
     let list = |owner| s3.list_objects_v2().bucket("site").expected_bucket_owner(owner).send();

@@ -42,7 +42,7 @@ async fn ranges_end_at_the_end_of_the_object() {
 }
 
 #[tokio::test]
-async fn buckets_are_listed_with_their_dates_and_only_empty_ones_are_deleted() {
+async fn buckets_are_listed_with_dates_and_only_empty_ones_can_be_deleted() {
     let (_cloud, s3) = account().await;
     s3.create_bucket().bucket("other").send().await.unwrap();
     put(&s3, "k", "x").await;
@@ -61,7 +61,7 @@ async fn buckets_are_listed_with_their_dates_and_only_empty_ones_are_deleted() {
 }
 
 #[tokio::test]
-async fn the_first_version_of_listings_has_the_same_pages() {
+async fn list_objects_has_the_same_pages_as_its_second_version() {
     let (cloud, s3) = account().await;
     for key in ["a", "b/1", "b/2", "c d", "e"] {
         cloud.put_object("site", key, "x", Headers::default());
@@ -82,7 +82,7 @@ async fn the_first_version_of_listings_has_the_same_pages() {
 }
 
 #[tokio::test]
-async fn listings_take_any_number_of_keys_but_a_negative_one() {
+async fn a_listing_accepts_any_max_keys_except_negative_ones() {
     let (cloud, s3) = account().await;
     cloud.put_object("site", "k", "x", Headers::default());
     let list = |max_keys| s3.list_objects_v2().bucket("site").max_keys(max_keys).send();
@@ -95,7 +95,7 @@ async fn listings_take_any_number_of_keys_but_a_negative_one() {
 }
 
 #[tokio::test]
-async fn parts_have_numbers_from_1_to_10000_in_strict_order() {
+async fn part_numbers_range_from_1_to_10000_and_must_ascend() {
     let (_cloud, s3) = account().await;
     let id = s3.create_multipart_upload().bucket("site").key("k").send().await.unwrap().upload_id.unwrap();
     let part = |number| {
@@ -127,7 +127,7 @@ async fn parts_have_numbers_from_1_to_10000_in_strict_order() {
 }
 
 #[tokio::test]
-async fn distributions_are_listed_and_their_configuration_is_read() {
+async fn distributions_can_be_listed_and_their_configuration_read() {
     let (cloud, _s3) = account().await;
     let cloudfront = cloudfront_of(&cloud).await;
     let list = || async { cloudfront.list_distributions().send().await.unwrap().distribution_list.unwrap() };
@@ -144,7 +144,7 @@ async fn distributions_are_listed_and_their_configuration_is_read() {
 }
 
 #[tokio::test]
-async fn an_operation_that_is_not_emulated_says_so() {
+async fn an_operation_that_is_not_emulated_is_not_implemented() {
     let (cloud, s3) = account().await;
     put(&s3, "k", "x").await;
     assert_eq!(refusal(s3.get_bucket_policy().bucket("site").send().await), code("NotImplemented", 501));
@@ -194,7 +194,7 @@ async fn every_request_gets_an_answer() {
 /// A server may answer such a request immediately (RFC 9110, section 10.1.1). The AWS CLI then misreads the next answer
 /// on the same connection, and waits forever.
 #[tokio::test]
-async fn a_connection_ends_after_an_empty_body_that_was_to_be_continued() {
+async fn an_empty_body_with_expect_continue_closes_the_connection() {
     let (cloud, _s3) = account().await;
     let request = "PUT /site/empty HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 0\r\n\r\n";
     let answer = raw_http(&cloud.endpoint(), request).await;
@@ -202,7 +202,7 @@ async fn a_connection_ends_after_an_empty_body_that_was_to_be_continued() {
 }
 
 #[tokio::test]
-async fn a_body_takes_no_more_memory_than_it_has() {
+async fn a_huge_content_length_reserves_little_memory() {
     let (cloud, s3) = account().await;
     let request = format!("PUT /site/k HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\nx", 1_u64 << 46);
     let address = cloud.endpoint().replace("http://", "");
@@ -217,7 +217,7 @@ async fn a_body_takes_no_more_memory_than_it_has() {
 }
 
 #[tokio::test]
-async fn the_edge_leaves_out_a_header_that_http_cannot_carry() {
+async fn the_edge_omits_headers_that_http_cannot_carry() {
     let (cloud, _s3) = account().await;
     cloud.create_distribution(Distribution::of("E1", "site"));
     let headers =
