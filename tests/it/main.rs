@@ -8,6 +8,7 @@ mod cloudformation;
 mod crash;
 mod deletes;
 mod deployments;
+mod documentation;
 mod edge;
 mod events;
 mod faults;
