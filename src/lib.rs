@@ -12,6 +12,8 @@
 //!
 //! Only [`aws`] names types of the AWS SDK. Apart from `handler`, `deploy`, `transfer` and `aws`, all modules are pure.
 
+#![warn(unreachable_pub)]
+
 pub mod archive;
 pub mod aws;
 pub mod cache_tag;

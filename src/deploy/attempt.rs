@@ -14,7 +14,7 @@ use crate::report::{ArchiveName, Outcome, Report};
 use crate::transfer::Transfer;
 
 /// One upload, in one invocation.
-pub struct Attempt<'a> {
+pub(super) struct Attempt<'a> {
     pub site: &'a Site,
     pub invocation: &'a Invocation<'a>,
     pub id: DeploymentId,
@@ -29,7 +29,7 @@ impl<'a> Attempt<'a> {
     ///
     /// # Errors
     /// `ArchiveGone`, `Aws`.
-    pub async fn identify(
+    pub(super) async fn identify(
         site: &'a Site,
         upload: &Upload,
         options: Options,
@@ -46,7 +46,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Returns this attempt as the decision table sees it now.
-    pub fn request(&self) -> Request<'_> {
+    pub(super) fn request(&self) -> Request<'_> {
         Request {
             id: self.invocation.request_id,
             deployment: &self.id,
@@ -58,7 +58,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Returns the deployment's record, or a fresh one, with its expiry moved to `HISTORY_DAYS` from now.
-    pub fn record(&self, known: Option<&Record>) -> Record {
+    pub(super) fn record(&self, known: Option<&Record>) -> Record {
         let history = TimeDelta::days(i64::from(self.site.config.history_days));
         let record = known.cloned();
         let record = record.unwrap_or_else(|| Record::new(self.id.clone(), self.uploaded_at, &self.upload));
@@ -66,7 +66,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Returns the rules that the plan follows.
-    pub fn rules<'r>(&'r self, headers: &'r HeaderRules, tags: &'r CacheTags) -> Rules<'r> {
+    pub(super) fn rules<'r>(&'r self, headers: &'r HeaderRules, tags: &'r CacheTags) -> Rules<'r> {
         let config = &self.site.config;
         Rules {
             live_prefix: &config.live_prefix,
@@ -83,7 +83,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Returns the means to move entries from the archive to the live bucket.
-    pub fn transfer<'t>(
+    pub(super) fn transfer<'t>(
         &'t self,
         archive: &'t Archive,
         rules: &'t Rules<'t>,
@@ -94,7 +94,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Returns a report without counts.
-    pub fn report(&self, outcome: Outcome, run: u64) -> Report {
+    pub(super) fn report(&self, outcome: Outcome, run: u64) -> Report {
         let archive = ArchiveName {
             bucket: self.upload.bucket.clone(),
             key: self.upload.key.clone(),
@@ -105,7 +105,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Returns how long the attempt has taken so far.
-    pub fn duration_ms(&self) -> u64 {
+    pub(super) fn duration_ms(&self) -> u64 {
         u64::try_from((self.invocation.now() - self.started_at).num_milliseconds()).unwrap_or_default()
     }
 }

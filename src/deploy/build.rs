@@ -11,7 +11,7 @@ use crate::headers::{HeaderRules, HeadersFile};
 const MAX_KEY_BYTES: usize = 1_024;
 
 /// An archive with its index and the headers of its files.
-pub struct Build {
+pub(super) struct Build {
     pub archive: Archive,
     pub index: ArchiveIndex,
     pub headers: HeaderRules,
@@ -24,7 +24,7 @@ impl Build {
     ///
     /// # Errors
     /// `ArchiveRejected`, `ArchiveGone`, `Aws`.
-    pub async fn read(attempt: &Attempt<'_>) -> Result<Self, Error> {
+    pub(super) async fn read(attempt: &Attempt<'_>) -> Result<Self, Error> {
         let config = &attempt.site.config;
         let archive = attempt.site.clients.archives.open(&attempt.upload);
         let index = archive.index(&config.archive_root, &limits(config)).await?;

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::report::Outcome;
 
 /// The head and record that an attempt writes to take the lease.
-pub struct Claim {
+pub(super) struct Claim {
     /// The head that was read. The claim holds only as long as nobody has changed it.
     pub from: Head,
     pub to: Head,
@@ -20,7 +20,7 @@ pub struct Claim {
 }
 
 /// The outcome of the decision table, with what it leads to.
-pub enum Decided {
+pub(super) enum Decided {
     /// The site is free for the attempt's run.
     Claim(Box<Claim>),
     /// There is nothing to do. The number is that of the deployment's last run, or 0.
@@ -28,14 +28,14 @@ pub enum Decided {
 }
 
 /// An attempt that wants to claim the site.
-pub struct Claimant<'a> {
+pub(super) struct Claimant<'a> {
     attempt: &'a Attempt<'a>,
     /// The archive's index is read while the ledger is.
     build: MaybeDone<BoxFuture<'a, Result<Build, Error>>>,
 }
 
 impl<'a> Claimant<'a> {
-    pub fn new(attempt: &'a Attempt<'a>) -> Self {
+    pub(super) fn new(attempt: &'a Attempt<'a>) -> Self {
         Self { attempt, build: maybe_done(Build::read(attempt).boxed()) }
     }
 
@@ -45,7 +45,7 @@ impl<'a> Claimant<'a> {
     ///
     /// # Errors
     /// `ArchiveRejected`, which is recorded; `ArchiveGone`; `Busy`; `Aws`.
-    pub async fn decide(&mut self) -> Result<Decided, Error> {
+    pub(super) async fn decide(&mut self) -> Result<Decided, Error> {
         let attempt = self.attempt;
         loop {
             let (head, record) = self.read_ledger().await?;
@@ -83,7 +83,7 @@ impl<'a> Claimant<'a> {
     ///
     /// # Errors
     /// `ArchiveRejected` if it has not.
-    pub fn into_build(mut self) -> Result<Build, Error> {
+    pub(super) fn into_build(mut self) -> Result<Build, Error> {
         let build = Pin::new(&mut self.build).take_output();
         build.unwrap_or_else(|| Err(Error::ArchiveRejected("it was not read".to_owned())))
     }

@@ -12,7 +12,7 @@ use crate::plan::TagEvidence;
 use crate::report::Invalidated;
 
 /// The invalidations that the site owes to CloudFront, as the ledger and this invocation know them.
-pub struct Debts<'a> {
+pub(super) struct Debts<'a> {
     site: &'a Site,
     invocation: &'a Invocation<'a>,
     distributions: Vec<Distribution>,
@@ -28,7 +28,7 @@ pub struct Debts<'a> {
 }
 
 impl<'a> Debts<'a> {
-    pub fn new(site: &'a Site, invocation: &'a Invocation<'a>) -> Self {
+    pub(super) fn new(site: &'a Site, invocation: &'a Invocation<'a>) -> Self {
         Self {
             site,
             invocation,
@@ -42,32 +42,32 @@ impl<'a> Debts<'a> {
     }
 
     /// Takes over the batches that were found in the ledger.
-    pub fn find(&mut self, owed: Vec<Owed>) {
+    pub(super) fn find(&mut self, owed: Vec<Owed>) {
         self.due = owed;
         self.is_known = true;
     }
 
     /// Sets the distributions to which batches are sent.
-    pub fn send_to(&mut self, distributions: Vec<Distribution>) {
+    pub(super) fn send_to(&mut self, distributions: Vec<Distribution>) {
         self.distributions = distributions;
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.due.is_empty()
     }
 
     /// Returns how many batches are due.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.due.len()
     }
 
     /// Returns the batches that the next commit deletes.
-    pub fn settled(&mut self) -> &mut Vec<Owed> {
+    pub(super) fn settled(&mut self) -> &mut Vec<Owed> {
         &mut self.settled
     }
 
     /// Takes what CloudFront has accepted so far.
-    pub fn take_accepted(&mut self) -> Vec<Invalidated> {
+    pub(super) fn take_accepted(&mut self) -> Vec<Invalidated> {
         std::mem::take(&mut self.accepted)
     }
 
@@ -78,7 +78,7 @@ impl<'a> Debts<'a> {
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub async fn record(
+    pub(super) async fn record(
         &mut self,
         held: &mut Held<'_>,
         stale: &StaleKeys<'_>,
@@ -119,7 +119,7 @@ impl<'a> Debts<'a> {
     ///
     /// They are deleted in commits, because only a commit makes sure that no other attempt at this run relies on them.
     /// The last portion is left to the commit that releases the lease.
-    pub async fn take_back(&mut self, held: &mut Held<'_>, kept: usize) {
+    pub(super) async fn take_back(&mut self, held: &mut Held<'_>, kept: usize) {
         while self.due.len() > kept {
             let end = self.due.len().min(kept + BATCHES_PER_COMMIT);
             self.settled.extend(self.due.drain(kept..end));
@@ -136,7 +136,7 @@ impl<'a> Debts<'a> {
     /// `after_deletes`, after its deletes.
     ///
     /// Near the deadline there are none, because the offer may be left to the retry.
-    pub fn to_mark(&self, run: &RunId, after_deletes: bool) -> Vec<String> {
+    pub(super) fn to_mark(&self, run: &RunId, after_deletes: bool) -> Vec<String> {
         if self.invocation.is_late() {
             return Vec::new();
         }
@@ -148,7 +148,7 @@ impl<'a> Debts<'a> {
     ///
     /// # Errors
     /// `InvalidationOwed` if they could not be written.
-    pub fn marked(&mut self, references: &[String], result: Result<(), Error>) -> Result<(), Error> {
+    pub(super) fn marked(&mut self, references: &[String], result: Result<(), Error>) -> Result<(), Error> {
         result.map_err(|error| Error::InvalidationOwed { batches: self.due.len(), reason: error.to_string() })?;
         for owed in &mut self.due {
             owed.offered |= references.contains(&owed.reference);
@@ -160,7 +160,7 @@ impl<'a> Debts<'a> {
     ///
     /// # Errors
     /// `InvalidationOwed`.
-    pub async fn send_written(&mut self, run: &RunId) -> Result<(), Error> {
+    pub(super) async fn send_written(&mut self, run: &RunId) -> Result<(), Error> {
         let due = std::mem::take(&mut self.due);
         let (later, due) = due.into_iter().partition(|owed| follows_deletes(owed, run));
         let sent = self.sender().send(due).await;
@@ -173,7 +173,7 @@ impl<'a> Debts<'a> {
     ///
     /// # Errors
     /// `InvalidationOwed`.
-    pub async fn send_all(&mut self) -> Result<(), Error> {
+    pub(super) async fn send_all(&mut self) -> Result<(), Error> {
         let due = std::mem::take(&mut self.due);
         let sent = self.sender().send(due).await;
         self.take(sent)
@@ -196,7 +196,7 @@ impl<'a> Debts<'a> {
     }
 
     /// Notes for the metrics when the oldest batch was recorded that the ledger still has.
-    pub fn note_oldest(&self) {
+    pub(super) fn note_oldest(&self) {
         if self.is_known {
             let in_ledger = [&self.due, &self.settled, &self.elsewhere];
             let recorded_at = in_ledger.into_iter().flatten().filter_map(|owed| owed.recorded_at);

@@ -9,7 +9,7 @@ use crate::listing;
 use crate::manifest::{Manifest, Row};
 
 /// The manifest while its site changes.
-pub struct Draft<'a> {
+pub(super) struct Draft<'a> {
     manifests: &'a Manifests,
     manifest: Manifest,
     /// Whether it differs from the manifest that the head points at.
@@ -20,23 +20,23 @@ pub struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     /// Returns an empty draft: there is nothing to save until [`Self::start`].
-    pub fn new(manifests: &'a Manifests, head: &Head) -> Self {
+    pub(super) fn new(manifests: &'a Manifests, head: &Head) -> Self {
         Self { manifests, manifest: Manifest::default(), is_changed: false, superseded: head.outdated.clone() }
     }
 
     /// Starts from a manifest, which may already differ from the saved one.
-    pub fn start(&mut self, manifest: Manifest, is_changed: bool) {
+    pub(super) fn start(&mut self, manifest: Manifest, is_changed: bool) {
         self.manifest = manifest;
         self.is_changed = is_changed;
     }
 
     /// Returns the keys of all objects that are ours.
-    pub fn keys(&self) -> Vec<String> {
+    pub(super) fn keys(&self) -> Vec<String> {
         self.manifest.iter().map(|(key, _)| key).collect()
     }
 
     /// Sets rows, or removes those that are `None`.
-    pub fn change<K: AsRef<str>>(&mut self, rows: Vec<(K, Option<Row>)>) {
+    pub(super) fn change<K: AsRef<str>>(&mut self, rows: Vec<(K, Option<Row>)>) {
         self.is_changed |= !rows.is_empty();
         self.manifest.change(rows);
     }
@@ -47,7 +47,7 @@ impl<'a> Draft<'a> {
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn save(&self, version: u64) -> Result<Option<String>, Error> {
+    pub(super) async fn save(&self, version: u64) -> Result<Option<String>, Error> {
         if !self.is_changed {
             return Ok(None);
         }
@@ -58,7 +58,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Lets the head point at the manifest that was written.
-    pub fn saved(&mut self, key: Option<String>, head: &mut Head) {
+    pub(super) fn saved(&mut self, key: Option<String>, head: &mut Head) {
         if key.is_some() {
             self.is_changed = false;
             let removed = std::mem::take(&mut self.superseded);

@@ -9,7 +9,7 @@ use crate::error::Error;
 /// The site's head while this invocation holds the lease.
 ///
 /// Every write of the head is conditional on the version that this invocation wrote last.
-pub struct HeldHead<'a> {
+pub(super) struct HeldHead<'a> {
     ledger: &'a Ledger,
     head: Head,
 }
@@ -21,7 +21,7 @@ impl<'a> HeldHead<'a> {
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn take(
+    pub(super) async fn take(
         ledger: &'a Ledger,
         from: &Head,
         to: &Head,
@@ -33,7 +33,7 @@ impl<'a> HeldHead<'a> {
     }
 
     /// Returns the head as the next write changes it.
-    pub fn get_mut(&mut self) -> &mut Head {
+    pub(super) fn get_mut(&mut self) -> &mut Head {
         &mut self.head
     }
 
@@ -41,7 +41,7 @@ impl<'a> HeldHead<'a> {
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub async fn release(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
+    pub(super) async fn release(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
         self.commit(self.head.released(), None, &[], settled).await
     }
 
@@ -63,7 +63,7 @@ impl<'a> HeldHead<'a> {
 }
 
 /// A run while this invocation holds the lease for it: the head, and the record.
-pub struct Held<'a> {
+pub(super) struct Held<'a> {
     head: HeldHead<'a>,
     record: Record,
     /// The head that the claim was made from.
@@ -75,7 +75,7 @@ impl<'a> Held<'a> {
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn take(site: &'a Site, claim: &Claim) -> Result<Option<Self>, Error> {
+    pub(super) async fn take(site: &'a Site, claim: &Claim) -> Result<Option<Self>, Error> {
         let Claim { from, to, record } = claim;
         let Some(head) = HeldHead::take(&site.clients.ledger, from, to, Some(record)).await? else {
             return Ok(None);
@@ -86,23 +86,23 @@ impl<'a> Held<'a> {
     }
 
     /// Returns the run that holds the lease.
-    pub fn run(&self) -> RunId {
+    pub(super) fn run(&self) -> RunId {
         RunId { deployment: self.record.deployment.clone(), number: self.record.run }
     }
 
     /// Returns the run's record, as it was written last.
-    pub fn record(&self) -> &Record {
+    pub(super) fn record(&self) -> &Record {
         &self.record
     }
 
     /// Returns the run that had not finished when this one claimed the site: an earlier one, or this very run, whose
     /// retry this invocation is.
-    pub fn found_unfinished(&self) -> Option<&RunId> {
+    pub(super) fn found_unfinished(&self) -> Option<&RunId> {
         self.before.unfinished.as_ref()
     }
 
     /// Returns the head as the next write changes it.
-    pub fn head_mut(&mut self) -> &mut Head {
+    pub(super) fn head_mut(&mut self) -> &mut Head {
         self.head.get_mut()
     }
 
@@ -110,7 +110,7 @@ impl<'a> Held<'a> {
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub async fn record_batches(&mut self, batches: &[Owed], settled: &mut Vec<Owed>) -> Result<(), Error> {
+    pub(super) async fn record_batches(&mut self, batches: &[Owed], settled: &mut Vec<Owed>) -> Result<(), Error> {
         // The count is written with the batches, so that no caller reference is ever used twice.
         let count = u32::try_from(batches.len()).unwrap_or(u32::MAX);
         let record = Record { batches: self.record.batches.saturating_add(count), ..self.record.clone() };
@@ -121,7 +121,7 @@ impl<'a> Held<'a> {
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub async fn write_head(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
+    pub(super) async fn write_head(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
         self.commit(self.head.head.next_version(), self.record.clone(), &[], settled).await
     }
 
@@ -129,7 +129,7 @@ impl<'a> Held<'a> {
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub async fn finish(&mut self, answer: Option<String>, settled: &mut Vec<Owed>) -> Result<(), Error> {
+    pub(super) async fn finish(&mut self, answer: Option<String>, settled: &mut Vec<Owed>) -> Result<(), Error> {
         let record = Record { status: Status::Finished, answer, ..self.record.clone() };
         self.commit(self.head.head.finished(&self.run()), record, &[], settled).await
     }
@@ -138,7 +138,7 @@ impl<'a> Held<'a> {
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub async fn release(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
+    pub(super) async fn release(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
         self.commit(self.head.head.released(), self.record.clone(), &[], settled).await
     }
 
@@ -146,7 +146,7 @@ impl<'a> Held<'a> {
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub async fn withdraw(&mut self, rejection: Option<&str>, settled: &mut Vec<Owed>) -> Result<(), Error> {
+    pub(super) async fn withdraw(&mut self, rejection: Option<&str>, settled: &mut Vec<Owed>) -> Result<(), Error> {
         let record = self.record.clone();
         let record = match rejection {
             Some(reason) => record.rejected(reason),

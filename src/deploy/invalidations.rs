@@ -9,7 +9,7 @@ use crate::plan::TagEvidence;
 const MAX_WILDCARDS: usize = 10;
 
 /// Finds what goes stale on each distribution. Without evidence, no tag is relied on.
-pub fn invalidations<'d>(
+pub(super) fn invalidations<'d>(
     config: &Config,
     distributions: &'d [Distribution],
     stale: &StaleKeys,
@@ -37,7 +37,7 @@ pub fn invalidations<'d>(
 }
 
 /// Returns what the site's owner may want to change, if unchanged objects are evicted.
-pub fn warning(config: &Config, distribution: &Distribution, invalidation: &Invalidation) -> Option<String> {
+pub(super) fn warning(config: &Config, distribution: &Distribution, invalidation: &Invalidation) -> Option<String> {
     let (id, evicted) = (&distribution.id, invalidation.collateral);
     if let Some(page) = &invalidation.fallback {
         return Some(format!(

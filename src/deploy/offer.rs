@@ -18,7 +18,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 /// Offers batches to the distributions of a site.
-pub struct Sender<'a> {
+pub(super) struct Sender<'a> {
     pub site: &'a Site,
     pub invocation: &'a Invocation<'a>,
     /// The site's distributions, as they are configured now.
@@ -27,7 +27,7 @@ pub struct Sender<'a> {
 
 /// The state of the batches after they were offered.
 #[derive(Default)]
-pub struct Sent {
+pub(super) struct Sent {
     pub accepted: Vec<Invalidated>,
     /// Owed no more, but still in the ledger. Until they are deleted there, later runs offer them again under the same
     /// reference, which CloudFront recognises.
@@ -42,7 +42,7 @@ pub struct Sent {
 
 impl Sender<'_> {
     /// Sends batches to all distributions in parallel, so that a failure of one does not delay the others.
-    pub async fn send(&self, due: Vec<Owed>) -> Sent {
+    pub(super) async fn send(&self, due: Vec<Owed>) -> Sent {
         let mut by_distribution = BTreeMap::<String, Vec<Owed>>::new();
         for owed in due {
             by_distribution.entry(owed.distribution.clone()).or_default().push(owed);

@@ -14,7 +14,7 @@ use crate::report::{Outcome, Planned, PlannedItems, Report};
 ///
 /// # Errors
 /// Those that the run would meet before its first write.
-pub async fn rehearse(attempt: &Attempt<'_>) -> Result<Report, Error> {
+pub(super) async fn rehearse(attempt: &Attempt<'_>) -> Result<Report, Error> {
     let build = Build::read(attempt).await?;
     let config = &attempt.site.config;
     let head = attempt.site.clients.ledger.head().await?;

@@ -22,7 +22,7 @@ use crate::transfer::Transfer;
 const ROUNDS: u32 = 4;
 
 /// A run that holds the site's lease.
-pub struct Run<'a> {
+pub(super) struct Run<'a> {
     attempt: &'a Attempt<'a>,
     held: Held<'a>,
     debts: Debts<'a>,
@@ -34,7 +34,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub fn new(attempt: &'a Attempt<'a>, mut held: Held<'a>) -> Self {
+    pub(super) fn new(attempt: &'a Attempt<'a>, mut held: Held<'a>) -> Self {
         let (site, invocation) = (attempt.site, attempt.invocation);
         Self {
             attempt,
@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
     }
 
     /// Returns the report of a run that follows `plan`, with its counts.
-    pub fn planned(&self, plan: &Plan<'_>, build: &Build) -> Report {
+    pub(super) fn planned(&self, plan: &Plan<'_>, build: &Build) -> Report {
         let outcome = if self.held.record().rollback {
             Outcome::RolledBack
         } else if plan.is_empty() {
@@ -73,7 +73,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// Those of `preflight`; `LeaseLost`, `Aws`.
-    pub async fn record_owed_batches(
+    pub(super) async fn record_owed_batches(
         &mut self,
         survey: Survey,
         plan: &Plan<'_>,
@@ -128,7 +128,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// `Unfinished` at the deadline; those of reading the archive; `InvalidationOwed`; `Aws`.
-    pub async fn write<'p>(&mut self, transfer: &Transfer<'p>, waves: [Writes<'p>; 2]) -> Result<(), Error> {
+    pub(super) async fn write<'p>(&mut self, transfer: &Transfer<'p>, waves: [Writes<'p>; 2]) -> Result<(), Error> {
         let [assets, pages] = waves;
         let last = if pages.is_empty() {
             assets
@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// `InvalidationOwed`.
-    pub async fn send_what_is_written(&mut self) -> Result<(), Error> {
+    pub(super) async fn send_what_is_written(&mut self) -> Result<(), Error> {
         self.debts.send_written(&self.held.run()).await
     }
 
@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// `Unfinished` at the deadline; `InvalidationOwed`; `Aws`, also for a single key that cannot be deleted.
-    pub async fn delete(&mut self, deletes: Vec<Delete>) -> Result<(), Error> {
+    pub(super) async fn delete(&mut self, deletes: Vec<Delete>) -> Result<(), Error> {
         let to_mark = self.debts.to_mark(&self.held.run(), true);
         let marking = self.attempt.site.clients.ledger.mark_offered(&to_mark);
         let (deleted, marked) = tokio::join!(self.delete_all(deletes), marking);
@@ -248,7 +248,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// `InvalidationOwed`, `Aws`.
-    pub async fn send_everything(&mut self) -> Result<(), Error> {
+    pub(super) async fn send_everything(&mut self) -> Result<(), Error> {
         let version = self.held.head_mut().version + 1;
         let (sent, saved) = tokio::join!(self.debts.send_all(), self.writer.draft.save(version));
         let saved = saved.map(|key| self.writer.draft.saved(key, self.held.head_mut()));
@@ -259,7 +259,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub async fn finish(&mut self, mut report: Report, archive: &Archive) -> Result<Report, Error> {
+    pub(super) async fn finish(&mut self, mut report: Report, archive: &Archive) -> Result<Report, Error> {
         report.drift += self.writer.drift();
         report.bytes_read = archive.bytes_read();
         report.bytes_written = self.writer.bytes_written();
@@ -276,7 +276,7 @@ impl<'a> Run<'a> {
     ///
     /// An archive that was refused before any write is recorded as refused. After a write it is not: a retry may find
     /// it sound, and if it does not, the next deployment repairs what was left.
-    pub async fn give_up(&mut self, error: &Error) {
+    pub(super) async fn give_up(&mut self, error: &Error) {
         if let Err(error) = self.release(error).await {
             tracing::warn!("could not release the lease, which lapses by itself: {error}");
         }

@@ -21,7 +21,7 @@ use crate::transfer::{Comparison, Transfer};
 const LOOKUPS_AT_ONCE: usize = 64;
 
 /// The live site, as AWS and the ledger describe it.
-pub struct Live {
+pub(super) struct Live {
     pub listing: Listing,
     pub manifest: Manifest,
     pub distributions: Vec<Distribution>,
@@ -34,7 +34,7 @@ impl Live {
     ///
     /// # Errors
     /// `WrongDistribution`, `Aws`.
-    pub async fn read(site: &Site, head: &Head) -> Result<Self, Error> {
+    pub(super) async fn read(site: &Site, head: &Head) -> Result<Self, Error> {
         let clients = &site.clients;
         let (listing, manifest, distributions, owed) = tokio::try_join!(
             clients.bucket.list(&head.list_at),
@@ -48,7 +48,7 @@ impl Live {
 }
 
 /// Everything that a plan is made from, except the archive.
-pub struct Survey {
+pub(super) struct Survey {
     pub live: Live,
     /// The answers about single objects, by key.
     pub observed: BTreeMap<String, Observed>,
@@ -59,7 +59,7 @@ impl Survey {
     ///
     /// # Errors
     /// `Aws`, and those of reading the archive.
-    pub async fn new(
+    pub(super) async fn new(
         attempt: &Attempt<'_>,
         build: &Build,
         live: Live,
@@ -90,7 +90,7 @@ impl Survey {
     ///
     /// # Errors
     /// `LargeDelete`.
-    pub fn plan<'i>(&self, index: &'i ArchiveIndex, rules: &Rules) -> Result<Plan<'i>, Error> {
+    pub(super) fn plan<'i>(&self, index: &'i ArchiveIndex, rules: &Rules) -> Result<Plan<'i>, Error> {
         let Live { listing, manifest, .. } = &self.live;
         Plan::new(index, listing, manifest, &self.observed, rules).map_err(|large| Error::LargeDelete {
             deletes: large.deletes,

@@ -12,7 +12,7 @@ use crate::transfer::{Transfer, Wave};
 const WRITES_PER_NOTE: usize = 50_000;
 
 /// Writes to the live bucket, and notes every write.
-pub struct Writer<'a> {
+pub(super) struct Writer<'a> {
     bucket: &'a Bucket,
     invocation: &'a Invocation<'a>,
     pub draft: Draft<'a>,
@@ -27,7 +27,7 @@ pub struct Writer<'a> {
 
 /// The result of a pass of deletes.
 #[derive(Default)]
-pub struct Deleted {
+pub(super) struct Deleted {
     /// Each with S3's reason.
     pub refused: Vec<(Delete, NotDeleted)>,
     /// How many were not tried because the deadline was too near.
@@ -35,7 +35,7 @@ pub struct Deleted {
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(site: &'a Site, invocation: &'a Invocation<'a>, head: &Head) -> Self {
+    pub(super) fn new(site: &'a Site, invocation: &'a Invocation<'a>, head: &Head) -> Self {
         Self {
             bucket: &site.clients.bucket,
             invocation,
@@ -49,21 +49,21 @@ impl<'a> Writer<'a> {
     }
 
     /// Sets how many objects there are to write, for the counts in errors.
-    pub fn expect(&mut self, planned: usize) {
+    pub(super) fn expect(&mut self, planned: usize) {
         self.planned = planned;
     }
 
-    pub fn bytes_written(&self) -> u64 {
+    pub(super) fn bytes_written(&self) -> u64 {
         self.bytes_written
     }
 
     /// Returns how many objects were deleted.
-    pub fn deleted(&self) -> usize {
+    pub(super) fn deleted(&self) -> usize {
         self.deleted
     }
 
     /// Returns how many objects others changed during the run.
-    pub fn drift(&self) -> usize {
+    pub(super) fn drift(&self) -> usize {
         self.drift
     }
 
@@ -71,7 +71,11 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// `Unfinished` at the deadline; those of reading the archive; `Aws`.
-    pub async fn write<'p>(&mut self, transfer: &Transfer<'p>, wave: plan::Writes<'p>) -> Result<Vec<Put<'p>>, Error> {
+    pub(super) async fn write<'p>(
+        &mut self,
+        transfer: &Transfer<'p>,
+        wave: plan::Writes<'p>,
+    ) -> Result<Vec<Put<'p>>, Error> {
         let mut conflicts = Vec::new();
         for copies in portions(wave.copies) {
             conflicts.extend(self.note(transfer.copy_all(copies).await)?);
@@ -99,7 +103,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// `Aws`; what was deleted before an error is noted.
-    pub async fn delete(&mut self, deletes: Vec<Delete>) -> Result<Deleted, Error> {
+    pub(super) async fn delete(&mut self, deletes: Vec<Delete>) -> Result<Deleted, Error> {
         let mut deleted = Deleted { refused: Vec::new(), not_tried: deletes.len() };
         let mut gone = Vec::new();
         let mut result = Ok(());
@@ -133,7 +137,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn look_again(&mut self, delete: Delete) -> Result<Option<Delete>, Error> {
+    pub(super) async fn look_again(&mut self, delete: Delete) -> Result<Option<Delete>, Error> {
         self.drift += 1;
         let found = self.bucket.inspect(&delete.key).await?;
         if found.is_none() {
@@ -143,7 +147,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Returns the error of a run that the deadline stops, with `deletes` objects to delete.
-    pub fn unfinished(&self, deletes: usize) -> Error {
+    pub(super) fn unfinished(&self, deletes: usize) -> Error {
         Error::Unfinished { done: self.written, total: self.planned + deletes }
     }
 }

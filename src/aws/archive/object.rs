@@ -116,7 +116,7 @@ impl ArchiveObject {
                     return Err(Failure::Error(Error::Aws { what, reason, source: None }));
                 }
                 Err(reason) => {
-                    tracing::warn!(%range, %reason, "the archive's answer broke off; asking again")
+                    tracing::warn!(%range, %reason, "the archive's answer broke off; asking again");
                 }
             }
         }

@@ -17,7 +17,7 @@ const DEPLOYMENT_SECONDS: i64 = 3_600;
 
 /// Reads how a distribution serves the bucket. Returns `None` if no viewer's path leads to the live prefix.
 pub(super) fn describe(id: &str, config: &DistributionConfig, bucket: &str, live_prefix: &str) -> Option<Distribution> {
-    let origins = config.origins().map(|origins| origins.items()).unwrap_or_default();
+    let origins = config.origins().map(types::Origins::items).unwrap_or_default();
     let mut origin_paths: Vec<String> = origins
         .iter()
         .filter(|origin| is_bucket_domain(origin.domain_name(), bucket))
@@ -26,7 +26,7 @@ pub(super) fn describe(id: &str, config: &DistributionConfig, bucket: &str, live
         .collect();
     origin_paths.sort();
     origin_paths.dedup();
-    let errors = config.custom_error_responses().map(|errors| errors.items()).unwrap_or_default();
+    let errors = config.custom_error_responses().map(types::CustomErrorResponses::items).unwrap_or_default();
     let mut cached_errors = errors.iter().filter(|error| is_cached_for_long(error)).peekable();
     (!origin_paths.is_empty()).then(|| Distribution {
         id: id.to_owned(),

@@ -10,7 +10,7 @@ use crate::deployment::{Head, Owed, Record};
 use crate::error::Error;
 
 /// How many owed batches one transaction writes or deletes: it takes at most 100 items and 4 MB (DynamoDB,
-/// TransactWriteItems), and a batch has up to 256 KiB.
+/// `TransactWriteItems`), and a batch has up to 256 KiB.
 pub const BATCHES_PER_COMMIT: usize = 12;
 
 /// One change of a site's state.

@@ -19,10 +19,10 @@ pub(crate) use xml::texts;
 use crate::edge::Cache;
 use crate::response::response;
 
-/// "3,000 files per distribution" in progress at one time (InvalidationLimits).
+/// "3,000 files per distribution" in progress at one time (`InvalidationLimits`).
 const MAX_PATHS_IN_PROGRESS: usize = 3000;
 
-/// "15 invalidation requests that include the * wildcard" in progress (InvalidationLimits).
+/// "15 invalidation requests that include the * wildcard" in progress (`InvalidationLimits`).
 const MAX_WILDCARDS_IN_PROGRESS: usize = 15;
 
 /// The distributions of the account, each with its edge cache.

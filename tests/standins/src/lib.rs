@@ -20,6 +20,8 @@
 //!
 //! It depends on no type of dropship.
 
+#![warn(unreachable_pub)]
+
 mod call;
 mod call_log;
 mod cloud;

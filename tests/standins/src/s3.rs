@@ -155,10 +155,7 @@ fn strong(etag: &str) -> ETag {
 }
 
 fn checksum_type(checksum: &storage::Checksum) -> ChecksumType {
-    ChecksumType::from_static(match checksum.composite {
-        true => ChecksumType::COMPOSITE,
-        false => ChecksumType::FULL_OBJECT,
-    })
+    ChecksumType::from_static(if checksum.composite { ChecksumType::COMPOSITE } else { ChecksumType::FULL_OBJECT })
 }
 
 fn size_bytes(body: &Bytes) -> i64 {

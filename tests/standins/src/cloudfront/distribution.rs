@@ -31,7 +31,7 @@ pub struct Distribution {
 #[derive(Clone, Debug)]
 pub struct Origin {
     pub bucket: String,
-    /// The OriginPath: "" or `/folder`.
+    /// The `OriginPath`: "" or `/folder`.
     pub path: String,
     pub domain: Domain,
     /// The path pattern of its behaviour, such as `/en/*`; None for the default behaviour.
@@ -104,7 +104,7 @@ impl Distribution {
         self
     }
 
-    /// Sets the OriginPath, "" or `/folder`, of the first origin.
+    /// Sets the `OriginPath`, "" or `/folder`, of the first origin.
     #[must_use]
     pub fn with_origin_path(mut self, path: &str) -> Self {
         self.origins[0].path = path.to_owned();

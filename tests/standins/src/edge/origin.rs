@@ -44,9 +44,12 @@ fn find(config: &Distribution, buckets: &Buckets, path: &str) -> Option<Object> 
     if name.is_empty() && !config.default_root_object.is_empty() {
         return look_up(&config.default_root_object);
     }
-    let index = || match name.is_empty() || name.ends_with('/') {
-        true => look_up(&format!("{name}index.html")),
-        false => look_up(&format!("{name}/index.html")),
+    let index = || {
+        if name.is_empty() || name.ends_with('/') {
+            look_up(&format!("{name}index.html"))
+        } else {
+            look_up(&format!("{name}/index.html"))
+        }
     };
     look_up(name)
         .or_else(|| config.index_documents.then(index)?)

@@ -65,6 +65,6 @@ pub(super) async fn delete_objects(api: &Api, request: S3Request<DeleteObjectsIn
     })
 }
 
-fn error(key: String, code: &str, message: &str) -> s3s::dto::Error {
-    s3s::dto::Error { key: Some(key), code: Some(code.to_owned()), message: Some(message.to_owned()), version_id: None }
+fn error(key: String, code: &str, message: &str) -> Error {
+    Error { key: Some(key), code: Some(code.to_owned()), message: Some(message.to_owned()), version_id: None }
 }

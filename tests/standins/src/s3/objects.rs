@@ -92,7 +92,7 @@ pub(super) async fn head(api: &Api, request: S3Request<HeadObjectInput>) -> S3Re
     let headers = object.headers;
     Ok(HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
-        content_length: Some(span.as_ref().map_or(object.body.len(), |span| span.len()) as i64),
+        content_length: Some(span.as_ref().map_or(object.body.len(), ExactSizeIterator::len) as i64),
         content_range: span.map(|span| content_range(&span, &object.body)),
         e_tag: Some(strong(&object.etag)),
         last_modified: Some(object.modified.into()),

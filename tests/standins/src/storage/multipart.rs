@@ -37,9 +37,12 @@ impl MultipartUpload {
     /// Joins parts of this upload, in the given order.
     pub(crate) fn join(&self, parts: &[&UploadedPart]) -> Draft {
         let algorithm = self.algorithm.clone().unwrap_or_else(|| "CRC64NVME".to_owned());
-        let crc32 = (algorithm == "CRC32").then(|| match self.full_object {
-            true => crc32_base64(crc32_of_object(parts)),
-            false => format!("{}-{}", crc32_base64(crc32_of_checksums(parts)), parts.len()),
+        let crc32 = (algorithm == "CRC32").then(|| {
+            if self.full_object {
+                crc32_base64(crc32_of_object(parts))
+            } else {
+                format!("{}-{}", crc32_base64(crc32_of_checksums(parts)), parts.len())
+            }
         });
         Draft {
             body: concatenated(parts),
