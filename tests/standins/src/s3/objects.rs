@@ -56,10 +56,7 @@ pub(super) async fn get(api: &Api, request: S3Request<GetObjectInput>) -> S3Resu
     let bucket = api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let object = find(&bucket, &input.key, input.version_id.as_deref(), input.if_match, input.if_none_match)?;
     let span = input.range.map(|range| satisfied(range, &object.body)).transpose()?;
-    let body = match &span {
-        Some(span) => object.body.slice(span.clone()),
-        None => object.body.clone(),
-    };
+    let body = selected(&object.body, span.as_ref());
     // The checksum covers the whole body, so S3 does not send it with a part of it.
     let checksum = (wants_checksum(input.checksum_mode.as_ref()) && span.is_none()).then_some(object.checksum);
     let headers = object.headers;
@@ -92,7 +89,7 @@ pub(super) async fn head(api: &Api, request: S3Request<HeadObjectInput>) -> S3Re
     let headers = object.headers;
     Ok(HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
-        content_length: Some(span.as_ref().map_or(object.body.len(), ExactSizeIterator::len) as i64),
+        content_length: Some(size_bytes(&selected(&object.body, span.as_ref()))),
         content_range: span.map(|span| content_range(&span, &object.body)),
         e_tag: Some(strong(&object.etag)),
         last_modified: Some(object.modified.into()),
@@ -117,6 +114,11 @@ pub(super) fn satisfied(range: Range, body: &Bytes) -> S3Result<ops::Range<usize
     let span = range.check(body.len() as u64)?;
     // A position in a body in memory fits into a usize.
     Ok(span.start as usize..span.end as usize)
+}
+
+/// Returns a part of a body, or the whole.
+fn selected(body: &Bytes, span: Option<&ops::Range<usize>>) -> Bytes {
+    span.map_or_else(|| body.clone(), |span| body.slice(span.clone()))
 }
 
 fn content_range(span: &ops::Range<usize>, body: &Bytes) -> String {
