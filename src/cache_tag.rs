@@ -73,21 +73,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::config::CacheControl;
     use crate::headers::HeaderRules;
-    use crate::invalidation::Tagging;
-
-    fn distribution(metadata: &str) -> Distribution {
-        Distribution {
-            tags: Some(Tagging { metadata: metadata.to_owned(), since: Some(0), version: String::new() }),
-            ..Distribution::plain()
-        }
-    }
-
-    fn header_rules() -> HeaderRules {
-        let cache_control = CacheControl { pages: String::new(), assets: String::new() };
-        HeaderRules::new(cache_control, &[], None)
-    }
 
     #[test]
     fn a_file_has_a_tag_for_its_class_and_one_for_its_folder() {
@@ -106,8 +92,11 @@ mod tests {
 
     #[test]
     fn each_distributions_metadata_has_the_tags_before_the_sites_own() {
-        let tags = CacheTags::new("my-site", &[distribution("cache-tag"), distribution("edge"), distribution("edge")]);
-        let mut headers = header_rules().headers("index.html");
+        let tags = CacheTags::new(
+            "my-site",
+            &[Distribution::tagged("cache-tag"), Distribution::tagged("edge"), Distribution::tagged("edge")],
+        );
+        let mut headers = HeaderRules::without_file().headers("index.html");
         headers.metadata.insert("edge".to_owned(), "news".to_owned());
         let marked = tags.mark("index.html", headers.clone());
         let ours = tags.of("index.html", true).join(",");

@@ -106,4 +106,12 @@ impl Headers {
 }
 
 #[cfg(test)]
+impl HeaderRules {
+    /// Returns the rules of a build without a `_headers` file, on a stack that sets no Cache-Control.
+    pub fn without_file() -> Self {
+        Self::new(CacheControl { pages: String::new(), assets: String::new() }, &[], None)
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::{Cursor, Read, Write};
-use std::path::PathBuf;
+use std::io::{Cursor, Write};
 
 use bytes::Bytes;
 use fastrand::Rng;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
+use crate::release::read_release;
 use crate::site::{File, Kind, file, fill};
 use crate::workload::{Changes, Scenario, Workload};
 
@@ -147,17 +147,4 @@ fn modified(build: u64) -> DateTime {
     let hour = u8::try_from(build % 24).unwrap_or_default();
     let minute = u8::try_from(build / 24 % 60).unwrap_or_default();
     DateTime::from_date_and_time(2026, 11, 22, hour, minute, 0).unwrap_or_default()
-}
-
-/// Returns the path of a real release, which may not exist.
-pub fn release(version: &str) -> Option<PathBuf> {
-    let shared = PathBuf::from(std::env::var_os("DROPSHIP_SHARED")?);
-    Some(shared.join(format!("sites/streamlit-{version}.zip")))
-}
-
-fn read_release(version: &str) -> Result<Bytes, Box<dyn Error>> {
-    let path = release(version).ok_or("DROPSHIP_SHARED is not set")?;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.read_to_end(&mut bytes)?;
-    Ok(bytes.into())
 }

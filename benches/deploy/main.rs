@@ -13,6 +13,7 @@ mod figures;
 mod function;
 mod minimum;
 mod process;
+mod release;
 mod services;
 mod site;
 mod workload;

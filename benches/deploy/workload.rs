@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use crate::builds::release;
+use crate::release::release;
 use crate::site::{self, File, Kind};
 
 /// A kind of site. Its files come from a seed, so that every benchmark anywhere deploys the same bytes.

@@ -7,6 +7,7 @@
 
 mod error;
 mod field;
+mod limits;
 mod parser;
 mod rule;
 

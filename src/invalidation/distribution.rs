@@ -32,6 +32,12 @@ impl Distribution {
             tags: None,
         }
     }
+
+    /// Returns one that has always read cache tags from this user metadata.
+    pub fn tagged(metadata: &str) -> Self {
+        let tagging = Tagging { metadata: metadata.to_owned(), since: Some(0), version: String::new() };
+        Self { tags: Some(tagging), ..Self::plain() }
+    }
 }
 
 /// How a distribution learns the cache tags of the objects that it caches.

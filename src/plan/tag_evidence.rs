@@ -63,27 +63,15 @@ fn has_headers(row: &Row, headers: &Headers) -> bool {
 mod tests {
     use super::*;
     use crate::cache_tag::CacheTags;
-    use crate::config::{CacheControl, Compare, Prune};
+    use crate::config::{Compare, Prune};
     use crate::headers::{HeaderRules, HeadersDigest};
-    use crate::invalidation::{Distribution, Tagging};
+    use crate::invalidation::Distribution;
     use crate::listing::Object;
-
-    fn distribution(metadata: &str) -> Distribution {
-        Distribution {
-            tags: Some(Tagging { metadata: metadata.to_owned(), since: Some(0), version: String::new() }),
-            ..Distribution::plain()
-        }
-    }
-
-    fn header_rules() -> HeaderRules {
-        let cache_control = CacheControl { pages: String::new(), assets: String::new() };
-        HeaderRules::new(cache_control, &[], None)
-    }
 
     #[test]
     fn a_stale_object_has_tags_only_if_every_copy_must_have_them() {
-        let tags = CacheTags::new("my-site", &[distribution("cache-tag")]);
-        let headers = header_rules();
+        let tags = CacheTags::new("my-site", &[Distribution::tagged("cache-tag")]);
+        let headers = HeaderRules::without_file();
         let rules = Rules {
             live_prefix: "live/",
             headers: &headers,

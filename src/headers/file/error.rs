@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::MAX_METADATA_BYTES;
-use super::parser::{MAX_LINE_CHARACTERS, MAX_RULES};
+use super::limits::{MAX_LINE_CHARACTERS, MAX_RULES};
 
 /// A `_headers` file that cannot be used.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -7,14 +7,9 @@ use regex::{Regex, RegexSet};
 use super::HeadersFile;
 use super::error::{BadHeadersFile, BadLine, Problem};
 use super::field::HeaderField;
+use super::limits::{MAX_LINE_CHARACTERS, MAX_RULES};
 use super::rule::Rule;
 use crate::headers::pattern::expression;
-
-/// Cloudflare Pages allows 100 rules (Cloudflare Pages documentation, "Headers").
-pub(super) const MAX_RULES: usize = 100;
-
-/// Cloudflare Pages allows 2,000 characters a line (Cloudflare Pages documentation, "Headers").
-pub(super) const MAX_LINE_CHARACTERS: usize = 2_000;
 
 /// Collects the rules line by line.
 #[derive(Default)]

@@ -33,6 +33,42 @@ pub(super) fn stored_encoding(encoding: Option<String>) -> Option<String> {
     (!stored.is_empty()).then(|| stored.join(","))
 }
 
+/// Finds the object that an input asks for, and the bytes of it that its range selects.
+macro_rules! find_span {
+    ($api:expr, $input:expr) => {{
+        let bucket = $api.bucket(&$input.bucket, $input.expected_bucket_owner.as_deref())?;
+        let conditions = ($input.if_match.take(), $input.if_none_match.take());
+        let object = find(&bucket, &$input.key, $input.version_id.as_deref(), conditions.0, conditions.1)?;
+        let span = $input.range.map(|range| satisfied(range, &object.body)).transpose()?;
+        (object, span)
+    }};
+}
+
+/// Fills in the fields that describe an object, which the outputs of GET and HEAD share.
+macro_rules! described {
+    ($output:ident, $object:expr, $span:expr, $wants_checksum:expr) => {{
+        // The checksum covers the whole body, so S3 does not send it with a part of it.
+        let checksum = ($wants_checksum && $span.is_none()).then_some($object.checksum);
+        let headers = $object.headers;
+        $output {
+            accept_ranges: Some("bytes".to_owned()),
+            content_range: $span.map(|span| content_range(&span, &$object.body)),
+            e_tag: Some(strong(&$object.etag)),
+            last_modified: Some($object.modified.into()),
+            version_id: $object.version_id,
+            checksum_type: checksum.as_ref().map(checksum_type),
+            checksum_crc32: checksum.and_then(|checksum| checksum.crc32),
+            content_type: type_or_default(headers.content_type),
+            cache_control: headers.cache_control,
+            content_encoding: headers.content_encoding,
+            content_language: headers.content_language,
+            content_disposition: headers.content_disposition,
+            metadata: Some(headers.metadata.into_iter().collect()),
+            ..Default::default()
+        }
+    }};
+}
+
 pub(super) async fn put(api: &Api, mut request: S3Request<PutObjectInput>) -> S3Result<PutObjectOutput> {
     let checksums = body_checksums!(request);
     let mut input = request.input;
@@ -52,58 +88,23 @@ pub(super) async fn put(api: &Api, mut request: S3Request<PutObjectInput>) -> S3
 }
 
 pub(super) async fn get(api: &Api, request: S3Request<GetObjectInput>) -> S3Result<GetObjectOutput> {
-    let input = request.input;
-    let bucket = api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-    let object = find(&bucket, &input.key, input.version_id.as_deref(), input.if_match, input.if_none_match)?;
-    let span = input.range.map(|range| satisfied(range, &object.body)).transpose()?;
+    let mut input = request.input;
+    let (object, span) = find_span!(api, input);
     let body = selected(&object.body, span.as_ref());
-    // The checksum covers the whole body, so S3 does not send it with a part of it.
-    let checksum = (wants_checksum(input.checksum_mode.as_ref()) && span.is_none()).then_some(object.checksum);
-    let headers = object.headers;
-    Ok(GetObjectOutput {
-        accept_ranges: Some("bytes".to_owned()),
-        content_length: Some(size_bytes(&body)),
-        content_range: span.map(|span| content_range(&span, &object.body)),
-        body: Some(StreamingBlob::from(Body::from(body))),
-        e_tag: Some(strong(&object.etag)),
-        last_modified: Some(object.modified.into()),
-        version_id: object.version_id,
-        checksum_type: checksum.as_ref().map(checksum_type),
-        checksum_crc32: checksum.and_then(|checksum| checksum.crc32),
-        content_type: type_or_default(headers.content_type),
-        cache_control: headers.cache_control,
-        content_encoding: headers.content_encoding,
-        content_language: headers.content_language,
-        content_disposition: headers.content_disposition,
-        metadata: Some(headers.metadata.into_iter().collect()),
-        ..Default::default()
-    })
+    let content_length = size_bytes(&body);
+    let wants_checksum = wants_checksum(input.checksum_mode.as_ref());
+    let output = described!(GetObjectOutput, object, span, wants_checksum);
+    let body = Some(StreamingBlob::from(Body::from(body)));
+    Ok(GetObjectOutput { content_length: Some(content_length), body, ..output })
 }
 
 pub(super) async fn head(api: &Api, request: S3Request<HeadObjectInput>) -> S3Result<HeadObjectOutput> {
-    let input = request.input;
-    let bucket = api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
-    let object = find(&bucket, &input.key, input.version_id.as_deref(), input.if_match, input.if_none_match)?;
-    let span = input.range.map(|range| satisfied(range, &object.body)).transpose()?;
-    let checksum = (wants_checksum(input.checksum_mode.as_ref()) && span.is_none()).then_some(object.checksum);
-    let headers = object.headers;
-    Ok(HeadObjectOutput {
-        accept_ranges: Some("bytes".to_owned()),
-        content_length: Some(size_bytes(&selected(&object.body, span.as_ref()))),
-        content_range: span.map(|span| content_range(&span, &object.body)),
-        e_tag: Some(strong(&object.etag)),
-        last_modified: Some(object.modified.into()),
-        version_id: object.version_id,
-        checksum_type: checksum.as_ref().map(checksum_type),
-        checksum_crc32: checksum.and_then(|checksum| checksum.crc32),
-        content_type: type_or_default(headers.content_type),
-        cache_control: headers.cache_control,
-        content_encoding: headers.content_encoding,
-        content_language: headers.content_language,
-        content_disposition: headers.content_disposition,
-        metadata: Some(headers.metadata.into_iter().collect()),
-        ..Default::default()
-    })
+    let mut input = request.input;
+    let (object, span) = find_span!(api, input);
+    let content_length = size_bytes(&selected(&object.body, span.as_ref()));
+    let wants_checksum = wants_checksum(input.checksum_mode.as_ref());
+    let output = described!(HeadObjectOutput, object, span, wants_checksum);
+    Ok(HeadObjectOutput { content_length: Some(content_length), ..output })
 }
 
 /// Returns the bytes of a body that a range selects. Like S3, it refuses every range of an empty body, even a suffix.
