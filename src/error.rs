@@ -14,11 +14,11 @@ pub enum Error {
     #[error("the archive s3://{bucket}/{key}{} is gone: {reason}", version(.version_id))]
     ArchiveGone { bucket: String, key: String, version_id: Option<String>, reason: String },
     #[error(
-        "the deployment would remove {deletes} of the {objects} live objects, so nothing was changed: check that \
+        "the deployment would remove {removed} of the {objects} live objects, so nothing was changed: check that \
          this is the right archive (ARCHIVE_ROOT, LIVE_PREFIX), then send the event again with \
          \"options\":{{\"allowLargeDelete\":true}}, or raise MAX_DELETE_PERCENT (now {percent})"
     )]
-    LargeDelete { deletes: usize, objects: usize, percent: u8 },
+    LargeDelete { removed: usize, objects: usize, percent: u8 },
     #[error(
         "another deployment ({deployment}) holds the site until {until}: Lambda retries this one; if the retries fail \
          too, send its event again"

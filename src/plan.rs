@@ -1,11 +1,11 @@
 //! The plan: everything that brings the live bucket to the archive's contents, as a value.
 //!
-//! Planning reads nothing. If listing and manifest do not settle an entry, [`questions()`] returns it, and the answers
-//! come back as [`Observed`]. A second plan, made after the first was carried out, is empty.
+//! Planning reads nothing. [`to_inspect`] returns the objects that listing and manifest do not settle, and the results
+//! come back as [`Inspection`]s. A second plan, made after the first was carried out, is empty.
 
 mod guard;
+mod inspection;
 mod known;
-mod questions;
 mod rules;
 mod tag_evidence;
 mod verdict;
@@ -23,22 +23,22 @@ use known::all_known;
 use verdict::{Verdict, Verdicts};
 
 pub use guard::LargeDelete;
-pub use questions::{Observed, Sum, questions};
+pub use inspection::{Checksum, Inspection, to_inspect};
 pub use rules::{Rules, Wanted};
 pub use tag_evidence::TagEvidence;
 pub use verdict::is_due;
-pub use writes::{Delete, Put, SelfCopy, Writes};
+pub use writes::{Delete, HeaderChange, Put, Wave};
 
 /// The plan of one deployment, with one list per verdict.
 ///
-/// Every key of archive and bucket is in exactly one of `puts`, `copies`, `deletes`, `retained` and `foreign`, or is
+/// Every key of archive and bucket is in exactly one of `puts`, `header_changes`, `deletes`, `retained` and `foreign`, or is
 /// only counted because it is kept.
 #[derive(Debug, Default)]
 pub struct Plan<'a> {
     /// The entries to put, sorted by key.
     pub puts: Vec<Put<'a>>,
     /// The objects with the right bytes and the wrong headers.
-    pub copies: Vec<SelfCopy<'a>>,
+    pub header_changes: Vec<HeaderChange<'a>>,
     pub deletes: Vec<Delete>,
     /// How many objects are already as the rules want them.
     pub kept: usize,
@@ -66,28 +66,28 @@ impl<'a> Plan<'a> {
         index: &'a ArchiveIndex,
         listing: &Listing,
         manifest: &Manifest,
-        observed: &BTreeMap<String, Observed>,
+        inspections: &BTreeMap<String, Inspection>,
         rules: &Rules,
     ) -> Result<Self, LargeDelete> {
         let mut plan = Self::default();
         let mut guard = Guard::default();
-        let mut verdicts = Verdicts::new(rules, observed);
+        let mut verdicts = Verdicts::new(rules, inspections);
         for known in all_known(index, listing, manifest, rules.live_prefix) {
             // Without a manifest there is nothing to compare the listing with.
             plan.drift += usize::from(!manifest.is_empty() && known.is_drift(rules.prune));
             if known.is_object_missing() {
                 plan.missing.push(known.key().into_owned());
             }
-            let verdict = verdicts.on(&known);
+            let verdict = verdicts.verdict(&known);
             guard.count(&known, &verdict);
             match verdict {
                 Verdict::Put(put) => {
                     plan.revives_rows |= verdicts.revives_row(&known);
                     plan.puts.push(put);
                 }
-                Verdict::SelfCopy(copy) => {
+                Verdict::Headers(change) => {
                     plan.revives_rows |= verdicts.revives_row(&known);
-                    plan.copies.push(copy);
+                    plan.header_changes.push(change);
                 }
                 Verdict::Kept(row) => {
                     plan.kept += 1;
@@ -98,7 +98,7 @@ impl<'a> Plan<'a> {
                 Verdict::Deleted(delete) => plan.deletes.push(delete),
                 Verdict::Retained(row) => plan.retained.push((known.key().into_owned(), row)),
                 Verdict::Foreign => plan.foreign.push(known.key().into_owned()),
-                Verdict::Gone => {}
+                Verdict::Missing => {}
             }
         }
         guard.check(rules)?;
@@ -107,7 +107,7 @@ impl<'a> Plan<'a> {
 
     /// Whether the bucket is already as the rules want it.
     pub fn is_empty(&self) -> bool {
-        self.puts.is_empty() && self.copies.is_empty() && self.deletes.is_empty()
+        self.puts.is_empty() && self.header_changes.is_empty() && self.deletes.is_empty()
     }
 
     /// Changes the manifest that the plan was made from to one that is right before any of the plan is carried out.
@@ -118,7 +118,7 @@ impl<'a> Plan<'a> {
         let written = self.puts.iter().map(|put| &*put.key);
         let deleted = self.deletes.iter().filter(|delete| delete.row.is_none());
         let lost = written
-            .chain(self.copies.iter().map(|copy| &*copy.key))
+            .chain(self.header_changes.iter().map(|change| &*change.key))
             .chain(deleted.map(|delete| &*delete.key))
             .chain(self.foreign.iter().chain(&self.missing).map(String::as_str));
         let seen = self.noted.iter().chain(&self.retained);
@@ -136,12 +136,12 @@ impl<'a> Plan<'a> {
 
     /// Returns the keys that go stale, given the listing that the plan was made from.
     ///
-    /// `kept` is filled with the keys whose cached copies stay right, which the result borrows. It includes immutable
+    /// `kept` is filled with the keys whose cached header_changes stay right, which the result borrows. It includes immutable
     /// objects that are deleted.
     pub fn stale<'k>(&'k self, listing: &Listing, kept: &'k mut Vec<String>) -> StaleKeys<'k> {
         let replaced = self.puts.iter().filter(|put| put.replaces.is_some()).map(|put| &*put.key);
         let changed: Vec<&str> = replaced
-            .chain(self.copies.iter().map(|copy| &*copy.key))
+            .chain(self.header_changes.iter().map(|change| &*change.key))
             .chain(self.missing.iter().map(String::as_str))
             .collect();
         let deleted = self.deletes.iter().filter(|delete| delete.is_stale);
@@ -162,17 +162,17 @@ impl<'a> Plan<'a> {
 
     /// Returns the waves of writes, assets first and then the pages that may refer to them, and the deletes, which
     /// follow both.
-    pub fn into_waves(self) -> ([Writes<'a>; 2], Vec<Delete>) {
-        let Self { mut puts, mut copies, deletes, .. } = self;
+    pub fn into_waves(self) -> ([Wave<'a>; 2], Vec<Delete>) {
+        let Self { mut puts, mut header_changes, deletes, .. } = self;
         // There may be a million writes, so they are sorted in place. Their order within a wave is that of the archive,
         // so that each turn reads one part of it.
         puts.sort_unstable_by_key(|put| (put.is_page, put.entry.header_offset));
-        copies.sort_unstable_by_key(|copy| (copy.is_page, copy.entry.header_offset));
-        let pages = Writes {
+        header_changes.sort_unstable_by_key(|change| (change.is_page, change.entry.header_offset));
+        let pages = Wave {
             puts: puts.split_off(puts.partition_point(|put| !put.is_page)),
-            copies: copies.split_off(copies.partition_point(|copy| !copy.is_page)),
+            header_changes: header_changes.split_off(header_changes.partition_point(|change| !change.is_page)),
         };
-        ([Writes { puts, copies }, pages], deletes)
+        ([Wave { puts, header_changes }, pages], deletes)
     }
 }
 

@@ -80,7 +80,7 @@ impl Report {
     pub fn count(&mut self, plan: &Plan) {
         self.new = plan.new_keys().len();
         self.changed = plan.puts.len() - self.new;
-        self.headers = plan.copies.len();
+        self.headers = plan.header_changes.len();
         self.deleted = plan.deletes.len();
         self.kept = plan.kept;
         self.retained = plan.retained.len();

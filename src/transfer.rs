@@ -23,21 +23,21 @@ use tokio::sync::Semaphore;
 use crate::archive::{Encoding, Entry, Method};
 use crate::aws::archive::Archive;
 use crate::aws::bucket::Bucket;
-use crate::plan::{Put, Rules, SelfCopy, Sum};
+use crate::plan::{Checksum, HeaderChange, Put, Rules};
 use crate::report::Progress;
 
 use memory::Memory;
 use summary::{Incomplete, Summary};
-use wave::{OpenWave, SentObject};
+use wave::{SentObject, WaveInProgress};
 
-pub use wave::Wave;
+pub use wave::WaveResult;
 
 /// Entries up to this size are held in memory; larger ones are uploaded in parts.
-const WHOLE_BYTES: u64 = 16 << 20;
+const MAX_WHOLE_BYTES: u64 = 16 << 20;
 
 /// S3 copies stored entries over this size from the archive. That takes three requests, and none of their bytes pass
 /// through the function.
-const COPIED_BYTES: u64 = 8 << 20;
+const MIN_FROM_ARCHIVE_BYTES: u64 = 8 << 20;
 
 /// One write and one read may be under way for each 5 MiB of the function's memory, with which its processor share
 /// grows. S3 answers a small PUT after 15 to 40 ms, so 100 at a time reach its limit of writes per second to one
@@ -46,8 +46,8 @@ const MIB_PER_TRANSFER: u64 = 5;
 const AT_ONCE: RangeInclusive<u64> = 32..=256;
 
 /// Memory bounds the uploads in parts. While some of them are started or completed, others decompress.
-const LARGE_AT_ONCE: usize = 8;
-const COPIES_AT_ONCE: usize = 16;
+const IN_PARTS_AT_ONCE: usize = 8;
+const FROM_ARCHIVE_AT_ONCE: usize = 16;
 
 /// The transfers of one run.
 pub struct Transfer<'a> {
@@ -70,7 +70,7 @@ pub struct Transfer<'a> {
 pub struct Comparison<'a> {
     pub entry: &'a Entry,
     pub key: String,
-    pub sum: Sum,
+    pub checksum: Checksum,
 }
 
 /// How an entry gets into the live bucket.
@@ -81,7 +81,7 @@ enum Route {
     /// It is read piece by piece and uploaded in parts.
     InParts,
     /// S3 copies it from the archive.
-    Copied,
+    FromArchive,
 }
 
 impl<'a> Transfer<'a> {
@@ -112,19 +112,22 @@ impl<'a> Transfer<'a> {
     /// Puts entries.
     ///
     /// A failure is part of the result, so that the writes before it are not lost.
-    pub async fn put_all(&self, puts: Vec<Put<'a>>) -> Wave<'a> {
-        let wave = OpenWave::new(self.bucket, self.progress, puts.len());
-        let (mut whole, mut in_parts, mut copied) = (Vec::new(), Vec::new(), Vec::new());
+    pub async fn put_all(&self, puts: Vec<Put<'a>>) -> WaveResult<'a> {
+        let wave = WaveInProgress::new(self.bucket, self.progress, puts.len());
+        let (mut whole, mut in_parts, mut from_archive) = (Vec::new(), Vec::new(), Vec::new());
         for put in puts {
             match self.route(put.entry) {
                 Route::Whole => whole.push(put),
                 Route::InParts => in_parts.push(put),
-                Route::Copied => copied.push(put),
+                Route::FromArchive => from_archive.push(put),
             }
         }
         let in_parts = stream::iter(in_parts).map(|put| self.put_in_parts(put, &wave));
-        let copied = stream::iter(copied).map(|put| self.put_copied(put, &wave));
-        let large = stream::select(in_parts.buffer_unordered(LARGE_AT_ONCE), copied.buffer_unordered(COPIES_AT_ONCE));
+        let from_archive = stream::iter(from_archive).map(|put| self.put_from_archive(put, &wave));
+        let large = stream::select(
+            in_parts.buffer_unordered(IN_PARTS_AT_ONCE),
+            from_archive.buffer_unordered(FROM_ARCHIVE_AT_ONCE),
+        );
         let (whole, large) = tokio::join!(self.put_whole(whole, &wave), self.finish_all(large));
         wave.close(whole.and(large))
     }
@@ -132,16 +135,16 @@ impl<'a> Transfer<'a> {
     /// Copies objects onto themselves, with their new headers.
     ///
     /// A failure is part of the result, as for [`Self::put_all`].
-    pub async fn copy_all(&self, copies: Vec<SelfCopy<'a>>) -> Wave<'a> {
-        let wave = OpenWave::new(self.bucket, self.progress, copies.len());
-        let copying = stream::iter(copies).map(|copy| self.copy(copy, &wave)).buffer_unordered(self.at_once);
-        let summary = self.finish_all(copying).await;
+    pub async fn change_headers(&self, changes: Vec<HeaderChange<'a>>) -> WaveResult<'a> {
+        let wave = WaveInProgress::new(self.bucket, self.progress, changes.len());
+        let changing = stream::iter(changes).map(|change| self.change(change, &wave)).buffer_unordered(self.at_once);
+        let summary = self.finish_all(changing).await;
         wave.close(summary)
     }
 
-    async fn copy(&self, copy: SelfCopy<'a>, wave: &OpenWave<'a>) -> Result<(), Incomplete> {
+    async fn change(&self, change: HeaderChange<'a>, wave: &WaveInProgress<'a>) -> Result<(), Incomplete> {
         self.check_running()?;
-        let SelfCopy { entry, key, etag, size_bytes, is_page } = copy;
+        let HeaderChange { entry, key, etag, size_bytes, is_page } = change;
         let wanted = self.rules.wanted(entry);
         let answer = self.bucket.copy_onto_itself(&key, &etag, &wanted.headers).await?;
         let crc32 = (wanted.encoding == Encoding::Identity).then_some(entry.crc32);
@@ -151,15 +154,15 @@ impl<'a> Transfer<'a> {
     }
 
     fn route(&self, entry: &Entry) -> Route {
-        let may_be_copied = entry.method == Method::Stored && entry.size_bytes > COPIED_BYTES;
-        if !may_be_copied && entry.size_bytes <= WHOLE_BYTES {
+        let may_be_from_archive = entry.method == Method::Stored && entry.size_bytes > MIN_FROM_ARCHIVE_BYTES;
+        if !may_be_from_archive && entry.size_bytes <= MAX_WHOLE_BYTES {
             // No encoding makes it larger.
             return Route::Whole;
         }
         let encoding = self.rules.wanted(entry).encoding;
-        if may_be_copied && encoding == Encoding::Identity {
-            Route::Copied
-        } else if entry.size_bytes > WHOLE_BYTES && encoding.size_bytes(entry) > WHOLE_BYTES {
+        if may_be_from_archive && encoding == Encoding::Identity {
+            Route::FromArchive
+        } else if entry.size_bytes > MAX_WHOLE_BYTES && encoding.size_bytes(entry) > MAX_WHOLE_BYTES {
             Route::InParts
         } else {
             Route::Whole

@@ -13,11 +13,11 @@ use crate::workload::Scenario;
 const TAIL_BYTES: u64 = 256 << 10;
 
 /// The largest entry that is not copied or uploaded in parts.
-const WHOLE_BYTES: u64 = 16 << 20;
+const MAX_WHOLE_BYTES: u64 = 16 << 20;
 const PART_BYTES: u64 = 5 << 20;
 
 /// Stored entries over this size need not pass through the function.
-const COPIED_BYTES: u64 = 8 << 20;
+const MIN_FROM_ARCHIVE_BYTES: u64 = 8 << 20;
 
 /// The largest gap between entries that one GET reads, and the most bytes that it reads.
 const GAP_BYTES: u64 = 4 << 10;
@@ -45,7 +45,7 @@ impl Build {
         let mut part = Vec::with_capacity(PART_BYTES as usize);
         let start = Instant::now();
         for entry in &self.entries {
-            if entry.size_bytes <= WHOLE_BYTES || entry.method != Method::Deflate {
+            if entry.size_bytes <= MAX_WHOLE_BYTES || entry.method != Method::Deflate {
                 continue;
             }
             let span = &archive[entry.header_offset as usize..entry.end_offset as usize];
@@ -119,9 +119,11 @@ impl Minimum {
     }
 
     fn transfer(&mut self, written: &[&Entry]) {
-        let (copied, sent): (Vec<&Entry>, Vec<&Entry>) =
-            written.iter().partition(|entry| entry.method == Method::Stored && entry.size_bytes > COPIED_BYTES);
-        let (large, whole): (Vec<&Entry>, Vec<&Entry>) = sent.iter().partition(|entry| entry.size_bytes > WHOLE_BYTES);
+        let (copied, sent): (Vec<&Entry>, Vec<&Entry>) = written
+            .iter()
+            .partition(|entry| entry.method == Method::Stored && entry.size_bytes > MIN_FROM_ARCHIVE_BYTES);
+        let (large, whole): (Vec<&Entry>, Vec<&Entry>) =
+            sent.iter().partition(|entry| entry.size_bytes > MAX_WHOLE_BYTES);
         // The header of an entry is checked before its data is copied.
         self.add("GetObject", copied.len());
         self.add("UploadPartCopy", copied.len());

@@ -29,7 +29,7 @@ const TAIL_BYTES: u64 = 256 << 10;
 ///
 /// A quine is made of literals, and deflate's are at most 64 KiB long (RFC 1951, section 3.2.4): none is known that
 /// comes near this size. A larger one would go live as the file that it is.
-const QUINE_BYTES: u64 = 1 << 20;
+const MAX_QUINE_BYTES: u64 = 1 << 20;
 
 /// The staging bucket's archives.
 #[derive(Clone)]
@@ -128,7 +128,7 @@ impl Archive {
     }
 
     async fn check_quine(&self, index: &ArchiveIndex, size: u64) -> Result<(), Error> {
-        if size <= QUINE_BYTES && index.entries.iter().any(|entry| entry.size_bytes == size) {
+        if size <= MAX_QUINE_BYTES && index.entries.iter().any(|entry| entry.size_bytes == size) {
             let crc32 = crc32fast::hash(&self.read(0..size).await?);
             index.check_quine(size, crc32)?;
         }

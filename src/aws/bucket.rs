@@ -29,7 +29,7 @@ pub struct Bucket {
 }
 
 /// An object as S3 describes it.
-pub struct Inspected {
+pub struct InspectedObject {
     pub size_bytes: u64,
     pub etag: Etag,
     /// The CRC-32 of the whole object, if it was uploaded with one.
@@ -80,7 +80,7 @@ impl Bucket {
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn inspect(&self, key: &str) -> Result<Option<Inspected>, Error> {
+    pub async fn inspect(&self, key: &str) -> Result<Option<InspectedObject>, Error> {
         let answer = self
             .s3
             .head_object()
@@ -98,7 +98,7 @@ impl Bucket {
         // A composite checksum covers the checksums of the parts, not the bytes.
         let is_full = head.checksum_type().is_none_or(|kind| *kind == ChecksumType::FullObject);
         let crc32 = head.checksum_crc32().filter(|_| is_full).and_then(decode_crc32);
-        Ok(Some(Inspected {
+        Ok(Some(InspectedObject {
             size_bytes: head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
             etag: unquoted(head.e_tag().unwrap_or_default()).into(),
             crc32,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::archive::Archive;
 use super::bucket::{Bucket, encode_crc32};
 use super::response::{failed, status};
-use super::write::{Condition, Written, under_headers, written};
+use super::write::{Condition, WriteResult, under_headers, write_result};
 use crate::error::Error;
 use crate::headers::Headers;
 
@@ -93,7 +93,7 @@ impl MultipartUpload<'_> {
         parts: Vec<UploadedPart>,
         crc32: u32,
         condition: Condition<'_>,
-    ) -> Result<Written, Error> {
+    ) -> Result<WriteResult, Error> {
         let parts = parts.into_iter().map(|UploadedPart(part)| part).collect();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let bucket = self.bucket;
@@ -110,10 +110,11 @@ impl MultipartUpload<'_> {
         let is_corrupt = answer.as_ref().is_err_and(|error| error.code() == Some("BadDigest"));
         if is_corrupt {
             self.abort().await;
-            return Ok(Written::Corrupt);
+            return Ok(WriteResult::Corrupt);
         }
-        let result = written(answer.map(|output| output.e_tag), || format!("completing the upload of {}", self.key));
-        if !matches!(result, Ok(Written::Done(_))) {
+        let result =
+            write_result(answer.map(|output| output.e_tag), || format!("completing the upload of {}", self.key));
+        if !matches!(result, Ok(WriteResult::Done(_))) {
             self.abort().await;
         }
         result

@@ -28,7 +28,7 @@ macro_rules! under_headers {
 pub(super) use under_headers;
 
 /// The result of a conditional write.
-pub enum Written {
+pub enum WriteResult {
     /// The new object's ETag.
     Done(Etag),
     /// The condition does not hold: someone else has written, or our own write did and its answer was lost.
@@ -73,10 +73,10 @@ impl Bucket {
         crc32: u32,
         headers: &Headers,
         condition: Condition<'_>,
-    ) -> Result<Written, Error> {
+    ) -> Result<WriteResult, Error> {
         self.rate_limit.turn().await;
         match self.put_signed(key, body.clone(), crc32, headers, condition).await {
-            Some(etag) => Ok(Written::Done(etag)),
+            Some(etag) => Ok(WriteResult::Done(etag)),
             // Boxed: an operation of the SDK is a future of 6 KiB, and this one is rarely needed.
             None => Box::pin(self.put_by_operation(key, body, crc32, headers, condition)).await,
         }
@@ -89,7 +89,7 @@ impl Bucket {
         crc32: u32,
         headers: &Headers,
         condition: Condition<'_>,
-    ) -> Result<Written, Error> {
+    ) -> Result<WriteResult, Error> {
         self.rate_limit.turn().await;
         let request = self.s3.put_object().bucket(&self.name).key(key);
         let answer = under_headers!(request, headers)
@@ -103,7 +103,7 @@ impl Bucket {
             .disable_payload_signing()
             .send()
             .await;
-        written(answer.map(|output| output.e_tag), || format!("writing {key}"))
+        write_result(answer.map(|output| output.e_tag), || format!("writing {key}"))
     }
 
     /// Writes one object once, without the SDK's operation. Returns its ETag, or `None` if that does not succeed.
@@ -151,7 +151,7 @@ impl Bucket {
     ///
     /// # Errors
     /// `Aws`; a condition that does not hold is no error.
-    pub async fn copy_onto_itself(&self, key: &str, etag: &Etag, headers: &Headers) -> Result<Written, Error> {
+    pub async fn copy_onto_itself(&self, key: &str, etag: &Etag, headers: &Headers) -> Result<WriteResult, Error> {
         self.rate_limit.turn().await;
         let request = self.s3.copy_object().bucket(&self.name).key(key);
         let encoded_key = utf8_percent_encode(key, NON_ALPHANUMERIC);
@@ -163,7 +163,7 @@ impl Bucket {
             .set_expected_source_bucket_owner(self.owner.clone())
             .send()
             .await;
-        written(answer.map(|output| output.copy_object_result.and_then(|result| result.e_tag)), || {
+        write_result(answer.map(|output| output.copy_object_result.and_then(|result| result.e_tag)), || {
             format!("changing the headers of {key}")
         })
     }
@@ -173,20 +173,20 @@ impl Bucket {
 ///
 /// # Errors
 /// `Aws`; a condition that does not hold is no error.
-pub(super) fn written<E>(
+pub(super) fn write_result<E>(
     answer: Result<Option<String>, SdkError<E, aws_sdk_s3::config::http::HttpResponse>>,
     what: impl Fn() -> String,
-) -> Result<Written, Error>
+) -> Result<WriteResult, Error>
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
     match answer {
-        Ok(Some(etag)) => Ok(Written::Done(unquoted(&etag).into())),
+        Ok(Some(etag)) => Ok(WriteResult::Done(unquoted(&etag).into())),
         Ok(None) => Err(Error::Aws { what: what(), reason: "the answer has no ETag".to_owned(), source: None }),
         // 412: the condition does not hold. 409: another write to the key was under way. 404: there is no object to
         // replace any more (S3 user guide, "Conditional writes").
         Err(error) if matches!(status(&error), Some(404 | 409 | 412)) && error.code() != Some("NoSuchBucket") => {
-            Ok(Written::Conflict)
+            Ok(WriteResult::Conflict)
         }
         Err(error) => Err(failed(what(), error)),
     }

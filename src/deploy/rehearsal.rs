@@ -50,7 +50,7 @@ fn planned(plan: &Plan<'_>, invalidations: Vec<(&Distribution, Invalidation)>) -
     Planned {
         new: plan.new_keys().into_iter().map(str::to_owned).collect(),
         changed: plan.puts.iter().filter(|put| put.replaces.is_some()).map(|put| put.key.to_string()).collect(),
-        headers: plan.copies.iter().map(|copy| copy.key.to_string()).collect(),
+        headers: plan.header_changes.iter().map(|change| change.key.to_string()).collect(),
         deleted: plan.deletes.iter().map(|delete| delete.key.clone()).collect(),
         items: items.collect(),
     }

@@ -14,7 +14,7 @@ use crate::aws::archive::Archive;
 use crate::aws::bucket::NotDeleted;
 use crate::error::Error;
 use crate::invalidation::StaleKeys;
-use crate::plan::{Delete, Plan, Put, Rules, TagEvidence, Writes};
+use crate::plan::{Delete, Plan, Put, Rules, TagEvidence, Wave};
 use crate::report::{Outcome, Report};
 use crate::transfer::Transfer;
 
@@ -62,7 +62,7 @@ impl<'a> Run<'a> {
             // The writes of a run that died are no drift.
             report.drift = 0;
         }
-        self.attempt.invocation.progress.expect(plan.puts.len() + plan.copies.len());
+        self.attempt.invocation.progress.expect(plan.puts.len() + plan.header_changes.len());
         let Report { new, changed, headers, deleted, kept, .. } = report;
         tracing::info!(new, changed, headers, deleted, kept, "planned");
         report
@@ -81,7 +81,7 @@ impl<'a> Run<'a> {
         preflight: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Error> {
         let Live { listing, mut manifest, distributions, owed } = survey.live;
-        self.writer.expect(plan.puts.len() + plan.copies.len());
+        self.writer.expect(plan.puts.len() + plan.header_changes.len());
         self.debts.find(owed);
         self.debts.send_to(distributions);
         let found = self.debts.len();
@@ -112,7 +112,7 @@ impl<'a> Run<'a> {
         // The manifest follows the batches: a row that is dropped no longer shows that viewers know the object.
         let has_changed = plan.amend(&mut manifest);
         // A manifest that is saved after objects were looked up saves the next run from looking them up again.
-        self.writer.draft.start(manifest, has_changed || !survey.observed.is_empty());
+        self.writer.draft.start(manifest, has_changed || !survey.inspections.is_empty());
         if plan.revives_rows {
             self.save_manifest().await?;
             self.held.write_head(self.debts.settled()).await?;
@@ -128,7 +128,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// `Unfinished` at the deadline; those of reading the archive; `InvalidationOwed`; `Aws`.
-    pub(super) async fn write<'p>(&mut self, transfer: &Transfer<'p>, waves: [Writes<'p>; 2]) -> Result<(), Error> {
+    pub(super) async fn write<'p>(&mut self, transfer: &Transfer<'p>, waves: [Wave<'p>; 2]) -> Result<(), Error> {
         let [assets, pages] = waves;
         let last = if pages.is_empty() {
             assets
@@ -145,14 +145,14 @@ impl<'a> Run<'a> {
 
     /// Carries out one wave. An object that another writer has changed meanwhile is not overwritten blindly: its
     /// invalidation is recorded, then it is written on the condition that it is still as it was found.
-    async fn write_wave<'p>(&mut self, transfer: &Transfer<'p>, wave: Writes<'p>) -> Result<(), Error> {
+    async fn write_wave<'p>(&mut self, transfer: &Transfer<'p>, wave: Wave<'p>) -> Result<(), Error> {
         let mut conflicts = self.writer.write(transfer, wave).await?;
         for _ in 0..ROUNDS {
             if conflicts.is_empty() {
                 return Ok(());
             }
             self.record_conflicts(&conflicts).await?;
-            conflicts = self.writer.write(transfer, Writes { puts: conflicts, copies: Vec::new() }).await?;
+            conflicts = self.writer.write(transfer, Wave { puts: conflicts, header_changes: Vec::new() }).await?;
         }
         if conflicts.is_empty() {
             return Ok(());
@@ -296,7 +296,7 @@ impl<'a> Run<'a> {
         self.held.withdraw(rejection, self.debts.settled()).await
     }
 
-    /// Writes the manifest if it has changed, and lets the head point at it from its next write on.
+    /// Wave the manifest if it has changed, and lets the head point at it from its next write on.
     async fn save_manifest(&mut self) -> Result<(), Error> {
         let key = self.writer.draft.save(self.held.head_mut().version + 1).await?;
         self.writer.draft.saved(key, self.held.head_mut());

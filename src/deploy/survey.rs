@@ -14,11 +14,11 @@ use crate::error::Error;
 use crate::invalidation::Distribution;
 use crate::listing::Listing;
 use crate::manifest::Manifest;
-use crate::plan::{self, Observed, Plan, Rules};
+use crate::plan::{self, Inspection, Plan, Rules};
 use crate::transfer::{Comparison, Transfer};
 
-/// How many objects are looked up in parallel.
-const LOOKUPS_AT_ONCE: usize = 64;
+/// How many objects are inspected in parallel.
+const INSPECTIONS_AT_ONCE: usize = 64;
 
 /// The live site, as AWS and the ledger describe it.
 pub(super) struct Live {
@@ -50,12 +50,12 @@ impl Live {
 /// Everything that a plan is made from, except the archive.
 pub(super) struct Survey {
     pub live: Live,
-    /// The answers about single objects, by key.
-    pub observed: BTreeMap<String, Observed>,
+    /// The inspections of single objects, by key.
+    pub inspections: BTreeMap<String, Inspection>,
 }
 
 impl Survey {
-    /// Looks up the objects that listing and manifest leave open.
+    /// Inspects the objects that listing and manifest leave open.
     ///
     /// # Errors
     /// `Aws`, and those of reading the archive.
@@ -66,13 +66,13 @@ impl Survey {
         transfer: &Transfer<'_>,
         rules: &Rules<'_>,
     ) -> Result<Self, Error> {
-        let questions = plan::questions(&build.index, &live.listing, &live.manifest, rules);
-        let mut observed = inspect(&attempt.site.clients.bucket, questions.iter().map(|(key, ..)| key)).await?;
+        let to_inspect = plan::to_inspect(&build.index, &live.listing, &live.manifest, rules);
+        let mut inspections = inspect(&attempt.site.clients.bucket, to_inspect.iter().map(|(key, ..)| key)).await?;
         // An entry is read only if S3 has no CRC-32 of its object, or one that the archive does not have.
-        let comparisons = questions.into_iter().filter_map(|(key, entry, encoding)| {
-            let seen = observed.get(&key)?;
-            let sum = seen.comparison(&live.listing.get(&key)?, rules.compare, encoding)?;
-            Some(Comparison { entry, key, sum })
+        let comparisons = to_inspect.into_iter().filter_map(|(key, entry, encoding)| {
+            let seen = inspections.get(&key)?;
+            let checksum = seen.comparison(&live.listing.get(&key)?, rules.compare, encoding)?;
+            Some(Comparison { entry, key, checksum })
         });
         let comparisons: Vec<_> = comparisons.collect();
         if !comparisons.is_empty() {
@@ -80,10 +80,10 @@ impl Survey {
             let same = transfer.same_bytes(comparisons).await?;
             for key in keys {
                 let is_same = same.contains(&key);
-                observed.entry(key).and_modify(|seen| seen.same_bytes = Some(is_same));
+                inspections.entry(key).and_modify(|seen| seen.same_bytes = Some(is_same));
             }
         }
-        Ok(Self { live, observed })
+        Ok(Self { live, inspections })
     }
 
     /// Compares archive and bucket.
@@ -92,8 +92,8 @@ impl Survey {
     /// `LargeDelete`.
     pub(super) fn plan<'i>(&self, index: &'i ArchiveIndex, rules: &Rules) -> Result<Plan<'i>, Error> {
         let Live { listing, manifest, .. } = &self.live;
-        Plan::new(index, listing, manifest, &self.observed, rules).map_err(|large| Error::LargeDelete {
-            deletes: large.deletes,
+        Plan::new(index, listing, manifest, &self.inspections, rules).map_err(|large| Error::LargeDelete {
+            removed: large.removed,
             objects: large.objects,
             percent: rules.max_delete_percent,
         })
@@ -101,14 +101,14 @@ impl Survey {
 }
 
 /// Asks S3 for objects, one HEAD each. An object that is gone is left out.
-async fn inspect(bucket: &Bucket, keys: impl Iterator<Item = &String>) -> Result<BTreeMap<String, Observed>, Error> {
+async fn inspect(bucket: &Bucket, keys: impl Iterator<Item = &String>) -> Result<BTreeMap<String, Inspection>, Error> {
     stream::iter(keys)
         .map(async |key| Ok((key, bucket.inspect(key).await?)))
-        .buffer_unordered(LOOKUPS_AT_ONCE)
+        .buffer_unordered(INSPECTIONS_AT_ONCE)
         .try_filter_map(async |(key, found)| {
-            let observed =
-                found.map(|found| Observed { crc32: found.crc32, same_bytes: None, headers: found.headers.digest() });
-            Ok(observed.map(|observed| (key.clone(), observed)))
+            let inspection =
+                found.map(|found| Inspection { crc32: found.crc32, same_bytes: None, headers: found.headers.digest() });
+            Ok(inspection.map(|inspection| (key.clone(), inspection)))
         })
         .try_collect()
         .await

@@ -1,4 +1,4 @@
-//! The writes: waves of puts and copies, and deletes, with the manifest kept up to date.
+//! The writes: waves of puts and header changes, and deletes, with the manifest kept up to date.
 
 use super::draft::Draft;
 use super::{Invocation, Site};
@@ -6,12 +6,12 @@ use crate::aws::bucket::{Bucket, DELETES_PER_CALL, NotDeleted};
 use crate::deployment::Head;
 use crate::error::Error;
 use crate::plan::{self, Delete, Put};
-use crate::transfer::{Transfer, Wave};
+use crate::transfer::{Transfer, WaveResult};
 
 /// How many writes are noted in the manifest together: a row takes less memory there than before it is noted.
 const WRITES_PER_NOTE: usize = 50_000;
 
-/// Writes to the live bucket, and notes every write.
+/// Wave to the live bucket, and notes every write.
 pub(super) struct Writer<'a> {
     bucket: &'a Bucket,
     invocation: &'a Invocation<'a>,
@@ -74,11 +74,11 @@ impl<'a> Writer<'a> {
     pub(super) async fn write<'p>(
         &mut self,
         transfer: &Transfer<'p>,
-        wave: plan::Writes<'p>,
+        wave: plan::Wave<'p>,
     ) -> Result<Vec<Put<'p>>, Error> {
         let mut conflicts = Vec::new();
-        for copies in portions(wave.copies) {
-            conflicts.extend(self.note(transfer.copy_all(copies).await)?);
+        for changes in portions(wave.header_changes) {
+            conflicts.extend(self.note(transfer.change_headers(changes).await)?);
         }
         for puts in portions(wave.puts) {
             conflicts.extend(self.note(transfer.put_all(puts).await)?);
@@ -87,14 +87,14 @@ impl<'a> Writer<'a> {
     }
 
     /// Notes what was written, and returns what others have written meanwhile.
-    fn note<'p>(&mut self, done: Wave<'p>) -> Result<Vec<Put<'p>>, Error> {
+    fn note<'p>(&mut self, done: WaveResult<'p>) -> Result<Vec<Put<'p>>, Error> {
         self.written += done.written.len();
         self.bytes_written += done.bytes_written;
         self.drift += done.conflicts.len();
         self.draft.change(done.written.into_iter().map(|(key, row)| (key, Some(row))).collect());
         match done.error {
             Some(error) => Err(error),
-            None if done.unfinished > 0 => Err(self.unfinished(0)),
+            None if done.stopped > 0 => Err(self.unfinished(0)),
             None => Ok(done.conflicts),
         }
     }

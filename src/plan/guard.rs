@@ -9,9 +9,9 @@ const DELETES_ALWAYS_ALLOWED: usize = 100;
 
 /// The plan would take more off the site than the guard allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{deletes} of {objects} objects would be taken off the site")]
+#[error("{removed} of {objects} objects would be taken off the site")]
 pub struct LargeDelete {
-    pub deletes: usize,
+    pub removed: usize,
     pub objects: usize,
 }
 
@@ -37,7 +37,7 @@ impl Guard {
         let is_large =
             removed > DELETES_ALWAYS_ALLOWED && removed * 100 > objects * usize::from(rules.max_delete_percent);
         if is_large && !rules.allow_large_delete {
-            return Err(LargeDelete { deletes: removed, objects });
+            return Err(LargeDelete { removed, objects });
         }
         Ok(())
     }

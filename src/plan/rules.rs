@@ -54,7 +54,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// Whether the object that the row recorded has the entry's contents in this encoding.
-    pub(super) fn is_content_of(&self, row: &Row, entry: &Entry) -> bool {
+    pub(super) fn is_recorded_by(&self, row: &Row, entry: &Entry) -> bool {
         let size_bytes = match self.encoding {
             Encoding::Identity if row.gzip_of.is_none() => Some(row.size_bytes),
             Encoding::Identity => None,

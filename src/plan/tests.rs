@@ -65,9 +65,9 @@ impl Bucket {
         self.0.iter().map(|(key, (body, _))| (key, object(body))).collect()
     }
 
-    fn observe(&self, key: &str) -> Observed {
+    fn inspect(&self, key: &str) -> Inspection {
         let (body, headers) = &self.0[key];
-        Observed { crc32: Some(crc32fast::hash(body.as_bytes())), same_bytes: None, headers: headers.digest() }
+        Inspection { crc32: Some(crc32fast::hash(body.as_bytes())), same_bytes: None, headers: headers.digest() }
     }
 
     /// Carries out a plan, and returns the manifest that a run would write.
@@ -83,11 +83,11 @@ impl Bucket {
             changes.push((&*put.key, Some(row)));
             self.0.insert(put.key.to_string(), (body, wanted.headers));
         }
-        for copy in &plan.copies {
-            let wanted = rules.wanted(copy.entry);
-            let row = wanted.row(copy.entry, copy.size_bytes, copy.etag.clone());
-            changes.push((&*copy.key, Some(row)));
-            self.0.get_mut(&*copy.key).unwrap().1 = wanted.headers;
+        for change in &plan.header_changes {
+            let wanted = rules.wanted(change.entry);
+            let row = wanted.row(change.entry, change.size_bytes, change.etag.clone());
+            changes.push((&*change.key, Some(row)));
+            self.0.get_mut(&*change.key).unwrap().1 = wanted.headers;
         }
         for delete in &plan.deletes {
             self.0.remove(&delete.key);
@@ -107,9 +107,9 @@ fn amended(plan: &Plan, before: &Manifest) -> Manifest {
 
 fn plan<'a>(index: &'a ArchiveIndex, bucket: &Bucket, manifest: &Manifest, rules: &Rules) -> Plan<'a> {
     let listing = bucket.listing();
-    let asked = questions(index, &listing, manifest, rules);
-    let observed = asked.into_iter().map(|(key, ..)| (key.clone(), bucket.observe(&key))).collect();
-    Plan::new(index, &listing, manifest, &observed, rules).unwrap()
+    let asked = to_inspect(index, &listing, manifest, rules);
+    let inspections = asked.into_iter().map(|(key, ..)| (key.clone(), bucket.inspect(&key))).collect();
+    Plan::new(index, &listing, manifest, &inspections, rules).unwrap()
 }
 
 fn site() -> impl Strategy<Value = BTreeMap<String, String>> {
@@ -169,7 +169,7 @@ proptest! {
         prop_assert!(again.is_empty(), "{again:?}");
         prop_assert_eq!(again.drift, 0);
         prop_assert_eq!(amended(&again, &manifest), manifest.clone());
-        prop_assert!(questions(&new_index, &bucket.listing(), &manifest, &rules).is_empty());
+        prop_assert!(to_inspect(&new_index, &bucket.listing(), &manifest, &rules).is_empty());
     }
 
     #[test]
@@ -214,7 +214,7 @@ fn deletes(objects: usize, rules: &Rules) -> Result<usize, LargeDelete> {
 fn up_to_a_hundred_deletes_are_never_refused() {
     let headers = header_rules("");
     assert_eq!(deletes(100, &rules(&headers)), Ok(100));
-    assert_eq!(deletes(101, &rules(&headers)), Err(LargeDelete { deletes: 101, objects: 101 }));
+    assert_eq!(deletes(101, &rules(&headers)), Err(LargeDelete { removed: 101, objects: 101 }));
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn the_guard_counts_a_retained_object_once_when_it_leaves_the_site() {
         let plan = Plan::new(&new_index, &bucket.listing(), manifest, &BTreeMap::new(), rules);
         plan.map(|plan| (plan.retained.len(), plan.deletes.len()))
     };
-    let refused = LargeDelete { deletes: 200, objects: 200 };
+    let refused = LargeDelete { removed: 200, objects: 200 };
     assert_eq!(planned(&bucket, &manifest, &rules(1)), Err(refused));
     let allowed = Rules { allow_large_delete: true, ..rules(1) };
     let removal = plan(&new_index, &bucket, &manifest, &allowed);

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::inspection::Inspection;
 use super::known::Known;
-use super::questions::Observed;
 use super::rules::Rules;
-use super::writes::{Delete, Put, SelfCopy};
+use super::writes::{Delete, HeaderChange, Put};
 use crate::archive::Entry;
 use crate::config::{Compare, Prune};
 use crate::headers::{Headers, HeadersDigest};
@@ -20,7 +20,7 @@ pub(super) enum Verdict<'a> {
     /// A new or changed entry is put.
     Put(Put<'a>),
     /// The object has the right bytes but the wrong headers.
-    SelfCopy(SelfCopy<'a>),
+    Headers(HeaderChange<'a>),
     /// The object is as the rules want it, and this is its row.
     Kept(Row),
     /// The archive lacks the object.
@@ -30,31 +30,31 @@ pub(super) enum Verdict<'a> {
     /// The archive lacks the object, but the rules do not let the deployment delete it.
     Foreign,
     /// Only the manifest has the key.
-    Gone,
+    Missing,
 }
 
 /// The verdicts on all keys.
 pub(super) struct Verdicts<'r> {
     rules: &'r Rules<'r>,
-    observed: &'r BTreeMap<String, Observed>,
+    inspections: &'r BTreeMap<String, Inspection>,
     digests: Digests,
 }
 
 impl<'r> Verdicts<'r> {
-    pub(super) fn new(rules: &'r Rules<'r>, observed: &'r BTreeMap<String, Observed>) -> Self {
-        Self { rules, observed, digests: Digests::default() }
+    pub(super) fn new(rules: &'r Rules<'r>, inspections: &'r BTreeMap<String, Inspection>) -> Self {
+        Self { rules, inspections, digests: Digests::default() }
     }
 
     /// Returns the verdict on a key.
-    pub(super) fn on<'a>(&mut self, known: &Known<'a, '_>) -> Verdict<'a> {
+    pub(super) fn verdict<'a>(&mut self, known: &Known<'a, '_>) -> Verdict<'a> {
         match (known.entry, &known.object) {
-            (Some(entry), Some(object)) => self.on_both(known, entry, object),
+            (Some(entry), Some(object)) => self.of_entry_and_object(known, entry, object),
             (Some(entry), None) => {
                 let is_page = self.rules.headers_of(&entry.name).is_page();
                 Verdict::Put(Put { entry, key: known.key(), replaces: None, is_page })
             }
-            (None, Some(object)) => self.on_object(known, object),
-            (None, None) => Verdict::Gone,
+            (None, Some(object)) => self.of_object_without_entry(known, object),
+            (None, None) => Verdict::Missing,
         }
     }
 
@@ -63,22 +63,22 @@ impl<'r> Verdicts<'r> {
     pub(super) fn revives_row(&self, known: &Known<'_, '_>) -> bool {
         let recorded = known.entry.zip(known.row.as_ref());
         recorded
-            .is_some_and(|(entry, row)| row.crc32 == entry.crc32 && self.rules.wanted(entry).is_content_of(row, entry))
+            .is_some_and(|(entry, row)| row.crc32 == entry.crc32 && self.rules.wanted(entry).is_recorded_by(row, entry))
     }
 
     /// Returns the verdict on an entry whose key has an object.
-    fn on_both<'a>(&mut self, known: &Known<'a, '_>, entry: &'a Entry, object: &Object) -> Verdict<'a> {
+    fn of_entry_and_object<'a>(&mut self, known: &Known<'a, '_>, entry: &'a Entry, object: &Object) -> Verdict<'a> {
         let rules = self.rules;
         let wanted = rules.wanted(entry);
         let digest = self.digests.of(&wanted.headers);
-        let observed = known.stored_key().and_then(|key| self.observed.get(key));
-        let (has_bytes, headers) = match (known.valid_row(), observed) {
-            (_, Some(observed)) => {
-                let has_crc32 = observed.crc32 == Some(entry.crc32);
-                (observed.same_bytes.unwrap_or(has_crc32), Some(observed.headers))
+        let inspection = known.stored_key().and_then(|key| self.inspections.get(key));
+        let (has_bytes, headers) = match (known.valid_row(), inspection) {
+            (_, Some(inspection)) => {
+                let has_crc32 = inspection.crc32 == Some(entry.crc32);
+                (inspection.same_bytes.unwrap_or(has_crc32), Some(inspection.headers))
             }
             (Some(row), None) if rules.compare == Compare::Crc32 => {
-                (wanted.is_content_of(row, entry), Some(row.headers))
+                (wanted.is_recorded_by(row, entry), Some(row.headers))
             }
             // S3 was not asked about the object, because its size is wrong.
             _ => (false, None),
@@ -87,14 +87,14 @@ impl<'r> Verdicts<'r> {
         if has_bytes && headers == Some(digest) {
             Verdict::Kept(wanted.row_with_digest(entry, object.size_bytes, etag, digest))
         } else if has_bytes && object.size_bytes <= MAX_COPY_BYTES {
-            Verdict::SelfCopy(SelfCopy { entry, key, etag, size_bytes: object.size_bytes, is_page })
+            Verdict::Headers(HeaderChange { entry, key, etag, size_bytes: object.size_bytes, is_page })
         } else {
             Verdict::Put(Put { entry, key, replaces: Some(etag), is_page })
         }
     }
 
     /// Returns the verdict on an object that the archive lacks.
-    fn on_object(&self, known: &Known<'_, '_>, object: &Object) -> Verdict<'static> {
+    fn of_object_without_entry(&self, known: &Known<'_, '_>, object: &Object) -> Verdict<'static> {
         let (rules, row) = (self.rules, known.valid_row());
         let may_delete = match rules.prune {
             Prune::All => true,

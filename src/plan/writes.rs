@@ -18,7 +18,7 @@ pub struct Put<'a> {
 
 /// An object to copy onto itself, which changes its headers.
 #[derive(Debug)]
-pub struct SelfCopy<'a> {
+pub struct HeaderChange<'a> {
     pub entry: &'a Entry,
     pub key: Cow<'a, str>,
     pub etag: Etag,
@@ -39,15 +39,15 @@ pub struct Delete {
     pub is_stale: bool,
 }
 
-/// Writes that may run in parallel.
+/// Wave that may run in parallel.
 #[derive(Debug, Default)]
-pub struct Writes<'a> {
+pub struct Wave<'a> {
     pub puts: Vec<Put<'a>>,
-    pub copies: Vec<SelfCopy<'a>>,
+    pub header_changes: Vec<HeaderChange<'a>>,
 }
 
-impl Writes<'_> {
+impl Wave<'_> {
     pub fn is_empty(&self) -> bool {
-        self.puts.is_empty() && self.copies.is_empty()
+        self.puts.is_empty() && self.header_changes.is_empty()
     }
 }

@@ -12,7 +12,7 @@ use super::large::PART_BYTES;
 use super::{Comparison, Transfer};
 use crate::archive::Entry;
 use crate::error::Error;
-use crate::plan::Sum;
+use crate::plan::Checksum;
 
 impl<'a> Transfer<'a> {
     /// Compares entries with their objects, and returns the keys of those that have the same bytes.
@@ -25,10 +25,10 @@ impl<'a> Transfer<'a> {
         let (large, whole): (Vec<_>, Vec<_>) = comparisons.into_iter().partition(|it| self.is_large(it.entry));
         let whole = whole.into_iter().map(|comparison| (comparison.entry, comparison)).collect();
         let summary = self
-            .for_each_body(whole, async |Comparison { key, sum, .. }, _, body| {
-                let mut summing = Summing::like(&sum);
-                summing.update(&body);
-                if summing.finish() == sum {
+            .for_each_body(whole, async |Comparison { key, checksum, .. }, _, body| {
+                let mut hasher = ChecksumHasher::like(&checksum);
+                hasher.update(&body);
+                if hasher.finish() == checksum {
                     lock(&same).insert(key);
                 }
                 Ok(())
@@ -37,30 +37,30 @@ impl<'a> Transfer<'a> {
         if let Some(error) = summary.error {
             return Err(error);
         }
-        let mut unfinished = summary.stopped;
-        for Comparison { entry, key, sum } in large {
+        let mut stopped = summary.stopped;
+        for Comparison { entry, key, checksum } in large {
             if self.check_running().is_err() {
-                unfinished += 1;
-            } else if self.sum_of_large(entry, Summing::like(&sum)).await? == sum {
+                stopped += 1;
+            } else if self.checksum_of_large(entry, ChecksumHasher::like(&checksum)).await? == checksum {
                 lock(&same).insert(key);
             }
         }
-        if unfinished > 0 {
-            return Err(Error::Unfinished { done: total - unfinished, total });
+        if stopped > 0 {
+            return Err(Error::Unfinished { done: total - stopped, total });
         }
         Ok(same.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn sum_of_large(&self, entry: &Entry, mut summing: Summing) -> Result<Sum, Error> {
+    async fn checksum_of_large(&self, entry: &Entry, mut hasher: ChecksumHasher) -> Result<Checksum, Error> {
         let _memory = self.memory.reserve_both(PART_BYTES + EntryReader::memory_bytes(entry)).await;
         let encoding = self.rules.wanted(entry).encoding;
         self.count_inflated(entry, encoding);
         let reader = EntryReader::open(self.archive, entry, encoding).await?;
         let mut chunks = pin!(reader.chunks(PART_BYTES));
         while let Some(chunk) = chunks.try_next().await? {
-            summing.update(&chunk.bytes);
+            hasher.update(&chunk.bytes);
         }
-        Ok(summing.finish())
+        Ok(hasher.finish())
     }
 }
 
@@ -68,17 +68,17 @@ fn lock(keys: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
     keys.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A sum in progress, of the kind that S3 keeps.
-enum Summing {
+/// A checksum in progress, of the kind that S3 keeps.
+enum ChecksumHasher {
     Md5(Md5),
     Crc32(crc32fast::Hasher),
 }
 
-impl Summing {
-    fn like(sum: &Sum) -> Self {
-        match sum {
-            Sum::Md5(_) => Self::Md5(Md5::new()),
-            Sum::Crc32(_) => Self::Crc32(crc32fast::Hasher::new()),
+impl ChecksumHasher {
+    fn like(checksum: &Checksum) -> Self {
+        match checksum {
+            Checksum::Md5(_) => Self::Md5(Md5::new()),
+            Checksum::Crc32(_) => Self::Crc32(crc32fast::Hasher::new()),
         }
     }
 
@@ -89,10 +89,10 @@ impl Summing {
         }
     }
 
-    fn finish(self) -> Sum {
+    fn finish(self) -> Checksum {
         match self {
-            Self::Md5(md5) => Sum::Md5(hex::encode(md5.finalize())),
-            Self::Crc32(crc32) => Sum::Crc32(crc32.finalize()),
+            Self::Md5(md5) => Checksum::Md5(hex::encode(md5.finalize())),
+            Self::Crc32(crc32) => Checksum::Crc32(crc32.finalize()),
         }
     }
 }

@@ -9,10 +9,10 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::Transfer;
 use super::entry_reader::{Chunk, EntryReader};
 use super::summary::Incomplete;
-use super::wave::{OpenWave, SentObject};
+use super::wave::{SentObject, WaveInProgress};
 use crate::archive::Entry;
 use crate::aws::multipart::{MultipartUpload, UploadedPart};
-use crate::aws::write::{Condition, Written};
+use crate::aws::write::{Condition, WriteResult};
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::plan::{Put, Wanted};
@@ -25,11 +25,11 @@ const MAX_PARTS: u64 = 10_000;
 const PARTS_AT_ONCE: usize = 2;
 
 /// The longer a part is, the longer S3 takes to copy it; it copies up to 5 GiB at a time (S3 API, `UploadPartCopy`).
-const COPIED_PART_BYTES: u64 = 1 << 30;
+const MAX_COPIED_PART_BYTES: u64 = 1 << 30;
 
 impl<'a> Transfer<'a> {
     /// Puts an entry that is read and uploaded part by part.
-    pub(super) async fn put_in_parts(&self, put: Put<'a>, wave: &OpenWave<'a>) -> Result<(), Incomplete> {
+    pub(super) async fn put_in_parts(&self, put: Put<'a>, wave: &WaveInProgress<'a>) -> Result<(), Incomplete> {
         let memory = self.memory.reserve_both(self.parts_memory_bytes(put.entry)).await;
         self.check_running()?;
         let wanted = self.rules.wanted(put.entry);
@@ -115,7 +115,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Puts a stored entry that S3 copies from the archive. S3 compares the whole object with the entry's CRC-32.
-    pub(super) async fn put_copied(&self, put: Put<'a>, wave: &OpenWave<'a>) -> Result<(), Incomplete> {
+    pub(super) async fn put_from_archive(&self, put: Put<'a>, wave: &WaveInProgress<'a>) -> Result<(), Incomplete> {
         self.check_running()?;
         let entry = put.entry;
         let wanted = self.rules.wanted(entry);
@@ -136,7 +136,7 @@ impl<'a> Transfer<'a> {
         Ok(data)
     }
 
-    async fn copy_data(&self, put: &Put<'a>, headers: &Headers, data: Range<u64>) -> Result<Written, Incomplete> {
+    async fn copy_data(&self, put: &Put<'a>, headers: &Headers, data: Range<u64>) -> Result<WriteResult, Incomplete> {
         let upload = self.bucket.begin(&put.key, headers).await?;
         match self.copy_parts(&upload, data).await {
             Ok(parts) => {
@@ -156,8 +156,8 @@ impl<'a> Transfer<'a> {
         data: Range<u64>,
     ) -> Result<Vec<UploadedPart>, Incomplete> {
         let mut parts = Vec::new();
-        for (number, start) in (1..).zip(data.clone().step_by(COPIED_PART_BYTES as usize)) {
-            let end = data.end.min(start + COPIED_PART_BYTES);
+        for (number, start) in (1..).zip(data.clone().step_by(MAX_COPIED_PART_BYTES as usize)) {
+            let end = data.end.min(start + MAX_COPIED_PART_BYTES);
             if end < data.end {
                 self.check_deadline()?;
             }

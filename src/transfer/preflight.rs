@@ -77,8 +77,9 @@ impl<'a> Transfer<'a> {
         let start = entry.header_offset;
         let range = start..start + entry.header_bytes_max();
         // The header is all that is ever read of an entry that S3 copies.
-        let is_copied = self.route(entry) == Route::Copied;
-        let header = if is_copied { self.archive.read_ahead(range).await? } else { self.archive.read(range).await? };
+        let is_from_archive = self.route(entry) == Route::FromArchive;
+        let header =
+            if is_from_archive { self.archive.read_ahead(range).await? } else { self.archive.read(range).await? };
         entry.data_range(&header).map_err(Error::from)?;
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::summary::Summary;
 use crate::archive::Corrupt;
-use crate::aws::bucket::{Bucket, Inspected};
-use crate::aws::write::Written;
+use crate::aws::bucket::{Bucket, InspectedObject};
+use crate::aws::write::WriteResult;
 use crate::error::Error;
 use crate::manifest::Row;
 use crate::plan::{Put, Wanted};
@@ -14,23 +14,23 @@ use crate::report::Progress;
 
 /// The result of a wave.
 #[derive(Debug, Default)]
-pub struct Wave<'a> {
+pub struct WaveResult<'a> {
     /// The manifest's new rows, by key.
     pub written: Vec<(Cow<'a, str>, Row)>,
     pub bytes_written: u64,
     /// Puts whose objects someone else wrote since they were listed, each with the ETag of what is there now.
     pub conflicts: Vec<Put<'a>>,
     /// How many transfers did not start or were given up: the deadline was near, or another transfer failed.
-    pub unfinished: usize,
+    pub stopped: usize,
     /// The first failure.
     pub error: Option<Error>,
 }
 
 /// A wave whose writes are under way.
-pub(super) struct OpenWave<'a> {
+pub(super) struct WaveInProgress<'a> {
     bucket: &'a Bucket,
     progress: &'a Progress,
-    wave: Mutex<Wave<'a>>,
+    wave: Mutex<WaveResult<'a>>,
 }
 
 /// An object as it was sent to the bucket.
@@ -43,9 +43,9 @@ pub(super) struct SentObject {
     pub(super) has_body: bool,
 }
 
-impl<'a> OpenWave<'a> {
+impl<'a> WaveInProgress<'a> {
     pub(super) fn new(bucket: &'a Bucket, progress: &'a Progress, writes: usize) -> Self {
-        let wave = Wave { written: Vec::with_capacity(writes), ..Wave::default() };
+        let wave = WaveResult { written: Vec::with_capacity(writes), ..WaveResult::default() };
         Self { bucket, progress, wave: Mutex::new(wave) }
     }
 
@@ -56,11 +56,11 @@ impl<'a> OpenWave<'a> {
     ///
     /// # Errors
     /// `ArchiveRejected` when S3 found the body corrupt, `Aws`.
-    pub(super) async fn record(&self, put: Put<'a>, sent: SentObject, answer: Written) -> Result<(), Error> {
+    pub(super) async fn record(&self, put: Put<'a>, sent: SentObject, answer: WriteResult) -> Result<(), Error> {
         let etag = match answer {
-            Written::Done(etag) => etag,
-            Written::Corrupt => return Err(Corrupt::crc32(put.entry).into()),
-            Written::Conflict => match Box::pin(self.bucket.inspect(&put.key)).await? {
+            WriteResult::Done(etag) => etag,
+            WriteResult::Corrupt => return Err(Corrupt::crc32(put.entry).into()),
+            WriteResult::Conflict => match Box::pin(self.bucket.inspect(&put.key)).await? {
                 Some(found) if sent.is(&found) => found.etag,
                 found => {
                     let replaces = found.map(|found| found.etag);
@@ -80,18 +80,18 @@ impl<'a> OpenWave<'a> {
     }
 
     /// Ends the wave.
-    pub(super) fn close(self, summary: Summary) -> Wave<'a> {
+    pub(super) fn close(self, summary: Summary) -> WaveResult<'a> {
         let wave = self.wave.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Wave { unfinished: summary.stopped, error: summary.error, ..wave }
+        WaveResult { stopped: summary.stopped, error: summary.error, ..wave }
     }
 
-    fn wave(&self) -> MutexGuard<'_, Wave<'a>> {
+    fn wave(&self) -> MutexGuard<'_, WaveResult<'a>> {
         self.wave.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SentObject {
-    fn is(&self, found: &Inspected) -> bool {
+    fn is(&self, found: &InspectedObject) -> bool {
         found.size_bytes == self.size_bytes
             && found.crc32.is_some()
             && found.crc32 == self.crc32

@@ -9,7 +9,7 @@ use super::Transfer;
 use super::entry_reader::in_thread;
 use super::memory::Reservation;
 use super::summary::{Incomplete, Summary};
-use super::wave::{OpenWave, SentObject};
+use super::wave::{SentObject, WaveInProgress};
 use crate::archive::{Encoding, Entry, Method, Span, spans, unpack};
 use crate::aws::write::Condition;
 use crate::error::Error;
@@ -22,7 +22,7 @@ const GAP_BYTES: u64 = 4 << 10;
 pub(super) const SPAN_BYTES: u64 = 4 << 20;
 
 /// A larger entry is inflated in another thread, because it would hold up the other transfers.
-const INLINE_BYTES: u64 = 32 << 10;
+const MAX_INLINE_BYTES: u64 = 32 << 10;
 
 /// Returns the spans in which entries are read that are held in memory.
 pub(super) fn whole_spans<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Span<'a>> {
@@ -31,18 +31,24 @@ pub(super) fn whole_spans<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> V
 
 /// Bytes of a span that was read, and the memory that the span takes.
 #[derive(Clone)]
-struct Held {
+struct SpanBytes {
     bytes: Bytes,
     memory: Arc<Reservation>,
 }
 
 impl<'a> Transfer<'a> {
-    pub(super) async fn put_whole(&self, puts: Vec<Put<'a>>, wave: &OpenWave<'a>) -> Summary {
+    pub(super) async fn put_whole(&self, puts: Vec<Put<'a>>, wave: &WaveInProgress<'a>) -> Summary {
         let puts = puts.into_iter().map(|put| (put.entry, put)).collect();
         self.for_each_body(puts, async |put, wanted, body| self.put_body(put, wanted, body, wave).await).await
     }
 
-    async fn put_body(&self, put: Put<'a>, wanted: Wanted, body: Bytes, wave: &OpenWave<'a>) -> Result<(), Incomplete> {
+    async fn put_body(
+        &self,
+        put: Put<'a>,
+        wanted: Wanted,
+        body: Bytes,
+        wave: &WaveInProgress<'a>,
+    ) -> Result<(), Incomplete> {
         let _permit = self.writes.acquire().await;
         self.check_running()?;
         let crc32 = match wanted.encoding {
@@ -96,8 +102,8 @@ impl<'a> Transfer<'a> {
         items: Vec<T>,
         use_body: &impl AsyncFn(T, Wanted, Bytes) -> Result<(), Incomplete>,
     ) -> Summary {
-        let held = match self.read_span(&span).await {
-            Ok(held) => held,
+        let span_bytes = match self.read_span(&span).await {
+            Ok(span_bytes) => span_bytes,
             Err(reason) => return Summary::of(reason, items.len()),
         };
         let entries: Vec<_> = span
@@ -107,19 +113,19 @@ impl<'a> Transfer<'a> {
             .map(|(entry, item)| {
                 let start = (entry.header_offset - span.range.start) as usize;
                 let end = (entry.end_offset.min(span.range.end) - span.range.start) as usize;
-                let memory = held.memory.clone();
-                (entry, item, Held { bytes: held.bytes.slice(start..end), memory })
+                let memory = span_bytes.memory.clone();
+                (entry, item, SpanBytes { bytes: span_bytes.bytes.slice(start..end), memory })
             })
             .collect();
         // The last entry that uses the span releases it.
-        drop(held);
+        drop(span_bytes);
         let using = stream::iter(entries)
-            .map(|(entry, item, held)| self.use_entry(entry, item, held, use_body))
+            .map(|(entry, item, span_bytes)| self.use_entry(entry, item, span_bytes, use_body))
             .buffer_unordered(self.at_once);
         self.finish_all(using).await
     }
 
-    async fn read_span(&self, span: &Span<'a>) -> Result<Held, Incomplete> {
+    async fn read_span(&self, span: &Span<'a>) -> Result<SpanBytes, Incomplete> {
         // Bytes that were read ahead are in memory already.
         let to_read = if self.archive.is_read(&span.range) { 0 } else { span.length_bytes() };
         let memory = if span.entries.iter().all(|entry| entry.method == Method::Stored) {
@@ -131,21 +137,21 @@ impl<'a> Transfer<'a> {
         let _permit = self.reads.acquire().await;
         self.check_running()?;
         let bytes = self.archive.read(span.range.clone()).await?;
-        Ok(Held { bytes, memory: Arc::new(memory) })
+        Ok(SpanBytes { bytes, memory: Arc::new(memory) })
     }
 
     async fn use_entry<T>(
         &self,
         entry: &Entry,
         item: T,
-        held: Held,
+        span_bytes: SpanBytes,
         use_body: &impl AsyncFn(T, Wanted, Bytes) -> Result<(), Incomplete>,
     ) -> Result<(), Incomplete> {
         let wanted = self.rules.wanted(entry);
         let (body_bytes, scratch_bytes) = unpacked_bytes(entry, wanted.encoding);
         let mut unpacked = self.memory.reserve_unpacked(body_bytes + scratch_bytes).await;
         self.check_running()?;
-        let Held { bytes, memory } = held;
+        let SpanBytes { bytes, memory } = span_bytes;
         let body = self.unpack(entry, wanted.encoding, bytes).await?;
         unpacked.release_unpacked(scratch_bytes);
         // The body of a stored entry is a slice of the span. Other entries no longer need the span.
@@ -157,7 +163,7 @@ impl<'a> Transfer<'a> {
     async fn unpack(&self, entry: &Entry, encoding: Encoding, bytes: Bytes) -> Result<Bytes, Error> {
         let compressed = bytes.slice(entry.data_range(&bytes)?);
         self.count_inflated(entry, encoding);
-        if encoding == Encoding::Gzip || entry.size_bytes <= INLINE_BYTES {
+        if encoding == Encoding::Gzip || entry.size_bytes <= MAX_INLINE_BYTES {
             return Ok(unpack(entry, encoding, compressed)?);
         }
         let owned = entry.clone();
@@ -172,7 +178,7 @@ fn unpacked_bytes(entry: &Entry, encoding: Encoding) -> (u64, u64) {
         Method::Stored => return (0, 0),
         Method::Deflate if encoding == Encoding::Gzip => 0,
         // It is inflated from a copy. The copy of a small entry is gone before anything else runs.
-        Method::Deflate if entry.size_bytes > INLINE_BYTES => entry.compressed_bytes,
+        Method::Deflate if entry.size_bytes > MAX_INLINE_BYTES => entry.compressed_bytes,
         method => method.window_bytes(entry.size_bytes),
     };
     (encoding.size_bytes(entry), scratch_bytes)

@@ -21,7 +21,7 @@ const BODY_ATTEMPTS: usize = 4;
 
 /// Longer answers use connections of their own. A connection's read buffer stays as large as the longest answer that
 /// filled it, up to 400 KiB (hyper), and the hundred connections that carry writes must not grow like that.
-const SHORT_BYTES: u64 = 512 << 10;
+const MAX_SHORT_BYTES: u64 = 512 << 10;
 
 /// An archive as an object of S3.
 pub(super) struct ArchiveObject {
@@ -73,7 +73,7 @@ impl ArchiveObject {
     /// # Errors
     /// `ArchiveGone`, `Aws`.
     pub(super) async fn get(&self, range: Range<u64>) -> Result<Bytes, Error> {
-        let is_short = range.end - range.start <= SHORT_BYTES;
+        let is_short = range.end - range.start <= MAX_SHORT_BYTES;
         let signed = if is_short { &self.signed } else { &self.bulk };
         match self.get_body(&format!("bytes={}-{}", range.start, range.end - 1), signed).await {
             Ok(body) => body.within(&range).ok_or_else(|| self.too_short(&range)),

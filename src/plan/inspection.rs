@@ -1,4 +1,4 @@
-//! The questions that listing and manifest leave open, and their answers.
+//! The objects that S3 must be asked about, and its answers.
 
 use super::known::all_known;
 use super::rules::Rules;
@@ -8,9 +8,9 @@ use crate::headers::HeadersDigest;
 use crate::listing::{Listing, Object};
 use crate::manifest::Manifest;
 
-/// The answer of S3 about one object.
+/// The result of inspecting an object.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Observed {
+pub struct Inspection {
     /// The CRC-32 of the full object that S3 keeps, if any.
     pub crc32: Option<u32>,
     /// Whether the object has the wanted bytes; `None` if they were not compared.
@@ -20,16 +20,16 @@ pub struct Observed {
 
 /// The checksum by which an object is compared with its entry.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Sum {
+pub enum Checksum {
     /// In hexadecimal, as in an ETag.
     Md5(String),
     Crc32(u32),
 }
 
-/// Returns the keys of objects that must be looked at, each with its entry and the encoding that the rules want.
+/// Returns the keys of the objects to inspect, each with its entry and the encoding that the rules want.
 ///
 /// These are the objects of the right size that the manifest does not settle.
-pub fn questions<'a>(
+pub fn to_inspect<'a>(
     index: &'a ArchiveIndex,
     listing: &Listing,
     manifest: &Manifest,
@@ -47,13 +47,13 @@ pub fn questions<'a>(
         .collect()
 }
 
-impl Observed {
+impl Inspection {
     /// Returns the checksum with which the bytes of the entry must be compared, after reading them.
     ///
     /// Returns `None` if the CRC-32 in the archive's directory settles it, or if S3 keeps no checksum.
-    pub fn comparison(&self, object: &Object, compare: Compare, encoding: Encoding) -> Option<Sum> {
-        let md5 = object.md5().map(Sum::Md5);
-        let crc32 = self.crc32.map(Sum::Crc32);
+    pub fn comparison(&self, object: &Object, compare: Compare, encoding: Encoding) -> Option<Checksum> {
+        let md5 = object.md5().map(Checksum::Md5);
+        let crc32 = self.crc32.map(Checksum::Crc32);
         match (compare, encoding) {
             (Compare::Content, _) => md5.or(crc32),
             (Compare::Crc32, Encoding::Identity) if crc32.is_some() => None,
