@@ -44,7 +44,7 @@ pub async fn load() -> SdkConfig {
 
 impl Clients {
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
-        let connector = connector();
+        let (connector, bulk_connector) = (new_connector(), new_connector());
         let sdk = with_retries(sdk, http_client(&connector));
         let rate_limit = rate_limit::RateLimit::new(config.max_writes_per_second);
         let s3 = aws_sdk_s3::Client::from_conf(
@@ -55,7 +55,7 @@ impl Clients {
         );
         let credentials = sdk.credentials_provider();
         let signed = signed_request::SignedRequests::new(s3.clone(), connector, credentials.clone());
-        let bulk = signed_request::SignedRequests::new(s3.clone(), self::connector(), credentials);
+        let bulk = signed_request::SignedRequests::new(s3.clone(), bulk_connector, credentials);
         Self {
             archives: archive::Archives::new(s3.clone(), signed.clone(), bulk, config),
             bucket: bucket::Bucket::new(s3.clone(), signed, rate_limit, config),
@@ -86,9 +86,9 @@ fn http_client(connector: &SharedHttpConnector) -> SharedHttpClient {
 
 /// Returns a pool of connections.
 ///
-/// All clients share one pool, because a bucket's connections are the same whichever client asks; only long answers
-/// are read over another. Certificates are loaded once.
-fn connector() -> SharedHttpConnector {
+/// All clients share one pool, because a bucket's connections are the same for every client; only long answers are read
+/// over a second one. Certificates are loaded once.
+fn new_connector() -> SharedHttpConnector {
     // The SDK alone waits without limit for an answer.
     let limits = HttpConnectorSettings::builder()
         .connect_timeout(Duration::from_secs(3))

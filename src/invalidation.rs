@@ -56,7 +56,7 @@ pub struct InvalidationRules {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Items {
     /// Paths, wildcards and tags: sorted, unique, encoded and [valid](validate).
-    pub paths: Vec<String>,
+    pub list: Vec<String>,
     /// How many of them end in `*`.
     pub wildcards: usize,
     /// How many unchanged live objects the wildcards and tags evict.

@@ -70,13 +70,13 @@ pub(crate) fn ranges_at_once(memory_mib: u64) -> usize {
     ((memory_mib / MIB_PER_RANGE) as usize).clamp(MIN_RANGES_AT_ONCE, MAX_RANGES)
 }
 
-/// Splits all possible keys into ranges that end with the keys `ends`, and a last range without an end.
-pub(crate) fn ranges(ends: &[String]) -> Vec<KeyRange<'_>> {
+/// Splits all possible keys into ranges that end with `split_keys`, and a last range without an end.
+pub(crate) fn ranges(split_keys: &[String]) -> Vec<KeyRange<'_>> {
     let mut ranges = Vec::new();
     let mut range = KeyRange::default();
-    for end in ends {
-        ranges.push(KeyRange { until: Some(end), ..range });
-        range.after = Some(end);
+    for key in split_keys {
+        ranges.push(KeyRange { until: Some(key), ..range });
+        range.after = Some(key);
     }
     ranges.push(range);
     ranges
@@ -85,11 +85,11 @@ pub(crate) fn ranges(ends: &[String]) -> Vec<KeyRange<'_>> {
 /// Returns the keys after which the next listing is split, in order.
 ///
 /// If the bucket has the manifest's keys, that listing takes no more pages than one that reads page after page.
-pub fn ends(manifest: &Manifest) -> Vec<String> {
-    ends_of_pages(manifest.len(), manifest.iter().map(|(key, _)| key), PAGE_KEYS)
+pub fn split_keys(manifest: &Manifest) -> Vec<String> {
+    split_between_pages(manifest.len(), manifest.iter().map(|(key, _)| key), PAGE_KEYS)
 }
 
-fn ends_of_pages(count: usize, keys: impl Iterator<Item = String>, page_keys: usize) -> Vec<String> {
+fn split_between_pages(count: usize, keys: impl Iterator<Item = String>, page_keys: usize) -> Vec<String> {
     let pages = count.div_ceil(page_keys);
     let step = pages.div_ceil(MAX_RANGES).max(1) * page_keys;
     // The last key ends no range: the range after it would cost a page, and only unknown keys could be in it.
@@ -120,9 +120,9 @@ mod tests {
     /// Lists `keys` in ranges split by the `known` keys. Returns the keys seen, range by range, and the number of
     /// pages.
     fn listed(keys: &BTreeSet<String>, known: &BTreeSet<String>, page_keys: usize) -> (Vec<String>, usize) {
-        let ends = ends_of_pages(known.len(), known.iter().cloned(), page_keys);
+        let split_keys = split_between_pages(known.len(), known.iter().cloned(), page_keys);
         let (mut seen, mut pages) = (Vec::new(), 0);
-        for range in ranges(&ends) {
+        for range in ranges(&split_keys) {
             let mut found = Listing::default();
             let mut token: Option<String> = None;
             loop {
@@ -157,6 +157,6 @@ mod tests {
 
     #[test]
     fn an_empty_manifest_gives_one_range_of_all_keys() {
-        assert_eq!(ranges(&ends(&Manifest::default())), [KeyRange::default()]);
+        assert_eq!(ranges(&split_keys(&Manifest::default())), [KeyRange::default()]);
     }
 }

@@ -37,13 +37,13 @@ pub struct Archives {
     s3: aws_sdk_s3::Client,
     signed: SignedRequests,
     bulk: SignedRequests,
-    owner: Option<String>,
+    account_id: Option<String>,
 }
 
 impl Archives {
     /// Long answers are read with `bulk`, which has connections of its own.
     pub fn new(s3: aws_sdk_s3::Client, signed: SignedRequests, bulk: SignedRequests, config: &Config) -> Self {
-        Self { s3, signed, bulk, owner: config.account_id.clone() }
+        Self { s3, signed, bulk, account_id: config.account_id.clone() }
     }
 
     /// Completes the upload of a hand-written event with what S3 knows about the object.
@@ -60,7 +60,7 @@ impl Archives {
             .bucket(&upload.bucket)
             .key(&upload.key)
             .set_version_id(upload.version_id.clone())
-            .set_expected_bucket_owner(self.owner.clone())
+            .set_expected_bucket_owner(self.account_id.clone())
             .send()
             .await
             .map_err(|error| gone_or_failed(upload, error))?;
@@ -75,9 +75,9 @@ impl Archives {
 
     /// Opens the archive of an identified upload.
     pub fn open(&self, upload: &Upload) -> Archive {
-        let Self { s3, signed, bulk, owner } = self.clone();
+        let Self { s3, signed, bulk, account_id } = self.clone();
         Archive {
-            object: ArchiveObject::new(s3, signed, bulk, owner, upload.clone()),
+            object: ArchiveObject::new(s3, signed, bulk, account_id, upload.clone()),
             tail: OnceLock::new(),
             ahead: Mutex::default(),
         }
@@ -103,7 +103,7 @@ impl Archive {
     ///
     /// # Errors
     /// `ArchiveRejected` when the parser refuses the archive, `ArchiveGone` when the version no longer exists, `Aws`.
-    pub async fn index(&self, root: &str, limits: &Limits) -> Result<ArchiveIndex, Error> {
+    pub async fn read_index(&self, root: &str, limits: &Limits) -> Result<ArchiveIndex, Error> {
         let (mut start, mut tail, size) = self.object.get_last(TAIL_BYTES).await?;
         // Only the first read is kept: the memory of a larger directory would not be worth it.
         let first = (start, tail.clone());
@@ -139,7 +139,7 @@ impl Archive {
     ///
     /// # Errors
     /// `ArchiveRejected` when it is over 1 MiB or not as the directory says; those of [`Archive::read`].
-    pub async fn small(&self, entry: &Entry) -> Result<Bytes, Error> {
+    pub async fn read_small(&self, entry: &Entry) -> Result<Bytes, Error> {
         const MAX_BYTES: u64 = 1 << 20;
         if entry.size_bytes.max(entry.end_offset - entry.header_offset) > MAX_BYTES {
             let reason = format!("`{}` has over 1 MiB; shorten it", entry.name);

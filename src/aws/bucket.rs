@@ -22,7 +22,7 @@ pub struct Bucket {
     pub(super) signed: SignedRequests,
     pub(super) name: String,
     pub(super) prefix: String,
-    pub(super) owner: Option<String>,
+    pub(super) account_id: Option<String>,
     pub(super) rate_limit: RateLimit,
     /// How many ranges of keys are listed at the same time.
     pub(super) ranges_at_once: usize,
@@ -66,7 +66,7 @@ impl Bucket {
             signed,
             name: config.live_bucket.clone(),
             prefix: config.live_prefix.clone(),
-            owner: config.account_id.clone(),
+            account_id: config.account_id.clone(),
             rate_limit,
             ranges_at_once: ranges_at_once(config.memory_mib),
         }
@@ -87,7 +87,7 @@ impl Bucket {
             .bucket(&self.name)
             .key(key)
             .checksum_mode(ChecksumMode::Enabled)
-            .set_expected_bucket_owner(self.owner.clone())
+            .set_expected_bucket_owner(self.account_id.clone())
             .send()
             .await;
         let head = match answer {
@@ -126,7 +126,7 @@ impl Bucket {
         let what = || format!("deleting {} objects", keys.len());
         let delete = delete.map_err(|error| Error::Aws { what: what(), reason: error.to_string(), source: None })?;
         let request = self.s3.delete_objects().bucket(&self.name).delete(delete);
-        let answer = request.set_expected_bucket_owner(self.owner.clone()).send().await;
+        let answer = request.set_expected_bucket_owner(self.account_id.clone()).send().await;
         let errors = answer.map_err(|error| failed(what(), error))?.errors.unwrap_or_default();
         let remaining = errors.into_iter().map(|error| NotDeleted {
             key: error.key.unwrap_or_default(),

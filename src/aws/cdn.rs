@@ -17,8 +17,8 @@ use crate::invalidation::{Batch, Distribution};
 use distribution::{describe, tagging};
 
 /// AWS says that invalidations complete "under 25 seconds at P95" (What's New, April 2026), and the API's rate is low.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+const FIRST_POLL_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_POLL_PAUSE: Duration = Duration::from_secs(8);
 
 /// The distributions in front of the live bucket.
 pub struct Cdn {
@@ -115,7 +115,7 @@ impl Cdn {
     ///
     /// # Errors
     /// `Aws`, after the SDK's retries.
-    pub async fn send(&self, batch: &Batch) -> Result<Reply, Error> {
+    pub async fn offer(&self, batch: &Batch) -> Result<Reply, Error> {
         let what = || format!("invalidating {} items on {}", batch.items.len(), batch.distribution);
         let malformed = |error: BuildError| Error::Aws { what: what(), reason: error.to_string(), source: None };
         let paths = Paths::builder()
@@ -142,10 +142,10 @@ impl Cdn {
     /// Waits until CloudFront reports an invalidation as completed, for as long as that takes. Returns `false` if its
     /// status cannot be read.
     pub async fn completion(&self, distribution: &str, id: &str) -> bool {
-        let mut pause = FIRST_PAUSE;
+        let mut pause = FIRST_POLL_PAUSE;
         loop {
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(LONGEST_POLL_PAUSE);
             let request = self.client.get_invalidation();
             match request.distribution_id(distribution).id(id).send().await {
                 Ok(answer) if answer.invalidation().is_some_and(|it| it.status() == "Completed") => {

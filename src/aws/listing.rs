@@ -22,12 +22,12 @@ use crate::listing::xml::parse_page;
 use crate::listing::{KeyRange, Listing, Object, Page, ranges};
 
 impl Bucket {
-    /// Lists all objects under the prefix, split after the keys `ends`, which are in order.
+    /// Lists all objects under the prefix, split after the keys `split_keys`, which are in order.
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn list(&self, ends: &[String]) -> Result<Listing, Error> {
-        stream::iter(ranges(ends))
+    pub async fn list(&self, split_keys: &[String]) -> Result<Listing, Error> {
+        stream::iter(ranges(split_keys))
             .map(|range| self.list_range(range))
             // In the order of their keys.
             .buffered(self.ranges_at_once)
@@ -42,7 +42,7 @@ impl Bucket {
         let mut found = Listing::default();
         let mut token = None;
         loop {
-            let page = self.page(range.after, token).await?;
+            let page = self.read_page(range.after, token).await?;
             token = range.take(page, &mut found);
             if token.is_none() {
                 return Ok(found);
@@ -50,15 +50,14 @@ impl Bucket {
         }
     }
 
-    async fn page(&self, after: Option<&str>, token: Option<String>) -> Result<Page, Error> {
-        match self.page_signed(after, token.as_deref()).await {
+    async fn read_page(&self, after: Option<&str>, token: Option<String>) -> Result<Page, Error> {
+        match self.read_page_directly(after, token.as_deref()).await {
             Some(page) => Ok(page),
-            // Boxed: an operation of the SDK is a future of 6 KiB, and this one is rarely needed.
-            None => Box::pin(self.page_by_operation(after, token)).await,
+            None => Box::pin(self.read_page_with_sdk(after, token)).await,
         }
     }
 
-    async fn page_by_operation(&self, after: Option<&str>, token: Option<String>) -> Result<Page, Error> {
+    async fn read_page_with_sdk(&self, after: Option<&str>, token: Option<String>) -> Result<Page, Error> {
         let answer = self
             .s3
             .list_objects_v2()
@@ -68,7 +67,7 @@ impl Bucket {
             .set_continuation_token(token)
             // A key may hold characters that XML cannot (S3 API, ListObjectsV2, EncodingType).
             .encoding_type(EncodingType::Url)
-            .set_expected_bucket_owner(self.owner.clone())
+            .set_expected_bucket_owner(self.account_id.clone())
             .send()
             .await;
         let what = || format!("listing s3://{}/{}", self.name, self.prefix);
@@ -76,7 +75,7 @@ impl Bucket {
     }
 
     /// Asks for a page once, without the SDK's operation. Returns `None` if that yields no page.
-    async fn page_signed(&self, after: Option<&str>, token: Option<&str>) -> Option<Page> {
+    async fn read_page_directly(&self, after: Option<&str>, token: Option<&str>) -> Option<Page> {
         let fields = [("continuation-token", token), ("prefix", Some(self.prefix.as_str())), ("start-after", after)];
         let mut query = String::from("?encoding-type=url&list-type=2");
         for (name, value) in fields.into_iter().filter_map(|(name, it)| Some((name, it?))) {
@@ -84,7 +83,7 @@ impl Bucket {
             query.push_str(&format!("&{name}={value}"));
         }
         let bucket = (self.name.as_str(), "", query.as_str());
-        let headers = with_values([("x-amz-expected-bucket-owner", self.owner.as_deref())]);
+        let headers = with_values([("x-amz-expected-bucket-owner", self.account_id.as_deref())]);
         let answer = self.signed.send("GET", bucket, headers, Bytes::new()).await;
         let answer = answer.filter(|answer| answer.status().is_success())?;
         let mut body = ByteStream::new(answer.into_body());

@@ -16,7 +16,7 @@ pub struct Manifests {
     s3: aws_sdk_s3::Client,
     bucket: String,
     folder: String,
-    owner: Option<String>,
+    account_id: Option<String>,
 }
 
 impl Manifests {
@@ -25,7 +25,7 @@ impl Manifests {
             s3,
             bucket: config.staging_bucket.clone(),
             folder: format!("{OWN_FOLDER}{}", config.site.trim_end_matches('/')),
-            owner: config.account_id.clone(),
+            account_id: config.account_id.clone(),
         }
     }
 
@@ -38,7 +38,7 @@ impl Manifests {
             return Ok(Manifest::default());
         };
         let request = self.s3.get_object().bucket(&self.bucket).key(key);
-        let answer = match request.set_expected_bucket_owner(self.owner.clone()).send().await {
+        let answer = match request.set_expected_bucket_owner(self.account_id.clone()).send().await {
             Ok(answer) => answer,
             Err(error) if status(&error) == Some(404) => {
                 tracing::warn!(%key, "the manifest is gone; every object is asked for once");
@@ -84,7 +84,7 @@ impl Manifests {
             .set_metadata(manifest.saved_at().map(|at| [(AS_OF.to_owned(), at.to_string())].into()))
             .body(manifest.encode().into());
         let answer =
-            request.content_type("application/gzip").set_expected_bucket_owner(self.owner.clone()).send().await;
+            request.content_type("application/gzip").set_expected_bucket_owner(self.account_id.clone()).send().await;
         answer.map_err(|error| failed(format!("writing the manifest {key}"), error))?;
         Ok(key)
     }
@@ -92,7 +92,7 @@ impl Manifests {
     /// Deletes a manifest that no head points at any more. One that is left over does no harm.
     pub async fn remove(&self, key: &str) {
         let request = self.s3.delete_object().bucket(&self.bucket).key(key);
-        if let Err(error) = request.set_expected_bucket_owner(self.owner.clone()).send().await {
+        if let Err(error) = request.set_expected_bucket_owner(self.account_id.clone()).send().await {
             tracing::warn!(%key, "could not delete an outdated manifest: {error}");
         }
     }

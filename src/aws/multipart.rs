@@ -24,7 +24,7 @@ impl Bucket {
         let answer = under_headers!(request, headers)
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .checksum_type(ChecksumType::FullObject)
-            .set_expected_bucket_owner(self.owner.clone())
+            .set_expected_bucket_owner(self.account_id.clone())
             .send()
             .await
             .map_err(|error| failed(format!("beginning the upload of {key}"), error))?;
@@ -53,7 +53,7 @@ impl MultipartUpload<'_> {
         let request = bucket.s3.upload_part().bucket(&bucket.name).key(&self.key).upload_id(&self.id);
         let request = request.part_number(number).body(ByteStream::from(body)).checksum_crc32(&crc32);
         let answer = request
-            .set_expected_bucket_owner(bucket.owner.clone())
+            .set_expected_bucket_owner(bucket.account_id.clone())
             .customize()
             // The CRC-32 vouches for the body, as for whole objects.
             .disable_payload_signing()
@@ -77,7 +77,7 @@ impl MultipartUpload<'_> {
             .key(&self.key)
             .upload_id(&self.id)
             .part_number(number)
-            .set_expected_bucket_owner(bucket.owner.clone());
+            .set_expected_bucket_owner(bucket.account_id.clone());
         let copied = archive.copy(range, request).await?;
         let (crc32, etag) = copied.map(|part| (part.checksum_crc32, part.e_tag)).unwrap_or_default();
         let part = CompletedPart::builder().part_number(number).set_checksum_crc32(crc32).set_e_tag(etag);
@@ -104,7 +104,7 @@ impl MultipartUpload<'_> {
             .checksum_type(ChecksumType::FullObject)
             .set_if_match(condition.if_match())
             .set_if_none_match(condition.if_none_match())
-            .set_expected_bucket_owner(bucket.owner.clone())
+            .set_expected_bucket_owner(bucket.account_id.clone())
             .send()
             .await;
         let is_corrupt = answer.as_ref().is_err_and(|error| error.code() == Some("BadDigest"));
@@ -124,7 +124,7 @@ impl MultipartUpload<'_> {
     pub async fn abort(self) {
         let bucket = self.bucket;
         let request = bucket.s3.abort_multipart_upload().bucket(&bucket.name).key(&self.key).upload_id(&self.id);
-        if let Err(error) = request.set_expected_bucket_owner(bucket.owner.clone()).send().await
+        if let Err(error) = request.set_expected_bucket_owner(bucket.account_id.clone()).send().await
             && status(&error) != Some(404)
         {
             tracing::warn!(key = %self.key, "could not abort an upload, whose parts may remain: {error}");

@@ -1,9 +1,11 @@
-//! Signed requests to S3, for those that a deployment makes by the thousand and for answers of a thousand lines.
+//! Signed requests to S3, without the SDK's operations: for requests that a deployment makes by the thousand, and for
+//! answers with thousands of lines.
 //!
 //! An operation of the SDK takes several times the CPU of its signature and its HTTP together
 //! (`docs/performance.md`). Here the SDK's signer signs a request for the endpoint that the SDK resolves, with its
 //! credentials, and the request goes out over the SDK's connections. Only a success counts. After anything else the
-//! caller uses the SDK's own operation, which repeats the request, interprets the answer, and knows when to retry.
+//! caller uses the SDK's own operation, which repeats the request, interprets the answer, and knows when to retry. The
+//! caller boxes that operation: it is a future of 6 KiB and rarely needed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -91,7 +93,6 @@ impl SignedRequests {
         if let Some(endpoint) = endpoints.get(bucket).filter(|endpoint| endpoint.is_valid()) {
             return Some(endpoint.clone());
         }
-        // Boxed: an operation of the SDK is a future of 6 KiB, and this one is rarely needed.
         let endpoint = Arc::new(Box::pin(self.resolve(bucket)).await?);
         endpoints.insert(bucket.to_owned(), endpoint.clone());
         Some(endpoint)

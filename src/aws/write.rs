@@ -75,14 +75,13 @@ impl Bucket {
         condition: Condition<'_>,
     ) -> Result<WriteResult, Error> {
         self.rate_limit.turn().await;
-        match self.put_signed(key, body.clone(), crc32, headers, condition).await {
+        match self.put_directly(key, body.clone(), crc32, headers, condition).await {
             Some(etag) => Ok(WriteResult::Done(etag)),
-            // Boxed: an operation of the SDK is a future of 6 KiB, and this one is rarely needed.
-            None => Box::pin(self.put_by_operation(key, body, crc32, headers, condition)).await,
+            None => Box::pin(self.put_with_sdk(key, body, crc32, headers, condition)).await,
         }
     }
 
-    async fn put_by_operation(
+    async fn put_with_sdk(
         &self,
         key: &str,
         body: Bytes,
@@ -97,7 +96,7 @@ impl Bucket {
             .checksum_crc32(encode_crc32(crc32))
             .set_if_match(condition.if_match())
             .set_if_none_match(condition.if_none_match())
-            .set_expected_bucket_owner(self.owner.clone())
+            .set_expected_bucket_owner(self.account_id.clone())
             .customize()
             // The CRC-32 among the signed headers vouches for the body, so that it needs no SHA-256.
             .disable_payload_signing()
@@ -107,7 +106,7 @@ impl Bucket {
     }
 
     /// Writes one object once, without the SDK's operation. Returns its ETag, or `None` if that does not succeed.
-    async fn put_signed(
+    async fn put_directly(
         &self,
         key: &str,
         body: Bytes,
@@ -126,7 +125,7 @@ impl Bucket {
             ("content-language", content_language.as_deref()),
             ("content-encoding", content_encoding.as_deref()),
             ("x-amz-checksum-crc32", Some(&crc32)),
-            ("x-amz-expected-bucket-owner", self.owner.as_deref()),
+            ("x-amz-expected-bucket-owner", self.account_id.as_deref()),
             ("if-match", if_match.as_deref()),
             ("if-none-match", if_none_match.as_deref()),
         ]);
@@ -159,8 +158,8 @@ impl Bucket {
             .copy_source(format!("{}/{encoded_key}", self.name))
             .copy_source_if_match(format!("\"{etag}\""))
             .metadata_directive(MetadataDirective::Replace)
-            .set_expected_bucket_owner(self.owner.clone())
-            .set_expected_source_bucket_owner(self.owner.clone())
+            .set_expected_bucket_owner(self.account_id.clone())
+            .set_expected_source_bucket_owner(self.account_id.clone())
             .send()
             .await;
         write_result(answer.map(|output| output.copy_object_result.and_then(|result| result.e_tag)), || {

@@ -27,10 +27,10 @@ impl Build {
     pub(super) async fn read(attempt: &Attempt<'_>) -> Result<Self, Error> {
         let config = &attempt.site.config;
         let archive = attempt.site.clients.archives.open(&attempt.upload);
-        let index = archive.index(&config.archive_root, &limits(config)).await?;
+        let index = archive.read_index(&config.archive_root, &limits(config)).await?;
         tracing::info!(entries = index.entries.len(), left_out = index.left_out, "archive read");
         let file = match &index.headers_file {
-            Some(entry) => Some(HeadersFile::parse(&archive.small(entry).await?)?),
+            Some(entry) => Some(HeadersFile::parse(&archive.read_small(entry).await?)?),
             None => None,
         };
         let names: Vec<&str> = index.entries.iter().map(|entry| &*entry.name).collect();

@@ -111,7 +111,7 @@ impl<'a> Debts<'a> {
                     && owed.distribution == distribution.id
             };
             let covering: Vec<&String> = self.due.iter().filter(is_covering).flat_map(|owed| &owed.items).collect();
-            items.paths.retain(|item| !covering.iter().any(|covering| matches(covering, item)));
+            items.list.retain(|item| !covering.iter().any(|covering| matches(covering, item)));
         }
     }
 

@@ -64,7 +64,7 @@ impl<'a> Draft<'a> {
             let removed = std::mem::take(&mut self.superseded);
             head.outdated.retain(|key| !removed.contains(key));
             head.outdated.extend(std::mem::replace(&mut head.manifest, key));
-            head.list_at = listing::ends(&self.manifest);
+            head.list_at = listing::split_keys(&self.manifest);
         }
     }
 }

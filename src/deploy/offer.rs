@@ -97,7 +97,7 @@ impl Sender<'_> {
         let mut pause = FIRST_PAUSE;
         loop {
             batch = self.with_valid_tags(batch).await?;
-            match self.site.clients.cdn.send(&batch).await.map_err(|error| error.to_string())? {
+            match self.site.clients.cdn.offer(&batch).await.map_err(|error| error.to_string())? {
                 Reply::Accepted(id) => return Ok(Some(accepted(&batch, Some(id)))),
                 Reply::AcceptedBefore => return Ok(Some(accepted(&batch, None))),
                 Reply::NoSuchDistribution => return self.without_distribution(&batch.distribution),

@@ -45,7 +45,7 @@ pub(super) async fn rehearse(attempt: &Attempt<'_>) -> Result<Report, Error> {
 fn planned(plan: &Plan<'_>, invalidations: Vec<(&Distribution, Invalidation)>) -> Planned {
     let items = invalidations.into_iter().map(|(distribution, invalidation)| PlannedItems {
         distribution_id: distribution.id.clone(),
-        items: [invalidation.changed.paths, invalidation.deleted.paths].concat(),
+        items: [invalidation.changed.list, invalidation.deleted.list].concat(),
     });
     Planned {
         new: plan.new_keys().into_iter().map(str::to_owned).collect(),

@@ -18,7 +18,7 @@ static EVERYTHING: LazyLock<[String; 1]> = LazyLock::new(|| ["/*".to_owned()]);
 /// 128 bits of a SHA-256: enough that two batches of one run never share them by chance.
 const DIGEST_BYTES: usize = 16;
 
-/// One `CreateInvalidation` request, and one record in the ledger.
+/// One `CreateInvalidation` request, and one item in the ledger.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Batch {
     /// The `CallerReference`.
@@ -39,9 +39,9 @@ impl Batch {
     pub fn without_tags(&self) -> Self {
         let items = EVERYTHING.to_vec();
         let digest = digest(&self.distribution, &items);
-        let number = self.reference.rsplit_once('-');
-        let number = number.map_or(self.reference.as_str(), |(number, _)| number);
-        Self { reference: format!("{number}-{digest}"), items, relies_on: None, ..self.clone() }
+        let prefix = self.reference.rsplit_once('-');
+        let prefix = prefix.map_or(self.reference.as_str(), |(prefix, _)| prefix);
+        Self { reference: format!("{prefix}-{digest}"), items, relies_on: None, ..self.clone() }
     }
 }
 
@@ -105,8 +105,8 @@ fn digest(distribution: &str, items: &[String]) -> String {
 /// CloudFront would refuse the batch with the invalid item however often it is sent, or accept it and ignore the item.
 /// But a batch that is recorded must go through.
 fn sendable(items: &Items) -> &[String] {
-    match items.paths.iter().find_map(|item| validate(item).err()) {
-        None => &items.paths,
+    match items.list.iter().find_map(|item| validate(item).err()) {
+        None => &items.list,
         Some(invalid) => {
             tracing::error!("invalidating `/*` instead of the stale paths, since one item is invalid: {invalid}");
             &*EVERYTHING
@@ -114,7 +114,7 @@ fn sendable(items: &Items) -> &[String] {
     }
 }
 
-/// Splits items so that each portion fits into one request and one record.
+/// Splits items so that each portion fits into one request and one ledger item.
 fn portions(mut items: &[String]) -> Vec<&[String]> {
     let mut portions = Vec::new();
     while !items.is_empty() {
@@ -142,8 +142,8 @@ mod tests {
         Distribution { tags, ..Distribution::plain() }
     }
 
-    fn items(paths: Vec<String>) -> Items {
-        Items { paths, ..Items::default() }
+    fn items(list: Vec<String>) -> Items {
+        Items { list, ..Items::default() }
     }
 
     fn owned(items: &[&str]) -> Vec<String> {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_at_most_3000_items_and_fits_into_a_record() {
+    fn a_batch_has_at_most_3000_items_and_fits_into_a_ledger_item() {
         let short: Vec<String> = (0..7_000).map(|n| format!("/{n:04}")).collect();
         let long: Vec<String> = (0..100).map(|n| format!("/{n:03996}")).collect();
         let invalidation =

@@ -49,22 +49,22 @@ impl<'k> Inventory<'k> {
 
     /// Returns the items of a phase: its tags, its wildcards, and the exact items of the paths that neither covers.
     fn items(&self, phase: Phase, prefixes: &[&str], tags: &ChosenTags) -> Items {
-        let mut paths = tags.items[phase as usize].clone();
-        paths.extend(prefixes.iter().map(|prefix| item::wildcard(prefix)));
+        let mut list = tags.items[phase as usize].clone();
+        list.extend(prefixes.iter().map(|prefix| item::wildcard(prefix)));
         let mut prefixes_left = prefixes.iter().peekable();
         for stale in self.untagged(phase, tags) {
-            // The paths and the prefixes are sorted, and no prefix starts with another one.
+            // The stale paths and the prefixes are sorted, and no prefix starts with another one.
             while prefixes_left.next_if(|prefix| is_past(&stale.path, prefix)).is_some() {}
             if !prefixes_left.peek().is_some_and(|prefix| stale.path.starts_with(**prefix)) {
-                paths.extend(Spelling::of(&stale.path, self.rules.query_strings).items);
+                list.extend(Spelling::of(&stale.path, self.rules.query_strings).items);
             }
         }
-        paths.sort_unstable();
-        paths.dedup();
+        list.sort_unstable();
+        list.dedup();
         Items {
-            wildcards: paths.iter().filter(|item| item.ends_with('*')).count(),
+            wildcards: list.iter().filter(|item| item.ends_with('*')).count(),
             collateral: self.live.count_evicted(prefixes, std::slice::from_ref(&tags.evicted[phase as usize])),
-            paths,
+            list,
         }
     }
 

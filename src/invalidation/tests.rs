@@ -25,7 +25,7 @@ fn count_wildcards(plan: &Invalidation) -> usize {
 }
 
 fn count_items(plan: &Invalidation) -> usize {
-    plan.changed.paths.len() + plan.deleted.paths.len()
+    plan.changed.list.len() + plan.deleted.list.len()
 }
 
 /// CloudFront's rule, implemented a second time, over the characters of the URL.

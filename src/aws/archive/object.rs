@@ -29,7 +29,7 @@ pub(super) struct ArchiveObject {
     signed: SignedRequests,
     /// For long answers.
     bulk: SignedRequests,
-    owner: Option<String>,
+    account_id: Option<String>,
     upload: Upload,
     bytes_read: AtomicU64,
 }
@@ -45,10 +45,10 @@ impl ArchiveObject {
         s3: aws_sdk_s3::Client,
         signed: SignedRequests,
         bulk: SignedRequests,
-        owner: Option<String>,
+        account_id: Option<String>,
         upload: Upload,
     ) -> Self {
-        Self { s3, signed, bulk, owner, upload, bytes_read: AtomicU64::new(0) }
+        Self { s3, signed, bulk, account_id, upload, bytes_read: AtomicU64::new(0) }
     }
 
     pub(super) fn bytes_read(&self) -> u64 {
@@ -97,7 +97,7 @@ impl ArchiveObject {
             .copy_source_range(format!("bytes={}-{}", range.start, range.end - 1))
             .copy_source(format!("{bucket}/{encoded_key}{}", self.version_query()))
             .set_copy_source_if_match(self.if_match())
-            .set_expected_source_bucket_owner(self.owner.clone())
+            .set_expected_source_bucket_owner(self.account_id.clone())
             .send()
             .await
             .map_err(|error| gone_or_failed(&self.upload, error))?;
@@ -123,20 +123,19 @@ impl ArchiveObject {
     }
 
     async fn request(&self, range: &str, signed: &SignedRequests) -> Result<(Option<String>, ByteStream), Failure> {
-        match self.request_signed(range, signed).await {
+        match self.request_directly(range, signed).await {
             Some(answer) => Ok(answer),
-            // Boxed: an operation of the SDK is a future of 6 KiB, and this one is rarely needed.
-            None => Box::pin(self.request_by_operation(range)).await,
+            None => Box::pin(self.request_with_sdk(range)).await,
         }
     }
 
-    async fn request_by_operation(&self, range: &str) -> Result<(Option<String>, ByteStream), Failure> {
+    async fn request_with_sdk(&self, range: &str) -> Result<(Option<String>, ByteStream), Failure> {
         let Upload { bucket, key, .. } = &self.upload;
         let request = self.s3.get_object().bucket(bucket).key(key).range(range);
         let answer = request
             .set_version_id(self.upload.version_id.clone())
             .set_if_match(self.if_match())
-            .set_expected_bucket_owner(self.owner.clone())
+            .set_expected_bucket_owner(self.account_id.clone())
             .send()
             .await;
         let answer = answer.map_err(|error| match status(&error) {
@@ -147,13 +146,13 @@ impl ArchiveObject {
     }
 
     /// Asks for a range once, without the SDK's operation. Returns `None` if that does not succeed.
-    async fn request_signed(&self, range: &str, signed: &SignedRequests) -> Option<(Option<String>, ByteStream)> {
+    async fn request_directly(&self, range: &str, signed: &SignedRequests) -> Option<(Option<String>, ByteStream)> {
         let Upload { bucket, key, .. } = &self.upload;
         let if_match = self.if_match();
         let headers = with_values([
             ("range", Some(range)),
             ("if-match", if_match.as_deref()),
-            ("x-amz-expected-bucket-owner", self.owner.as_deref()),
+            ("x-amz-expected-bucket-owner", self.account_id.as_deref()),
         ]);
         let query = self.version_query();
         let object = (bucket.as_str(), key.as_str(), query.as_str());

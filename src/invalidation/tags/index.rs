@@ -49,7 +49,7 @@ impl<'a> TagIndex<'a> {
         }
     }
 
-    pub(super) fn tags(&self) -> usize {
+    pub(super) fn tag_count(&self) -> usize {
         self.names.len()
     }
 

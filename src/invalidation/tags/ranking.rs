@@ -22,7 +22,7 @@ pub(super) enum Order {
 /// it are taken.
 pub(super) fn rank(index: &TagIndex<'_>, order: Order) -> Vec<TagInPhase> {
     let mut scores = Scores::new(index, order);
-    let all = Phase::ALL.into_iter().flat_map(|phase| (0..index.tags()).map(move |tag| TagInPhase { tag, phase }));
+    let all = Phase::ALL.into_iter().flat_map(|phase| (0..index.tag_count()).map(move |tag| TagInPhase { tag, phase }));
     let mut candidates: Vec<TagInPhase> = all.filter(|tag| scores.is_gain(*tag)).collect();
     candidates.sort_unstable_by_key(|tag| Reverse(scores.score(*tag)));
     candidates.truncate(MAX_CANDIDATES);
@@ -62,8 +62,8 @@ impl<'a> Scores<'a> {
         Self {
             index,
             order,
-            gains: Phase::ALL.map(|phase| (0..index.tags()).map(|tag| gain(TagInPhase { tag, phase })).collect()),
-            costs: (0..index.tags()).map(|tag| index.evicted_objects(tag).len()).collect(),
+            gains: Phase::ALL.map(|phase| (0..index.tag_count()).map(|tag| gain(TagInPhase { tag, phase })).collect()),
+            costs: (0..index.tag_count()).map(|tag| index.evicted_objects(tag).len()).collect(),
             covered: index.inventory.stale.each_ref().map(|paths| vec![false; paths.len()]),
             evicted: vec![false; index.inventory.live.keys.len()],
         }

@@ -103,5 +103,5 @@ fn wildcards(invalidation: &Invalidation) -> usize {
 }
 
 fn items(invalidation: &Invalidation) -> usize {
-    invalidation.changed.paths.len() + invalidation.deleted.paths.len()
+    invalidation.changed.list.len() + invalidation.deleted.list.len()
 }

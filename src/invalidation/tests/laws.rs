@@ -19,9 +19,9 @@ proptest! {
         let new_is_stale = distribution.caches_errors || rules.invalidate_new;
         for (key, verdict) in &site.keys {
             let items = match verdict {
-                Verdict::Changed => &plan.changed.paths,
-                Verdict::New if new_is_stale => &plan.changed.paths,
-                Verdict::Deleted => &plan.deleted.paths,
+                Verdict::Changed => &plan.changed.list,
+                Verdict::New if new_is_stale => &plan.changed.list,
+                Verdict::Deleted => &plan.deleted.list,
                 _ => continue,
             };
             for path in paths(key, &distribution, rules.clean_urls) {
@@ -40,7 +40,7 @@ proptest! {
     ) {
         let plan = site.plan(&distribution, &rules);
         let phases = [&plan.changed, &plan.deleted];
-        let used = phases.iter().filter(|items| !items.paths.is_empty()).count();
+        let used = phases.iter().filter(|items| !items.list.is_empty()).count();
         let (items, wildcards) = (count_items(&plan), count_wildcards(&plan));
         if rules.max_items >= 2 && rules.max_wildcards >= 2 {
             prop_assert!(items <= rules.max_items);
@@ -48,12 +48,12 @@ proptest! {
         }
         prop_assert!(items <= rules.max_items.max(used) || rules.max_wildcards < used);
         for phase in phases {
-            let stars = phase.paths.iter().filter(|item| item.ends_with('*')).count();
+            let stars = phase.list.iter().filter(|item| item.ends_with('*')).count();
             prop_assert_eq!(phase.wildcards, stars);
-            prop_assert!(phase.paths.is_sorted_by(|one, other| one < other));
-            for item in &phase.paths {
+            prop_assert!(phase.list.is_sorted_by(|one, other| one < other));
+            for item in &phase.list {
                 prop_assert_eq!(validate(item), Ok(()));
-                let others = phase.paths.iter().filter(|other| *other != item);
+                let others = phase.list.iter().filter(|other| *other != item);
                 let prefix = item.trim_end_matches('*');
                 for other in others.filter(|other| other.ends_with('*')) {
                     prop_assert!(!evicts(other, prefix), "{item} under {other}");
@@ -81,7 +81,7 @@ proptest! {
         for key in site.keys(Verdict::Kept) {
             for path in paths(key, &distribution, false) {
                 let url = &urls(&path)[0];
-                let spared = !evicted(&plan.changed.paths, url) && !evicted(&plan.deleted.paths, url);
+                let spared = !evicted(&plan.changed.list, url) && !evicted(&plan.deleted.list, url);
                 prop_assert!(stale.contains(&path) || spared, "{url}");
             }
         }

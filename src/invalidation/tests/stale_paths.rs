@@ -5,7 +5,7 @@ use super::*;
 /// Returns the items for one key that changes.
 fn changed(key: &str) -> Vec<String> {
     let stale = StaleKeys { changed: vec![key], ..StaleKeys::default() };
-    invalidation(&Distribution::plain(), &stale, &rules()).changed.paths
+    invalidation(&Distribution::plain(), &stale, &rules()).changed.list
 }
 
 #[test]
@@ -45,15 +45,15 @@ fn each_phase_names_its_stale_paths_and_no_others() {
         kept: vec!["c.css"],
     };
     let plain = invalidation(&Distribution::plain(), &stale, &rules());
-    assert_eq!(plain.changed.paths, ["/", "/a.css", "/index.html"]);
-    assert_eq!(plain.deleted.paths, ["/old", "/old/", "/old/index.html"]);
+    assert_eq!(plain.changed.list, ["/", "/a.css", "/index.html"]);
+    assert_eq!(plain.deleted.list, ["/old", "/old/", "/old/index.html"]);
     assert_eq!((plain.changed.wildcards, plain.collateral), (0, 0));
 
     let with_new = ["/", "/a.css", "/b.css", "/index.html"];
     let caching = Distribution { caches_errors: true, ..Distribution::plain() };
-    assert_eq!(invalidation(&caching, &stale, &rules()).changed.paths, with_new);
+    assert_eq!(invalidation(&caching, &stale, &rules()).changed.list, with_new);
     let asked = InvalidationRules { invalidate_new: true, ..rules() };
-    assert_eq!(invalidation(&Distribution::plain(), &stale, &asked).changed.paths, with_new);
+    assert_eq!(invalidation(&Distribution::plain(), &stale, &asked).changed.list, with_new);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn an_alias_that_a_new_key_takes_over_is_stale() {
     let clean = InvalidationRules { clean_urls: true, ..rules() };
     let stale = |new: &[&'static str], kept: &[&'static str]| {
         let stale = StaleKeys { new: new.to_vec(), kept: kept.to_vec(), ..StaleKeys::default() };
-        invalidation(&Distribution::plain(), &stale, &clean).changed.paths
+        invalidation(&Distribution::plain(), &stale, &clean).changed.list
     };
     // `about.html` takes the alias over from `about/index.html`.
     let taken_over = stale(&["about.html", "new.html"], &["about/index.html"]);
@@ -77,7 +77,7 @@ fn each_origin_path_has_items_of_its_own() {
     let paths = |origin_paths: &[&str]| {
         let origin_paths = origin_paths.iter().map(|&path| path.to_owned()).collect();
         let distribution = Distribution { origin_paths, ..Distribution::plain() };
-        invalidation(&distribution, &stale, &rules()).changed.paths
+        invalidation(&distribution, &stale, &rules()).changed.list
     };
     assert_eq!(paths(&["/prod"]), ["/a.css"]);
     assert_eq!(paths(&["/prod", "/beta"]), ["/a.css"]);
@@ -90,7 +90,7 @@ fn with_query_strings_the_items_cover_all_variants() {
     let with_queries = InvalidationRules { query_strings: true, ..rules() };
     let stale = StaleKeys { changed: vec!["a.html", "index.html"], kept: vec!["b.html"], ..StaleKeys::default() };
     let invalidation = invalidation(&Distribution::plain(), &stale, &with_queries);
-    assert_eq!(invalidation.changed.paths, ["/", "/?*", "/a.html*", "/index.html*"]);
+    assert_eq!(invalidation.changed.list, ["/", "/?*", "/a.html*", "/index.html*"]);
     assert_eq!(invalidation.collateral, 0);
 }
 
@@ -102,15 +102,15 @@ fn a_stale_fallback_evicts_every_path() {
     let plan = |stale: StaleKeys<'_>| invalidation(&single_page, &stale, &rules());
     let changed =
         plan(StaleKeys { changed: vec!["index.html"], deleted: vec!["old.js"], kept: kept(), ..StaleKeys::default() });
-    assert_eq!(changed.changed.paths, ["/*"]);
-    assert_eq!(changed.deleted.paths, ["/old.js"]);
+    assert_eq!(changed.changed.list, ["/*"]);
+    assert_eq!(changed.deleted.list, ["/old.js"]);
     assert_eq!(changed.collateral, 2);
     assert_eq!(changed.fallback.as_deref(), Some("/index.html"));
     let deleted = plan(StaleKeys { deleted: vec!["index.html"], kept: kept(), ..StaleKeys::default() });
-    assert_eq!(deleted.deleted.paths, ["/*"]);
+    assert_eq!(deleted.deleted.list, ["/*"]);
     let new = plan(StaleKeys { new: vec!["index.html"], kept: kept(), ..StaleKeys::default() });
-    assert_eq!(new.changed.paths, ["/*"]);
+    assert_eq!(new.changed.list, ["/*"]);
     let other = plan(StaleKeys { changed: vec!["app.css"], kept: vec!["index.html"], ..StaleKeys::default() });
-    assert_eq!(other.changed.paths, ["/app.css"]);
+    assert_eq!(other.changed.list, ["/app.css"]);
     assert_eq!((other.collateral, other.fallback), (0, None));
 }

@@ -23,12 +23,12 @@ proptest! {
             for path in paths_of(key) {
                 for url in urls(&path) {
                     let is_evicted = match verdict {
-                        Verdict::Changed => tagged.is_evicted(&plan.changed.paths, key, &url),
+                        Verdict::Changed => tagged.is_evicted(&plan.changed.list, key, &url),
                         // A cached error has no tags.
-                        Verdict::New => !new_is_stale || evicted(&plan.changed.paths, &url),
-                        Verdict::Deleted => tagged.is_evicted(&plan.deleted.paths, key, &url),
+                        Verdict::New => !new_is_stale || evicted(&plan.changed.list, &url),
+                        Verdict::Deleted => tagged.is_evicted(&plan.deleted.list, key, &url),
                         // A kept object may have been cached at any time, with or without tags.
-                        Verdict::Kept => new_is_stale || !new.contains(&path) || evicted(&plan.changed.paths, &url),
+                        Verdict::Kept => new_is_stale || !new.contains(&path) || evicted(&plan.changed.list, &url),
                     };
                     prop_assert!(is_evicted, "{key}: {url} by {plan:?}");
                 }
@@ -42,13 +42,13 @@ proptest! {
     ) {
         let plan = tagged.plan(&distribution, &rules);
         let plain = tagged.site.plan(&distribution, &rules);
-        let has_tags = [&plan.changed, &plan.deleted].iter().any(|items| items.paths.iter().any(|it| is_tag(it)));
+        let has_tags = [&plan.changed, &plan.deleted].iter().any(|items| items.list.iter().any(|it| is_tag(it)));
         prop_assert!(plan == plain || plan.collateral < plain.collateral && has_tags, "{plan:?} {plain:?}");
         prop_assert!(count_items(&plan) <= rules.max_items.max(count_items(&plain)));
         prop_assert!(count_wildcards(&plan) <= rules.max_wildcards.max(count_wildcards(&plain)));
         for phase in [&plan.changed, &plan.deleted] {
-            prop_assert!(phase.paths.is_sorted_by(|one, other| one < other));
-            for item in &phase.paths {
+            prop_assert!(phase.list.is_sorted_by(|one, other| one < other));
+            for item in &phase.list {
                 prop_assert_eq!(validate(item), Ok(()));
             }
         }
@@ -65,7 +65,7 @@ proptest! {
         let lost = tagged.site.keys(Verdict::Kept).into_iter().filter(|key| {
             let path = format!("/{key}");
             let by_tag = tags_of(key).map(|tag| format!("#{tag}"));
-            let items = [&plan.changed.paths[..], &plan.deleted.paths].concat();
+            let items = [&plan.changed.list[..], &plan.deleted.list].concat();
             // Exact items do not count: `/+` evicts the key `+`, and happens to be a URL of the key ` ` too.
             let wildcards: Vec<_> = items.iter().filter(|item| item.ends_with('*')).cloned().collect();
             let is_hit = urls(&path).iter().any(|url| evicted(&wildcards, url));
