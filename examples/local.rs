@@ -263,9 +263,9 @@ fn print_report(name: &str, size: usize, report: &Report, took: Duration) {
         report.new, report.changed, report.headers, report.kept, report.deleted
     );
     println!(
-        "  read {} of {} in the archive, wrote {}",
-        size_text(report.bytes_read),
+        "  archive of {}: read {}, wrote {}",
         size_text(size as u64),
+        size_text(report.bytes_read),
         size_text(report.bytes_written)
     );
     for warning in &report.warnings {

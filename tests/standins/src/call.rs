@@ -4,7 +4,7 @@ use hyper::Method;
 use hyper::http::request::Parts;
 use serde_json::Value;
 
-use crate::cloudfront::texts;
+use crate::xml::texts;
 
 /// One of the three services behind the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

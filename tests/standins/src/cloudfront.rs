@@ -14,10 +14,10 @@ use s3s::Body;
 pub use distribution::{CustomError, Distribution, Domain, Origin};
 use invalidation::is_valid;
 pub use invalidation::{Invalidation, ReferenceConflict};
-pub(crate) use xml::texts;
 
 use crate::edge::Cache;
 use crate::response::response;
+use crate::xml::texts;
 
 /// "3,000 files per distribution" in progress at one time (`InvalidationLimits`).
 const MAX_PATHS_IN_PROGRESS: usize = 3000;

@@ -16,6 +16,7 @@
 //! | `cloudfront`, `edge` | distributions and invalidations; the cache that viewers see |
 //! | `dynamodb` | tables |
 //! | `lambda` | a function's process and its Runtime API |
+//! | `pattern`, `xml` | patterns with `*` for keys and paths; text in XML |
 //! | [`quine`] | an archive that contains itself |
 //!
 //! It depends on no type of dropship.
@@ -39,6 +40,7 @@ mod response;
 mod s3;
 mod server;
 mod storage;
+mod xml;
 
 pub use call::{Call, Service};
 pub use call_log::Observer;

@@ -9,6 +9,7 @@ use s3s::Body;
 
 use crate::Service;
 use crate::server::Dropped;
+use crate::xml::escaped;
 
 pub(crate) fn response(status: u16, content_type: &str, body: impl Into<Bytes>) -> Response<Body> {
     Response::builder()
@@ -21,18 +22,20 @@ pub(crate) fn response(status: u16, content_type: &str, body: impl Into<Bytes>) 
 /// Builds an error in the format of a service.
 pub(crate) fn error(service: Service, status: u16, code: &str, message: &str) -> Response<Body> {
     match service {
-        Service::S3 => response(
-            status,
-            "application/xml",
-            format!("<Error><Code>{code}</Code><Message>{message}</Message><RequestId>injected</RequestId></Error>"),
-        ),
-        Service::CloudFront => response(
-            status,
-            "text/xml",
-            format!(
+        Service::S3 => {
+            let message = escaped(message);
+            let body = format!(
+                "<Error><Code>{code}</Code><Message>{message}</Message><RequestId>injected</RequestId></Error>"
+            );
+            response(status, "application/xml", body)
+        }
+        Service::CloudFront => {
+            let message = escaped(message);
+            let body = format!(
                 "<ErrorResponse xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>injected</RequestId></ErrorResponse>"
-            ),
-        ),
+            );
+            response(status, "text/xml", body)
+        }
         Service::DynamoDb => {
             let code = format!("com.amazonaws.dynamodb.v20120810#{code}");
             let body = serde_json::json!({"__type": code, "message": message});

@@ -3,7 +3,7 @@
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use standins::{Distribution, Headers, Service};
 
-use crate::account::{account, body, cloudfront_of, put, raw_http, refusal};
+use crate::account::{account, body, cloudfront_of, offer, put, raw_http, refusal};
 
 fn code(code: &str, status: u16) -> (String, u16) {
     (code.to_owned(), status)
@@ -154,6 +154,14 @@ async fn an_operation_that_is_not_emulated_is_not_implemented() {
     let dynamodb = aws_sdk_dynamodb::Client::new(&cloud.sdk_config().await);
     let table = dynamodb.describe_table().table_name("none").send().await;
     assert_eq!(refusal(table), code("ResourceNotFoundException", 400));
+}
+
+#[tokio::test]
+async fn an_error_message_is_escaped() {
+    let (cloud, _s3) = account().await;
+    cloud.create_distribution(Distribution::of("E1", "site"));
+    let cloudfront = cloudfront_of(&cloud).await;
+    assert_eq!(offer(&cloudfront, "1", &["a&b<c"]).await, Err(code("InvalidArgument", 400)));
 }
 
 #[tokio::test]
