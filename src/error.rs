@@ -53,6 +53,8 @@ pub enum Error {
     BadEvent(#[from] event::BadEvent),
     #[error("{0}")]
     BadConfig(#[from] config::ConfigErrors),
+    /// A request to AWS failed, or an answer makes no sense. It also stands for a task that panicked while it unpacked
+    /// an entry, and for objects that other writers change faster than the run can write or delete them.
     #[error("{what} failed: {reason}")]
     Aws {
         what: String,

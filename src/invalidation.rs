@@ -48,7 +48,7 @@ pub struct InvalidationRules {
     pub clean_urls: bool,
     /// Whether new keys are stale even where errors are not cached for long.
     pub invalidate_new: bool,
-    /// Whether query strings are part of the cache key, so that each path has unknown variants.
+    /// Whether query strings are part of the cache key; then each path has unknown variants.
     pub query_strings: bool,
 }
 
@@ -61,15 +61,15 @@ pub struct Items {
     pub wildcards: usize,
     /// How many unchanged live objects the wildcards and tags evict.
     ///
-    /// An object counts if its own path is evicted. Its aliases need not be looked at: they are prefixes of that path,
-    /// so a wildcard that matches an alias matches the path too.
+    /// An object counts if its own path is evicted. Its aliases are prefixes of that path, so a wildcard that matches an
+    /// alias matches the path too.
     pub collateral: usize,
 }
 
 /// Everything that one deployment invalidates on one distribution.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Invalidation {
-    /// Sent after the puts.
+    /// Sent after the writes.
     pub changed: Items,
     /// Sent after the deletes.
     pub deleted: Items,
@@ -86,7 +86,7 @@ pub struct Invalidation {
 /// the old object again.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Phase {
-    /// After the puts.
+    /// After the writes.
     Changed,
     /// After the deletes.
     Deleted,

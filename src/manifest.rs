@@ -41,7 +41,7 @@ pub struct Row {
     pub crc32: u32,
     pub etag: Etag,
     pub headers: HeadersDigest,
-    /// Whether Cache-Control says `immutable`, so that clients may keep the object for as long as they like.
+    /// Whether Cache-Control says `immutable`; then clients may keep the object for as long as they like.
     pub immutable: bool,
     /// When the key left the site, in epoch seconds, if the object is retained.
     pub removed_at: Option<i64>,

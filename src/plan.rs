@@ -31,8 +31,8 @@ pub use writes::{Delete, HeaderChange, Put, Wave};
 
 /// The plan of one deployment, with one list per verdict.
 ///
-/// Every key of archive and bucket is in exactly one of `puts`, `header_changes`, `deletes`, `retained` and `foreign`, or is
-/// only counted because it is kept.
+/// Every key of archive and bucket is in exactly one of `puts`, `header_changes`, `deletes`, `retained` and `foreign`,
+/// or is only counted because it is kept.
 #[derive(Debug, Default)]
 pub struct Plan<'a> {
     /// The entries to put, sorted by key.
@@ -61,7 +61,7 @@ impl<'a> Plan<'a> {
     /// Compares archive and bucket.
     ///
     /// # Errors
-    /// The plan would take over 100 objects and over `max_delete_percent` of the site away.
+    /// The plan would remove more than 100 objects that are also more than `max_delete_percent` of the site.
     pub fn new(
         index: &'a ArchiveIndex,
         listing: &Listing,
@@ -136,8 +136,8 @@ impl<'a> Plan<'a> {
 
     /// Returns the keys that go stale, given the listing that the plan was made from.
     ///
-    /// `kept` is filled with the keys whose cached header_changes stay right, which the result borrows. It includes immutable
-    /// objects that are deleted.
+    /// It fills `kept` with the keys whose cached copies stay right, and borrows them. These include immutable objects that
+    /// are deleted.
     pub fn stale<'k>(&'k self, listing: &Listing, kept: &'k mut Vec<String>) -> StaleKeys<'k> {
         let replaced = self.puts.iter().filter(|put| put.replaces.is_some()).map(|put| &*put.key);
         let changed: Vec<&str> = replaced

@@ -1,4 +1,4 @@
-//! Moves entries from the archive to the live bucket: reads, decompression and writes overlap within a memory budget.
+//! Moves entries from the archive to the live bucket: reading, unpacking and writing overlap within a memory budget.
 //!
 //! An entry takes one of three routes. Most are held in memory (`whole`), large ones are uploaded in parts, and large
 //! stored ones are copied by S3 (both in `large`). Before the first write, `preflight` checks the local headers.
@@ -39,13 +39,13 @@ const MAX_WHOLE_BYTES: u64 = 16 << 20;
 /// through the function.
 const MIN_FROM_ARCHIVE_BYTES: u64 = 8 << 20;
 
-/// One write and one read may be under way for each 5 MiB of the function's memory, with which its processor share
-/// grows. S3 answers a small PUT after 15 to 40 ms, so 100 at a time reach its limit of writes per second to one
-/// prefix.
+/// One write and one read may be under way for each 5 MiB of the function's memory, because its processor share grows
+/// with its memory. S3 answers a small PUT after 15 to 40 ms, so 100 PUTs at a time reach S3's limit of writes per
+/// second to one prefix.
 const MIB_PER_TRANSFER: u64 = 5;
 const AT_ONCE: RangeInclusive<u64> = 32..=256;
 
-/// Memory bounds the uploads in parts. While some of them are started or completed, others decompress.
+/// Uploads in parts are bounded by the memory budget too. While some of them begin or complete, others unpack.
 const IN_PARTS_AT_ONCE: usize = 8;
 const FROM_ARCHIVE_AT_ONCE: usize = 16;
 
@@ -109,8 +109,6 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Puts entries.
-    ///
     /// A failure is part of the result, so that the writes before it are not lost.
     pub async fn put_all(&self, puts: Vec<Put<'a>>) -> WaveResult<'a> {
         let wave = WaveInProgress::new(self.bucket, self.progress, puts.len());
@@ -132,7 +130,7 @@ impl<'a> Transfer<'a> {
         wave.close(whole.and(large))
     }
 
-    /// Copies objects onto themselves, with their new headers.
+    /// Changes the headers of objects, by copying each onto itself.
     ///
     /// A failure is part of the result, as for [`Self::put_all`].
     pub async fn change_headers(&self, changes: Vec<HeaderChange<'a>>) -> WaveResult<'a> {
@@ -156,7 +154,7 @@ impl<'a> Transfer<'a> {
     fn route(&self, entry: &Entry) -> Route {
         let may_be_from_archive = entry.method == Method::Stored && entry.size_bytes > MIN_FROM_ARCHIVE_BYTES;
         if !may_be_from_archive && entry.size_bytes <= MAX_WHOLE_BYTES {
-            // No encoding makes it larger.
+            // The common case, decided without the headers: no encoding makes the entry larger.
             return Route::Whole;
         }
         let encoding = self.rules.wanted(entry).encoding;

@@ -27,8 +27,8 @@ const TAIL_BYTES: u64 = 256 << 10;
 
 /// The largest archive that is checked for being a quine, a zip that contains itself.
 ///
-/// A quine is made of literals, and deflate's are at most 64 KiB long (RFC 1951, section 3.2.4): none is known that
-/// comes near this size. A larger one would go live as the file that it is.
+/// A quine is made of deflate's uncompressed blocks, which are at most 64 KiB long (RFC 1951, section 3.2.4). No known
+/// quine comes near this size. A larger one would go live like any other file.
 const MAX_QUINE_BYTES: u64 = 1 << 20;
 
 /// The staging bucket's archives.
@@ -87,14 +87,13 @@ impl Archives {
 /// One archive, open for reading.
 pub struct Archive {
     object: ArchiveObject,
-    /// The archive's last bytes and their offset, which are not read again.
+    /// The offset of the archive's last bytes, and the bytes. They are not read again.
     tail: OnceLock<(u64, Bytes)>,
     /// Bytes that were read ahead, by their offset. They are kept to the end, since several waves may use them.
     ahead: Mutex<BTreeMap<u64, Bytes>>,
 }
 
 impl Archive {
-    /// Returns how many bytes of the archive have been read so far.
     pub fn bytes_read(&self) -> u64 {
         self.object.bytes_read()
     }

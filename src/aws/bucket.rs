@@ -76,7 +76,7 @@ impl Bucket {
         &self.name
     }
 
-    /// Asks for one object's checksum and headers. Returns `None` if it does not exist.
+    /// Returns one object's checksum and headers, or `None` if it does not exist.
     ///
     /// # Errors
     /// `Aws`.
@@ -93,7 +93,7 @@ impl Bucket {
         let head = match answer {
             Ok(head) => head,
             Err(error) if status(&error) == Some(404) => return Ok(None),
-            Err(error) => return Err(failed(format!("asking for {key}"), error)),
+            Err(error) => return Err(failed(format!("reading the metadata of s3://{}/{key}", self.name), error)),
         };
         // A composite checksum covers the checksums of the parts, not the bytes.
         let is_full = head.checksum_type().is_none_or(|kind| *kind == ChecksumType::FullObject);
@@ -119,7 +119,7 @@ impl Bucket {
     /// `Aws` when the call as a whole failed.
     pub async fn delete(&self, keys: &[(&str, Option<&Etag>)]) -> Result<Vec<NotDeleted>, Error> {
         let objects = keys.iter().filter_map(|(key, etag)| {
-            // It fails only without a key.
+            // Building fails only without a key.
             ObjectIdentifier::builder().key(*key).set_e_tag(etag.map(|etag| format!("\"{etag}\""))).build().ok()
         });
         let delete = aws_sdk_s3::types::Delete::builder().set_objects(Some(objects.collect())).quiet(true).build();

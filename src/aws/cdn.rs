@@ -16,7 +16,8 @@ use crate::invalidation::{Batch, Distribution};
 
 use distribution::{describe, tagging};
 
-/// AWS says that invalidations complete "under 25 seconds at P95" (What's New, April 2026), and the API's rate is low.
+/// The pauses between two reads of an invalidation's status, which double. AWS says that invalidations complete "under
+/// 25 seconds at P95" (What's New, April 2026), and the API takes few requests per second.
 const FIRST_POLL_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_POLL_PAUSE: Duration = Duration::from_secs(8);
 

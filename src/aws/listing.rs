@@ -22,7 +22,7 @@ use crate::listing::xml::parse_page;
 use crate::listing::{KeyRange, Listing, Object, Page, ranges};
 
 impl Bucket {
-    /// Lists all objects under the prefix, split after the keys `split_keys`, which are in order.
+    /// Lists all objects under the prefix, split after `split_keys`, which are in order.
     ///
     /// # Errors
     /// `Aws`.
@@ -74,7 +74,7 @@ impl Bucket {
         answer.map(to_page).map_err(|error| failed(what(), error))
     }
 
-    /// Asks for a page once, without the SDK's operation. Returns `None` if that yields no page.
+    /// Tries once to read a page without the SDK's operation. Returns `None` unless that succeeds.
     async fn read_page_directly(&self, after: Option<&str>, token: Option<&str>) -> Option<Page> {
         let fields = [("continuation-token", token), ("prefix", Some(self.prefix.as_str())), ("start-after", after)];
         let mut query = String::from("?encoding-type=url&list-type=2");

@@ -41,7 +41,7 @@ impl Manifests {
         let answer = match request.set_expected_bucket_owner(self.account_id.clone()).send().await {
             Ok(answer) => answer,
             Err(error) if status(&error) == Some(404) => {
-                tracing::warn!(%key, "the manifest is gone; every object is asked for once");
+                tracing::warn!(%key, "the manifest is gone; each object costs one HEAD this time");
                 return Ok(Manifest::default());
             }
             Err(error) => return Err(failed(format!("reading the manifest {key}"), error)),

@@ -55,7 +55,7 @@ impl MultipartUpload<'_> {
         let answer = request
             .set_expected_bucket_owner(bucket.account_id.clone())
             .customize()
-            // The CRC-32 vouches for the body, as for whole objects.
+            // The CRC-32 vouches for the body, as in [`Bucket::put`].
             .disable_payload_signing()
             .send()
             .await;
@@ -84,7 +84,7 @@ impl MultipartUpload<'_> {
         Ok(UploadedPart(part.build()))
     }
 
-    /// Makes the object from its parts, in their order. The parts are gone afterwards, whatever the result.
+    /// Makes the object from its parts, in their order. If that fails, it [aborts](Self::abort) the upload.
     ///
     /// # Errors
     /// `Aws`; a condition that does not hold is no error.

@@ -1,9 +1,9 @@
 //! Limits how many writes a second go to S3.
 //!
 //! "Your application can achieve at least 3,500 PUT/COPY/POST/DELETE […] requests per second per partitioned
-//! Amazon S3 prefix" (S3 user guide, "Optimizing Amazon S3 performance"). S3 may answer more than that with 503 Slow
-//! Down, and even fewer while it divides a prefix. The SDK retries such a request later; the limit drops meanwhile, so
-//! that fewer writes are sent.
+//! Amazon S3 prefix" (S3 user guide, "Optimizing Amazon S3 performance"). S3 may refuse requests above that rate with
+//! 503 Slow Down; while it divides a prefix, it may refuse them at a lower rate too. The SDK retries a refused request
+//! later. Meanwhile the limit drops, so that fewer writes are sent.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use aws_sdk_s3::error::BoxError;
 /// The lowest limit, no matter how often S3 asks to slow down.
 const MIN_PER_SECOND: f64 = 50.0;
 
-/// The limit drops at most once in this time: refusals that close answer the same surge of writes.
+/// The limit drops at most once in this time, because refusals that follow each other so closely have the same cause.
 const DROP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the limit takes to climb from half of its maximum back to it.

@@ -1,4 +1,4 @@
-//! The parts of an SDK operation's result that all clients read alike.
+//! Reads the parts of an answer that all clients need: errors, statuses and ETags.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 use crate::error::Error;
 
-/// How long a body may deliver nothing; the connector's own limit on an answer ends with its headers.
+/// How long a read of a body waits for the next bytes. The connector's own timeout covers an answer only up to the end
+/// of its headers.
 pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Returns the error of an operation that failed. The SDK has already repeated what is worth repeating.

@@ -31,16 +31,18 @@ pub(super) use under_headers;
 pub enum WriteResult {
     /// The new object's ETag.
     Done(Etag),
-    /// The condition does not hold: someone else has written, or our own write did and its answer was lost.
+    /// The condition does not hold: another writer has changed the object, or an attempt of ours whose answer was lost.
     Conflict,
     /// The bytes do not have the CRC-32 that was sent with them, and were not written.
     Corrupt,
 }
 
-/// The state in which a write must find its key.
+/// What a write requires of the object that is there.
 #[derive(Clone, Copy, Debug)]
 pub enum Condition<'a> {
+    /// There is none.
     Absent,
+    /// It has this ETag.
     Etag(&'a Etag),
 }
 
@@ -105,7 +107,7 @@ impl Bucket {
         write_result(answer.map(|output| output.e_tag), || format!("writing {key}"))
     }
 
-    /// Writes one object once, without the SDK's operation. Returns its ETag, or `None` if that does not succeed.
+    /// Tries once to write an object without the SDK's operation. Returns `None` unless that succeeds.
     async fn put_directly(
         &self,
         key: &str,
@@ -145,7 +147,7 @@ impl Bucket {
 
     /// Copies one object onto itself with other headers.
     ///
-    /// It sends every header, because a replacing copy loses those that are left out (S3 API, `CopyObject`,
+    /// It sends every header, because the copy loses headers that are left out (S3 API, `CopyObject`,
     /// `MetadataDirective`).
     ///
     /// # Errors

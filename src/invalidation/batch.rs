@@ -27,7 +27,7 @@ pub struct Batch {
     pub distribution: String,
     /// Sorted, unique, never empty.
     pub items: Vec<String>,
-    /// Whether the batch covers deletes, so that it may only be sent after them.
+    /// Whether the batch covers deletes, and may therefore only be sent after them.
     pub after_deletes: bool,
     /// The version of the distribution's configuration that the tags among the items rely on. Under another version
     /// they may evict nothing.
@@ -47,7 +47,7 @@ impl Batch {
 
 /// Splits `invalidation` into batches and numbers them from `first`.
 ///
-/// The batches that are sent after the puts come first. The numbers of a run must not repeat, over all distributions:
+/// The batches that are sent after the writes come first. The numbers of a run must not repeat, over all distributions:
 /// `first` is the number of batches that the run already has.
 pub fn batches(
     deployment: &str,
@@ -102,8 +102,8 @@ fn digest(distribution: &str, items: &[String]) -> String {
 
 /// Returns the items, or `/*` if one of them is not [valid](validate).
 ///
-/// CloudFront would refuse the batch with the invalid item however often it is sent, or accept it and ignore the item.
-/// But a batch that is recorded must go through.
+/// CloudFront would either refuse the batch every time, or accept it and ignore the invalid item. But a batch that is
+/// recorded must go through.
 fn sendable(items: &Items) -> &[String] {
     match items.list.iter().find_map(|item| validate(item).err()) {
         None => &items.list,

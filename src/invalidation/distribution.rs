@@ -45,8 +45,8 @@ impl Distribution {
 pub struct Tagging {
     /// The name of the user metadata that holds the tags, in lower case and without `x-amz-meta-`.
     pub metadata: String,
-    /// The time, in epoch seconds, since when the distribution has cached no object without its tags. `None` while the
-    /// configuration is still on its way to the edge.
+    /// When the tags took effect, in epoch seconds: everything that the distribution has cached since then has its tags.
+    /// `None` while the configuration is still on its way to the edge.
     pub since: Option<i64>,
     /// The version of the distribution's configuration that turns the tags on.
     pub version: String,

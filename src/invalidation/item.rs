@@ -43,8 +43,8 @@ impl Spelling {
         if nameable_bytes == path.len() {
             items = spellings(path);
             if query_strings {
-                // An item names a path with its query string, and `*` stands for any end of it. (The example of AWS is
-                // `/a.html*`. It saves one item, and the planner uses it where no other path starts like that.)
+                // `/a.html` covers the path without a query string, and `/a.html?*` all others. AWS's example, `/a.html*`,
+                // is one item less, but evicts every path that starts like that; the planner may choose it as a wildcard.
                 items = (items.into_iter()).flat_map(|item| [format!("{item}?*"), item]).collect();
             }
             if items.iter().any(|item| item.len() > MAX_CHARACTERS) {
@@ -84,7 +84,7 @@ fn is_dot_segment(segment: &str) -> bool {
     matches!(segment, "." | "..")
 }
 
-/// Returns how many bytes at the start of `path` have a single spelling that leaves room for the `*`.
+/// Returns how many bytes at the start of `path` have only one spelling and fit into an item together with the `*`.
 fn one_spelling_bytes(path: &str) -> usize {
     let mut characters = 1;
     for (index, character) in path.char_indices() {

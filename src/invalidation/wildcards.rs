@@ -106,7 +106,6 @@ fn free_wildcard<'a>(index: usize, cover: Cover<'a>, targets: &[Target<'a>]) -> 
     Some(FreeWildcard { cover: index, phase, prefix, targets: below.len() })
 }
 
-/// Returns how many bytes both begin with.
 fn shared_bytes(one: &str, other: &str) -> usize {
     one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count()
 }

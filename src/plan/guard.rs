@@ -4,13 +4,14 @@ use super::known::Known;
 use super::rules::Rules;
 use super::verdict::Verdict;
 
-/// The guard allows this many deletes of any site, because small sites may change completely.
-const DELETES_ALWAYS_ALLOWED: usize = 100;
+/// This many objects may leave any site, because small sites may change completely.
+const REMOVALS_ALWAYS_ALLOWED: usize = 100;
 
-/// The plan would take more off the site than the guard allows.
+/// The plan would remove more of the site than the guard allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{removed} of {objects} objects would be taken off the site")]
 pub struct LargeDelete {
+    /// How many objects leave the site, whether they are deleted now or retained first.
     pub removed: usize,
     pub objects: usize,
 }
@@ -31,11 +32,11 @@ impl Guard {
         }
     }
 
-    /// Refuses a large delete, whether its objects are deleted now or retained first.
+    /// Refuses a plan that removes too much.
     pub(super) fn check(&self, rules: &Rules) -> Result<(), LargeDelete> {
         let &Self { objects, removed } = self;
         let is_large =
-            removed > DELETES_ALWAYS_ALLOWED && removed * 100 > objects * usize::from(rules.max_delete_percent);
+            removed > REMOVALS_ALWAYS_ALLOWED && removed * 100 > objects * usize::from(rules.max_delete_percent);
         if is_large && !rules.allow_large_delete {
             return Err(LargeDelete { removed, objects });
         }

@@ -1,4 +1,4 @@
-//! The objects that S3 must be asked about, and its answers.
+//! The objects that must be inspected, with one HEAD each, and the results.
 
 use super::known::all_known;
 use super::rules::Rules;

@@ -1,4 +1,4 @@
-//! The knowledge of archive, listing and manifest about each key.
+//! Everything that archive, listing and manifest say about each key.
 //!
 //! All three are sorted by key, so one walk over them side by side replaces a search for each key in each of them.
 
@@ -66,6 +66,13 @@ impl<'a> Known<'a, '_> {
     }
 }
 
+/// The object and row of one key; at least one of them is there.
+struct Stored {
+    key: String,
+    object: Option<Object>,
+    row: Option<Row>,
+}
+
 /// Walks over all keys, in their order.
 pub(super) fn all_known<'a, 's>(
     index: &'a ArchiveIndex,
@@ -73,35 +80,42 @@ pub(super) fn all_known<'a, 's>(
     manifest: &'s Manifest,
     live_prefix: &'s str,
 ) -> impl Iterator<Item = Known<'a, 's>> {
-    let mut entries = index.entries.iter().peekable();
-    let mut objects = listing.iter().peekable();
-    let mut rows = manifest.iter().peekable();
+    let compare = move |entry: &&Entry, stored: &Stored| compare(live_prefix, &entry.name, &stored.key);
+    merge(index.entries.iter(), all_stored(listing, manifest), compare).map(move |(entry, stored)| {
+        let (stored_key, object, row) = match stored {
+            Some(Stored { key, object, row }) => (Some(key), object, row),
+            None => (None, None, None),
+        };
+        let recorded = object.as_ref().zip(row.as_ref());
+        let is_valid = recorded.is_some_and(|(object, row)| is_valid(manifest, row, object));
+        Known { entry, object, row, is_valid, stored_key, live_prefix }
+    })
+}
+
+/// Walks over all keys of the listing and the manifest, in their order.
+fn all_stored(listing: &Listing, manifest: &Manifest) -> impl Iterator<Item = Stored> {
+    let pairs = merge(listing.iter(), manifest.iter(), |(object_key, _), (row_key, _)| object_key.cmp(row_key));
+    pairs.filter_map(|(object, row)| {
+        let ((object_key, object), (row_key, row)) = (object.unzip(), row.unzip());
+        Some(Stored { key: object_key.or(row_key)?, object, row })
+    })
+}
+
+/// Walks over two sorted lists side by side, and pairs the items that are equal.
+fn merge<L, R>(
+    left: impl Iterator<Item = L>,
+    right: impl Iterator<Item = R>,
+    compare: impl Fn(&L, &R) -> Ordering,
+) -> impl Iterator<Item = (Option<L>, Option<R>)> {
+    let (mut left, mut right) = (left.peekable(), right.peekable());
     iter::from_fn(move || {
-        let object_key = objects.peek().map(|(key, _)| key);
-        let row_key = rows.peek().map(|(key, _)| key);
-        // A list that has ended sorts after any key.
-        let object_to_row = object_key.is_none().cmp(&row_key.is_none());
-        let object_to_row = object_to_row.then_with(|| object_key.cmp(&row_key));
-        let least = if object_to_row.is_le() { object_key } else { row_key };
-        let order = match (entries.peek(), least) {
+        let order = match (left.peek(), right.peek()) {
             (None, None) => return None,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some(entry), Some(key)) => compare(live_prefix, &entry.name, key),
+            (Some(left), Some(right)) => compare(left, right),
         };
-        let entry = entries.next_if(|_| order.is_le());
-        let object = objects.next_if(|_| order.is_ge() && object_to_row.is_le());
-        let row = rows.next_if(|_| order.is_ge() && object_to_row.is_ge());
-        let ((object_key, object), (row_key, row)) = (object.unzip(), row.unzip());
-        let recorded = object.as_ref().zip(row.as_ref());
-        Some(Known {
-            is_valid: recorded.is_some_and(|(object, row)| is_valid(manifest, row, object)),
-            entry,
-            object,
-            row,
-            stored_key: object_key.or(row_key),
-            live_prefix,
-        })
+        Some((left.next_if(|_| order.is_le()), right.next_if(|_| order.is_ge())))
     })
 }
 

@@ -1,4 +1,4 @@
-//! The verdict on each key: whether its object is new, changed, kept, deleted or retained.
+//! The verdict on each key: whether its object is new, changed, kept, deleted or retained, or only gets other headers.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -80,7 +80,7 @@ impl<'r> Verdicts<'r> {
             (Some(row), None) if rules.compare == Compare::Crc32 => {
                 (wanted.is_recorded_by(row, entry), Some(row.headers))
             }
-            // S3 was not asked about the object, because its size is wrong.
+            // The object was not inspected, because its size is wrong; or it was gone by then.
             _ => (false, None),
         };
         let (key, etag, is_page) = (known.key(), object.etag.clone(), wanted.headers.is_page());

@@ -110,7 +110,7 @@ impl<'a> EntryReader<'a> {
         })
     }
 
-    /// Reads a chunk. The flag says whether the entry goes on after it.
+    /// Reads a chunk, and returns whether the entry may have more.
     async fn read_chunk(mut self, chunk_bytes: usize) -> Result<(Self, Chunk, bool), Error> {
         let mut chunk = Chunk { bytes: Vec::with_capacity(chunk_bytes), crc32: crc32fast::Hasher::new() };
         loop {
@@ -120,8 +120,9 @@ impl<'a> EntryReader<'a> {
                 (unpacking, chunk, step)
             });
             let (filled, ()) = tokio::join!(filling, &mut self.next);
-            let step;
-            (self.unpacking, chunk, step) = filled?;
+            let (unpacking, filled_chunk, step) = filled?;
+            self.unpacking = unpacking;
+            chunk = filled_chunk;
             match step? {
                 Step::OutputFull => return Ok((self, chunk, true)),
                 Step::NeedsInput if self.position < self.data_end => self.read_on().await?,
@@ -181,7 +182,7 @@ pub(super) async fn in_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     spawn_blocking(work).await.map_err(|error| Error::Aws {
-        what: format!("inflating {}", entry.name),
+        what: format!("unpacking {}", entry.name),
         reason: error.to_string(),
         source: None,
     })

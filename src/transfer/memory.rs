@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The budgets of bytes in flight and of bytes read ahead are a sixtieth and a tenth of the function's memory. Of
-/// 512 MiB, the process then takes less than 128 MiB for all but the largest sites. Bytes read ahead need no second
-/// GET, so their budget is the larger one; the part that they leave unused goes to the bytes in flight.
+/// Bytes in flight may take a sixtieth of the function's memory, and bytes read ahead a tenth. With 512 MiB, the process
+/// then takes less than 128 MiB for all but the largest sites. The budget for bytes read ahead is the larger one, because
+/// these bytes need no second GET. The part of it that stays unused goes to the bytes in flight.
 const IN_FLIGHT_DIVISOR: u64 = 60;
 const AHEAD_DIVISOR: u64 = 10;
 
@@ -45,7 +45,7 @@ impl Memory {
         Self { function_bytes, read: Budget::new(read), unpacked: Budget::new(unpacked) }
     }
 
-    /// Returns how many bytes may be read ahead of the first of `puts` puts, and kept for them.
+    /// Returns how many bytes may be read before the first put and kept for the puts, of which there are `puts`.
     pub(super) fn ahead_bytes(&self, puts: usize) -> u64 {
         let in_flight = self.function_bytes / IN_FLIGHT_DIVISOR;
         let process = IDLE_BYTES + in_flight + puts as u64 * BYTES_PER_PUT;
@@ -53,7 +53,7 @@ impl Memory {
         left.min(self.function_bytes / AHEAD_DIVISOR)
     }
 
-    /// Adds bytes to both budgets.
+    /// Splits additional bytes between the two budgets.
     pub(super) fn grow(&self, bytes: u64) {
         let (read, unpacked) = split(bytes);
         self.read.grow(read);
@@ -70,7 +70,7 @@ impl Memory {
         Reservation { _read: None, unpacked: self.unpacked.reserve(bytes).await }
     }
 
-    /// Waits for memory from both budgets, for an entry that is read and unpacked piece by piece.
+    /// Waits for `bytes` of memory, split between the two budgets, for an entry that is read and unpacked piece by piece.
     pub(super) async fn reserve_both(&self, bytes: u64) -> Reservation {
         let (read, unpacked) = split(bytes);
         let read = self.read.reserve(read).await;

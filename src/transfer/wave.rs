@@ -1,4 +1,4 @@
-//! The writes of one wave and their results.
+//! The results of a wave's writes.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use crate::manifest::Row;
 use crate::plan::{Put, Wanted};
 use crate::report::Progress;
 
-/// The result of a wave.
+/// The result of a wave, or of some of its writes.
 #[derive(Debug, Default)]
 pub struct WaveResult<'a> {
     /// The manifest's new rows, by key.
@@ -20,7 +20,7 @@ pub struct WaveResult<'a> {
     pub bytes_written: u64,
     /// Puts whose objects someone else wrote since they were listed, each with the ETag of what is there now.
     pub conflicts: Vec<Put<'a>>,
-    /// How many transfers did not start or were given up: the deadline was near, or another transfer failed.
+    /// How many transfers did not start or were given up, because the deadline was near or another transfer failed.
     pub stopped: usize,
     /// The first failure.
     pub error: Option<Error>,
@@ -79,7 +79,6 @@ impl<'a> WaveInProgress<'a> {
         Ok(())
     }
 
-    /// Ends the wave.
     pub(super) fn close(self, summary: Summary) -> WaveResult<'a> {
         let wave = self.wave.into_inner().unwrap_or_else(PoisonError::into_inner);
         WaveResult { stopped: summary.stopped, error: summary.error, ..wave }

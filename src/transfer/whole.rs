@@ -21,10 +21,10 @@ const GAP_BYTES: u64 = 4 << 10;
 /// The longest span of several entries, so that PUTs start before the whole archive is read.
 pub(super) const SPAN_BYTES: u64 = 4 << 20;
 
-/// A larger entry is inflated in another thread, because it would hold up the other transfers.
+/// A larger entry is unpacked in another thread, because it would hold up the other transfers.
 const MAX_INLINE_BYTES: u64 = 32 << 10;
 
-/// Returns the spans in which entries are read that are held in memory.
+/// Returns the spans in which entries that are held in memory are read.
 pub(super) fn whole_spans<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Span<'a>> {
     spans(entries, GAP_BYTES, SPAN_BYTES)
 }
@@ -79,12 +79,12 @@ impl<'a> Transfer<'a> {
         });
         let using = stream::iter(spans)
             .map(|(span, items)| self.use_span(span, items, &use_body))
-            // Twice as many as are read, so that short spans are read while those before them are written.
+            // Twice as many spans as there may be reads: while half of them are written, the other half is read.
             .buffer_unordered(2 * self.at_once);
         self.finish_all(using).await
     }
 
-    /// Cuts a span into ranges that must be read and entries that are kept in memory, each of which gets its own span.
+    /// Splits a span into spans that must be read, and one for each entry that is already in memory.
     fn split_at_kept(&self, span: &Span<'a>) -> Vec<Span<'a>> {
         let is_unread = |entry: &Entry| !self.archive.is_read(&(entry.header_offset..entry.end_offset));
         let parts = span.entries.chunk_by(|before, after| is_unread(before) && is_unread(after));
@@ -117,7 +117,7 @@ impl<'a> Transfer<'a> {
                 (entry, item, SpanBytes { bytes: span_bytes.bytes.slice(start..end), memory })
             })
             .collect();
-        // The last entry that uses the span releases it.
+        // The last entry that uses the span's bytes releases them.
         drop(span_bytes);
         let using = stream::iter(entries)
             .map(|(entry, item, span_bytes)| self.use_entry(entry, item, span_bytes, use_body))
@@ -177,7 +177,7 @@ fn unpacked_bytes(entry: &Entry, encoding: Encoding) -> (u64, u64) {
         // The body is a slice of the span.
         Method::Stored => return (0, 0),
         Method::Deflate if encoding == Encoding::Gzip => 0,
-        // It is inflated from a copy. The copy of a small entry is gone before anything else runs.
+        // libdeflate inflates a copy of the data. The copy for a small entry is gone before anything else runs.
         Method::Deflate if entry.size_bytes > MAX_INLINE_BYTES => entry.compressed_bytes,
         method => method.window_bytes(entry.size_bytes),
     };

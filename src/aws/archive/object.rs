@@ -16,7 +16,7 @@ use crate::aws::signed_request::{SignedRequests, with_values};
 use crate::error::Error;
 use crate::event::Upload;
 
-/// How often a body that breaks off is asked for; the SDK retries only until the headers have arrived.
+/// How often a body is requested if it breaks off. The SDK retries only until the headers have arrived.
 const BODY_ATTEMPTS: usize = 4;
 
 /// Longer answers use connections of their own. A connection's read buffer stays as large as the longest answer that
@@ -145,7 +145,7 @@ impl ArchiveObject {
         Ok((answer.content_range, answer.body))
     }
 
-    /// Asks for a range once, without the SDK's operation. Returns `None` if that does not succeed.
+    /// Tries once to read a range without the SDK's operation. Returns `None` unless that succeeds.
     async fn request_directly(&self, range: &str, signed: &SignedRequests) -> Option<(Option<String>, ByteStream)> {
         let Upload { bucket, key, .. } = &self.upload;
         let if_match = self.if_match();

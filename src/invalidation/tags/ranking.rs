@@ -12,14 +12,14 @@ const MAX_CANDIDATES: usize = 1_000;
 /// The criterion by which tags are ranked.
 #[derive(Clone, Copy)]
 pub(super) enum Order {
-    /// Tags that evict fewer unchanged objects first, however little they cover.
+    /// The tag that evicts the fewest unchanged objects is best, even if it covers little.
     LeastCollateral,
-    /// Tags that cover more for each unchanged object that they evict first.
+    /// The tag that covers the most for each unchanged object that it evicts is best.
     MostPerObject,
 }
 
-/// Returns the tags that are worth a try, at most as many as there may be items. Each is the best one when those before
-/// it are taken.
+/// Returns the tags that are worth a try, at most as many as there may be items. Each is the best one to add to those
+/// before it.
 pub(super) fn rank(index: &TagIndex<'_>, order: Order) -> Vec<TagInPhase> {
     let mut scores = Scores::new(index, order);
     let all = Phase::ALL.into_iter().flat_map(|phase| (0..index.tag_count()).map(move |tag| TagInPhase { tag, phase }));
@@ -44,9 +44,9 @@ pub(super) fn rank(index: &TagIndex<'_>, order: Order) -> Vec<TagInPhase> {
 struct Scores<'a> {
     index: &'a TagIndex<'a>,
     order: Order,
-    /// For each tag, the weight of the stale paths that no taken tag covers.
+    /// For each tag, the weight of the stale paths that it covers and no taken tag does.
     gains: ByPhase<Vec<usize>>,
-    /// For each tag, the number of unchanged objects that no taken tag evicts.
+    /// For each tag, the number of unchanged objects that it evicts and no taken tag does.
     costs: Vec<usize>,
     /// For each stale path, whether a taken tag covers it.
     covered: ByPhase<Vec<bool>>,

@@ -32,23 +32,9 @@ pub(in crate::invalidation) fn improve(
         best: untagged,
         planned_paths: 0,
     };
-    // Lengths that differ by a factor of two, from the longest ranking downwards.
-    let mut length = rankings.iter().map(|ranking| ranking.tags.len()).max().unwrap_or_default();
-    while length > 0 {
-        for ranking in &mut rankings {
-            search.try_length(ranking, length);
-        }
-        length /= 2;
-    }
-    // Then lengths between those, ever closer to the best one.
+    search.try_halved_lengths(&mut rankings);
     for ranking in &mut rankings {
-        let mut step = ranking.best_length / 4;
-        while step > 0 {
-            for length in [ranking.best_length.saturating_sub(step), ranking.best_length + step] {
-                search.try_length(ranking, length);
-            }
-            step /= 2;
-        }
+        search.try_lengths_near_best(ranking);
     }
     search.best
 }
@@ -70,6 +56,28 @@ struct TagSearch<'a> {
 }
 
 impl TagSearch<'_> {
+    /// Tries lengths that differ by a factor of two, from the longest ranking downwards.
+    fn try_halved_lengths(&mut self, rankings: &mut [Ranking]) {
+        let mut length = rankings.iter().map(|ranking| ranking.tags.len()).max().unwrap_or_default();
+        while length > 0 {
+            for ranking in &mut *rankings {
+                self.try_length(ranking, length);
+            }
+            length /= 2;
+        }
+    }
+
+    /// Tries lengths between the halved ones, ever closer to the best length so far.
+    fn try_lengths_near_best(&mut self, ranking: &mut Ranking) {
+        let mut step = ranking.best_length / 4;
+        while step > 0 {
+            for length in [ranking.best_length.saturating_sub(step), ranking.best_length + step] {
+                self.try_length(ranking, length);
+            }
+            step /= 2;
+        }
+    }
+
     /// Takes the first `length` tags of a ranking, and lets the wildcards cover the rest.
     fn try_length(&mut self, ranking: &mut Ranking, length: usize) {
         let length = length.min(ranking.tags.len());

@@ -63,8 +63,9 @@ impl<'a> Choices<'a> {
 
 /// The best points, in a row for each number of wildcards.
 ///
-/// A row is sorted by items, and its points with more items have less collateral. No row has a point that fewer
-/// wildcards achieve too. The front is empty if nothing covers everything below the node.
+/// A row is sorted by items, and its points with more items have less collateral. Every point has less collateral than
+/// the points with fewer wildcards and at most as many items. The front is empty if nothing covers everything below the
+/// node.
 #[derive(Default)]
 pub(super) struct ParetoFront(Vec<Vec<Point>>);
 
@@ -168,7 +169,8 @@ impl ParetoFront {
     }
 }
 
-/// Builds the rows of a merged front, from no wildcards upwards.
+/// Builds the rows of a merged front, from no wildcards upwards: of all pairs of points, one from each front, the best
+/// become the points of the merged front.
 struct RowMerger {
     /// For each number of items, the pair of the current row with the least collateral.
     cheapest: Vec<Option<Pair>>,
@@ -204,8 +206,10 @@ impl RowMerger {
         }
     }
 
-    /// Returns the points of the current row that neither fewer items nor fewer wildcards achieve, and begins the next
-    /// row.
+    /// Returns the points of the current row, and begins the next row.
+    ///
+    /// A pair becomes a point if it has less collateral than every pair of the row with fewer items (`least`), and than
+    /// every point of the rows before with at most as many items (`least_before`).
     fn finish_row(&mut self, choices: &mut Choices<'_>) -> Vec<Point> {
         let mut row = Vec::new();
         let mut least = usize::MAX;

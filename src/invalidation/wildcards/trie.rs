@@ -107,6 +107,15 @@ impl<'a> Planner<'a> {
     }
 
     /// Returns the covers of all targets within the budget; `None` when there is no target.
+    ///
+    /// `open` is the path from the root to the current node, without the nodes whose fork is not known yet. With the
+    /// targets `/a/b`, `/a/c` and `/d` it holds, after each target:
+    ///
+    /// ```text
+    /// /a/b        /a/b
+    /// /a/c        /a/, /a/c     /a/b closed into the new fork /a/
+    /// /d          /, /d         /a/c closed into /a/, and /a/ into the new fork /
+    /// ```
     pub(super) fn root_front(&mut self) -> Option<ParetoFront> {
         let mut open: Vec<Node<'a>> = Vec::new();
         let mut previous = "";
