@@ -1,4 +1,4 @@
-//! The whole path of one deployment, in the order that keeps the promises.
+//! The course of one deployment, in the order that keeps the promises.
 //!
 //! A run records the invalidations that it will owe before its first write to the live bucket. It offers them to
 //! CloudFront after the writes that they cover, and removes them from the ledger only when CloudFront has accepted
@@ -32,7 +32,7 @@ use crate::report::{Progress, Report};
 use attempt::Attempt;
 use build::Build;
 use claim::{Claimant, Decided};
-use held::Held;
+use held::HeldRun;
 use run::Run;
 use survey::{Live, Survey};
 
@@ -41,7 +41,7 @@ pub use sweep::sweep;
 /// How long before the deadline the last transfer may start. The time left is for recording what was written.
 const LAST_CALL: TimeDelta = TimeDelta::seconds(20);
 
-/// A site, as one function instance knows it from its cold start on.
+/// The settings and the clients of a site, made once per cold start.
 pub struct Site {
     pub config: Config,
     pub clients: Clients,
@@ -64,7 +64,7 @@ impl Invocation<'_> {
         (self.clock)()
     }
 
-    /// Returns how long a wait without an end of its own may last.
+    /// Returns the time until the last transfer may start.
     pub fn time_left(&self) -> Duration {
         (self.deadline - LAST_CALL - self.now()).to_std().unwrap_or_default()
     }
@@ -78,8 +78,8 @@ impl Invocation<'_> {
 /// Brings one upload live.
 ///
 /// # Errors
-/// Those of the contract, each with a sentence that says what to do. After an error the lease is released and the
-/// work done so far is kept, so that the retry goes on from there.
+/// Those that `docs/reference.md` lists, each with a sentence that says what to do. After an error the lease is
+/// released and the work done so far is kept, so that the retry goes on from there.
 pub async fn deploy(
     site: &Site,
     upload: &Upload,
@@ -101,17 +101,15 @@ pub async fn deploy(
         };
         // The live site is read while the lease is taken. That is as good as reading it afterwards: every run writes
         // the head before it writes anything else, and the lease is granted only if the head has not changed.
-        let (held, live) = tokio::join!(Held::take(site, &claim), Box::pin(Live::read(site, &claim.from)));
+        let (held, live) = tokio::join!(HeldRun::claim(site, &claim), Box::pin(Live::read(site, &claim.from)));
         if let Some(held) = held? {
             break (held, live);
         }
     };
 
+    let build = claimant.into_build();
     let mut run = Run::new(&attempt, held);
-    let brought_live = match claimant.into_build() {
-        Ok(build) => Box::pin(bring_live(&attempt, &mut run, &build, live)).await,
-        Err(error) => Err(error),
-    };
+    let brought_live = Box::pin(bring_live(&attempt, &mut run, &build, live)).await;
     if let Err(error) = &brought_live {
         // The lease is released whatever went wrong, so that no other deployment waits for it to lapse.
         run.give_up(error).await;
@@ -126,22 +124,25 @@ async fn bring_live(
     build: &Build,
     live: Result<Live, Error>,
 ) -> Result<Report, Error> {
-    let live = live?;
+    let mut live = live?;
     let tags = CacheTags::new(&attempt.site.config.site, &live.distributions);
+    run.take_over_debts(&mut live);
     let rules = attempt.rules(&build.headers, &tags);
     let is_late = || attempt.invocation.is_late();
     let transfer = attempt.transfer(&build.archive, &rules, &is_late);
 
     // The plan is a pure comparison of archive and bucket. Objects that listing and manifest leave open are looked up
     // before it.
-    let survey = Survey::new(attempt, build, live, &transfer, &rules).await?;
+    let survey = Survey::complete(attempt, build, live, &transfer, &rules).await?;
     let plan = survey.plan(&build.index, &rules)?;
-    let report = run.planned(&plan, build);
+    let report = run.begin_report(&plan, build);
 
-    // Two things must be done before the first write, and are done together: the owed batches are recorded, so that
-    // no crash can lose an invalidation, and the local headers are judged, so that a corrupt archive changes nothing.
+    // The owed batches are recorded before the first write, so that no crash can lose an invalidation. The preflight
+    // reads the local headers meanwhile, so that an archive that contradicts itself changes nothing.
     let preflight = transfer.preflight(&plan.puts);
-    run.record_owed_batches(survey, &plan, &rules, preflight).await?;
+    run.record_owed_batches(&survey.live, &plan, &rules, preflight).await?;
+    // The manifest follows the batches: a row that is dropped no longer shows that viewers know the object.
+    run.drop_untrue_rows(survey, &plan).await?;
 
     // Assets go first, pages after them: a page never refers to a file that is not there yet.
     let (waves, deletes) = plan.into_waves();

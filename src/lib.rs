@@ -1,6 +1,6 @@
 //! Deploys a static site from a zip on S3 to a live bucket behind CloudFront.
 //!
-//! [`handler`] reads an [`event`] and deploys the uploads that it names. [`deploy::deploy`] is the whole path of one
+//! [`handler`] reads an [`event`] and deploys the uploads that it names. [`deploy::deploy`] is the course of one
 //! upload, top to bottom:
 //!
 //! 1. It reads the index of the [`archive`], and claims the site in the ledger by the rules of [`deployment`].

@@ -1,7 +1,8 @@
 //! The ledger: one DynamoDB table that holds heads, deployment records and owed batches.
 //!
-//! Every change of a site's state goes through [`Ledger::commit`]: one transaction, conditional on the head being
-//! the one that was read. An invocation that has lost the lease therefore cannot write.
+//! Every change of the head, and every new batch, goes through [`Ledger::commit`]: one transaction, conditional on the
+//! head being the one that was read. An invocation that has lost the lease can therefore neither change the head nor
+//! record a batch.
 
 mod commit;
 mod item;
@@ -23,7 +24,7 @@ use crate::config::Config;
 use crate::deployment::{DeploymentId, Head, Owed, Record, Status};
 use crate::error::Error;
 
-/// How often a transaction is repeated that collided with another one on the same items.
+/// How often a transaction that collides with another one is repeated.
 const COLLISIONS: u32 = 8;
 
 /// One site's part of the table.
@@ -126,11 +127,11 @@ impl Ledger {
         self.newest_record(|record| record.was_claimed_by(request)).await
     }
 
-    /// Writes the record of a deployment that leaves the head alone, unless another run has changed the record.
+    /// Writes a record without the head, unless another run has changed that record.
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn note(&self, before: Option<&Record>, record: &Record) -> Result<Committed, Error> {
+    pub async fn write_record(&self, before: Option<&Record>, record: &Record) -> Result<Committed, Error> {
         let put = self
             .client
             .put_item()
@@ -174,7 +175,7 @@ impl Ledger {
         Ok(None)
     }
 
-    /// Returns the query of the site's items whose sort keys begin with `prefix`, in their order or against it.
+    /// Returns the query of the site's items whose sort keys begin with `prefix`, ascending, or descending unless `is_forward`.
     fn query(&self, prefix: &str, is_forward: bool) -> QueryFluentBuilder {
         self.client
             .query()

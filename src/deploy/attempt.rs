@@ -40,7 +40,7 @@ impl<'a> Attempt<'a> {
         // An upload for which S3 has no date counts as new.
         let uploaded_at = upload.uploaded_at.unwrap_or(started_at);
         let id = DeploymentId::of(&upload, uploaded_at);
-        tracing::Span::current().record("deployment", id.as_str());
+        tracing::Span::current().record("deployment", tracing::field::display(&id));
         tracing::info!(archive = upload.key, version = upload.version_id, "deploying");
         Ok(Self { site, invocation, id, upload, uploaded_at, options, started_at })
     }
@@ -82,7 +82,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Returns the means to move entries from the archive to the live bucket.
+    /// Returns the transfer from the archive to the live bucket.
     pub(super) fn transfer<'t>(
         &'t self,
         archive: &'t Archive,

@@ -30,13 +30,15 @@ pub(super) enum Decided {
 /// An attempt that wants to claim the site.
 pub(super) struct Claimant<'a> {
     attempt: &'a Attempt<'a>,
-    /// The archive's index is read while the ledger is.
-    build: MaybeDone<BoxFuture<'a, Result<Build, Error>>>,
+    /// The archive's index is read at the same time as the ledger.
+    reading: MaybeDone<BoxFuture<'a, Result<Build, Error>>>,
+    /// The build, once its index is judged.
+    build: Option<Build>,
 }
 
 impl<'a> Claimant<'a> {
     pub(super) fn new(attempt: &'a Attempt<'a>) -> Self {
-        Self { attempt, build: maybe_done(Build::read(attempt).boxed()) }
+        Self { attempt, reading: maybe_done(Build::read(attempt).boxed()), build: None }
     }
 
     /// Decides what the ledger's items mean for the attempt, and waits while another deployment is at work.
@@ -56,7 +58,7 @@ impl<'a> Claimant<'a> {
                 Decision::InProgress => return Ok(Decided::Nothing(Outcome::InProgress, last_run)),
                 Decision::Duplicate => return Ok(Decided::Nothing(Outcome::Duplicate, last_run)),
                 Decision::Superseded => {
-                    if self.note_superseded(record.as_ref()).await? == Committed::Yes {
+                    if self.write_superseded(record.as_ref()).await? == Committed::Yes {
                         return Ok(Decided::Nothing(Outcome::Superseded, last_run));
                     }
                 }
@@ -79,47 +81,39 @@ impl<'a> Claimant<'a> {
         }
     }
 
-    /// Returns the build, which has been judged when [`Self::decide`] returned a claim.
-    ///
-    /// # Errors
-    /// `ArchiveRejected` if it has not.
-    pub(super) fn into_build(mut self) -> Result<Build, Error> {
-        let build = Pin::new(&mut self.build).take_output();
-        build.unwrap_or_else(|| Err(Error::ArchiveRejected("it was not read".to_owned())))
+    /// Returns the build of a claim that [`Self::decide`] has returned.
+    pub(super) fn into_build(self) -> Build {
+        self.build.expect("a claim is made only after the archive was judged")
     }
 
-    /// Reads head and record. The reading of the archive goes on meanwhile, and does not delay the answer.
+    /// Reads head and record. Meanwhile the archive is read on, but not waited for.
     async fn read_ledger(&mut self) -> Result<(Head, Option<Record>), Error> {
-        let reading = self.attempt.site.clients.ledger.read(&self.attempt.id);
-        let mut reading = pin!(reading);
+        let mut reading_ledger = pin!(self.attempt.site.clients.ledger.read(&self.attempt.id));
         tokio::select! {
-            read = &mut reading => read,
-            () = &mut self.build => reading.await,
+            read = &mut reading_ledger => read,
+            () = &mut self.reading, if self.build.is_none() => reading_ledger.await,
         }
     }
 
-    /// Waits until the archive's index is judged; records a refusal.
+    /// Waits until the archive's index is judged, and records a refusal.
     async fn judge_archive(&mut self, record: Option<&Record>) -> Result<(), Error> {
-        (&mut self.build).await;
-        let mut build = Pin::new(&mut self.build);
-        if matches!(build.as_mut().output_mut(), Some(Ok(_))) {
+        if self.build.is_some() {
             return Ok(());
         }
-        let error = match build.take_output() {
-            Some(Err(error)) => error,
-            _ => Error::ArchiveRejected("it was not read".to_owned()),
-        };
-        if let Error::ArchiveRejected(reason) = &error {
+        (&mut self.reading).await;
+        let judged = Pin::new(&mut self.reading).take_output().expect("it was awaited, and is taken only once");
+        if let Err(Error::ArchiveRejected(reason)) = &judged {
             let rejected = self.attempt.record(record).rejected(reason);
             // If another run has changed the record meanwhile, the next event is refused in the same way.
-            let _ = self.attempt.site.clients.ledger.note(record, &rejected).await?;
+            let _ = self.attempt.site.clients.ledger.write_record(record, &rejected).await?;
         }
-        Err(error)
+        self.build = Some(judged?);
+        Ok(())
     }
 
-    async fn note_superseded(&self, record: Option<&Record>) -> Result<Committed, Error> {
+    async fn write_superseded(&self, record: Option<&Record>) -> Result<Committed, Error> {
         let superseded = Record { status: Status::Superseded, ..self.attempt.record(record) };
-        self.attempt.site.clients.ledger.note(record, &superseded).await
+        self.attempt.site.clients.ledger.write_record(record, &superseded).await
     }
 
     fn claim(&self, head: Head, record: Record) -> Decided {

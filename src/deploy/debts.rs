@@ -1,6 +1,6 @@
-//! The owed batches: recorded before the first write, offered after the writes that they cover.
+//! The owed batches: recorded before the writes that they cover, offered after them.
 
-use super::held::Held;
+use super::held::HeldRun;
 use super::invalidations::{invalidations, warning};
 use super::offer::{Sender, Sent};
 use super::{Invocation, Site};
@@ -22,8 +22,8 @@ pub(super) struct Debts<'a> {
     due: Vec<Owed>,
     /// Accepted, or covering no write. The next commit deletes them.
     settled: Vec<Owed>,
-    /// Owed to distributions that the site no longer names.
-    elsewhere: Vec<Owed>,
+    /// Owed to distributions that `DISTRIBUTION_IDS` no longer names.
+    of_former_distributions: Vec<Owed>,
     accepted: Vec<Invalidated>,
 }
 
@@ -36,19 +36,19 @@ impl<'a> Debts<'a> {
             is_known: false,
             due: Vec::new(),
             settled: Vec::new(),
-            elsewhere: Vec::new(),
+            of_former_distributions: Vec::new(),
             accepted: Vec::new(),
         }
     }
 
-    /// Takes over the batches that were found in the ledger.
-    pub(super) fn find(&mut self, owed: Vec<Owed>) {
+    /// Takes over the batches that the ledger has.
+    pub(super) fn take_over(&mut self, owed: Vec<Owed>) {
         self.due = owed;
         self.is_known = true;
     }
 
     /// Sets the distributions to which batches are sent.
-    pub(super) fn send_to(&mut self, distributions: Vec<Distribution>) {
+    pub(super) fn set_distributions(&mut self, distributions: Vec<Distribution>) {
         self.distributions = distributions;
     }
 
@@ -56,7 +56,6 @@ impl<'a> Debts<'a> {
         self.due.is_empty()
     }
 
-    /// Returns how many batches are due.
     pub(super) fn len(&self) -> usize {
         self.due.len()
     }
@@ -67,20 +66,20 @@ impl<'a> Debts<'a> {
     }
 
     /// Takes what CloudFront has accepted so far.
-    pub(super) fn take_accepted(&mut self) -> Vec<Invalidated> {
+    pub(super) fn drain_accepted(&mut self) -> Vec<Invalidated> {
         std::mem::take(&mut self.accepted)
     }
 
     /// Records batches for what is going stale, and returns warnings about them.
     ///
-    /// An item needs no new batch where one of this run's covers it that was never offered. A batch that was offered
-    /// covers no later write.
+    /// An item needs no new batch if a batch of this run that was never offered already covers it. A batch that was
+    /// offered covers no later write.
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
     pub(super) async fn record(
         &mut self,
-        held: &mut Held<'_>,
+        held: &mut HeldRun<'_>,
         stale: &StaleKeys<'_>,
         evidence: Option<&TagEvidence<'_>>,
     ) -> Result<Vec<String>, Error> {
@@ -119,7 +118,7 @@ impl<'a> Debts<'a> {
     ///
     /// They are deleted in commits, because only a commit makes sure that no other attempt at this run relies on them.
     /// The last portion is left to the commit that releases the lease.
-    pub(super) async fn take_back(&mut self, held: &mut Held<'_>, kept: usize) {
+    pub(super) async fn undo_recording(&mut self, held: &mut HeldRun<'_>, kept: usize) {
         while self.due.len() > kept {
             let end = self.due.len().min(kept + BATCHES_PER_COMMIT);
             self.settled.extend(self.due.drain(kept..end));
@@ -144,11 +143,11 @@ impl<'a> Debts<'a> {
         due.map(|owed| owed.reference.clone()).collect()
     }
 
-    /// Applies the marks. Do so only after the writes: an unoffered batch still covers a rewrite.
+    /// Applies the marks once the writes are done: until then, an unoffered batch still covers a rewrite.
     ///
     /// # Errors
     /// `InvalidationOwed` if they could not be written.
-    pub(super) fn marked(&mut self, references: &[String], result: Result<(), Error>) -> Result<(), Error> {
+    pub(super) fn apply_marks(&mut self, references: &[String], result: Result<(), Error>) -> Result<(), Error> {
         result.map_err(|error| Error::InvalidationOwed { batches: self.due.len(), reason: error.to_string() })?;
         for owed in &mut self.due {
             owed.offered |= references.contains(&owed.reference);
@@ -163,42 +162,42 @@ impl<'a> Debts<'a> {
     pub(super) async fn send_written(&mut self, run: &RunId) -> Result<(), Error> {
         let due = std::mem::take(&mut self.due);
         let (later, due) = due.into_iter().partition(|owed| follows_deletes(owed, run));
-        let sent = self.sender().send(due).await;
-        let result = self.take(sent);
+        let sent = self.sender().offer_all(due).await;
+        let result = self.absorb(sent);
         self.due.extend(later);
         result
     }
 
-    /// Sends everything.
+    /// Sends every batch, also those that wait for deletes.
     ///
     /// # Errors
     /// `InvalidationOwed`.
     pub(super) async fn send_all(&mut self) -> Result<(), Error> {
         let due = std::mem::take(&mut self.due);
-        let sent = self.sender().send(due).await;
-        self.take(sent)
+        let sent = self.sender().offer_all(due).await;
+        self.absorb(sent)
     }
 
     fn sender(&self) -> Sender<'_> {
         Sender { site: self.site, invocation: self.invocation, distributions: &self.distributions }
     }
 
-    fn take(&mut self, sent: Sent) -> Result<(), Error> {
-        let Sent { accepted, settled, remaining, reason, elsewhere } = sent;
+    fn absorb(&mut self, sent: Sent) -> Result<(), Error> {
+        let Sent { accepted, settled, remaining, reason, of_former_distributions } = sent;
         self.accepted.extend(accepted);
         self.settled.extend(settled);
         self.due.extend(remaining);
-        self.elsewhere.extend(elsewhere);
+        self.of_former_distributions.extend(of_former_distributions);
         match reason {
             None => Ok(()),
             Some(reason) => Err(Error::InvalidationOwed { batches: self.due.len(), reason }),
         }
     }
 
-    /// Notes for the metrics when the oldest batch was recorded that the ledger still has.
-    pub(super) fn note_oldest(&self) {
+    /// Reports, for the metrics, when the oldest batch that the ledger still has was recorded.
+    pub(super) fn report_oldest(&self) {
         if self.is_known {
-            let in_ledger = [&self.due, &self.settled, &self.elsewhere];
+            let in_ledger = [&self.due, &self.settled, &self.of_former_distributions];
             let recorded_at = in_ledger.into_iter().flatten().filter_map(|owed| owed.recorded_at);
             self.invocation.progress.note_owed(recorded_at.min());
         }

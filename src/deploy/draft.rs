@@ -14,14 +14,14 @@ pub(super) struct Draft<'a> {
     manifest: Manifest,
     /// Whether it differs from the manifest that the head points at.
     is_changed: bool,
-    /// Keys of superseded manifests, to be deleted.
-    superseded: Vec<String>,
+    /// Keys of outdated manifests, to be deleted.
+    outdated: Vec<String>,
 }
 
 impl<'a> Draft<'a> {
     /// Returns an empty draft: there is nothing to save until [`Self::start`].
     pub(super) fn new(manifests: &'a Manifests, head: &Head) -> Self {
-        Self { manifests, manifest: Manifest::default(), is_changed: false, superseded: head.outdated.clone() }
+        Self { manifests, manifest: Manifest::default(), is_changed: false, outdated: head.outdated.clone() }
     }
 
     /// Starts from a manifest, which may already differ from the saved one.
@@ -41,9 +41,9 @@ impl<'a> Draft<'a> {
         self.manifest.change(rows);
     }
 
-    /// Writes the manifest if it has changed, and returns its key for [`Self::saved`].
+    /// Writes the manifest if it has changed, and returns its key for [`Self::note_saved`].
     ///
-    /// Deletes superseded manifests meanwhile, but not the one that the head points at: a later run deletes that.
+    /// Deletes outdated manifests meanwhile, but not the one that the head points at: a later run deletes that.
     ///
     /// # Errors
     /// `Aws`.
@@ -52,19 +52,17 @@ impl<'a> Draft<'a> {
             return Ok(None);
         }
         let saving = self.manifests.save(&self.manifest, version);
-        let removing = join_all(self.superseded.iter().map(|key| self.manifests.remove(key)));
+        let removing = join_all(self.outdated.iter().map(|key| self.manifests.remove(key)));
         let (key, _) = tokio::join!(saving, removing);
         key.map(Some)
     }
 
     /// Lets the head point at the manifest that was written.
-    pub(super) fn saved(&mut self, key: Option<String>, head: &mut Head) {
-        if key.is_some() {
-            self.is_changed = false;
-            let removed = std::mem::take(&mut self.superseded);
-            head.outdated.retain(|key| !removed.contains(key));
-            head.outdated.extend(std::mem::replace(&mut head.manifest, key));
-            head.list_at = listing::split_keys(&self.manifest);
-        }
+    pub(super) fn note_saved(&mut self, key: String, head: &mut Head) {
+        self.is_changed = false;
+        let removed = std::mem::take(&mut self.outdated);
+        head.outdated.retain(|key| !removed.contains(key));
+        head.outdated.extend(head.manifest.replace(key));
+        head.list_at = listing::split_keys(&self.manifest);
     }
 }

@@ -15,13 +15,13 @@ pub(super) struct HeldHead<'a> {
 }
 
 impl<'a> HeldHead<'a> {
-    /// Moves the head from `from` to `to`, which has the lease, with a record if a run takes it.
+    /// Takes the lease by replacing the head `from` with `to`. A run also writes its record; a sweep has none.
     ///
     /// Returns `None` if another invocation has changed the head since it was read.
     ///
     /// # Errors
     /// `Aws`.
-    pub(super) async fn take(
+    pub(super) async fn claim(
         ledger: &'a Ledger,
         from: &Head,
         to: &Head,
@@ -37,7 +37,7 @@ impl<'a> HeldHead<'a> {
         &mut self.head
     }
 
-    /// Releases the lease, and forgets the batches in `settled`.
+    /// Releases the lease, and deletes the batches in `settled`.
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
@@ -63,21 +63,21 @@ impl<'a> HeldHead<'a> {
 }
 
 /// A run while this invocation holds the lease for it: the head, and the record.
-pub(super) struct Held<'a> {
+pub(super) struct HeldRun<'a> {
     head: HeldHead<'a>,
     record: Record,
     /// The head that the claim was made from.
     before: Head,
 }
 
-impl<'a> Held<'a> {
+impl<'a> HeldRun<'a> {
     /// Takes the lease; returns `None` if another invocation has changed the head since it was read.
     ///
     /// # Errors
     /// `Aws`.
-    pub(super) async fn take(site: &'a Site, claim: &Claim) -> Result<Option<Self>, Error> {
+    pub(super) async fn claim(site: &'a Site, claim: &Claim) -> Result<Option<Self>, Error> {
         let Claim { from, to, record } = claim;
-        let Some(head) = HeldHead::take(&site.clients.ledger, from, to, Some(record)).await? else {
+        let Some(head) = HeldHead::claim(&site.clients.ledger, from, to, Some(record)).await? else {
             return Ok(None);
         };
         tracing::Span::current().record("run", record.run);
@@ -90,7 +90,6 @@ impl<'a> Held<'a> {
         RunId { deployment: self.record.deployment.clone(), number: self.record.run }
     }
 
-    /// Returns the run's record, as it was written last.
     pub(super) fn record(&self) -> &Record {
         &self.record
     }
@@ -106,7 +105,7 @@ impl<'a> Held<'a> {
         self.head.get_mut()
     }
 
-    /// Records new owed batches, and forgets those in `settled`.
+    /// Records new owed batches, and deletes those in `settled`.
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
@@ -117,7 +116,7 @@ impl<'a> Held<'a> {
         self.commit(self.head.head.next_version(), record, batches, settled).await
     }
 
-    /// Writes the head once more, and forgets the batches in `settled`.
+    /// Writes the head once more, and deletes the batches in `settled`.
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
@@ -152,7 +151,7 @@ impl<'a> Held<'a> {
             Some(reason) => record.rejected(reason),
             None => record,
         };
-        self.commit(self.head.head.refused(&self.run(), &self.before), record, &[], settled).await
+        self.commit(self.head.head.withdrawn(&self.run(), &self.before), record, &[], settled).await
     }
 
     async fn commit(

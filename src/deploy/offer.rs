@@ -37,34 +37,34 @@ pub(super) struct Sent {
     /// Why batches remain.
     pub reason: Option<String>,
     /// Still owed to distributions that the site no longer names.
-    pub elsewhere: Vec<Owed>,
+    pub of_former_distributions: Vec<Owed>,
 }
 
 impl Sender<'_> {
-    /// Sends batches to all distributions in parallel, so that a failure of one does not delay the others.
-    pub(super) async fn send(&self, due: Vec<Owed>) -> Sent {
+    /// Offers batches to all distributions in parallel, so that a failure of one does not delay the others.
+    pub(super) async fn offer_all(&self, due: Vec<Owed>) -> Sent {
         let mut by_distribution = BTreeMap::<String, Vec<Owed>>::new();
         for owed in due {
             by_distribution.entry(owed.distribution.clone()).or_default().push(owed);
         }
-        let sending = by_distribution.into_iter().map(|(distribution, due)| self.send_to_one(distribution, due));
+        let offering = by_distribution.into_iter().map(|(distribution, due)| self.offer_to_one(distribution, due));
         let mut sent = Sent::default();
-        for one in join_all(sending).await {
+        for one in join_all(offering).await {
             sent.accepted.extend(one.accepted);
             sent.settled.extend(one.settled);
             sent.remaining.extend(one.remaining);
             sent.reason = sent.reason.or(one.reason);
-            sent.elsewhere.extend(one.elsewhere);
+            sent.of_former_distributions.extend(one.of_former_distributions);
         }
         sent
     }
 
-    /// Sends one distribution's batches in order, up to the first that is not accepted.
-    async fn send_to_one(&self, distribution: String, due: Vec<Owed>) -> Sent {
+    /// Offers one distribution's batches in order, up to the first that is not accepted.
+    async fn offer_to_one(&self, distribution: String, due: Vec<Owed>) -> Sent {
         let mut sent = Sent::default();
         let mut due = due.into_iter();
         while let Some(mut owed) = due.next() {
-            let error = match self.offer(&mut owed).await {
+            let error = match self.offer_until_accepted(&mut owed).await {
                 Ok(accepted) => {
                     sent.accepted.extend(accepted);
                     sent.settled.push(owed);
@@ -79,7 +79,7 @@ impl Sender<'_> {
             } else {
                 // The function may no longer be allowed to invalidate it. That must not stop every later run.
                 tracing::warn!(%distribution, "an invalidation stays owed to a distribution that DISTRIBUTION_IDS no longer names: {error}");
-                sent.elsewhere = remaining;
+                sent.of_former_distributions = remaining;
             }
             break;
         }
@@ -91,7 +91,7 @@ impl Sender<'_> {
     }
 
     /// Offers one batch until it is accepted or the deadline nears. Returns `None` if its distribution is gone.
-    async fn offer(&self, owed: &mut Owed) -> Result<Option<Invalidated>, String> {
+    async fn offer_until_accepted(&self, owed: &mut Owed) -> Result<Option<Invalidated>, String> {
         self.mark_offered(owed).await?;
         let mut batch = owed.batch();
         let mut pause = FIRST_PAUSE;
@@ -137,7 +137,7 @@ impl Sender<'_> {
         if self.is_of_site(distribution) {
             return Err(format!("distribution {distribution} does not exist"));
         }
-        tracing::warn!(%distribution, "an invalidation was owed to a distribution that is gone; dropping it");
+        tracing::warn!(%distribution, "an invalidation was owed to a distribution that is gone; deleting it from the ledger");
         Ok(None)
     }
 
@@ -154,7 +154,7 @@ impl Sender<'_> {
 
 fn accepted(batch: &Batch, id: Option<String>) -> Invalidated {
     let (distribution, items) = (&batch.distribution, batch.items.len());
-    tracing::info!(%distribution, items, "invalidated {items} items of {distribution}");
+    tracing::info!(%distribution, items, "CloudFront accepted {items} items for {distribution}");
     Invalidated {
         distribution_id: distribution.clone(),
         id,

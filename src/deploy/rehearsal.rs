@@ -23,7 +23,7 @@ pub(super) async fn rehearse(attempt: &Attempt<'_>) -> Result<Report, Error> {
     let rules = attempt.rules(&build.headers, &tags);
     let is_late = || attempt.invocation.is_late();
     let transfer = attempt.transfer(&build.archive, &rules, &is_late);
-    let survey = Survey::new(attempt, &build, live, &transfer, &rules).await?;
+    let survey = Survey::complete(attempt, &build, live, &transfer, &rules).await?;
     let plan = survey.plan(&build.index, &rules)?;
     transfer.preflight(&plan.puts).await?;
 

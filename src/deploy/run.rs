@@ -1,5 +1,6 @@
 //! One run of a deployment, from its claim to its end: the steps that [`deploy`](super::deploy) takes in order.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -7,9 +8,9 @@ use tokio::sync::Notify;
 use super::attempt::Attempt;
 use super::build::Build;
 use super::debts::Debts;
-use super::held::Held;
+use super::held::HeldRun;
 use super::survey::{Live, Survey};
-use super::writes::{Deleted, Writer};
+use super::writes::{DeleteResult, Writer};
 use crate::aws::archive::Archive;
 use crate::aws::bucket::NotDeleted;
 use crate::error::Error;
@@ -18,13 +19,16 @@ use crate::plan::{Delete, Plan, Put, Rules, TagEvidence, Wave};
 use crate::report::{Outcome, Report};
 use crate::transfer::Transfer;
 
-/// How often a write is repeated that another writer disturbs, or a delete that S3 refuses.
+/// How often the puts that another writer disturbs are repeated, and how often refused deletes are tried in all.
 const ROUNDS: u32 = 4;
+
+/// How many objects an error names.
+const NAMED_IN_ERROR: usize = 5;
 
 /// A run that holds the site's lease.
 pub(super) struct Run<'a> {
     attempt: &'a Attempt<'a>,
-    held: Held<'a>,
+    held: HeldRun<'a>,
     debts: Debts<'a>,
     writer: Writer<'a>,
     /// Whether this invocation may have written to the live bucket.
@@ -34,7 +38,7 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(attempt: &'a Attempt<'a>, mut held: Held<'a>) -> Self {
+    pub(super) fn new(attempt: &'a Attempt<'a>, mut held: HeldRun<'a>) -> Self {
         let (site, invocation) = (attempt.site, attempt.invocation);
         Self {
             attempt,
@@ -47,7 +51,7 @@ impl<'a> Run<'a> {
     }
 
     /// Returns the report of a run that follows `plan`, with its counts.
-    pub(super) fn planned(&self, plan: &Plan<'_>, build: &Build) -> Report {
+    pub(super) fn begin_report(&self, plan: &Plan<'_>, build: &Build) -> Report {
         let outcome = if self.held.record().rollback {
             Outcome::RolledBack
         } else if plan.is_empty() {
@@ -68,48 +72,61 @@ impl<'a> Run<'a> {
         report
     }
 
-    /// Records everything that must be known before the first write: the owed batches, and which rows of the manifest
-    /// no longer hold. The archive's preflight, for which the first write waits too, runs meanwhile.
+    /// Takes over the batches that the ledger has, and the distributions that batches are sent to.
+    pub(super) fn take_over_debts(&mut self, live: &mut Live) {
+        self.debts.take_over(std::mem::take(&mut live.owed));
+        self.debts.set_distributions(std::mem::take(&mut live.distributions));
+    }
+
+    /// Records the batches that the plan will owe. The preflight, for which the first write waits too, runs meanwhile.
+    ///
+    /// If either fails, the batches are deleted again: they cover no write.
     ///
     /// # Errors
     /// Those of `preflight`; `LeaseLost`, `Aws`.
     pub(super) async fn record_owed_batches(
         &mut self,
-        survey: Survey,
+        live: &Live,
         plan: &Plan<'_>,
         rules: &Rules<'_>,
         preflight: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Error> {
-        let Live { listing, mut manifest, distributions, owed } = survey.live;
-        self.writer.expect(plan.puts.len() + plan.header_changes.len());
-        self.debts.find(owed);
-        self.debts.send_to(distributions);
         let found = self.debts.len();
-        let evidence = TagEvidence { listing: &listing, manifest: &manifest, rules };
+        let evidence = TagEvidence { listing: &live.listing, manifest: &live.manifest, rules };
         let mut kept = Vec::new();
-        let stale = plan.stale(&listing, &mut kept);
-        let is_lost = Notify::new();
+        let stale = plan.stale(&live.listing, &mut kept);
+        let recording_failed = Notify::new();
         let recording = async {
             let recorded = self.debts.record(&mut self.held, &stale, Some(&evidence)).await;
-            // There is no use in a preflight for a run that cannot go on.
-            recorded.inspect_err(|_| is_lost.notify_one())
+            recorded.inspect_err(|_| recording_failed.notify_one())
         };
         let preflight = async {
             tokio::select! {
-                judged = preflight => judged,
-                () = is_lost.notified() => Ok(()),
+                passed = preflight => passed,
+                // A run that cannot go on needs no preflight.
+                () = recording_failed.notified() => Ok(()),
             }
         };
-        let (recorded, judged) = tokio::join!(recording, preflight);
-        match recorded.and_then(|warnings| judged.map(|()| warnings)) {
-            Ok(warnings) => self.warnings.extend(warnings),
+        let (recorded, passed) = tokio::join!(recording, preflight);
+        match recorded.and_then(|warnings| passed.map(|()| warnings)) {
+            Ok(warnings) => {
+                self.warnings.extend(warnings);
+                Ok(())
+            }
             Err(error) => {
-                self.debts.take_back(&mut self.held, found).await;
-                return Err(error);
+                self.debts.undo_recording(&mut self.held, found).await;
+                Err(error)
             }
         }
-        drop((listing, kept));
-        // The manifest follows the batches: a row that is dropped no longer shows that viewers know the object.
+    }
+
+    /// Drops the rows of the manifest that the plan's writes make untrue. Saves it if a write could make such a row look
+    /// true again.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `Aws`.
+    pub(super) async fn drop_untrue_rows(&mut self, survey: Survey, plan: &Plan<'_>) -> Result<(), Error> {
+        let mut manifest = survey.live.manifest;
         let has_changed = plan.amend(&mut manifest);
         // A manifest that is saved after objects were looked up saves the next run from looking them up again.
         self.writer.draft.start(manifest, has_changed || !survey.inspections.is_empty());
@@ -117,6 +134,7 @@ impl<'a> Run<'a> {
             self.save_manifest().await?;
             self.held.write_head(self.debts.settled()).await?;
         }
+        self.writer.expect(plan.puts.len() + plan.header_changes.len());
         self.has_begun = !plan.is_empty();
         Ok(())
     }
@@ -140,7 +158,7 @@ impl<'a> Run<'a> {
         let marking = self.attempt.site.clients.ledger.mark_offered(&to_mark);
         let (written, marked) = tokio::join!(self.write_wave(transfer, last), marking);
         written?;
-        self.debts.marked(&to_mark, marked)
+        self.debts.apply_marks(&to_mark, marked)
     }
 
     /// Carries out one wave. An object that another writer has changed meanwhile is not overwritten blindly: its
@@ -158,9 +176,8 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         Err(Error::Aws {
-            what: format!("writing {}", keys(&conflicts).join(", ")),
-            reason: "another writer keeps changing it; stop that writer, or move the object out of LIVE_PREFIX"
-                .to_owned(),
+            what: format!("writing {}", cut(keys(&conflicts))),
+            reason: "another writer keeps changing these objects; stop it, or move them out of LIVE_PREFIX".to_owned(),
             source: None,
         })
     }
@@ -198,18 +215,21 @@ impl<'a> Run<'a> {
         let marking = self.attempt.site.clients.ledger.mark_offered(&to_mark);
         let (deleted, marked) = tokio::join!(self.delete_all(deletes), marking);
         deleted?;
-        self.debts.marked(&to_mark, marked)
+        self.debts.apply_marks(&to_mark, marked)
     }
 
     async fn delete_all(&mut self, mut deletes: Vec<Delete>) -> Result<(), Error> {
         let total = deletes.len();
-        let mut reasons = Vec::new();
+        let mut reasons = String::new();
         for round in 0..ROUNDS {
-            let Deleted { refused, not_tried } = self.writer.delete(deletes).await?;
+            if round > 0 {
+                tokio::time::sleep(Duration::from_millis(50 << round)).await;
+            }
+            let DeleteResult { refused, not_tried } = self.writer.delete(deletes).await?;
             if not_tried > 0 {
                 return Err(self.writer.unfinished(total));
             }
-            reasons = refused.iter().take(5).map(|(_, refusal)| refusal.to_string()).collect();
+            reasons = cut(refused.iter().map(|(_, refusal)| refusal.to_string()).collect());
             deletes = Vec::new();
             for (delete, refusal) in refused {
                 deletes.extend(self.delete_again(delete, &refusal).await?);
@@ -217,11 +237,10 @@ impl<'a> Run<'a> {
             if deletes.is_empty() {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(100 << round)).await;
         }
         Err(Error::Aws {
             what: format!("deleting {} of {total} objects", deletes.len()),
-            reason: reasons.join(", "),
+            reason: reasons,
             source: None,
         })
     }
@@ -232,7 +251,7 @@ impl<'a> Run<'a> {
             return Ok(Some(delete));
         }
         let was_stale = delete.is_stale;
-        let again = self.writer.look_again(delete).await?;
+        let again = self.writer.look_up_replacement(delete).await?;
         if let Some(delete) = &again
             && !was_stale
         {
@@ -251,7 +270,7 @@ impl<'a> Run<'a> {
     pub(super) async fn send_everything(&mut self) -> Result<(), Error> {
         let version = self.held.head_mut().version + 1;
         let (sent, saved) = tokio::join!(self.debts.send_all(), self.writer.draft.save(version));
-        let saved = saved.map(|key| self.writer.draft.saved(key, self.held.head_mut()));
+        let saved = saved.map(|key| self.note_saved(key));
         sent.and(saved)
     }
 
@@ -263,12 +282,12 @@ impl<'a> Run<'a> {
         report.drift += self.writer.drift();
         report.bytes_read = archive.bytes_read();
         report.bytes_written = self.writer.bytes_written();
-        report.invalidations = self.debts.take_accepted();
+        report.invalidations = self.debts.drain_accepted();
         report.warnings.append(&mut self.warnings);
         report.duration_ms = self.attempt.duration_ms();
         self.save_manifest().await?;
         self.held.finish(serde_json::to_string(&report).ok(), self.debts.settled()).await?;
-        self.debts.note_oldest();
+        self.debts.report_oldest();
         Ok(report)
     }
 
@@ -280,17 +299,23 @@ impl<'a> Run<'a> {
         if let Err(error) = self.release(error).await {
             tracing::warn!("could not release the lease, which lapses by itself: {error}");
         }
-        self.debts.note_oldest();
+        self.debts.report_oldest();
     }
 
     async fn release(&mut self, error: &Error) -> Result<(), Error> {
-        self.save_manifest().await?;
+        if let Err(error) = self.save_manifest().await {
+            // The rows of what was written are lost with it. That costs the next run time; a kept lease would cost more.
+            tracing::warn!(
+                "could not save the manifest; the next run looks up the objects that this one wrote: {error}"
+            );
+        }
         if self.has_begun {
             return self.held.release(self.debts.settled()).await;
         }
-        let has_written = self.held.found_unfinished() == Some(&self.held.run());
+        // An earlier invocation of this run may have written.
+        let is_retry = self.held.found_unfinished() == Some(&self.held.run());
         let rejection = match error {
-            Error::ArchiveRejected(reason) if !has_written => Some(reason.as_str()),
+            Error::ArchiveRejected(reason) if !is_retry => Some(reason.as_str()),
             _ => None,
         };
         self.held.withdraw(rejection, self.debts.settled()).await
@@ -299,11 +324,25 @@ impl<'a> Run<'a> {
     /// Wave the manifest if it has changed, and lets the head point at it from its next write on.
     async fn save_manifest(&mut self) -> Result<(), Error> {
         let key = self.writer.draft.save(self.held.head_mut().version + 1).await?;
-        self.writer.draft.saved(key, self.held.head_mut());
+        self.note_saved(key);
         Ok(())
+    }
+
+    fn note_saved(&mut self, key: Option<String>) {
+        if let Some(key) = key {
+            self.writer.draft.note_saved(key, self.held.head_mut());
+        }
     }
 }
 
 fn keys<'p>(puts: &'p [Put<'_>]) -> Vec<&'p str> {
     puts.iter().map(|put| &*put.key).collect()
+}
+
+/// Returns a list as text, cut after some elements.
+fn cut<T: Borrow<str>>(mut list: Vec<T>) -> String {
+    let more = list.len().saturating_sub(NAMED_IN_ERROR);
+    list.truncate(NAMED_IN_ERROR);
+    let list = list.join(", ");
+    if more > 0 { format!("{list} and {more} more") } else { list }
 }

@@ -59,7 +59,7 @@ impl Survey {
     ///
     /// # Errors
     /// `Aws`, and those of reading the archive.
-    pub(super) async fn new(
+    pub(super) async fn complete(
         attempt: &Attempt<'_>,
         build: &Build,
         live: Live,

@@ -1,7 +1,7 @@
-//! A sweep: what a deployment would do on the side, for a site that is not deployed for a while.
+//! A sweep: what a deployment would do on the side, for a site that has not been deployed for a while.
 //!
-//! It deletes objects that were retained for clients with old pages and are due, and sends owed invalidations. A
-//! deployment does both by itself, so a sweep never waits for one.
+//! It deletes objects that were retained for clients with old pages and whose days are over, and sends owed
+//! invalidations. A deployment does both by itself, so a sweep never waits for one.
 
 use futures_util::future::join_all;
 
@@ -17,7 +17,7 @@ use crate::manifest::Manifest;
 use crate::plan::{Delete, is_due};
 use crate::report::{Outcome, Planned, Report};
 
-/// Deletes the objects that are due, and sends the batches that are owed.
+/// Deletes the retained objects whose days are over, and sends the owed batches.
 ///
 /// # Errors
 /// `WrongDistribution`, `InvalidationOwed`, `LeaseLost`, `Aws`; what was done before an error is kept.
@@ -40,81 +40,83 @@ async fn sweep_into(
     let head = ledger.head().await?;
     let (manifest, owed) = tokio::try_join!(site.clients.manifests.load(head.manifest.as_deref()), ledger.owed())?;
     let mut debts = Debts::new(site, invocation);
-    debts.find(owed);
-    debts.note_oldest();
-    let due = due(site, &head, &manifest, invocation.now().timestamp());
-    report.retained = manifest.iter().filter(|(_, row)| row.removed_at.is_some()).count() - due.len();
+    debts.take_over(owed);
+    debts.report_oldest();
+    let expired = expired(site, &head, &manifest, invocation.now().timestamp());
+    report.retained = manifest.iter().filter(|(_, row)| row.removed_at.is_some()).count() - expired.len();
     if options.dry_run {
-        report.deleted = due.len();
-        let deleted = due.into_iter().map(|delete| delete.key).collect();
+        report.deleted = expired.len();
+        let deleted = expired.into_iter().map(|delete| delete.key).collect();
         report.plan = Some(Planned { deleted, ..Planned::default() });
         return Ok(Outcome::Planned);
     }
-    if due.is_empty() && debts.is_empty() {
+    if expired.is_empty() && debts.is_empty() {
         return Ok(Outcome::Swept);
     }
     if head.held_by_another(invocation.request_id, invocation.now()).is_some() {
         return Ok(Outcome::InProgress);
     }
     let to = head.swept_by(invocation.request_id, invocation.deadline);
-    let Some(mut held) = HeldHead::take(ledger, &head, &to, None).await? else {
+    let Some(mut held) = HeldHead::claim(ledger, &head, &to, None).await? else {
         return Ok(Outcome::InProgress);
     };
 
     let mut writer = Writer::new(site, invocation, held.get_mut());
     writer.draft.start(manifest, false);
-    let deleted = delete(&mut writer, due).await;
+    let deleted = delete(&mut writer, expired).await;
     report.deleted = writer.deleted();
     let distributions = site.clients.cdn.discover().await;
     let sent = match distributions {
         Ok(distributions) => {
-            debts.send_to(distributions);
+            debts.set_distributions(distributions);
             debts.send_all().await
         }
         Err(error) => Err(error),
     };
-    report.invalidations = debts.take_accepted();
-    release(site, &mut held, &mut writer, &mut debts).await?;
-    debts.note_oldest();
-    deleted.and(sent).map(|()| Outcome::Swept)
+    report.invalidations = debts.drain_accepted();
+    let released = release(site, &mut held, &mut writer, &mut debts).await;
+    debts.report_oldest();
+    deleted.and(sent).and(released).map(|()| Outcome::Swept)
 }
 
-/// Returns what has been retained for long enough.
+/// Returns the retained objects whose days are over.
 ///
 /// While a run is unfinished there is nothing: the manifest may still call an object removed that the run has brought
 /// back.
-fn due(site: &Site, head: &Head, manifest: &Manifest, now: i64) -> Vec<Delete> {
+fn expired(site: &Site, head: &Head, manifest: &Manifest, now: i64) -> Vec<Delete> {
     if head.unfinished.is_some() || site.config.prune == Prune::Off {
         return Vec::new();
     }
     let days = site.config.retain_removed_days;
-    let due = manifest.iter().filter(|(_, row)| row.removed_at.is_some_and(|at| is_due(at, days, now)));
+    let expired = manifest.iter().filter(|(_, row)| row.removed_at.is_some_and(|at| is_due(at, days, now)));
     // Retained objects are immutable: every page that names one wants its cached copy, so the copy is not stale.
-    due.map(|(key, row)| Delete { key, etag: row.etag.clone(), row: Some(row), is_stale: false }).collect()
+    expired.map(|(key, row)| Delete { key, etag: row.etag.clone(), row: Some(row), is_stale: false }).collect()
 }
 
 /// Deletes objects that are as they were left. An object that another writer has changed stays for the next deployment.
-async fn delete(writer: &mut Writer<'_>, due: Vec<Delete>) -> Result<(), Error> {
-    for (Delete { key, .. }, refusal) in writer.delete(due).await?.refused {
+async fn delete(writer: &mut Writer<'_>, expired: Vec<Delete>) -> Result<(), Error> {
+    for (Delete { key, .. }, refusal) in writer.delete(expired).await?.refused {
         tracing::warn!(%key, code = %refusal.code, "left {key} for the next deployment: {}", refusal.message);
     }
     Ok(())
 }
 
-/// Releases the lease, with the manifest if it has changed, and deletes the manifest that it replaces.
+/// Releases the lease, with the manifest if it has changed, and deletes the manifests that it replaces.
+///
+/// The lease is released although the manifest cannot be saved: the next deployment finds the deleted objects gone.
 async fn release(
     site: &Site,
     held: &mut HeldHead<'_>,
     writer: &mut Writer<'_>,
     debts: &mut Debts<'_>,
 ) -> Result<(), Error> {
-    let key = writer.draft.save(held.get_mut().version + 1).await?;
-    let is_saved = key.is_some();
-    writer.draft.saved(key, held.get_mut());
-    held.release(debts.settled()).await?;
-    if is_saved {
-        let manifests = &site.clients.manifests;
-        join_all(held.get_mut().outdated.iter().map(|key| manifests.remove(key))).await;
+    let saved = writer.draft.save(held.get_mut().version + 1).await;
+    let mut replaced = Vec::new();
+    if let Ok(Some(key)) = &saved {
+        writer.draft.note_saved(key.clone(), held.get_mut());
+        replaced = std::mem::take(&mut held.get_mut().outdated);
     }
-    Ok(())
+    held.release(debts.settled()).await?;
+    join_all(replaced.iter().map(|key| site.clients.manifests.remove(key))).await;
+    saved.map(drop)
 }

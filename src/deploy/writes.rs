@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::plan::{self, Delete, Put};
 use crate::transfer::{Transfer, WaveResult};
 
-/// How many writes are noted in the manifest together: a row takes less memory there than before it is noted.
+/// How many writes are moved to the manifest together. A row is smaller there, so a large site needs less memory.
 const WRITES_PER_NOTE: usize = 50_000;
 
 /// Wave to the live bucket, and notes every write.
@@ -27,7 +27,7 @@ pub(super) struct Writer<'a> {
 
 /// The result of a pass of deletes.
 #[derive(Default)]
-pub(super) struct Deleted {
+pub(super) struct DeleteResult {
     /// Each with S3's reason.
     pub refused: Vec<(Delete, NotDeleted)>,
     /// How many were not tried because the deadline was too near.
@@ -57,7 +57,6 @@ impl<'a> Writer<'a> {
         self.bytes_written
     }
 
-    /// Returns how many objects were deleted.
     pub(super) fn deleted(&self) -> usize {
         self.deleted
     }
@@ -67,7 +66,7 @@ impl<'a> Writer<'a> {
         self.drift
     }
 
-    /// Carries out one wave, and returns what others have written meanwhile and it therefore has not.
+    /// Carries out one wave, and returns the puts that it left out because another writer has changed their objects.
     ///
     /// # Errors
     /// `Unfinished` at the deadline; those of reading the archive; `Aws`.
@@ -78,16 +77,16 @@ impl<'a> Writer<'a> {
     ) -> Result<Vec<Put<'p>>, Error> {
         let mut conflicts = Vec::new();
         for changes in portions(wave.header_changes) {
-            conflicts.extend(self.note(transfer.change_headers(changes).await)?);
+            conflicts.extend(self.absorb(transfer.change_headers(changes).await)?);
         }
         for puts in portions(wave.puts) {
-            conflicts.extend(self.note(transfer.put_all(puts).await)?);
+            conflicts.extend(self.absorb(transfer.put_all(puts).await)?);
         }
         Ok(conflicts)
     }
 
-    /// Notes what was written, and returns what others have written meanwhile.
-    fn note<'p>(&mut self, done: WaveResult<'p>) -> Result<Vec<Put<'p>>, Error> {
+    /// Moves the results to the manifest, and returns the puts that were left out.
+    fn absorb<'p>(&mut self, done: WaveResult<'p>) -> Result<Vec<Put<'p>>, Error> {
         self.written += done.written.len();
         self.bytes_written += done.bytes_written;
         self.drift += done.conflicts.len();
@@ -103,8 +102,8 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// `Aws`; what was deleted before an error is noted.
-    pub(super) async fn delete(&mut self, deletes: Vec<Delete>) -> Result<Deleted, Error> {
-        let mut deleted = Deleted { refused: Vec::new(), not_tried: deletes.len() };
+    pub(super) async fn delete(&mut self, deletes: Vec<Delete>) -> Result<DeleteResult, Error> {
+        let mut deleted = DeleteResult { refused: Vec::new(), not_tried: deletes.len() };
         let mut gone = Vec::new();
         let mut result = Ok(());
         for chunk in deletes.chunks(DELETES_PER_CALL) {
@@ -132,12 +131,12 @@ impl<'a> Writer<'a> {
         result.map(|()| deleted)
     }
 
-    /// Looks at an object again whose delete S3 refused because it is another one by now. Returns it as it is, to be
-    /// deleted in place of the other, or `None` if it is gone.
+    /// Looks up the object that has taken the place of the listed one, so that S3 refused the delete. Returns the delete
+    /// of the new object, or `None` if there is none. Counts it as drift.
     ///
     /// # Errors
     /// `Aws`.
-    pub(super) async fn look_again(&mut self, delete: Delete) -> Result<Option<Delete>, Error> {
+    pub(super) async fn look_up_replacement(&mut self, delete: Delete) -> Result<Option<Delete>, Error> {
         self.drift += 1;
         let found = self.bucket.inspect(&delete.key).await?;
         if found.is_none() {
@@ -148,7 +147,7 @@ impl<'a> Writer<'a> {
 
     /// Returns the error of a run that the deadline stops, with `deletes` objects to delete.
     pub(super) fn unfinished(&self, deletes: usize) -> Error {
-        Error::Unfinished { done: self.written, total: self.planned + deletes }
+        Error::Unfinished { done: self.written + self.deleted, total: self.planned + deletes }
     }
 }
 

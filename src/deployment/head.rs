@@ -31,7 +31,7 @@ pub struct Head {
     /// Keys of the manifest, in order, at which to split a listing of the live bucket. Empty for a small site.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub list_at: Vec<String>,
-    /// Keys of superseded manifests that may still be in the staging bucket.
+    /// Keys of outdated manifests that may still be in the staging bucket.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outdated: Vec<String>,
 }
@@ -84,11 +84,11 @@ impl Head {
         Self { lease: None, ..self.next_version() }
     }
 
-    /// The head after its holder's `run` was refused before its first write; `before` is the head that it claimed.
+    /// The head after its holder's `run` ended before its first write; `before` is the head that it claimed.
     ///
     /// An earlier attempt at the same run may have written: then the run stays unfinished.
     #[must_use]
-    pub fn refused(&self, run: &RunId, before: &Self) -> Self {
+    pub fn withdrawn(&self, run: &RunId, before: &Self) -> Self {
         let unfinished = match &self.unfinished {
             Some(own) if own == run && before.unfinished.as_ref() != Some(run) => before.unfinished.clone(),
             other => other.clone(),

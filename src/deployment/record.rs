@@ -48,7 +48,8 @@ pub struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
-    /// A run has claimed the site and not finished, whether its invocation still lives or not.
+    /// A run has claimed the site and not finished, whether its invocation still lives or not. It is stored under the
+    /// name that it had first.
     #[serde(rename = "running")]
     Unfinished,
     Finished,

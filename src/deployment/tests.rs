@@ -326,7 +326,7 @@ fn a_refused_run_restores_the_unfinished_run_before_it() {
         let mut before = head(1, 0, None);
         before.unfinished = unfinished.clone();
         let claimed = before.claimed(&claim("a", &id(9), 9), 2, at(900));
-        let refused = claimed.next_version().refused(&run(9, 2), &before);
+        let refused = claimed.next_version().withdrawn(&run(9, 2), &before);
         assert_eq!((refused.unfinished, refused.lease, refused.version), (unfinished, None, 4));
     }
 }
@@ -336,6 +336,6 @@ fn a_refused_retry_stays_unfinished_because_its_first_attempt_may_have_written()
     let mut before = head(2, 9, None);
     before.unfinished = Some(run(9, 2));
     let claimed = before.claimed(&claim("a", &id(9), 9), 2, at(900));
-    assert_eq!(claimed.refused(&run(9, 2), &before).unfinished, Some(run(9, 2)));
+    assert_eq!(claimed.withdrawn(&run(9, 2), &before).unfinished, Some(run(9, 2)));
     assert_eq!(claimed.released().unfinished, Some(run(9, 2)));
 }

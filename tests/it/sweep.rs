@@ -248,3 +248,24 @@ async fn a_sweep_near_its_deadline_starts_no_more_deletes_and_the_next_one_conti
     assert_eq!(assets(&stage).len(), 2);
     assert_eq!(sweep(&stage).await.deleted, 1);
 }
+
+#[tokio::test]
+async fn a_sweep_that_cannot_save_its_manifest_releases_the_site() {
+    let stage = stage().await;
+    deploy(&stage, 1).await;
+    deploy(&stage, 2).await;
+    stage.pass(TimeDelta::days(8));
+    stage.cloud.fault(Fault {
+        key: Some(".dropship/*".to_owned()),
+        times: usize::MAX,
+        ..Fault::on("PutObject", Does::refuse(403, "AccessDenied"))
+    });
+    let failure = stage.invoke("refused", &json!({"sweep": true})).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "Aws");
+    assert_eq!(stage.ledger().await.head().await.unwrap().lease, None);
+
+    stage.cloud.clear_faults();
+    let report = deploy(&stage, 3).await;
+    assert_eq!((report.outcome, report.drift), (Outcome::Deployed, 1), "the row of the deleted asset is out of date");
+    assert_eq!(assets(&stage), ["assets/app.2.js", "assets/app.3.js"]);
+}

@@ -121,7 +121,7 @@ impl Site {
             }
             Step::Refuse => {
                 if let Some(work) = self.work.take() {
-                    self.head = self.head.refused(&work.run, &work.before);
+                    self.head = self.head.withdrawn(&work.run, &work.before);
                 }
             }
             Step::GiveUp => {

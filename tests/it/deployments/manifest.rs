@@ -76,3 +76,23 @@ async fn the_next_listing_is_split_at_the_page_boundaries_of_a_plain_listing() {
     assert_eq!((again.outcome, again.kept), (Outcome::Unchanged, 1_001));
     assert_eq!(stage.count("ListObjectsV2"), 2, "one request per page");
 }
+
+#[tokio::test]
+async fn a_run_that_cannot_save_its_manifest_releases_the_site() {
+    let stage = Stage::new().await;
+    stage.cloud.fault(Fault {
+        key: Some(".dropship/*".to_owned()),
+        times: usize::MAX,
+        ..Fault::on("PutObject", Does::refuse(403, "AccessDenied"))
+    });
+    let event = stage.upload("site.zip", &first());
+    let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "Aws");
+    assert_eq!(stage.ledger().await.head().await.unwrap().lease, None);
+
+    stage.cloud.clear_faults();
+    let second = second();
+    let report = stage.deploy("two", &stage.upload("site.zip", &second)).await;
+    assert_eq!(report.outcome, Outcome::Deployed);
+    stage.assert_live(&second);
+}
