@@ -61,8 +61,8 @@ pub struct Items {
     pub wildcards: usize,
     /// How many unchanged live objects the wildcards and tags evict.
     ///
-    /// An object counts if its own path is evicted. Its aliases are prefixes of that path, so a wildcard that matches an
-    /// alias matches the path too.
+    /// An object counts if its own path is evicted. Its aliases are prefixes of that path, so a wildcard that matches
+    /// an alias matches the path too.
     pub collateral: usize,
 }
 

@@ -136,8 +136,8 @@ impl<'a> Plan<'a> {
 
     /// Returns the keys that go stale, given the listing that the plan was made from.
     ///
-    /// It fills `kept` with the keys whose cached copies stay right, and borrows them. These include immutable objects that
-    /// are deleted.
+    /// It fills `kept` with the keys whose cached copies stay right, and borrows them. These include immutable objects
+    /// that are deleted.
     pub fn stale<'k>(&'k self, listing: &Listing, kept: &'k mut Vec<String>) -> StaleKeys<'k> {
         let replaced = self.puts.iter().filter(|put| put.replaces.is_some()).map(|put| &*put.key);
         let changed: Vec<&str> = replaced

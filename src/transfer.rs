@@ -109,7 +109,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// A failure is part of the result, so that the writes before it are not lost.
+    /// Writes entries to the bucket. A failure is part of the result, so that the writes before it are not lost.
     pub async fn put_all(&self, puts: Vec<Put<'a>>) -> WaveResult<'a> {
         let wave = WaveInProgress::new(self.bucket, self.progress, puts.len());
         let (mut whole, mut in_parts, mut from_archive) = (Vec::new(), Vec::new(), Vec::new());
@@ -135,12 +135,12 @@ impl<'a> Transfer<'a> {
     /// A failure is part of the result, as for [`Self::put_all`].
     pub async fn change_headers(&self, changes: Vec<HeaderChange<'a>>) -> WaveResult<'a> {
         let wave = WaveInProgress::new(self.bucket, self.progress, changes.len());
-        let changing = stream::iter(changes).map(|change| self.change(change, &wave)).buffer_unordered(self.at_once);
-        let summary = self.finish_all(changing).await;
+        let copies = stream::iter(changes).map(|change| self.copy_onto_itself(change, &wave));
+        let summary = self.finish_all(copies.buffer_unordered(self.at_once)).await;
         wave.close(summary)
     }
 
-    async fn change(&self, change: HeaderChange<'a>, wave: &WaveInProgress<'a>) -> Result<(), Incomplete> {
+    async fn copy_onto_itself(&self, change: HeaderChange<'a>, wave: &WaveInProgress<'a>) -> Result<(), Incomplete> {
         self.check_running()?;
         let HeaderChange { entry, key, etag, size_bytes, is_page } = change;
         let wanted = self.rules.wanted(entry);

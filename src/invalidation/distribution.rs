@@ -45,7 +45,7 @@ impl Distribution {
 pub struct Tagging {
     /// The name of the user metadata that holds the tags, in lower case and without `x-amz-meta-`.
     pub metadata: String,
-    /// When the tags took effect, in epoch seconds: everything that the distribution has cached since then has its tags.
+    /// When the tags took effect, in epoch seconds: everything that the distribution cached since then has its tags.
     /// `None` while the configuration is still on its way to the edge.
     pub since: Option<i64>,
     /// The version of the distribution's configuration that turns the tags on.

@@ -43,8 +43,9 @@ impl Spelling {
         if nameable_bytes == path.len() {
             items = spellings(path);
             if query_strings {
-                // `/a.html` covers the path without a query string, and `/a.html?*` all others. AWS's example, `/a.html*`,
-                // is one item less, but evicts every path that starts like that; the planner may choose it as a wildcard.
+                // The item `/a.html` covers the path without a query string, and `/a.html?*` covers all others. AWS's
+                // example, `/a.html*`, saves one item but evicts every path that starts like that. The planner may
+                // still choose it, as a wildcard.
                 items = (items.into_iter()).flat_map(|item| [format!("{item}?*"), item]).collect();
             }
             if items.iter().any(|item| item.len() > MAX_CHARACTERS) {

@@ -37,8 +37,8 @@ impl<'a> LivePaths<'a> {
 
     /// Returns the cost of evicting everything that starts with `prefix`.
     ///
-    /// `position` is where something that starts with `prefix` would stand among the paths. Most prefixes have few paths,
-    /// so looking outwards from there is a third of the work of searching all paths.
+    /// `position` is where something that starts with `prefix` would stand among the paths. Most prefixes have few
+    /// paths, so looking outwards from there is a third of the work of searching all paths.
     pub(super) fn collateral(&self, prefix: &str, position: usize) -> usize {
         let (before, after) = self.paths.split_at(position);
         let back = leading(before.len(), |index| before[before.len() - 1 - index].starts_with(prefix));

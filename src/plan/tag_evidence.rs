@@ -18,8 +18,8 @@ impl TagEvidence<'_> {
     /// Returns the tags by key: of every kept object, and of each stale object whose cached copies all have them.
     ///
     /// That is certain of an object if a deployment wrote it last, with the very headers that it would get today, and
-    /// after `since` (epoch seconds). Since then the distribution has cached nothing without its tags. Older copies do not
-    /// matter: when the object replaced them they went stale, and their invalidation was sent or is owed.
+    /// after `since` (epoch seconds). Since then the distribution has cached nothing without its tags. Older copies do
+    /// not matter: when the object replaced them they went stale, and their invalidation was sent or is owed.
     pub fn tags<'k>(&self, stale: &StaleKeys<'k>, since: i64) -> Tags<'k> {
         let mut tags = Tags::default();
         for key in stale.changed.iter().chain(&stale.deleted) {

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes in flight may take a sixtieth of the function's memory, and bytes read ahead a tenth. With 512 MiB, the process
-/// then takes less than 128 MiB for all but the largest sites. The budget for bytes read ahead is the larger one, because
-/// these bytes need no second GET. The part of it that stays unused goes to the bytes in flight.
+/// Bytes in flight may take a sixtieth of the function's memory, and bytes read ahead a tenth. With 512 MiB, the
+/// process then takes less than 128 MiB for all but the largest sites. The budget for bytes read ahead is the larger
+/// one, because these bytes need no second GET. The part of it that stays unused goes to the bytes in flight.
 const IN_FLIGHT_DIVISOR: u64 = 60;
 const AHEAD_DIVISOR: u64 = 10;
 
@@ -70,7 +70,7 @@ impl Memory {
         Reservation { _read: None, unpacked: self.unpacked.reserve(bytes).await }
     }
 
-    /// Waits for `bytes` of memory, split between the two budgets, for an entry that is read and unpacked piece by piece.
+    /// Waits for `bytes` split between both budgets, for an entry that is read and unpacked piece by piece.
     pub(super) async fn reserve_both(&self, bytes: u64) -> Reservation {
         let (read, unpacked) = split(bytes);
         let read = self.read.reserve(read).await;

@@ -12,8 +12,8 @@ use crate::archive::{Entry, Span, header_spans};
 use crate::error::Error;
 use crate::plan::Put;
 
-/// Headers with a gap of up to 32 KiB between them are read in one GET. With 100 requests at a time that take 30 ms each,
-/// one more request costs 0.3 ms; 32 KiB arrive in the same time, at 100 MB/s.
+/// Headers with a gap of up to 32 KiB between them are read in one GET. With 100 requests at a time that take 30 ms
+/// each, one more request costs 0.3 ms; 32 KiB arrive in the same time, at 100 MB/s.
 const HEADER_GAP_BYTES: u64 = 32 << 10;
 
 /// How much memory a connection takes while a long answer arrives (hyper's read buffer).
