@@ -97,7 +97,7 @@ pub async fn deploy(
     let (held, live) = loop {
         let claim = match Box::pin(claimant.decide()).await? {
             Decided::Claim(claim) => claim,
-            Decided::Nothing(outcome, run) => return Ok(attempt.report(outcome, run)),
+            Decided::Nothing(outcome, run) => return Ok(attempt.report_without_run(outcome, run)),
         };
         // The live site is read while the lease is taken. That is as good as reading it afterwards: every run writes
         // the head before it writes anything else, and the lease is granted only if the head has not changed.

@@ -49,20 +49,29 @@ impl Event {
     /// Unknown fields are ignored, because S3 adds some with every version. Unknown options are refused, because
     /// the sender meant something by them. The options of a failure record override those of the event inside it.
     ///
+    /// An event inside a failure record was meant when it was first sent, and is no replay now: a queue that is redriven
+    /// must not bring old builds back. To replay it on purpose, the sender puts the option beside `requestPayload`.
+    ///
     /// # Errors
     /// The event is not about archives in the staging bucket, or cannot be read.
     pub fn parse(payload: &Value, staging_bucket: &str) -> Result<Event, BadEvent> {
         let mut payload = payload;
         let mut options = Map::new();
+        let mut is_redriven = false;
         loop {
             options::add(&mut options, &payload["options"])?;
             let uploads = match Envelope::of(payload)? {
                 // A failed event may itself be a failure record that was sent again.
                 Envelope::Failure(request_payload) => {
+                    is_redriven = true;
+                    options.entry("replay").or_insert(Value::Bool(false));
                     payload = request_payload;
                     continue;
                 }
                 Envelope::Test => return Ok(Event::Test),
+                Envelope::Rollback(_) if is_redriven && options.get("replay") != Some(&Value::Bool(true)) => {
+                    return Err(BadEvent::RollbackNotMeant);
+                }
                 Envelope::Rollback(to) => {
                     return Ok(Event::Rollback { to: Rollback::parse(to)?, options: Options::from_map(&options)? });
                 }

@@ -52,7 +52,6 @@ impl<'a> Attempt<'a> {
             deployment: &self.id,
             uploaded_at: self.uploaded_at,
             replay: self.options.replay,
-            arrived_at: self.started_at,
             now: self.invocation.now(),
         }
     }
@@ -102,6 +101,18 @@ impl<'a> Attempt<'a> {
         };
         let site = self.site.config.site.clone();
         Report { duration_ms: self.duration_ms(), ..Report::new(self.id.clone(), run, site, outcome, archive) }
+    }
+
+    /// Returns the report of an attempt that deploys nothing, with the way to bring the build live on purpose.
+    pub(super) fn report_without_run(&self, outcome: Outcome, last_run: u64) -> Report {
+        let mut report = self.report(outcome, last_run);
+        let reason = match outcome {
+            Outcome::Superseded => "a newer upload has taken the site",
+            Outcome::Duplicate => "this upload has been deployed before",
+            _ => return report,
+        };
+        report.warnings.push(format!("{reason}; to bring this build live, send {{\"rollback\":\"{}\"}}", self.id));
+        report
     }
 
     /// Returns how long the attempt has taken so far.

@@ -1,14 +1,8 @@
 //! The decision table: what an event means for its deployment.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use super::{DeploymentId, Head, Record, RunId, Status};
-
-/// How long after its upload an event still counts as S3's own delivery; a later one is a replay.
-///
-/// S3 delivers at least once, usually within seconds, sometimes after a minute or longer (S3 user guide,
-/// "Amazon S3 Event Notifications").
-pub(super) const DUPLICATE_WINDOW: TimeDelta = TimeDelta::minutes(5);
+use super::{DeploymentId, Head, Record, Status};
 
 /// One invocation's wish to bring an upload live.
 #[derive(Clone, Debug)]
@@ -17,19 +11,12 @@ pub struct Request<'a> {
     pub id: &'a str,
     pub deployment: &'a DeploymentId,
     pub uploaded_at: DateTime<Utc>,
-    /// Whether the event asks for it, by `options.replay` or as a rollback.
+    /// Whether a person asks for it, by `options.replay` or as a rollback. The age of an event means nothing.
     pub replay: bool,
-    /// When the invocation began: an event does not become a replay while it waits for the site.
-    pub arrived_at: DateTime<Utc>,
     pub now: DateTime<Utc>,
 }
 
 impl Request<'_> {
-    /// Whether a person means it: they said so, or the event is older than S3's own deliveries.
-    pub(super) fn is_replay(&self) -> bool {
-        self.replay || self.arrived_at - self.uploaded_at > DUPLICATE_WINDOW
-    }
-
     fn is_newest(&self, head: &Head) -> bool {
         head.newest
             .as_ref()
@@ -58,44 +45,34 @@ pub enum Decision {
 
 /// Decides what an event means for its deployment, from the ledger's items.
 pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decision {
+    let start = |rollback| when_free(head, request, Decision::Start { rollback });
     let Some(record) = record else {
         return if request.is_newest(head) {
-            when_free(head, request, Decision::Start { rollback: false })
+            start(false)
         } else if request.replay {
-            when_free(head, request, Decision::Start { rollback: true })
+            start(true)
         } else {
             Decision::Superseded
         };
     };
-    let is_retry = record.was_claimed_by(request.id);
-    let is_meant = request.is_replay() && !is_retry;
-    // Only an explicit replay revives a run that never finished: its event may have been under way for hours. A
-    // deployment that has been live comes back as any finished one does.
-    let is_revived = is_meant && (request.replay || record.answer.is_some());
-    let overtaken = |live: &RunId| live.number > record.run;
+    // The first claim spends a replay: Lambda may deliver an event twice, and retries it under the same id.
+    let is_replay = request.replay && !record.was_claimed_by(request.id);
+    let is_overtaken = head.live.as_ref().is_some_and(|live| live.number > record.run);
     match record.status {
         Status::Rejected => Decision::Rejected(record.rejection.clone().unwrap_or_default()),
-        Status::Superseded if is_revived => when_free(head, request, Decision::Start { rollback: true }),
-        Status::Superseded => Decision::Superseded,
-        Status::Unfinished if head.live.as_ref().is_some_and(overtaken) => {
-            if is_revived {
-                when_free(head, request, Decision::Start { rollback: true })
-            } else {
-                Decision::Superseded
-            }
-        }
-        Status::Unfinished => when_free(head, request, Decision::Resume),
+        Status::Unfinished if !is_overtaken => when_free(head, request, Decision::Resume),
+        Status::Unfinished | Status::Superseded if is_replay => start(true),
+        Status::Unfinished | Status::Superseded => Decision::Superseded,
         Status::Finished => {
             let is_live = head.live.as_ref().is_some_and(|live| live.deployment == *request.deployment);
             // While a later run waits for its retry, a mere duplicate of the live build must not finish ahead of it:
             // the retry would then count as overtaken.
             let is_settled = head.live.as_ref().is_some_and(|live| live.number == head.sequence);
-            if is_live && (is_meant || is_settled) {
-                when_free(head, request, Decision::Start { rollback: false })
-            } else if !is_live && is_meant {
-                when_free(head, request, Decision::Start { rollback: true })
-            } else {
-                Decision::Duplicate
+            match (is_live, is_replay) {
+                (true, true) => start(false),
+                (true, false) if is_settled => start(false),
+                (false, true) => start(true),
+                (_, false) => Decision::Duplicate,
             }
         }
     }

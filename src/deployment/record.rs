@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::DeploymentId;
 use crate::event::{BadEvent, Event, Upload};
@@ -35,7 +36,7 @@ pub struct Record {
     pub etag: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequencer: Option<String>,
-    /// The raw event, as JSON text: sent again unchanged, it replays the deployment.
+    /// The raw event with `options.replay`, as JSON text: sent as it is, it brings the deployment live again.
     pub event: String,
     /// The answer of the last finished run, as JSON text.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +73,7 @@ impl Record {
             version_id: upload.version_id.clone(),
             etag: upload.etag.clone(),
             sequencer: upload.sequencer.clone(),
-            event: upload.event.to_string(),
+            event: replaying(upload.event.clone()).to_string(),
             answer: None,
             expires_at: 0,
         }
@@ -116,4 +117,12 @@ impl Record {
             _ => Err(BadEvent::UnknownEnvelope),
         }
     }
+}
+
+/// Returns an event for one upload with the option that makes it a replay.
+fn replaying(mut event: Value) -> Value {
+    if let Some(fields) = event.as_object_mut() {
+        fields.insert("options".to_owned(), json!({"replay": true}));
+    }
+    event
 }

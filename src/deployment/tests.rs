@@ -83,18 +83,12 @@ impl Arrival<'_> {
     }
 
     fn decide(self, head: &Head, record: Option<&Record>) -> Decision {
-        self.decide_at(self.now, head, record)
-    }
-
-    /// Decides on an event that has waited in its invocation until `now`.
-    fn decide_at(self, now: i64, head: &Head, record: Option<&Record>) -> Decision {
         let request = Request {
             id: self.request,
             deployment: &id(self.uploaded),
             uploaded_at: at(self.uploaded),
             replay: self.replay,
-            arrived_at: at(self.now),
-            now: at(now),
+            now: at(self.now),
         };
         decide(head, record, &request)
     }
@@ -196,12 +190,12 @@ fn only_an_explicit_replay_revives_an_overtaken_run_and_only_once() {
 }
 
 #[test]
-fn a_saved_event_brings_back_a_deployment_that_was_live_even_if_its_latest_run_was_overtaken() {
+fn a_replay_brings_back_a_deployment_that_was_live_even_if_its_latest_run_was_overtaken() {
     let head = head(4, 9, Some(run(9, 4)));
     for status in [Status::Unfinished, Status::Superseded] {
         let record = Record { answer: Some("{}".to_owned()), ..record(0, status, 3) };
-        assert_eq!(event(0).now(9_999).decide(&head, Some(&record)), ROLLBACK);
-        for event in [event(0), event(0).now(9_999).retry()] {
+        assert_eq!(event(0).replay().decide(&head, Some(&record)), ROLLBACK);
+        for event in [event(0), event(0).now(9_999), event(0).now(9_999).retry()] {
             assert_eq!(event.decide(&head, Some(&record)), Decision::Superseded);
         }
     }
@@ -224,21 +218,30 @@ fn a_duplicate_of_the_live_build_does_not_finish_before_a_run_that_waits_for_its
     for unfinished in [Some(run(9, 2)), None] {
         head.unfinished = unfinished;
         assert_eq!(event(0).decide(&head, Some(&record)), Decision::Duplicate);
-        // Lambda may retry for hours, so a retry never counts as a replay.
         assert_eq!(event(0).retry().now(9_999).decide(&head, Some(&record)), Decision::Duplicate);
         assert_eq!(event(0).replay().decide(&head, Some(&record)), START);
-        assert_eq!(event(0).now(9_999).decide(&head, Some(&record)), START);
+        assert_eq!(event(0).now(9_999).decide(&head, Some(&record)), Decision::Duplicate);
     }
 }
 
 #[test]
-fn a_finished_deployment_rolls_back_on_a_replay_or_an_old_event() {
+fn a_finished_deployment_rolls_back_on_a_replay_and_on_no_other_event_of_any_age() {
     let head = head(2, 9, Some(run(9, 2)));
     let record = record(0, Status::Finished, 1);
     assert_eq!(event(0).replay().decide(&head, Some(&record)), ROLLBACK);
-    for (now, decision) in [(2, Decision::Duplicate), (300, Decision::Duplicate), (301, ROLLBACK)] {
-        assert_eq!(event(0).now(now).decide(&head, Some(&record)), decision);
+    for now in [2, 300, 301, 86_400, 400 * 86_400] {
+        assert_eq!(event(0).now(now).decide(&head, Some(&record)), Decision::Duplicate);
     }
+}
+
+#[test]
+fn a_replay_is_spent_by_the_request_that_claimed_it() {
+    let record = record(0, Status::Finished, 3).claimed_by("second");
+    // A newer upload has gone live since the replay.
+    let head = head(4, 9, Some(run(9, 4)));
+    assert_eq!(event(0).replay().decide(&head, Some(&record)), Decision::Duplicate);
+    let again = Arrival { request: "third", ..event(0).replay() };
+    assert_eq!(again.decide(&head, Some(&record)), ROLLBACK);
 }
 
 #[test]
@@ -250,13 +253,6 @@ fn a_retry_of_a_finished_run_is_a_duplicate_after_a_newer_one_however_late_it_co
     for event in [event(0), event(0).now(9_999), event(0).replay()] {
         assert_eq!(event.retry().decide(&head, Some(&record)), Decision::Duplicate);
     }
-}
-
-#[test]
-fn a_duplicate_stays_a_duplicate_however_long_it_waits_for_the_site() {
-    let head = head(2, 9, Some(run(9, 2)));
-    let record = record(0, Status::Finished, 1);
-    assert_eq!(event(0).decide_at(9_999, &head, Some(&record)), Decision::Duplicate);
 }
 
 #[test]
@@ -282,14 +278,7 @@ fn a_record_remembers_each_of_its_latest_requests_once() {
 }
 
 fn claim<'a>(request: &'a str, deployment: &'a DeploymentId, uploaded: i64) -> Request<'a> {
-    Request {
-        id: request,
-        deployment,
-        uploaded_at: at(uploaded),
-        replay: false,
-        arrived_at: at(uploaded),
-        now: at(uploaded),
-    }
+    Request { id: request, deployment, uploaded_at: at(uploaded), replay: false, now: at(uploaded) }
 }
 
 #[test]

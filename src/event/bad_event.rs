@@ -21,6 +21,11 @@ pub enum BadEvent {
          as S3 sends them"
     )]
     Object { field: String, source: serde_json::Error },
+    #[error(
+        "a rollback that failed is not repeated from the failure queue, because newer builds may have gone live since: \
+         send it again without the failure record, or put \"options\":{{\"replay\":true}} beside \"requestPayload\""
+    )]
+    RollbackNotMeant,
     #[error("unknown option `{name}`; the options are `replay`, `dryRun` and `allowLargeDelete`")]
     UnknownOption { name: String },
     #[error("`{field}` of the event is `{sender}`, not S3; send only the S3 event that is inside it")]

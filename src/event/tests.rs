@@ -224,7 +224,12 @@ fn the_options_of_a_failure_record_override_those_inside_it() {
             "Records": [record("a.zip")],
         },
     });
-    assert_eq!(options(&event), Options { replay: true, ..Options::default() });
+    assert_eq!(options(&event), Options::default(), "an event in a failure record is no replay");
+    let event = json!({
+        "options": {"replay": true},
+        "requestPayload": {"options": {"dryRun": true}, "Records": [record("a.zip")]},
+    });
+    assert_eq!(options(&event), Options { replay: true, dry_run: true, ..Options::default() });
 }
 
 #[test]
@@ -248,6 +253,20 @@ fn a_rollback_goes_to_the_previous_deployment_or_to_an_id() {
     assert_eq!(to(json!("previous")), Rollback::Previous);
     let id = "20261122T101500Z-9f86d081884c";
     assert_eq!(to(json!(id)), Rollback::To(id.to_owned()));
+}
+
+#[test]
+fn a_rollback_in_a_failure_record_is_refused_unless_it_is_said_again() {
+    let failed = json!({"requestPayload": {"rollback": "previous", "options": {"replay": true}}});
+    let by_event_bus = json!({"source": "lambda", "detail": failed});
+    for event in [&failed, &by_event_bus, &json!({"requestPayload": by_event_bus})] {
+        assert!(matches!(parse(event), Err(BadEvent::RollbackNotMeant)), "{event}");
+    }
+    let mut said_again = failed.clone();
+    said_again["options"] = json!({"replay": true});
+    assert!(matches!(parse(&said_again), Ok(Event::Rollback { to: Rollback::Previous, .. })));
+    let plain = json!({"rollback": "previous", "options": {"replay": false}});
+    assert!(matches!(parse(&plain), Ok(Event::Rollback { .. })), "a rollback needs no option");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub struct Upload {
     pub sequencer: Option<String>,
     /// `None` in an event written by hand; the archive's `Last-Modified` replaces it.
     pub uploaded_at: Option<DateTime<Utc>>,
-    /// An event for this upload alone, as it came but without options. A replay sends it.
+    /// An event for this upload alone, as it came but without options.
     pub event: Value,
 }
 

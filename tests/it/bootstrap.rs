@@ -95,7 +95,7 @@ async fn a_duplicate_after_a_newer_deployment_changes_nothing_but_a_replay_resto
 }
 
 #[tokio::test]
-async fn a_saved_event_rolls_back_but_a_late_retry_does_not() {
+async fn a_replay_rolls_back_but_a_late_retry_does_not() {
     let cloud = cloud().await;
     let function = Function::start(BOOTSTRAP, environment(&cloud)).await;
     let first = upload(&cloud, FIRST, "site.zip", &ago(TimeDelta::minutes(10)));
@@ -103,13 +103,16 @@ async fn a_saved_event_rolls_back_but_a_late_retry_does_not() {
     deployment(&function, "first", &first).await;
     deployment(&function, "second", &second).await;
 
-    // Lambda's retry of the first request is as old as the saved event, but not a replay.
-    let answer = deployment(&function, "first", &first).await;
-    assert_eq!(answer["outcome"], "duplicate", "{answer}");
-    assert_live(&cloud, SECOND);
+    for late in ["first", "another"] {
+        let answer = deployment(&function, late, &first).await;
+        assert_eq!(answer["outcome"], "duplicate", "{answer}");
+        assert_live(&cloud, SECOND);
+    }
 
     cloud.edge(DISTRIBUTION).warm_all(URLS);
-    let answer = deployment(&function, "saved", &first).await;
+    let mut replay = first;
+    replay["options"] = json!({"replay": true});
+    let answer = deployment(&function, "replay", &replay).await;
     assert_eq!(answer["outcome"], "rolledBack", "{answer}");
     assert_settled(&cloud, FIRST).await;
 

@@ -39,7 +39,6 @@ async fn a_late_retry_of_the_live_build_does_not_overtake_a_newer_run_that_crash
     stage.cloud.fault(put);
     let dead = scene.invoke(&stage, "victim", "two", &two, SHORT).await;
     assert!(dead.is_none());
-    // The event is old enough to count as a replay, but its request id identifies it as a retry.
     stage.pass(TimeDelta::minutes(20));
     let report = scene.deliver(&stage, "one", &one).await.unwrap();
     assert_eq!(report.outcome, Outcome::Duplicate);

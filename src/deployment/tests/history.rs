@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::super::decision::DUPLICATE_WINDOW;
 use super::super::{Head, Record, Request, RunId, Status};
 use super::{Decision, at, decide, id, record};
 
@@ -94,14 +93,10 @@ impl Site {
             }
             Step::Retry(number) => {
                 if let Some(delivery) = self.deliveries.get(number) {
-                    // The ledger knows nothing of a request that never claimed, so a late retry of it counts as a new
-                    // event.
-                    let is_known =
-                        delivery.has_claimed || at(self.seconds) - at(delivery.upload as i64) <= DUPLICATE_WINDOW;
                     // Lambda does not retry an invocation that is still running.
                     let is_at_work =
                         self.work.is_some() && self.head.lease.as_ref().map(|it| &it.holder) == Some(&delivery.request);
-                    if is_known && !is_at_work {
+                    if !is_at_work {
                         self.invoke(number);
                     }
                 }
@@ -161,10 +156,9 @@ impl Site {
             deployment: &deployment,
             uploaded_at: at(uploaded),
             replay: delivery.replay,
-            arrived_at: at(self.seconds),
             now: at(self.seconds),
         };
-        let is_meant = !delivery.has_claimed && request.is_replay();
+        let is_meant = !delivery.has_claimed && request.replay;
         let known = self.records.get(&upload).cloned();
         let decision = decide(&self.head, known.as_ref(), &request);
         let known = known.unwrap_or_else(|| Record { requests: Vec::new(), ..record(uploaded, Status::Unfinished, 0) });

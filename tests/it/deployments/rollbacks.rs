@@ -9,16 +9,15 @@ use crate::build::files;
 use crate::stage::{LIVE, STAGING, Stage};
 
 #[tokio::test]
-async fn a_saved_event_rolls_back_and_the_next_upload_goes_live() {
+async fn the_recorded_event_rolls_back_and_the_next_upload_goes_live() {
     let stage = Stage::new().await;
     let one = stage.upload("site.zip", &first());
-    stage.deploy("one", &one).await;
+    let id = stage.deploy("one", &one).await.id.unwrap();
     stage.deploy("two", &stage.upload("site.zip", &second())).await;
-    assert_eq!(stage.deploy("duplicate", &one).await.outcome, Outcome::Duplicate);
-    stage.assert_live(&second());
 
-    stage.pass(TimeDelta::minutes(6));
-    let report = stage.deploy("saved", &one).await;
+    let record = stage.ledger().await.record(&id).await.unwrap().unwrap();
+    let recorded = serde_json::from_str(&record.event).unwrap();
+    let report = stage.deploy("recorded", &recorded).await;
     assert_eq!((report.outcome, report.run), (Outcome::RolledBack, 3));
     stage.assert_live(&first());
 
@@ -67,7 +66,9 @@ async fn a_rollback_to_an_expired_archive_fails_with_advice_and_changes_nothing(
     stage.pass(TimeDelta::minutes(6));
     let before = stage.ledger_items().await;
     stage.cloud.clear_calls();
-    for event in [&json!({"rollback": "previous"}), &one] {
+    let mut replay = one.clone();
+    replay["options"] = json!({"replay": true});
+    for event in [&json!({"rollback": "previous"}), &replay] {
         let failure = stage.invoke("back", event).await.into_answer().unwrap_err();
         assert_eq!(failure.error_type, "ArchiveGone");
         for part in ["site.zip", version, "upload it again"] {
@@ -95,6 +96,42 @@ async fn a_rollback_reaches_a_build_whose_repair_was_overtaken() {
     assert_eq!(retried.outcome, Outcome::Superseded);
 
     let report = stage.deploy("back", &json!({"rollback": "previous"})).await;
+    assert_eq!(report.outcome, Outcome::RolledBack);
+    stage.assert_live(&first());
+}
+
+#[tokio::test]
+async fn no_event_of_any_age_brings_an_old_build_back_unasked() {
+    let stage = Stage::new().await;
+    let one = stage.upload("site.zip", &first());
+    stage.deploy("one", &one).await;
+    stage.deploy("two", &stage.upload("site.zip", &second())).await;
+    // S3 delivers it twice, Lambda holds it back for hours, and a person redrives the failure queue.
+    let mut failed = one.clone();
+    failed["options"] = json!({"replay": true});
+    let redriven = json!({"requestPayload": failed});
+    for (age, request_id) in [(0, "seconds"), (301, "minutes"), (6 * 3_600, "hours"), (14 * 86_400, "days")] {
+        stage.pass(TimeDelta::seconds(age));
+        for (event, name) in [(&one, "late"), (&redriven, "redriven")] {
+            let report = stage.deploy(&format!("{name} by {request_id}"), event).await;
+            assert_eq!(report.outcome, Outcome::Duplicate, "{name} by {request_id}");
+            let advice = format!("to bring this build live, send {{\"rollback\":\"{}\"}}", report.id.unwrap());
+            assert!(report.warnings.iter().any(|warning| warning.contains(&advice)), "{:?}", report.warnings);
+        }
+        stage.assert_live(&second());
+    }
+}
+
+#[tokio::test]
+async fn the_advice_of_a_superseded_upload_brings_it_live() {
+    let stage = Stage::new().await;
+    let one = stage.upload("site.zip", &first());
+    stage.deploy("two", &stage.upload("site.zip", &second())).await;
+    let report = stage.deploy("one", &one).await;
+    assert_eq!(report.outcome, Outcome::Superseded);
+    let [advice] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
+    let (_, event) = advice.split_once("send ").unwrap();
+    let report = stage.deploy("back", &serde_json::from_str(event).unwrap()).await;
     assert_eq!(report.outcome, Outcome::RolledBack);
     stage.assert_live(&first());
 }
