@@ -12,6 +12,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 pub use self::decision::{Decision, Request, decide};
@@ -20,6 +21,9 @@ pub use self::id::DeploymentId;
 pub use self::lease::Lease;
 pub use self::owed::Owed;
 pub use self::record::{Record, Status};
+
+/// How far an upload's time may be in the future: no clock of AWS is wrong by so much.
+pub const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
 /// Names one run: one intended execution of a deployment.
 ///

@@ -5,9 +5,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Invocation, Site};
 use crate::aws::archive::Archive;
 use crate::cache_tag::CacheTags;
-use crate::deployment::{DeploymentId, Record, Request};
+use crate::deployment::{DeploymentId, MAX_CLOCK_SKEW, Record, Request};
 use crate::error::Error;
-use crate::event::{Options, Upload};
+use crate::event::{BadEvent, Options, Upload};
 use crate::headers::HeaderRules;
 use crate::plan::Rules;
 use crate::report::{ArchiveName, Outcome, Report};
@@ -28,7 +28,7 @@ impl<'a> Attempt<'a> {
     /// Completes an upload whose event was written by hand, and computes the deployment's id.
     ///
     /// # Errors
-    /// `ArchiveGone`, `Aws`.
+    /// `BadEvent` if the upload is dated in the future; `ArchiveGone`, `Aws`.
     pub(super) async fn identify(
         site: &'a Site,
         upload: &Upload,
@@ -36,6 +36,10 @@ impl<'a> Attempt<'a> {
         invocation: &'a Invocation<'a>,
     ) -> Result<Self, Error> {
         let started_at = invocation.now();
+        let from_future = upload.uploaded_at.filter(|at| !options.replay && *at > started_at + MAX_CLOCK_SKEW);
+        if let Some(uploaded_at) = from_future {
+            return Err(BadEvent::FutureUpload { key: upload.key.clone(), uploaded_at, now: started_at }.into());
+        }
         let upload = site.clients.archives.identify(upload).await?;
         // An upload for which S3 has no date counts as new.
         let uploaded_at = upload.uploaded_at.unwrap_or(started_at);

@@ -17,10 +17,10 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// Whether no newer upload has claimed the site.
     fn is_newest(&self, head: &Head) -> bool {
-        head.newest
-            .as_ref()
-            .is_none_or(|newest| (self.uploaded_at, self.deployment) >= (newest.uploaded_at, &newest.deployment))
+        let newest = head.newest_by(self.now);
+        newest.is_none_or(|newest| (self.uploaded_at, self.deployment) >= (newest.uploaded_at, &newest.deployment))
     }
 }
 

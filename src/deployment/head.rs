@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{DeploymentId, Lease, Request, RunId};
+use super::{DeploymentId, Lease, MAX_CLOCK_SKEW, Request, RunId};
 
 /// The ledger's one item per site, with its lease and its live run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ impl Head {
         let newest = Newest { uploaded_at: request.uploaded_at, deployment: request.deployment.clone() };
         Self {
             sequence: self.sequence.max(number),
-            newest: self.newest.clone().max(Some(newest)),
+            newest: self.newest_by(request.now).cloned().max(Some(newest)),
             lease: Some(Lease::new(request.id, request.deployment.clone(), deadline)),
             unfinished: match &self.unfinished {
                 Some(other) if other.number > number => Some(other.clone()),
@@ -58,6 +58,12 @@ impl Head {
             },
             ..self.next_version()
         }
+    }
+
+    /// The newest upload that claimed the site. One that is dated in the future counts for nothing: it would shut out
+    /// every other upload until its time has come.
+    pub fn newest_by(&self, now: DateTime<Utc>) -> Option<&Newest> {
+        self.newest.as_ref().filter(|newest| newest.uploaded_at <= now + MAX_CLOCK_SKEW)
     }
 
     /// The head after `request`, which deploys nothing, has taken the lease for a sweep.

@@ -328,3 +328,14 @@ fn a_refused_retry_stays_unfinished_because_its_first_attempt_may_have_written()
     assert_eq!(claimed.withdrawn(&run(9, 2), &before).unfinished, Some(run(9, 2)));
     assert_eq!(claimed.released().unfinished, Some(run(9, 2)));
 }
+
+#[test]
+fn a_newest_upload_in_the_future_shuts_out_no_other() {
+    let shut = head(1, 86_400, Some(run(86_400, 1)));
+    assert_eq!(event(0).now(2).decide(&shut, None), START);
+    let claimed = shut.claimed(&claim("a", &id(0), 0), 2, at(900));
+    assert_eq!(claimed.newest.map(|newest| newest.deployment), Some(id(0)), "it is forgotten, also for later");
+    // The clocks of AWS may differ by minutes.
+    let slightly_ahead = head(1, 300, Some(run(300, 1)));
+    assert_eq!(event(0).now(2).decide(&slightly_ahead, None), Decision::Superseded);
+}

@@ -1,5 +1,6 @@
 //! The reasons to refuse an event.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -26,6 +27,11 @@ pub enum BadEvent {
          send it again without the failure record, or put \"options\":{{\"replay\":true}} beside \"requestPayload\""
     )]
     RollbackNotMeant,
+    #[error(
+        "the upload of `{key}` is dated {uploaded_at}, but it is only {now}; a time in the future would shut out every \
+         later upload, so correct `eventTime`, or leave it out"
+    )]
+    FutureUpload { key: String, uploaded_at: DateTime<Utc>, now: DateTime<Utc> },
     #[error("unknown option `{name}`; the options are `replay`, `dryRun` and `allowLargeDelete`")]
     UnknownOption { name: String },
     #[error("`{field}` of the event is `{sender}`, not S3; send only the S3 event that is inside it")]

@@ -1,5 +1,6 @@
 //! Refused deployments: they change nothing and say why.
 
+use chrono::TimeDelta;
 use dropship::report::Outcome;
 use serde_json::json;
 use standins::{Call, Distribution, Service};
@@ -80,4 +81,17 @@ async fn the_wrong_distribution_is_refused_before_the_first_write() {
     assert!(stage.cloud.objects(LIVE).is_empty());
     // The refusal has released the lease: with the right distribution the same event succeeds immediately.
     assert_eq!(stage.deploy("two", &event).await.outcome, Outcome::Deployed);
+}
+
+#[tokio::test]
+async fn an_event_from_the_future_is_refused_and_shuts_out_no_other() {
+    let stage = Stage::new().await;
+    let mut event = stage.upload("1.zip", &first());
+    event["Records"][0]["eventTime"] = json!((stage.now() + TimeDelta::minutes(6)).to_rfc3339());
+    let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "BadEvent");
+    assert!(failure.error_message.contains("1.zip"), "{}", failure.error_message);
+    assert_eq!(stage.ledger_items().await.len(), 0);
+    event["Records"][0]["eventTime"] = json!((stage.now() + TimeDelta::minutes(4)).to_rfc3339());
+    assert_eq!(stage.deploy("one", &event).await.outcome, Outcome::Deployed, "clocks may differ by minutes");
 }
