@@ -46,7 +46,7 @@ impl Archives {
         Self { s3, signed, bulk, account_id: config.account_id.clone() }
     }
 
-    /// Completes the upload of a hand-written event with what S3 knows about the object.
+    /// Completes the upload of a hand-written event with S3's metadata of the object.
     ///
     /// # Errors
     /// `ArchiveGone` when there is no such object, `Aws`.

@@ -37,7 +37,7 @@ pub enum WriteResult {
     Corrupt,
 }
 
-/// What a write requires of the object that is there.
+/// The condition of a write on the object that is there.
 #[derive(Clone, Copy, Debug)]
 pub enum Condition<'a> {
     /// There is none.

@@ -13,13 +13,13 @@ use crate::report::Outcome;
 
 /// The head and record that an attempt writes to take the lease.
 pub(super) struct Claim {
-    /// The head that was read. The claim holds only as long as nobody has changed it.
+    /// The head that was read. The claim holds only while that head is unchanged.
     pub from: Head,
     pub to: Head,
     pub record: Record,
 }
 
-/// The outcome of the decision table, with what it leads to.
+/// The outcome of the decision table, with its consequence.
 pub(super) enum Decided {
     /// The site is free for the attempt's run.
     Claim(Box<Claim>),

@@ -70,7 +70,7 @@ impl<'a> Debts<'a> {
         std::mem::take(&mut self.accepted)
     }
 
-    /// Records batches for what is going stale, and returns warnings about them.
+    /// Records batches for keys that are going stale, and returns warnings about them.
     ///
     /// An item needs no new batch if a batch of this run that was never offered already covers it. A batch that was
     /// offered covers no later write.

@@ -1,4 +1,4 @@
-//! The items that each distribution needs for what a plan makes stale, under the site's settings.
+//! The items that each distribution needs for the stale keys of a plan, under the site's settings.
 
 use crate::config::Config;
 use crate::invalidation::{self, Distribution, Invalidation, InvalidationRules, StaleKeys, is_tag};

@@ -304,7 +304,7 @@ impl<'a> Run<'a> {
 
     async fn release(&mut self, error: &Error) -> Result<(), Error> {
         if let Err(error) = self.save_manifest().await {
-            // The rows of what was written are lost with it. That costs the next run time; a kept lease would cost more.
+            // The rows of the written objects are lost with it. That costs the next run time; a kept lease costs more.
             tracing::warn!(
                 "could not save the manifest; the next run looks up the objects that this one wrote: {error}"
             );
@@ -321,7 +321,7 @@ impl<'a> Run<'a> {
         self.held.withdraw(rejection, self.debts.settled()).await
     }
 
-    /// Wave the manifest if it has changed, and lets the head point at it from its next write on.
+    /// Writes the manifest if it has changed, and lets the head point at it from its next write on.
     async fn save_manifest(&mut self) -> Result<(), Error> {
         let key = self.writer.draft.save(self.held.head_mut().version + 1).await?;
         self.note_saved(key);

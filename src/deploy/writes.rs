@@ -11,7 +11,7 @@ use crate::transfer::{Transfer, WaveResult};
 /// How many writes are moved to the manifest together. A row is smaller there, so a large site needs less memory.
 const WRITES_PER_NOTE: usize = 50_000;
 
-/// Wave to the live bucket, and notes every write.
+/// Writes to the live bucket, and keeps the manifest up to date with every write.
 pub(super) struct Writer<'a> {
     bucket: &'a Bucket,
     invocation: &'a Invocation<'a>,

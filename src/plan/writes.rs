@@ -39,7 +39,7 @@ pub struct Delete {
     pub is_stale: bool,
 }
 
-/// Wave that may run in parallel.
+/// Writes that may run in parallel.
 #[derive(Debug, Default)]
 pub struct Wave<'a> {
     pub puts: Vec<Put<'a>>,
