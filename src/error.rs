@@ -11,6 +11,11 @@ use crate::{archive, config, event, headers};
 pub enum Error {
     #[error("the archive was refused: {0}")]
     ArchiveRejected(String),
+    /// The data of an entry is not what the archive states about it, so no settings can make the archive deployable.
+    ///
+    /// It is the only refusal that a run may meet after its first write: an entry that memory cannot hold is read late.
+    #[error("the archive was refused: {0}")]
+    CorruptBody(String),
     #[error("the archive s3://{bucket}/{key}{} is gone: {reason}", version(.version_id))]
     ArchiveGone { bucket: String, key: String, version_id: Option<String>, reason: String },
     #[error(
@@ -72,7 +77,7 @@ impl Error {
     /// Returns the contract's `errorType`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::ArchiveRejected(_) => "ArchiveRejected",
+            Self::ArchiveRejected(_) | Self::CorruptBody(_) => "ArchiveRejected",
             Self::ArchiveGone { .. } => "ArchiveGone",
             Self::LargeDelete { .. } => "LargeDelete",
             Self::Busy { .. } => "Busy",
@@ -85,17 +90,29 @@ impl Error {
             Self::Aws { .. } => "Aws",
         }
     }
+
+    /// Returns why the archive was refused, if it was.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::ArchiveRejected(reason) | Self::CorruptBody(reason) => Some(reason),
+            _ => None,
+        }
+    }
 }
 
 impl From<archive::Rejection> for Error {
     fn from(rejection: archive::Rejection) -> Self {
-        Self::ArchiveRejected(rejection.to_string())
+        match rejection {
+            // It follows the data, so it may be read as late as the data.
+            archive::Rejection::Descriptor { .. } => Self::CorruptBody(rejection.to_string()),
+            _ => Self::ArchiveRejected(rejection.to_string()),
+        }
     }
 }
 
 impl From<archive::Corrupt> for Error {
     fn from(corrupt: archive::Corrupt) -> Self {
-        Self::ArchiveRejected(corrupt.to_string())
+        Self::CorruptBody(corrupt.to_string())
     }
 }
 

@@ -102,7 +102,7 @@ impl<'a> Claimant<'a> {
         }
         (&mut self.reading).await;
         let judged = Pin::new(&mut self.reading).take_output().expect("it was awaited, and is taken only once");
-        if let Err(Error::ArchiveRejected(reason)) = &judged {
+        if let Some(reason) = judged.as_ref().err().and_then(Error::refusal) {
             let rejected = self.attempt.record(record).rejected(reason);
             // If another run has changed the record meanwhile, the next event is refused in the same way.
             let _ = self.attempt.site.clients.ledger.write_record(record, &rejected).await?;

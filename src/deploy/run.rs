@@ -314,10 +314,7 @@ impl<'a> Run<'a> {
         }
         // An earlier invocation of this run may have written.
         let is_retry = self.held.found_unfinished() == Some(&self.held.run());
-        let rejection = match error {
-            Error::ArchiveRejected(reason) if !is_retry => Some(reason.as_str()),
-            _ => None,
-        };
+        let rejection = error.refusal().filter(|_| !is_retry);
         self.held.withdraw(rejection, self.debts.settled()).await
     }
 
