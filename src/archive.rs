@@ -33,7 +33,7 @@ mod zstd;
 pub use corrupt::Corrupt;
 pub use encoding::{Encoding, Unpacker, unpack};
 pub use entry::{Entry, Method};
-pub use inflate::{Inflater, Step, inflate};
+pub use inflate::{Inflater, Step, check, check_bytes, inflate};
 pub use name::NameProblem;
 pub use rejection::Rejection;
 pub use span::{Span, header_spans, spans};

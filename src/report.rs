@@ -174,7 +174,7 @@ impl Progress {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts an entry as inflated.
+    /// Counts an entry as inflated for its object, which a check alone is not.
     pub fn inflated(&self) {
         self.inflated.fetch_add(1, Ordering::Relaxed);
     }

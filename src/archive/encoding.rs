@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::gzip::{GzipWrapper, gzip, gzip_bytes};
+use super::inflate::Checker;
 use super::{Corrupt, Entry, Inflater, Method, Step, inflate};
 
 /// How an entry's contents are encoded when they leave the archive, named as in `Content-Encoding`.
@@ -32,14 +33,15 @@ impl Encoding {
 /// Converts one entry's compressed data to an [`Encoding`], piece by piece.
 pub enum Unpacker {
     Inflate(Inflater),
-    Wrap(GzipWrapper),
+    /// S3 cannot check the contents of a gzip file, so they are inflated for the check alone.
+    Wrap(GzipWrapper, Checker),
 }
 
 impl Unpacker {
     pub fn new(entry: &Entry, encoding: Encoding) -> Self {
         match encoding {
             Encoding::Identity => Self::Inflate(Inflater::new(entry)),
-            Encoding::Gzip => Self::Wrap(GzipWrapper::new(entry)),
+            Encoding::Gzip => Self::Wrap(GzipWrapper::new(entry), Checker::new(entry)),
         }
     }
 
@@ -47,22 +49,29 @@ impl Unpacker {
     pub fn push(&mut self, input: &mut &[u8], output: &mut Vec<u8>) -> Result<Step, Corrupt> {
         match self {
             Self::Inflate(inflater) => inflater.push(input, output),
-            Self::Wrap(wrapper) => wrapper.push(input, output),
+            Self::Wrap(wrapper, checker) => {
+                let before = *input;
+                let step = wrapper.push(input, output)?;
+                checker.push(&before[..before.len() - input.len()])?;
+                Ok(step)
+            }
         }
     }
 
     /// Checks the whole, as [`Inflater::finish`] does.
     ///
-    /// A gzip file is checked by its length alone: `crc32` is not the CRC-32 of the contents.
+    /// `crc32` is that of the output; for a gzip file, which has contents with another CRC-32, it is not used.
     pub fn finish(self, crc32: u32) -> Result<(), Corrupt> {
         match self {
             Self::Inflate(inflater) => inflater.finish(crc32),
-            Self::Wrap(wrapper) => wrapper.finish(),
+            Self::Wrap(wrapper, checker) => wrapper.finish().and_then(|()| checker.finish()),
         }
     }
 }
 
 /// Converts an entry's compressed data to an [`Encoding`] in one call, for entries that fit in the memory budget.
+///
+/// The contents of a gzip file are not checked; [`check`](super::check) does that.
 pub fn unpack(entry: &Entry, encoding: Encoding, compressed: Bytes) -> Result<Bytes, Corrupt> {
     match encoding {
         Encoding::Identity => inflate(entry, compressed),

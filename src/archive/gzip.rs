@@ -1,7 +1,6 @@
 //! A deflated entry as a gzip file, without inflating it: both contain the same deflate stream.
 //!
-//! The contents are not checked here. The entry's CRC-32 goes into the gzip file's trailer, and the
-//! client that decodes the file compares it.
+//! The contents are not checked here. The entry's CRC-32 goes into the gzip file's trailer.
 
 use super::{Corrupt, Entry, Step};
 
@@ -129,6 +128,16 @@ mod tests {
         let longer = [&data[..], b"x"].concat();
         for data in [&data[..data.len() - 1], &longer, &[]] {
             assert!(rewrapped(&entry, data, 3, 7).is_err());
+        }
+    }
+
+    #[test]
+    fn contents_that_differ_from_the_directory_are_corrupt() {
+        let (entry, data) = entry(b"aaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+        let wrong_crc32 = Entry { crc32: entry.crc32 ^ 1, ..entry.clone() };
+        let wrong_size = Entry { size_bytes: 27, ..entry };
+        for entry in [wrong_crc32, wrong_size] {
+            assert!(rewrapped(&entry, &data, 3, 7).is_err());
         }
     }
 

@@ -1,5 +1,6 @@
 //! Inflates entries, and checks the contents against the CRC-32 and the length in the archive.
 
+mod check;
 #[cfg(test)]
 mod tests;
 mod whole;
@@ -9,6 +10,8 @@ use flate2::{Decompress, FlushDecompress, Status};
 use super::zstd::{Frame, FrameError};
 use super::{Corrupt, Entry, Method};
 
+pub(super) use check::Checker;
+pub use check::{check, check_bytes};
 pub use whole::inflate;
 
 /// Why [`Inflater::push`] returned.

@@ -115,7 +115,7 @@ impl<'a> EntryReader<'a> {
         let mut chunk = Chunk { bytes: Vec::with_capacity(chunk_bytes), crc32: crc32fast::Hasher::new() };
         loop {
             let mut unpacking = self.unpacking;
-            let filling = in_thread(self.entry, move || {
+            let filling = in_thread(move || {
                 let step = unpacking.fill(&mut chunk);
                 (unpacking, chunk, step)
             });
@@ -177,12 +177,9 @@ fn read_piece<'a>(archive: &'a Archive, entry: &Entry, start: u64) -> MaybeDone<
 ///
 /// # Errors
 /// `Aws` when it panics.
-pub(super) async fn in_thread<T: Send + 'static>(
-    entry: &Entry,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Error> {
+pub(super) async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     spawn_blocking(work).await.map_err(|error| Error::Aws {
-        what: format!("unpacking {}", entry.name),
+        what: "unpacking the archive".to_owned(),
         reason: error.to_string(),
         source: None,
     })

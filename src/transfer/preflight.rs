@@ -1,14 +1,17 @@
-//! Checks the local headers of all puts before the first write.
+//! Checks the local headers of all puts before the first write, and the contents of those that it reads.
 //!
 //! The bytes read for it are kept for the puts, so that the check costs no extra request. Where there is no memory
 //! for them, only the headers are read, along with the data between them where that is short.
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use bytes::Bytes;
+
+use super::entry_reader::in_thread;
 use super::summary::Incomplete;
 use super::whole::{SPAN_BYTES, whole_spans};
 use super::{Route, Transfer};
-use crate::archive::{Entry, Span, header_spans};
+use crate::archive::{Entry, Span, check, check_bytes, header_spans};
 use crate::error::Error;
 use crate::plan::Put;
 
@@ -18,6 +21,12 @@ const HEADER_GAP_BYTES: u64 = 32 << 10;
 
 /// How much memory a connection takes while a long answer arrives (hyper's read buffer).
 const CONNECTION_BYTES: u64 = 512 << 10;
+
+/// How much is inflated between two looks at the deadline.
+const CHECKED_BYTES: u64 = 16 << 20;
+
+/// An entry and its compressed data.
+type Body = (Entry, Bytes);
 
 /// The reads that cover all local headers.
 struct Reads<'a> {
@@ -30,11 +39,11 @@ struct Reads<'a> {
 }
 
 impl<'a> Transfer<'a> {
-    /// Checks the local headers of the entries that `puts` write.
+    /// Checks the local headers of the entries that `puts` write, and inflates those that memory holds.
     ///
     /// # Errors
-    /// `ArchiveRejected` when a header disagrees with the central directory; `ArchiveGone`, `Aws`; `Unfinished` when
-    /// the deadline comes first.
+    /// `ArchiveRejected` when a header or the contents disagree with the central directory; `ArchiveGone`, `Aws`;
+    /// `Unfinished` when the deadline comes first.
     pub async fn preflight(&self, puts: &[Put<'a>]) -> Result<(), Error> {
         let ahead_bytes = self.memory.ahead_bytes(puts.len());
         let reads = Reads::choose(puts, ahead_bytes, |entry| self.is_large(entry));
@@ -60,14 +69,45 @@ impl<'a> Transfer<'a> {
     async fn check_span(&self, span: Span<'a>, is_kept: bool) -> Result<(), Incomplete> {
         self.check_deadline()?;
         let length_bytes = span.length_bytes();
-        // Kept bytes have a budget of their own, so only their connection's buffer counts here.
-        let reserved_bytes = if is_kept { length_bytes.min(CONNECTION_BYTES) } else { length_bytes };
-        let _memory = self.memory.reserve_both(reserved_bytes).await;
-        let range = span.range.clone();
-        let bytes = if is_kept { self.archive.read_ahead(range).await? } else { self.archive.read(range).await? };
-        for entry in &span.entries {
-            let start = (entry.header_offset - span.range.start) as usize;
-            entry.data_range(&bytes[start..]).map_err(Error::from)?;
+        let check_bytes = span.entries.iter().map(|entry| check_bytes(entry)).max().unwrap_or_default();
+        if is_kept {
+            // Kept bytes have a budget of their own, so only their connection's buffer counts here.
+            let connection = self.memory.reserve_both(length_bytes.min(CONNECTION_BYTES)).await;
+            let bytes = self.archive.read_ahead(span.range.clone()).await?;
+            drop(connection);
+            let _memory = self.memory.reserve_both(check_bytes).await;
+            self.check_bodies(self.bodies(&span, &bytes).await?).await
+        } else {
+            // Reserved together: whoever waits for more memory while it holds some can wait for ever.
+            let _memory = self.memory.reserve_both(length_bytes + check_bytes).await;
+            let bytes = self.archive.read(span.range.clone()).await?;
+            self.check_bodies(self.bodies(&span, &bytes).await?).await
+        }
+    }
+
+    /// Checks the local headers of a span, and returns the bodies that are in memory.
+    async fn bodies(&self, span: &Span<'a>, bytes: &Bytes) -> Result<Vec<Body>, Error> {
+        let mut bodies = Vec::with_capacity(span.entries.len());
+        for &entry in &span.entries {
+            let bytes = bytes.slice((entry.header_offset - span.range.start) as usize..);
+            let data = entry.data_range(&bytes)?;
+            let whole = entry.header_offset..entry.end_offset;
+            if data.end <= bytes.len() {
+                bodies.push((entry.clone(), bytes.slice(data)));
+            } else if self.archive.is_read(&whole) {
+                let bytes = self.archive.read(whole).await?;
+                bodies.push((entry.clone(), bytes.slice(entry.data_range(&bytes)?)));
+            }
+        }
+        Ok(bodies)
+    }
+
+    async fn check_bodies(&self, bodies: Vec<Body>) -> Result<(), Incomplete> {
+        for portion in portions(bodies) {
+            self.check_deadline()?;
+            in_thread(move || portion.into_iter().try_for_each(|(entry, data)| check(&entry, data)))
+                .await?
+                .map_err(Error::from)?;
         }
         Ok(())
     }
@@ -83,6 +123,24 @@ impl<'a> Transfer<'a> {
         entry.data_range(&header).map_err(Error::from)?;
         Ok(())
     }
+}
+
+/// Splits bodies into portions that inflate to about [`CHECKED_BYTES`].
+fn portions(bodies: Vec<Body>) -> Vec<Vec<Body>> {
+    let mut portions: Vec<Vec<Body>> = Vec::new();
+    let mut left_bytes = 0;
+    for body in bodies {
+        let size_bytes = body.0.size_bytes;
+        match portions.last_mut() {
+            Some(portion) if size_bytes <= left_bytes => portion.push(body),
+            _ => {
+                portions.push(vec![body]);
+                left_bytes = CHECKED_BYTES.max(size_bytes);
+            }
+        }
+        left_bytes -= size_bytes;
+    }
+    portions
 }
 
 impl<'a> Reads<'a> {

@@ -10,7 +10,7 @@ use super::entry_reader::in_thread;
 use super::memory::Reservation;
 use super::summary::{Incomplete, Summary};
 use super::wave::{SentObject, WaveInProgress};
-use crate::archive::{Encoding, Entry, Method, Span, spans, unpack};
+use crate::archive::{Encoding, Entry, Method, Span, check, check_bytes, spans, unpack};
 use crate::aws::write::Condition;
 use crate::error::Error;
 use crate::plan::{Put, Wanted};
@@ -148,26 +148,36 @@ impl<'a> Transfer<'a> {
         use_body: &impl AsyncFn(T, Wanted, Bytes) -> Result<(), Incomplete>,
     ) -> Result<(), Incomplete> {
         let wanted = self.rules.wanted(entry);
-        let (body_bytes, scratch_bytes) = unpacked_bytes(entry, wanted.encoding);
+        // S3 cannot check the contents of a gzip file. The preflight has checked those that were in memory by then.
+        let is_unchecked =
+            wanted.encoding == Encoding::Gzip && !self.archive.is_read(&(entry.header_offset..entry.end_offset));
+        let (body_bytes, mut scratch_bytes) = unpacked_bytes(entry, wanted.encoding);
+        if is_unchecked {
+            scratch_bytes += check_bytes(entry);
+        }
         let mut unpacked = self.memory.reserve_unpacked(body_bytes + scratch_bytes).await;
         self.check_running()?;
         let SpanBytes { bytes, memory } = span_bytes;
-        let body = self.unpack(entry, wanted.encoding, bytes).await?;
+        let compressed = bytes.slice(entry.data_range(&bytes).map_err(Error::from)?);
+        if is_unchecked {
+            let (entry, compressed) = (entry.clone(), compressed.clone());
+            in_thread(move || check(&entry, compressed)).await?.map_err(Error::from)?;
+        }
+        let body = self.unpack(entry, wanted.encoding, compressed).await?;
         unpacked.release_unpacked(scratch_bytes);
         // The body of a stored entry is a slice of the span. Other entries no longer need the span.
         let _memory = (entry.method == Method::Stored).then_some(memory);
         use_body(item, wanted, body).await
     }
 
-    /// Returns the body of an entry, from the bytes between its local header and its end.
-    async fn unpack(&self, entry: &Entry, encoding: Encoding, bytes: Bytes) -> Result<Bytes, Error> {
-        let compressed = bytes.slice(entry.data_range(&bytes)?);
+    /// Returns the body of an entry from its compressed data.
+    async fn unpack(&self, entry: &Entry, encoding: Encoding, compressed: Bytes) -> Result<Bytes, Error> {
         self.count_inflated(entry, encoding);
         if encoding == Encoding::Gzip || entry.size_bytes <= MAX_INLINE_BYTES {
             return Ok(unpack(entry, encoding, compressed)?);
         }
-        let owned = entry.clone();
-        Ok(in_thread(entry, move || unpack(&owned, encoding, compressed)).await??)
+        let entry = entry.clone();
+        Ok(in_thread(move || unpack(&entry, encoding, compressed)).await??)
     }
 }
 

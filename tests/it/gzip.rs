@@ -34,7 +34,7 @@ async fn precompressed_files_are_deployed_unchanged_with_their_own_type() {
 }
 
 #[tokio::test]
-async fn text_is_stored_as_gzip_without_being_inflated() {
+async fn text_is_stored_as_gzip_as_the_archive_compressed_it() {
     let text = compressible(3_000);
     let noise: String = std::iter::repeat_with(fastrand::alphanumeric).take(600).collect();
     let build = files([
@@ -48,7 +48,7 @@ async fn text_is_stored_as_gzip_without_being_inflated() {
     let stage = Stage::new().await.with("GZIP", "true");
     let event = stage.upload("1.zip", &build);
     let inflated = deploy_counting(&stage, "one", &event).await;
-    assert_eq!(inflated, 3, "the font, the noise and the plain text are inflated");
+    assert_eq!(inflated, 3, "the font, the noise and the plain text are stored as they are");
     let objects = stage.cloud.objects(LIVE);
     for (name, body) in live(build.clone()) {
         let object = &objects[&name];
@@ -210,7 +210,7 @@ fn deflated_entries(archive: &[u8]) -> (usize, usize) {
     (deflated, worthwhile)
 }
 
-/// Deploys and returns how many entries were inflated.
+/// Deploys and returns how many entries were inflated for their objects.
 async fn deploy_counting(stage: &Stage, request_id: &str, event: &Value) -> u64 {
     let progress = Progress::default();
     report(stage.invoke_on(&stage.site(CLIENT).await, request_id, event, &progress).await);

@@ -39,11 +39,20 @@ fn in_pieces(entry: &Entry, compressed: &[u8], piece_bytes: usize, room_bytes: u
     inflater.finish(crc32).map(|()| contents)
 }
 
-/// Inflates the entry whole and in pieces; both must have the same result.
+/// Checks the entry piece by piece, without its contents.
+fn check_in_pieces(entry: &Entry, compressed: &[u8]) -> Result<(), Corrupt> {
+    let mut checker = Checker::new(entry);
+    compressed.chunks(3).try_for_each(|piece| checker.push(piece))?;
+    checker.finish()
+}
+
+/// Inflates the entry whole and in pieces, and checks it only; all must have the same result.
 fn both_ways(entry: &Entry, compressed: &Bytes) -> Result<Bytes, Corrupt> {
     let whole = inflate(entry, compressed.clone());
     let pieces = in_pieces(entry, compressed, 3, 7).map(Bytes::from);
     assert_eq!(whole.is_ok(), pieces.is_ok(), "{whole:?} {pieces:?}");
+    assert_eq!(whole.is_ok(), check(entry, compressed.clone()).is_ok());
+    assert_eq!(pieces.is_ok(), check_in_pieces(entry, compressed).is_ok());
     if whole.is_ok() {
         assert_eq!(whole, pieces);
     }
