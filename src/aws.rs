@@ -44,7 +44,12 @@ pub async fn load() -> SdkConfig {
 
 impl Clients {
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
-        let (connector, bulk_connector) = (new_connector(), new_connector());
+        Self::over([new_connector(), new_connector()], sdk, config)
+    }
+
+    /// Returns clients that make their requests over the first connector, and read long answers over the second.
+    pub fn over(connectors: [SharedHttpConnector; 2], sdk: &SdkConfig, config: &Config) -> Self {
+        let [connector, bulk_connector] = connectors;
         let sdk = with_retries(sdk, http_client(&connector));
         let rate_limit = rate_limit::RateLimit::new(config.max_writes_per_second);
         let s3 = aws_sdk_s3::Client::from_conf(

@@ -6,11 +6,12 @@
 //! later. Meanwhile the limit drops, so that fewer writes are sent.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_s3::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
+use tokio::time::Instant;
 
 /// The lowest limit, no matter how often S3 asks to slow down.
 const MIN_PER_SECOND: f64 = 50.0;
@@ -52,7 +53,7 @@ impl RateLimit {
         let now = Instant::now();
         let at = self.state().turn(now);
         if at > now {
-            tokio::time::sleep_until(at.into()).await;
+            tokio::time::sleep_until(at).await;
         }
     }
 

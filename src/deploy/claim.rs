@@ -90,6 +90,7 @@ impl<'a> Claimant<'a> {
     async fn read_ledger(&mut self) -> Result<(Head, Option<Record>), Error> {
         let mut reading_ledger = pin!(self.attempt.site.clients.ledger.read(&self.attempt.id));
         tokio::select! {
+            biased;
             read = &mut reading_ledger => read,
             () = &mut self.reading, if self.build.is_none() => reading_ledger.await,
         }

@@ -102,6 +102,7 @@ impl<'a> Run<'a> {
         };
         let preflight = async {
             tokio::select! {
+                biased;
                 passed = preflight => passed,
                 // A run that cannot go on needs no preflight.
                 () = recording_failed.notified() => Ok(()),

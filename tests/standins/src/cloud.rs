@@ -6,21 +6,24 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use bytes::Bytes;
 use s3s::service::S3Service;
 
 use crate::call::{Call, Service};
 use crate::call_log::{CallLog, Observer};
+use crate::clock::{Clock, VirtualClock};
 use crate::cloudfront::{CloudFront, Distribution, Invalidation, ReferenceConflict};
 use crate::dynamodb::DynamoDb;
 use crate::edge::Edge;
 use crate::faults::{Fault, Faults};
 use crate::gate::{Gate, Queue};
+use crate::network::{Connector, Latencies, Network};
 use crate::server::Listener;
 use crate::storage::{Buckets, Etags, Headers, MultipartUpload, Object, Version, Versioning};
 use crate::{CLIENT, REGION, SECRET, dispatch, s3};
 
-/// An account with S3, CloudFront and DynamoDB behind one HTTP endpoint.
+/// An account with S3, CloudFront and DynamoDB behind one HTTP endpoint, or in this process.
 ///
 /// Clones share the account. It ends with the last of them.
 #[derive(Clone)]
@@ -29,7 +32,11 @@ pub struct Cloud {
 }
 
 pub(crate) struct Inner {
-    listener: Listener,
+    /// None for an account in this process.
+    listener: Option<Listener>,
+    /// Only for an account in this process.
+    pub(crate) network: Option<Arc<Network>>,
+    region: String,
     pub(crate) buckets: Arc<Buckets>,
     pub(crate) s3: S3Service,
     pub(crate) cloudfront: CloudFront,
@@ -47,28 +54,59 @@ impl Cloud {
     /// Starts an empty account on a free port of the loopback interface.
     pub async fn start() -> Self {
         let (socket, listener) = Listener::bind().await;
-        let buckets = Arc::new(Buckets::default());
-        let cloud = Self {
+        let cloud = Self::new(Some(listener), None, REGION, Clock::System);
+        let account = Arc::downgrade(&cloud.inner);
+        if let Some(listener) = &cloud.inner.listener {
+            listener.serve(socket, move |request| dispatch::answer(account.clone(), request));
+        }
+        cloud
+    }
+
+    /// Creates an empty account in this process, with virtual time and without sockets.
+    ///
+    /// Its clients use the [`connector`](Self::connector). Every call takes effect in a [turn](VirtualClock::turn) of
+    /// its own. The SDK keeps the budget for retries of a service per region and process, so that accounts whose
+    /// clients must not influence each other need regions of their own.
+    pub fn in_process(clock: VirtualClock, latencies: Latencies, region: &str) -> Self {
+        let network = Network::new(clock.clone(), latencies);
+        Self::new(None, Some(network), region, Clock::Virtual(clock))
+    }
+
+    fn new(listener: Option<Listener>, network: Option<Network>, region: &str, clock: Clock) -> Self {
+        let buckets = Arc::new(Buckets::new(clock.clone()));
+        Self {
             inner: Arc::new(Inner {
                 listener,
+                network: network.map(Arc::new),
+                region: region.to_owned(),
                 s3: s3::service(buckets.clone()),
                 buckets,
-                cloudfront: CloudFront::default(),
+                cloudfront: CloudFront::new(clock),
                 dynamodb: DynamoDb::default(),
                 calls: CallLog::default(),
                 faults: Faults::default(),
                 gate: Arc::default(),
                 authorizers: Mutex::default(),
             }),
-        };
-        let account = Arc::downgrade(&cloud.inner);
-        cloud.inner.listener.serve(socket, move |request| dispatch::answer(account.clone(), request));
-        cloud
+        }
     }
 
-    /// Returns the endpoint of all three services, `http://127.0.0.1:PORT`.
+    /// Returns the connector that leads to an account in this process.
+    ///
+    /// # Panics
+    /// If the account has an endpoint instead.
+    pub fn connector(&self) -> SharedHttpConnector {
+        assert!(self.inner.network.is_some(), "the account was not created in this process");
+        SharedHttpConnector::new(Connector { account: Arc::downgrade(&self.inner) })
+    }
+
+    /// Returns the endpoint of all three services, `http://127.0.0.1:PORT`. That of an account in this process has no
+    /// address.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.inner.listener.address)
+        match &self.inner.listener {
+            Some(listener) => format!("http://{}", listener.address),
+            None => "http://aws.invalid".to_owned(),
+        }
     }
 
     /// Returns a configuration for SDK clients named [`CLIENT`].
@@ -89,7 +127,7 @@ impl Cloud {
         aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
             .endpoint_url(self.endpoint())
-            .region(aws_config::Region::new(REGION))
+            .region(aws_config::Region::new(self.inner.region.clone()))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .retry_config(retries)
             .build()
@@ -101,8 +139,8 @@ impl Cloud {
             ("AWS_ENDPOINT_URL", self.endpoint().as_str()),
             ("AWS_ACCESS_KEY_ID", CLIENT),
             ("AWS_SECRET_ACCESS_KEY", SECRET),
-            ("AWS_REGION", REGION),
-            ("AWS_DEFAULT_REGION", REGION),
+            ("AWS_REGION", &self.inner.region),
+            ("AWS_DEFAULT_REGION", &self.inner.region),
             ("AWS_EC2_METADATA_DISABLED", "true"),
             ("S3_FORCE_PATH_STYLE", "true"),
         ]
@@ -122,7 +160,7 @@ impl Cloud {
 
     /// Creates a table with the keys `site` and `item`, both strings.
     pub async fn create_table(&self, name: &str) {
-        self.inner.dynamodb.create_table(name).await;
+        self.inner.dynamodb.create_table(name, &self.inner.region).await;
     }
 
     /// Creates a distribution, or replaces its configuration and empties its cache.

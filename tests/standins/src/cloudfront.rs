@@ -7,6 +7,7 @@ mod xml;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
+use chrono::{DateTime, Utc};
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
 use s3s::Body;
@@ -15,6 +16,7 @@ pub use distribution::{CustomError, Distribution, Domain, Origin};
 use invalidation::is_valid;
 pub use invalidation::{Invalidation, ReferenceConflict};
 
+use crate::clock::Clock;
 use crate::edge::Cache;
 use crate::response::response;
 use crate::xml::texts;
@@ -26,8 +28,8 @@ const MAX_PATHS_IN_PROGRESS: usize = 3000;
 const MAX_WILDCARDS_IN_PROGRESS: usize = 15;
 
 /// The distributions of the account, each with its edge cache.
-#[derive(Default)]
 pub(crate) struct CloudFront {
+    clock: Clock,
     distributions: Mutex<BTreeMap<String, State>>,
 }
 
@@ -57,6 +59,10 @@ fn refuse<T>(status: u16, code: &'static str, message: impl Into<String>) -> Res
 }
 
 impl CloudFront {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, distributions: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
         self.distributions.lock().expect("no holder of this lock panics")
     }
@@ -157,7 +163,7 @@ impl CloudFront {
         match (&parts.method, rest) {
             (&Method::GET, []) => Ok(distribution.get()),
             (&Method::GET, ["config"]) => Ok(distribution.get_config()),
-            (&Method::POST, ["invalidation"]) => distribution.create_invalidation(body, sequence),
+            (&Method::POST, ["invalidation"]) => distribution.create_invalidation(body, sequence, self.clock.now()),
             (&Method::GET, ["invalidation"]) => Ok(distribution.list_invalidations()),
             (&Method::GET, ["invalidation", id]) => distribution.get_invalidation(id),
             _ => refuse(501, "NotImplemented", format!("{} {} is not emulated", parts.method, parts.uri)),
@@ -183,7 +189,12 @@ impl State {
         response
     }
 
-    fn create_invalidation(&mut self, body: &str, sequence: usize) -> Result<Response<Body>, Refusal> {
+    fn create_invalidation(
+        &mut self,
+        body: &str,
+        sequence: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Response<Body>, Refusal> {
         let items = texts(body, "Path");
         let quantity = texts(body, "Quantity").into_iter().next();
         let reference = texts(body, "CallerReference").into_iter().next();
@@ -209,7 +220,7 @@ impl State {
         self.check_quota(&items)?;
         self.cache.invalidate(&self.config, &items);
         let id = format!("I{:013}", self.invalidations.len() + 1);
-        let invalidation = Invalidation::new(id, reference, items, sequence, self.is_held);
+        let invalidation = Invalidation::new(id, reference, items, sequence, self.is_held, now);
         let answer = response(201, "text/xml", xml::invalidation(&invalidation));
         self.invalidations.push(invalidation);
         Ok(answer)

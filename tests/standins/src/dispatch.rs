@@ -22,9 +22,25 @@ pub(crate) async fn answer(account: Weak<Inner>, request: Request<Incoming>) -> 
     let skips_continue = parts.headers.contains_key(EXPECT) && body.is_end_stream();
     // Read the whole body first: the client has sent all of a call that then waits, fails or dies.
     let body = read_body(body).await?;
+    let call = Call::of(&parts, &body);
+    let mut response = take_effect(account, call, parts, body).await?;
+    if skips_continue {
+        // Without a body, hyper sends no "100 Continue". RFC 9110 permits that (section 10.1.1), but botocore then
+        // misreads the next answer on the connection, and the AWS CLI hangs.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// Leads one call through gate and faults to its service, and returns the answer.
+pub(crate) async fn take_effect(
+    account: Weak<Inner>,
+    mut call: Call,
+    parts: Parts,
+    body: Bytes,
+) -> Result<Response<Body>, Dropped> {
     let inner = account.upgrade().ok_or(Dropped)?;
     let cloud = Cloud { inner };
-    let mut call = Call::of(&parts, &body);
     let service = call.service;
 
     let pass = cloud.inner.gate.pass(&call).await;
@@ -69,11 +85,6 @@ pub(crate) async fn answer(account: Weak<Inner>, request: Request<Incoming>) -> 
     cloud.inner.faults.delay(service).await;
     let status = response.status().as_u16();
     cloud.inner.calls.end(call, status, size_bytes(&response));
-    if skips_continue {
-        // Without a body, hyper sends no "100 Continue". RFC 9110 permits that (section 10.1.1), but botocore then
-        // misreads the next answer on the connection, and the AWS CLI hangs.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     Ok(response)
 }
 

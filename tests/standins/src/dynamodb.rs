@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use winterbaume_core::{MockRequest, MockService as _};
 use winterbaume_dynamodb::DynamoDbService;
 
+use crate::Service;
 use crate::response::error;
-use crate::{REGION, Service};
 
 /// "The maximum item size in DynamoDB is 400 KB, which includes both attribute name binary
 /// length (UTF-8 length) and attribute value lengths" (DynamoDB Developer Guide, Quotas).
@@ -45,7 +45,7 @@ impl DynamoDb {
     }
 
     /// Creates a table with the keys `site` and `item`, both strings.
-    pub(crate) async fn create_table(&self, name: &str) {
+    pub(crate) async fn create_table(&self, name: &str, region: &str) {
         let table = json!({
             "TableName": name,
             "BillingMode": "PAY_PER_REQUEST",
@@ -62,7 +62,7 @@ impl DynamoDb {
         let target = "DynamoDB_20120810.CreateTable".parse();
         headers.insert("x-amz-target", target.expect("a header value"));
         // The service reads the region from the credential scope.
-        let scope = format!("AWS4-HMAC-SHA256 Credential=x/20260101/{REGION}/dynamodb/aws4_request");
+        let scope = format!("AWS4-HMAC-SHA256 Credential=x/20260101/{region}/dynamodb/aws4_request");
         headers.insert("authorization", scope.parse().expect("a header value"));
         let request =
             MockRequest { method: "POST".to_owned(), uri: "/".to_owned(), headers, body: table.to_string().into() };

@@ -10,6 +10,7 @@
 //! | `cloud` | the account, with everything that a test can do to it |
 //! | `server`, `dispatch`, `response` | connections; the way of a call through gate, faults and service; its answer |
 //! | `call`, `call_log` | a client's request, and all of them in order |
+//! | `clock`, `network` | a virtual clock; a network without sockets, on which calls take virtual time |
 //! | `faults`, `gate`, `latency` | which calls fail, in which order calls take effect, how long answers take |
 //! | `storage` | buckets and objects |
 //! | `s3` | S3's API over the storage |
@@ -25,6 +26,7 @@
 
 mod call;
 mod call_log;
+mod clock;
 mod cloud;
 mod cloudfront;
 mod dispatch;
@@ -34,6 +36,7 @@ mod faults;
 mod gate;
 mod lambda;
 mod latency;
+mod network;
 mod pattern;
 pub mod quine;
 mod response;
@@ -44,12 +47,14 @@ mod xml;
 
 pub use call::{Call, Service};
 pub use call_log::Observer;
+pub use clock::VirtualClock;
 pub use cloud::{Authorizer, Cloud};
 pub use cloudfront::{CustomError, Distribution, Domain, Invalidation, Origin, ReferenceConflict};
 pub use edge::{Edge, EdgeAnswer};
 pub use faults::{Does, Fault};
 pub use gate::{Gate, Waiting};
 pub use lambda::{Function, InvocationError};
+pub use network::{Latencies, Latency};
 pub use storage::{Checksum, Etags, Headers, MultipartUpload, Object, UploadedPart, Version, Versioning};
 
 /// The region of all services.

@@ -5,11 +5,11 @@ mod conditions;
 mod multipart;
 mod object;
 
+use md5::{Digest as _, Md5};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use md5::{Digest as _, Md5};
+use crate::clock::Clock;
 
 pub(crate) use bucket::Bucket;
 pub use bucket::{Etags, Versioning};
@@ -19,16 +19,21 @@ pub use object::{Checksum, Headers, Object, Version};
 pub(crate) use object::{Draft, crc32_base64, parse_crc32};
 
 /// All buckets of the account.
-#[derive(Default)]
 pub(crate) struct Buckets {
+    clock: Clock,
     buckets: Mutex<BTreeMap<String, Arc<Bucket>>>,
     account_id: Mutex<Option<String>>,
 }
 
 impl Buckets {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, buckets: Mutex::default(), account_id: Mutex::default() }
+    }
+
     /// Creates an empty bucket, or replaces one.
     pub(crate) fn create(&self, name: &str, versioning: Versioning, etags: Etags) {
-        lock(&self.buckets).insert(name.to_owned(), Arc::new(Bucket::new(name, versioning, etags)));
+        let bucket = Bucket::new(name, versioning, etags, self.clock.clone());
+        lock(&self.buckets).insert(name.to_owned(), Arc::new(bucket));
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Bucket>> {
@@ -77,10 +82,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn md5_hex(data: &[u8]) -> String {
     hex::encode(Md5::digest(data))
-}
-
-/// Returns the current time in whole seconds, which is how S3 stores it.
-fn whole_seconds_now() -> SystemTime {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_secs();
-    UNIX_EPOCH + Duration::from_secs(seconds)
 }

@@ -39,8 +39,9 @@ impl Invalidation {
         items: Vec<String>,
         accepted_at_sequence: usize,
         in_progress: bool,
+        created: DateTime<Utc>,
     ) -> Self {
-        Self { id, caller_reference, items, accepted_at_sequence, in_progress, created: Utc::now() }
+        Self { id, caller_reference, items, accepted_at_sequence, in_progress, created }
     }
 
     pub(super) fn status(&self) -> &'static str {

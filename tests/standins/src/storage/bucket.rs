@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::{Checksum, Conditions, Draft, Headers, MultipartUpload, Object, Unmet, Version};
-use super::{lock, md5_hex, whole_seconds_now};
+use super::{lock, md5_hex};
+use crate::clock::Clock;
 
 /// Whether a bucket keeps the versions of its objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub enum Etags {
 pub(crate) struct Bucket {
     pub(super) name: String,
     pub(super) etags: Etags,
+    pub(super) clock: Clock,
     created: SystemTime,
     state: Mutex<State>,
 }
@@ -75,11 +77,12 @@ impl State {
 }
 
 impl Bucket {
-    pub(super) fn new(name: &str, versioning: Versioning, etags: Etags) -> Self {
+    pub(super) fn new(name: &str, versioning: Versioning, etags: Etags, clock: Clock) -> Self {
         Self {
             name: name.to_owned(),
             etags,
-            created: whole_seconds_now(),
+            created: clock.whole_seconds(),
+            clock,
             state: Mutex::new(State { versioning, keys: BTreeMap::new(), uploads: BTreeMap::new(), ids: 0 }),
         }
     }
@@ -181,7 +184,7 @@ impl Bucket {
             headers: draft.headers,
             checksum: draft.checksum,
             version_id: state.next_version_id(&self.name),
-            modified: whole_seconds_now(),
+            modified: self.clock.whole_seconds(),
         };
         let version = Version {
             id: object.version_id.clone().unwrap_or_else(|| "null".to_owned()),
@@ -203,7 +206,7 @@ impl Bucket {
         let mut state = self.lock();
         conditions.check(state.current(key))?;
         let id = state.next_version_id(&self.name);
-        let marker = Version { id: id.clone().unwrap_or_default(), modified: whole_seconds_now(), object: None };
+        let marker = Version { id: id.clone().unwrap_or_default(), modified: self.clock.whole_seconds(), object: None };
         state.push(key, marker);
         Ok(id)
     }

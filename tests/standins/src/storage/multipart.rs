@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use bytes::{Bytes, BytesMut};
 
 use super::object::{Checksum, Draft, Headers, crc32_base64};
-use super::{Etags, md5_hex, whole_seconds_now};
+use super::{Etags, md5_hex};
 use crate::storage::Bucket;
 
 /// A multipart upload in progress.
@@ -116,7 +116,7 @@ impl Bucket {
             algorithm,
             full_object,
             parts: BTreeMap::new(),
-            initiated: whole_seconds_now(),
+            initiated: self.clock.whole_seconds(),
         };
         state.uploads.insert(id.clone(), upload);
         id

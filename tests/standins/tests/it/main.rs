@@ -9,3 +9,4 @@ mod listings;
 mod multipart;
 mod objects;
 mod odd_requests;
+mod virtual_time;
