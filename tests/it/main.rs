@@ -28,4 +28,5 @@ mod tags;
 mod template;
 mod transfer;
 mod untrusted_archives;
+mod viewers;
 mod write_order;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::build::{Files, files};
 use crate::edge::content;
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
+use crate::viewers::Viewers;
 
 /// A second distribution, which caches errors for five minutes and answers a known caller reference with an error.
 pub const ERRORS_CACHED: &str = "E2ERRORS";
@@ -99,14 +100,20 @@ impl Scene {
         }
     }
 
-    /// Does `work` with its calls taking effect one by one, and requests every URL after each of them.
+    /// Does `work` with its calls taking effect one by one, and requests every URL after each of them. The answers of
+    /// every other time are on their way while the next call takes effect.
     pub async fn watched<T>(&self, work: impl Future<Output = T>) -> T {
         let gate = self.stage.cloud.gate();
         let viewers = async {
+            let edges = [DISTRIBUTION, ERRORS_CACHED].map(|distribution| self.stage.cloud.edge(distribution));
+            let mut viewers = edges.map(|edge| Viewers::new(edge, self.urls.clone()));
             loop {
                 let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
                 gate.let_through(waiting[0].ticket).await;
-                self.request_every_url();
+                let calls = *self.calls.borrow();
+                for viewers in &mut viewers {
+                    viewers.visit(|| calls.is_multiple_of(2));
+                }
                 self.calls.send_modify(|calls| *calls += 1);
             }
         };

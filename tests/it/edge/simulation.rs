@@ -13,6 +13,7 @@ use standins::{CustomError, Distribution, Waiting};
 use super::{assert_fresh, evicted, urls};
 use crate::build::{Files, files};
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
+use crate::viewers::Viewers;
 
 /// How the distribution answers for missing objects.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +52,8 @@ struct Case {
     query_strings: bool,
     max_items: usize,
     errors: Errors,
-    /// Viewers request every URL between any two calls of the deployment. This seed determines the calls' order.
+    /// Viewers request every URL between any two calls of the deployment, and some answers are on their way during the
+    /// next call. This seed determines the calls' order.
     busy: Option<u64>,
 }
 
@@ -230,11 +232,14 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
     let event = stage.upload("site.zip", &new);
     let report = match case.busy.map(Rng::with_seed) {
         Some(mut random) => {
-            let viewers = |waiting: &[Waiting]| {
-                edge.warm_all(&urls);
+            let mut viewers = Viewers::new(edge.clone(), urls.clone());
+            let next_call = |waiting: &[Waiting]| {
+                viewers.visit(|| random.bool());
                 random.usize(..waiting.len())
             };
-            stage.deploy_by_call("new", &event, viewers).await
+            let report = stage.deploy_by_call("new", &event, next_call).await;
+            viewers.arrive();
+            report
         }
         None => stage.deploy("new", &event).await,
     };

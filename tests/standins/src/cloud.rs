@@ -8,14 +8,16 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use bytes::Bytes;
+use chrono::TimeDelta;
 use s3s::service::S3Service;
+use serde_json::Value;
 
 use crate::call::{Call, Service};
 use crate::call_log::{CallLog, Observer};
 use crate::clock::{Clock, VirtualClock};
-use crate::cloudfront::{CloudFront, Distribution, Invalidation, ReferenceConflict};
+use crate::cloudfront::{CloudFront, Distribution, Invalidation, Quota, ReferenceConflict};
 use crate::dynamodb::DynamoDb;
-use crate::edge::Edge;
+use crate::edge::{Edge, Spread};
 use crate::faults::{Fault, Faults};
 use crate::gate::{Gate, Queue};
 use crate::network::{Connector, Latencies, Network};
@@ -258,6 +260,41 @@ impl Cloud {
     /// Sets how many paths and wildcards another client has in progress.
     pub fn occupy_invalidations(&self, distribution: &str, paths: usize, wildcards: usize) {
         self.inner.cloudfront.occupy(distribution, paths, wildcards);
+    }
+
+    /// Deletes a distribution, as an operator may.
+    pub fn delete_distribution(&self, distribution: &str) {
+        self.inner.cloudfront.delete(distribution);
+    }
+
+    /// Sets which quota of invalidations applies in the account.
+    pub fn set_quota(&self, quota: Quota) {
+        self.inner.cloudfront.set_quota(quota);
+    }
+
+    /// Sets how long the next invalidations of a distribution are in progress; by default no time at all.
+    pub fn set_invalidation_time(&self, distribution: &str, time: TimeDelta) {
+        self.inner.cloudfront.set_duration(distribution, time);
+    }
+
+    /// Sets how long a distribution remembers caller references; by default for ever.
+    pub fn set_reference_memory(&self, distribution: &str, memory: Option<TimeDelta>) {
+        self.inner.cloudfront.set_memory(distribution, memory);
+    }
+
+    /// Sets how the next invalidations of a distribution spread through its caches.
+    pub fn set_spread(&self, distribution: &str, spread: Spread) {
+        self.inner.cloudfront.set_spread(distribution, spread);
+    }
+
+    /// Returns all items of a table, each as DynamoDB's JSON, sorted by their keys.
+    pub async fn table(&self, name: &str) -> Vec<Value> {
+        self.inner.dynamodb.items(name, &self.inner.region).await
+    }
+
+    /// Replaces all items of a table, as a restored backup does.
+    pub async fn restore_table(&self, name: &str, items: &[Value]) {
+        self.inner.dynamodb.restore(name, &self.inner.region, items).await;
     }
 
     /// Sets how a distribution answers a caller reference that was used before.

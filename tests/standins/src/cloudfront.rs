@@ -2,12 +2,13 @@
 
 mod distribution;
 mod invalidation;
+mod quota;
 mod xml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
 use s3s::Body;
@@ -15,22 +16,20 @@ use s3s::Body;
 pub use distribution::{CustomError, Distribution, Domain, Origin};
 use invalidation::is_valid;
 pub use invalidation::{Invalidation, ReferenceConflict};
+pub use quota::Quota;
+use quota::Recent;
 
 use crate::clock::Clock;
-use crate::edge::Cache;
+use crate::edge::{Cache, Spread};
 use crate::response::response;
 use crate::xml::texts;
-
-/// "3,000 files per distribution" in progress at one time (`InvalidationLimits`).
-const MAX_PATHS_IN_PROGRESS: usize = 3000;
-
-/// "15 invalidation requests that include the * wildcard" in progress (`InvalidationLimits`).
-const MAX_WILDCARDS_IN_PROGRESS: usize = 15;
 
 /// The distributions of the account, each with its edge cache.
 pub(crate) struct CloudFront {
     clock: Clock,
     distributions: Mutex<BTreeMap<String, State>>,
+    /// What the quotas of the account count.
+    recent: Mutex<Recent>,
 }
 
 /// One distribution.
@@ -41,6 +40,10 @@ pub(crate) struct State {
     pub(crate) cache: Cache,
     invalidations: Vec<Invalidation>,
     is_held: bool,
+    /// How long an invalidation is in progress that is not held.
+    takes: TimeDelta,
+    /// How long a caller reference is remembered; None for ever.
+    memory: Option<TimeDelta>,
     foreign_paths: usize,
     foreign_wildcards: usize,
     conflict: ReferenceConflict,
@@ -60,7 +63,7 @@ fn refuse<T>(status: u16, code: &'static str, message: impl Into<String>) -> Res
 
 impl CloudFront {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, distributions: Mutex::default() }
+        Self { clock, distributions: Mutex::default(), recent: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
@@ -74,7 +77,10 @@ impl CloudFront {
     pub(crate) fn open<T>(&self, id: &str, with: impl FnOnce(&mut State) -> T) -> T {
         let mut distributions = self.lock();
         match distributions.get_mut(id) {
-            Some(state) => with(state),
+            Some(state) => {
+                state.catch_up(self.clock.now());
+                with(state)
+            }
             None => {
                 // A panic must not poison the lock.
                 drop(distributions);
@@ -88,7 +94,7 @@ impl CloudFront {
         let mut distributions = self.lock();
         if let Some(state) = distributions.get_mut(&config.id) {
             state.config = config;
-            state.cache = Cache::default();
+            state.cache.clear(&state.config);
             return;
         }
         let id = config.id.clone();
@@ -98,6 +104,8 @@ impl CloudFront {
             cache: Cache::default(),
             invalidations: Vec::new(),
             is_held: false,
+            takes: TimeDelta::zero(),
+            memory: None,
             foreign_paths: 0,
             foreign_wildcards: 0,
             conflict: ReferenceConflict::default(),
@@ -130,6 +138,7 @@ impl CloudFront {
             state.is_held = false;
             for invalidation in &mut state.invalidations {
                 invalidation.in_progress = false;
+                invalidation.completes_at = None;
             }
         });
     }
@@ -140,6 +149,31 @@ impl CloudFront {
             state.foreign_paths = paths;
             state.foreign_wildcards = wildcards;
         });
+    }
+
+    /// Deletes a distribution.
+    pub(crate) fn delete(&self, id: &str) {
+        self.lock().remove(id);
+    }
+
+    pub(crate) fn set_quota(&self, quota: Quota) {
+        self.recent().quota = quota;
+    }
+
+    pub(crate) fn set_duration(&self, id: &str, takes: TimeDelta) {
+        self.open(id, |state| state.takes = takes);
+    }
+
+    pub(crate) fn set_memory(&self, id: &str, memory: Option<TimeDelta>) {
+        self.open(id, |state| state.memory = memory);
+    }
+
+    pub(crate) fn set_spread(&self, id: &str, spread: Spread) {
+        self.open(id, |state| state.cache.spread = spread);
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().expect("no holder of this lock panics")
     }
 
     pub(crate) fn set_reference_conflict(&self, id: &str, conflict: ReferenceConflict) {
@@ -160,10 +194,14 @@ impl CloudFront {
         let Some(distribution) = distributions.get_mut(*id) else {
             return refuse(404, "NoSuchDistribution", "The specified distribution does not exist.");
         };
+        let now = self.clock.now();
+        distribution.catch_up(now);
         match (&parts.method, rest) {
             (&Method::GET, []) => Ok(distribution.get()),
             (&Method::GET, ["config"]) => Ok(distribution.get_config()),
-            (&Method::POST, ["invalidation"]) => distribution.create_invalidation(body, sequence, self.clock.now()),
+            (&Method::POST, ["invalidation"]) => {
+                distribution.create_invalidation(body, sequence, now, &mut self.recent())
+            }
             (&Method::GET, ["invalidation"]) => Ok(distribution.list_invalidations()),
             (&Method::GET, ["invalidation", id]) => distribution.get_invalidation(id),
             _ => refuse(501, "NotImplemented", format!("{} {} is not emulated", parts.method, parts.uri)),
@@ -194,6 +232,7 @@ impl State {
         body: &str,
         sequence: usize,
         now: DateTime<Utc>,
+        recent: &mut Recent,
     ) -> Result<Response<Body>, Refusal> {
         let items = texts(body, "Path");
         let quantity = texts(body, "Quantity").into_iter().next();
@@ -214,13 +253,27 @@ impl State {
         if items.is_empty() || reference.is_empty() {
             return refuse(400, "InvalidArgument", "Your request contains an empty value.");
         }
-        if let Some(earlier) = self.invalidations.iter().find(|earlier| earlier.caller_reference == reference) {
+        let is_remembered = |earlier: &&Invalidation| {
+            earlier.caller_reference == reference && self.memory.is_none_or(|memory| now - earlier.created <= memory)
+        };
+        if let Some(earlier) = self.invalidations.iter().find(is_remembered) {
             return self.repeated(earlier, &items);
         }
-        self.check_quota(&items)?;
-        self.cache.invalidate(&self.config, &items);
+        if !recent.has_room(&items, now, || self.has_room(&items)) {
+            return refuse(
+                400,
+                "TooManyInvalidationsInProgress",
+                "Processing your request will cause you to exceed the maximum number of in-progress wildcard invalidations or invalidation paths.",
+            );
+        }
+        self.cache.invalidate(&self.config, &items, now);
         let id = format!("I{:013}", self.invalidations.len() + 1);
-        let invalidation = Invalidation::new(id, reference, items, sequence, self.is_held, now);
+        let invalidation = Invalidation::new(id, reference, items, sequence, now);
+        let invalidation = if self.is_held {
+            Invalidation { in_progress: true, ..invalidation }
+        } else {
+            invalidation.completing_in(self.takes)
+        };
         let answer = response(201, "text/xml", xml::invalidation(&invalidation));
         self.invalidations.push(invalidation);
         Ok(answer)
@@ -246,20 +299,19 @@ impl State {
         }
     }
 
-    fn check_quota(&self, items: &[String]) -> Result<(), Refusal> {
+    /// Whether the invalidations in progress leave room for these items.
+    fn has_room(&self, items: &[String]) -> bool {
         let in_progress = self.invalidations.iter().filter(|it| it.in_progress);
         let all = in_progress.flat_map(|it| &it.items).chain(items);
-        let (wildcards, paths): (Vec<_>, Vec<_>) = all.partition(|item| item.ends_with('*'));
-        if paths.len() + self.foreign_paths > MAX_PATHS_IN_PROGRESS
-            || wildcards.len() + self.foreign_wildcards > MAX_WILDCARDS_IN_PROGRESS
-        {
-            return refuse(
-                400,
-                "TooManyInvalidationsInProgress",
-                "Processing your request will cause you to exceed the maximum number of in-progress wildcard invalidations or invalidation paths.",
-            );
+        quota::fit_in_progress(all, self.foreign_paths, self.foreign_wildcards)
+    }
+
+    /// Lets everything happen whose time has come.
+    fn catch_up(&mut self, now: DateTime<Utc>) {
+        self.cache.catch_up(&self.config, now);
+        for invalidation in &mut self.invalidations {
+            invalidation.in_progress &= invalidation.completes_at.is_none_or(|at| at > now);
         }
-        Ok(())
     }
 
     fn get_invalidation(&self, id: &str) -> Result<Response<Body>, Refusal> {

@@ -1,4 +1,4 @@
-//! DynamoDB. The crate `winterbaume` implements it; this adds the limit on the size of an item.
+//! DynamoDB. The crate `winterbaume` implements it; this adds the limit on the size of an item, and backups.
 
 use bytes::Bytes;
 use hyper::http::request::Parts;
@@ -58,17 +58,46 @@ impl DynamoDb {
                 {"AttributeName": "item", "AttributeType": "S"},
             ],
         });
+        self.ask(region, "CreateTable", &table).await;
+    }
+
+    /// Returns all items of a table, sorted by their keys.
+    pub(crate) async fn items(&self, name: &str, region: &str) -> Vec<Value> {
+        let answer = self.ask(region, "Scan", &json!({"TableName": name})).await;
+        let mut items = answer["Items"].as_array().cloned().unwrap_or_default();
+        items.sort_by_key(|item| key(item).to_string());
+        items
+    }
+
+    /// Replaces all items of a table.
+    pub(crate) async fn restore(&self, name: &str, region: &str, items: &[Value]) {
+        for item in self.items(name, region).await {
+            self.ask(region, "DeleteItem", &json!({"TableName": name, "Key": key(&item)})).await;
+        }
+        for item in items {
+            self.ask(region, "PutItem", &json!({"TableName": name, "Item": item})).await;
+        }
+    }
+
+    /// Makes a call that must succeed, which is not a client's.
+    async fn ask(&self, region: &str, operation: &str, body: &Value) -> Value {
         let mut headers = HeaderMap::new();
-        let target = "DynamoDB_20120810.CreateTable".parse();
+        let target = format!("DynamoDB_20120810.{operation}").parse();
         headers.insert("x-amz-target", target.expect("a header value"));
         // The service reads the region from the credential scope.
         let scope = format!("AWS4-HMAC-SHA256 Credential=x/20260101/{region}/dynamodb/aws4_request");
         headers.insert("authorization", scope.parse().expect("a header value"));
         let request =
-            MockRequest { method: "POST".to_owned(), uri: "/".to_owned(), headers, body: table.to_string().into() };
+            MockRequest { method: "POST".to_owned(), uri: "/".to_owned(), headers, body: body.to_string().into() };
         let answer = self.service.handle(request).await;
-        assert_eq!(answer.status, 200, "CreateTable: {:?}", answer.body);
+        assert_eq!(answer.status, 200, "{operation}: {:?}", answer.body);
+        serde_json::from_slice(&answer.body).expect("DynamoDB answers with JSON")
     }
+}
+
+/// Returns the primary key of an item.
+fn key(item: &Value) -> Value {
+    json!({"site": item["site"], "item": item["item"]})
 }
 
 /// Returns whether a request puts an item over the limit, as far as the request itself shows it: by a whole item, or by

@@ -12,11 +12,14 @@
 //!   object or the configuration add no tag. Error pages have no tags.
 //! - Errors are cached only if a custom error response keeps their code for longer than 10 s, the default. They then
 //!   stay until they are invalidated, like everything else. The same holds for error pages, whatever their status.
+//! - Behind the edge locations is a regional tier, which also caches. A request that misses both begins with a read of
+//!   the origin and ends, possibly much later, when the answer is stored. An invalidation in between voids it
+//!   ([`Spread`]).
 
 mod cache;
 mod origin;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 
 use bytes::Bytes;
@@ -25,16 +28,37 @@ use hyper::header::{HeaderName, HeaderValue};
 use s3s::Body;
 
 pub(crate) use cache::Cache;
-use cache::{cache_key, is_cacheable};
+pub use cache::Spread;
+use cache::{Reached, cache_key, is_cacheable};
 use origin::fetch;
 
 use crate::{Cloud, server};
 
-/// The edge of one distribution.
+/// One edge location of a distribution, whose answers viewers get.
 #[derive(Clone)]
 pub struct Edge {
     cloud: Cloud,
     distribution: String,
+    location: u8,
+}
+
+/// A viewer's request that has got as far as the caches and the origin know the answer.
+#[derive(Debug)]
+pub enum Begun {
+    /// The edge location had the answer.
+    Hit(EdgeAnswer),
+    /// The answer is on its way from the regional tier or the origin.
+    Miss(Fetch),
+}
+
+/// An answer that is on its way into the caches.
+#[derive(Debug)]
+pub struct Fetch {
+    key: String,
+    answer: EdgeAnswer,
+    is_found: bool,
+    is_cacheable: bool,
+    begun: Reached,
 }
 
 /// The answer to a viewer.
@@ -50,25 +74,52 @@ pub struct EdgeAnswer {
 impl Edge {
     pub(crate) fn of(cloud: Cloud, distribution: &str) -> Self {
         cloud.inner.cloudfront.open(distribution, |_| ());
-        Self { cloud, distribution: distribution.to_owned() }
+        Self { cloud, distribution: distribution.to_owned(), location: 0 }
+    }
+
+    /// Returns another edge location of the same distribution.
+    #[must_use]
+    pub fn at(&self, location: u8) -> Self {
+        Self { location, ..self.clone() }
     }
 
     /// Answers a viewer's request for a path with an optional query string, such as `/docs/a%20b.html?x=1`.
     pub fn get(&self, path_and_query: &str) -> EdgeAnswer {
+        match self.begin(path_and_query) {
+            Begun::Hit(answer) => answer,
+            Begun::Miss(fetch) => self.store(fetch),
+        }
+    }
+
+    /// Looks a viewer's request up, and on a miss reads the answer that will be [stored](Self::store).
+    pub fn begin(&self, path_and_query: &str) -> Begun {
         let inner = &self.cloud.inner;
-        // One lock covers the look-up, the fetch and the store, so that an invalidation comes before or after all three.
         inner.cloudfront.open(&self.distribution, |state| {
             let key = cache_key(&state.config, path_and_query);
-            if let Some(mut answer) = state.cache.get(&key) {
-                answer.from_cache = true;
-                return answer;
+            if let Some(answer) = state.cache.get(self.location, &key) {
+                return Begun::Hit(EdgeAnswer { from_cache: true, ..answer });
             }
-            let (answer, is_found) = fetch(&state.config, &inner.buckets, path_and_query);
-            if is_cacheable(&state.config, &answer, is_found) {
-                state.cache.insert(&state.config, key, &answer, is_found);
-            }
-            answer
+            let begun = state.cache.reached();
+            let (answer, is_found) = match state.cache.get_regional(&key) {
+                Some(cached) => cached,
+                None => fetch(&state.config, &inner.buckets, path_and_query),
+            };
+            let is_cacheable = is_cacheable(&state.config, &answer, is_found);
+            Begun::Miss(Fetch { key, answer, is_found, is_cacheable, begun })
         })
+    }
+
+    /// Stores an answer in the caches, unless it may not be cached or an invalidation has voided it, and answers the
+    /// viewer.
+    pub fn store(&self, fetch: Fetch) -> EdgeAnswer {
+        let Fetch { key, answer, is_found, is_cacheable, begun } = fetch;
+        if is_cacheable {
+            self.cloud.inner.cloudfront.open(&self.distribution, |state| {
+                let slot = (self.location, key);
+                state.cache.store(&state.config, slot, &answer, is_found, begun);
+            });
+        }
+        answer
     }
 
     /// Requests every path, so that the answers that may be cached are.
@@ -78,15 +129,16 @@ impl Edge {
         }
     }
 
-    /// Returns the cached answers by cache key, which is the path as CloudFront sees it.
+    /// Returns the location's cached answers by cache key, which is the path as CloudFront sees it.
     pub fn cached(&self) -> BTreeMap<String, EdgeAnswer> {
         let cloudfront = &self.cloud.inner.cloudfront;
         cloudfront.open(&self.distribution, |state| {
-            state.cache.answers().map(|(key, answer)| (key.clone(), answer.clone())).collect()
+            let answers = state.cache.answers_at(self.location);
+            answers.map(|(key, answer)| (key.clone(), answer.clone())).collect()
         })
     }
 
-    /// Returns the cached paths that a cold cache would answer differently.
+    /// Returns the paths that any cache of the distribution answers differently from a cold one.
     pub fn stale(&self) -> Vec<String> {
         let inner = &self.cloud.inner;
         inner.cloudfront.open(&self.distribution, |state| {
@@ -94,13 +146,15 @@ impl Edge {
             answers
                 .filter(|(path, cached)| fetch(&state.config, &inner.buckets, path).0 != **cached)
                 .map(|(path, _)| path.clone())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
                 .collect()
         })
     }
 
-    /// Empties the cache.
+    /// Empties all caches of the distribution.
     pub fn clear(&self) {
-        self.cloud.inner.cloudfront.open(&self.distribution, |state| state.cache = Cache::default());
+        self.cloud.inner.cloudfront.open(&self.distribution, |state| state.cache.clear(&state.config));
     }
 
     /// Serves the site over HTTP on a free port of the loopback interface, as long as the runtime lives, and returns

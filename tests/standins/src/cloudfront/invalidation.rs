@@ -1,6 +1,6 @@
 //! Accepted invalidations, and the rules for their items.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 /// "The maximum length of a path is 4,000 characters" (Invalidation).
 const MAX_PATH_CHARS: usize = 4000;
@@ -15,6 +15,8 @@ pub struct Invalidation {
     /// The sequence number of the call that created it.
     pub accepted_at_sequence: usize,
     pub in_progress: bool,
+    /// None if a test completes it, or if it was complete from the beginning.
+    pub(super) completes_at: Option<DateTime<Utc>>,
     pub(super) created: DateTime<Utc>,
 }
 
@@ -38,10 +40,15 @@ impl Invalidation {
         caller_reference: String,
         items: Vec<String>,
         accepted_at_sequence: usize,
-        in_progress: bool,
         created: DateTime<Utc>,
     ) -> Self {
-        Self { id, caller_reference, items, accepted_at_sequence, in_progress, created }
+        Self { id, caller_reference, items, accepted_at_sequence, in_progress: false, completes_at: None, created }
+    }
+
+    /// The invalidation in progress for this long.
+    pub(super) fn completing_in(self, time: TimeDelta) -> Self {
+        let completes_at = (time > TimeDelta::zero()).then(|| self.created + time);
+        Self { in_progress: completes_at.is_some(), completes_at, ..self }
     }
 
     pub(super) fn status(&self) -> &'static str {

@@ -1,6 +1,8 @@
-//! The cache of one distribution: its keys and tags, and how invalidations remove entries.
+//! The cache of one distribution: its tiers, its keys and tags, and how invalidations remove entries.
 
 use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -30,45 +32,167 @@ const DEFAULT_ERROR_TTL_SECONDS: u64 = 10;
 /// "CloudFront processes up to 50 tags per cached object" (invalidation-specifying-tags).
 const MAX_TAGS: usize = 50;
 
-/// The cached answers of one distribution.
-#[derive(Default)]
-pub(crate) struct Cache {
-    entries: BTreeMap<String, Entry>,
+/// How an invalidation spreads through the tiers of a distribution. CloudFront documents none of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    /// How long after the one tier it reaches the other.
+    pub delay: TimeDelta,
+    pub is_regional_first: bool,
+    /// Whether it also voids answers that are on their way into a cache.
+    pub voids_fetches: bool,
 }
 
+impl Default for Spread {
+    /// An invalidation reaches everything at once.
+    fn default() -> Self {
+        Self { delay: TimeDelta::zero(), is_regional_first: true, voids_fetches: true }
+    }
+}
+
+/// The cached answers of one distribution: in its edge locations, and in the regional tier behind them.
+#[derive(Default)]
+pub(crate) struct Cache {
+    locations: Tier,
+    regional: Tier,
+    pub(crate) spread: Spread,
+    /// Invalidations that have not reached the second tier yet, the oldest first.
+    on_the_way: Vec<(DateTime<Utc>, Invalidated)>,
+}
+
+#[derive(Default)]
+struct Tier {
+    entries: BTreeMap<Slot, Entry>,
+    /// The invalidations that have reached this tier, the oldest first.
+    reached: Vec<Invalidated>,
+}
+
+/// A cache key in one of the tier's caches: the number of an edge location, or 0.
+type Slot = (u8, String);
+
+/// What an invalidation removes.
+#[derive(Clone)]
+enum Invalidated {
+    Everything,
+    Matching(Vec<String>),
+}
+
+#[derive(Clone)]
 struct Entry {
     answer: EdgeAnswer,
+    is_found: bool,
     tags: Tags,
 }
 
+/// How many invalidations had reached each tier at some moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached {
+    locations: usize,
+    regional: usize,
+}
+
 impl Cache {
-    pub(super) fn get(&self, key: &str) -> Option<EdgeAnswer> {
-        self.entries.get(key).map(|entry| entry.answer.clone())
+    /// Returns the answer of an edge location.
+    pub(super) fn get(&self, location: u8, key: &str) -> Option<EdgeAnswer> {
+        self.locations.get(location, key).map(|entry| entry.answer.clone())
     }
 
-    /// Stores an answer. Only the answer of an object that was found has tags.
-    pub(super) fn insert(&mut self, config: &Distribution, key: String, answer: &EdgeAnswer, is_found: bool) {
+    /// Returns the answer of the regional tier, and whether it is that of an object.
+    pub(super) fn get_regional(&self, key: &str) -> Option<(EdgeAnswer, bool)> {
+        self.regional.get(0, key).map(|entry| (entry.answer.clone(), entry.is_found))
+    }
+
+    pub(super) fn reached(&self) -> Reached {
+        Reached { locations: self.locations.reached.len(), regional: self.regional.reached.len() }
+    }
+
+    /// Stores an answer in both tiers, except where an invalidation has voided it since it was `begun`. Only the answer
+    /// of an object that was found has tags.
+    pub(super) fn store(
+        &mut self,
+        config: &Distribution,
+        slot: Slot,
+        answer: &EdgeAnswer,
+        is_found: bool,
+        begun: Reached,
+    ) {
         let tags = if is_found { Tags::parse(config, answer) } else { Tags::default() };
-        self.entries.insert(key, Entry { answer: answer.clone(), tags });
+        let entry = Entry { answer: answer.clone(), is_found, tags };
+        let (since_locations, since_regional) =
+            if self.spread.voids_fetches { (begun.locations, begun.regional) } else { (usize::MAX, usize::MAX) };
+        self.regional.store(config, (0, slot.1.clone()), entry.clone(), since_regional);
+        self.locations.store(config, slot, entry, since_locations);
     }
 
+    /// Returns the answers of an edge location.
+    pub(super) fn answers_at(&self, location: u8) -> impl Iterator<Item = (&String, &EdgeAnswer)> {
+        let entries = self.locations.entries.iter().filter(move |((place, _), _)| *place == location);
+        entries.map(|((_, key), entry)| (key, &entry.answer))
+    }
+
+    /// Returns the answers of all caches of both tiers.
     pub(super) fn answers(&self) -> impl Iterator<Item = (&String, &EdgeAnswer)> {
-        self.entries.iter().map(|(key, entry)| (key, &entry.answer))
+        let entries = self.locations.entries.iter().chain(&self.regional.entries);
+        entries.map(|((_, key), entry)| (key, &entry.answer))
     }
 
-    /// Removes every entry that an item matches.
-    pub(crate) fn invalidate(&mut self, config: &Distribution, items: &[String]) {
-        self.entries.retain(|key, entry| {
-            !items.iter().any(|item| match item.strip_prefix('#') {
+    /// Removes every entry that an item matches, when the invalidation reaches it.
+    pub(crate) fn invalidate(&mut self, config: &Distribution, items: &[String], now: DateTime<Utc>) {
+        let invalidated = Invalidated::Matching(items.to_vec());
+        let first = if self.spread.is_regional_first { &mut self.regional } else { &mut self.locations };
+        first.invalidate(config, invalidated.clone());
+        self.on_the_way.push((now + self.spread.delay, invalidated));
+        self.catch_up(config, now);
+    }
+
+    /// Lets invalidations reach the second tier whose time has come.
+    pub(crate) fn catch_up(&mut self, config: &Distribution, now: DateTime<Utc>) {
+        let second = if self.spread.is_regional_first { &mut self.locations } else { &mut self.regional };
+        for (_, invalidated) in self.on_the_way.extract_if(.., |(at, _)| *at <= now) {
+            second.invalidate(config, invalidated);
+        }
+    }
+
+    /// Removes everything, and voids every answer on its way.
+    pub(crate) fn clear(&mut self, config: &Distribution) {
+        for tier in [&mut self.locations, &mut self.regional] {
+            tier.invalidate(config, Invalidated::Everything);
+        }
+    }
+}
+
+impl Tier {
+    fn get(&self, place: u8, key: &str) -> Option<&Entry> {
+        self.entries.get(&(place, key.to_owned()))
+    }
+
+    /// Stores an entry, unless an invalidation after the first `since` ones matches it.
+    fn store(&mut self, config: &Distribution, slot: Slot, entry: Entry, since: usize) {
+        let mut later = self.reached.iter().skip(since);
+        if !later.any(|invalidated| invalidated.matches(config, &slot.1, &entry)) {
+            self.entries.insert(slot, entry);
+        }
+    }
+
+    fn invalidate(&mut self, config: &Distribution, invalidated: Invalidated) {
+        self.entries.retain(|(_, key), entry| !invalidated.matches(config, key, entry));
+        self.reached.push(invalidated);
+    }
+}
+
+impl Invalidated {
+    fn matches(&self, config: &Distribution, key: &str, entry: &Entry) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Matching(items) => items.iter().any(|item| match item.strip_prefix('#') {
                 Some(tag) => entry.tags.contain(config, tag),
                 None => item_matches(item, key),
-            })
-        });
+            }),
+        }
     }
 }
 
 /// The tags of an answer when it was cached, according to the configuration at that time.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Tags {
     /// The header that contained them, in lower case; None if the configuration named no header.
     header: Option<String>,

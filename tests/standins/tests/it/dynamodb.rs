@@ -90,3 +90,26 @@ async fn the_table_supports_conditions_and_transactions() {
     let last: Vec<_> = cloud.calls().iter().rev().take(2).map(|call| call.status).collect();
     assert_eq!(last, [Some(200), Some(400)]);
 }
+
+#[tokio::test]
+async fn a_restored_table_has_the_items_of_the_backup_and_no_others() {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    let (cloud, _) = account().await;
+    cloud.create_table("ledger").await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&cloud.sdk_config().await);
+    let put = async |item: &str, value: &str| {
+        let s = |text: &str| AttributeValue::S(text.to_owned());
+        let put = dynamodb.put_item().table_name("ledger");
+        put.item("site", s("a")).item("item", s(item)).item("value", s(value)).send().await.unwrap();
+    };
+    put("head", "one").await;
+    put("deployment", "one").await;
+    let backup = cloud.table("ledger").await;
+    let items: Vec<_> = backup.iter().map(|item| item["item"]["S"].as_str().unwrap()).collect();
+    assert_eq!(items, ["deployment", "head"]);
+    put("head", "two").await;
+    put("later", "two").await;
+    assert_eq!(cloud.table("ledger").await.len(), 3);
+    cloud.restore_table("ledger", &backup).await;
+    assert_eq!(cloud.table("ledger").await, backup);
+}

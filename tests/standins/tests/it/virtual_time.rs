@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use standins::{CLIENT, Call, Cloud, Does, Etags, Fault, Headers, Latencies, Latency, Versioning, VirtualClock};
 use tokio::time::timeout;
 
-use crate::account::{S3, body, refusal};
+use crate::account::{CloudFront, S3, body, refusal};
 
 const START: &str = "2026-11-22T10:15:00Z";
 
@@ -17,7 +17,7 @@ fn start() -> DateTime<Utc> {
     START.parse().unwrap()
 }
 
-fn latency(there: u64, back: u64) -> Latencies {
+pub fn latency(there: u64, back: u64) -> Latencies {
     let latency = Latency { there: Duration::from_millis(there), back: Duration::from_millis(back) };
     Arc::new(move |_, _| latency)
 }
@@ -29,6 +29,13 @@ async fn account(latencies: Latencies) -> (Cloud, VirtualClock, S3) {
     cloud.create_bucket("site", Versioning::On, Etags::Md5);
     let s3 = client(&cloud).await;
     (cloud, clock, s3)
+}
+
+/// Returns a client of CloudFront for an account in this process.
+pub async fn cloudfront(cloud: &Cloud) -> CloudFront {
+    let connector = cloud.connector();
+    let sdk = cloud.sdk_config().await.into_builder().http_client(http_client_fn(move |_, _| connector.clone()));
+    CloudFront::new(&sdk.build())
 }
 
 async fn client(cloud: &Cloud) -> S3 {
