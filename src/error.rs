@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use lambda_runtime::Diagnostic;
 
-use crate::{archive, config, event, headers};
+use crate::{archive, config, cut, event, headers};
 
 /// The reason why a deployment, or a whole invocation, failed.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +91,11 @@ impl Error {
         }
     }
 
+    /// Returns the contract's `errorMessage`: what to do, cut where it quotes too much.
+    pub fn message(&self) -> String {
+        cut::text(&self.to_string())
+    }
+
     /// Returns why the archive was refused, if it was.
     pub fn refusal(&self) -> Option<&str> {
         match self {
@@ -125,6 +130,6 @@ impl From<headers::BadHeadersFile> for Error {
 // `lambda_runtime` would otherwise use the name of the boxed type as the `errorType`.
 impl From<Error> for Diagnostic {
     fn from(error: Error) -> Self {
-        Self { error_type: error.kind().to_owned(), error_message: error.to_string() }
+        Self { error_type: error.kind().to_owned(), error_message: error.message() }
     }
 }

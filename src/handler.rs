@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, error_span};
 
+use crate::cut;
 use crate::deploy::{Invocation, Site, deploy, sweep};
 use crate::deployment::{DeploymentId, Record};
 use crate::error::Error;
@@ -39,7 +40,7 @@ pub struct Failure {
 struct FailureLine<'a> {
     site: &'a str,
     outcome: &'static str,
-    key: Option<&'a str>,
+    key: Option<String>,
     error_type: &'static str,
     error_message: String,
 }
@@ -167,9 +168,9 @@ impl Handled {
                 let line = FailureLine {
                     site: &self.site,
                     outcome: "failed",
-                    key: failure.key.as_deref(),
+                    key: failure.key.as_deref().map(cut::text),
                     error_type: failure.error.kind(),
-                    error_message: failure.error.to_string(),
+                    error_message: failure.error.message(),
                 };
                 metrics::of_failure(&line, moment)
             }
@@ -191,11 +192,11 @@ impl Handled {
         }
         let failed = failures.len();
         let Some(first) = failures.into_iter().next() else {
-            return Ok(Answer { deployments });
+            return Ok(Answer::of(&deployments));
         };
         let mut diagnostic = Diagnostic::from(first.error);
         if count > 1 {
-            let key = first.key.unwrap_or_default();
+            let key = cut::text(&first.key.unwrap_or_default());
             diagnostic.error_message =
                 format!("{key}: {} ({failed} of {count} deployments failed, see the log)", diagnostic.error_message);
         }

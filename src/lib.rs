@@ -18,6 +18,7 @@ pub mod archive;
 pub mod aws;
 pub mod cache_tag;
 pub mod config;
+pub mod cut;
 pub mod deploy;
 pub mod deployment;
 pub mod error;

@@ -42,7 +42,7 @@ async fn serve(config: Result<Config, Error>) -> Result<(), lambda_runtime::Erro
             Ok(Site { config, clients })
         }
         // Every event is answered with the error, because a failed start would not reach the failure destination.
-        Err(error) => Err((error.kind().to_owned(), error.to_string())),
+        Err(error) => Err((error.kind().to_owned(), error.message())),
     };
     let site = &site;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| match site {

@@ -95,7 +95,7 @@ pub fn of_report(report: &Report, moment: Moment) -> Option<String> {
         // These change nothing: neither a dry run nor an event that was turned away.
         Outcome::Superseded | Outcome::Duplicate | Outcome::InProgress | Outcome::Planned | Outcome::Ignored => &[],
     };
-    line(report, counts, Some(items.sum()), moment)
+    line(&report.bounded(), counts, Some(items.sum()), moment)
 }
 
 /// Returns the line of a failure, whose members include `site` and `outcome`.

@@ -1,5 +1,7 @@
 //! The report on a deployment, which is its part of the answer and its structured log line.
 
+mod bounded;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +15,9 @@ use crate::plan::Plan;
 #[derive(Debug, Default, Serialize)]
 pub struct Answer {
     pub deployments: Vec<Report>,
+    /// How many reports there was no room for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more: Option<String>,
 }
 
 /// One deployment's part of the answer.

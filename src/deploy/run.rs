@@ -1,6 +1,5 @@
 //! One run of a deployment, from its claim to its end: the steps that [`deploy`](super::deploy) takes in order.
 
-use std::borrow::Borrow;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -13,6 +12,7 @@ use super::survey::{Live, Survey};
 use super::writes::{DeleteResult, Writer};
 use crate::aws::archive::Archive;
 use crate::aws::bucket::NotDeleted;
+use crate::cut;
 use crate::error::Error;
 use crate::invalidation::StaleKeys;
 use crate::plan::{Delete, Plan, Put, Rules, TagEvidence, Wave};
@@ -21,9 +21,6 @@ use crate::transfer::Transfer;
 
 /// How often the puts that another writer disturbs are repeated, and how often refused deletes are tried in all.
 const ROUNDS: u32 = 4;
-
-/// How many objects an error names.
-const NAMED_IN_ERROR: usize = 5;
 
 /// A run that holds the site's lease.
 pub(super) struct Run<'a> {
@@ -177,7 +174,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         Err(Error::Aws {
-            what: format!("writing {}", cut(keys(&conflicts))),
+            what: format!("writing {}", cut::sentence(&keys(&conflicts))),
             reason: "another writer keeps changing these objects; stop it, or move them out of LIVE_PREFIX".to_owned(),
             source: None,
         })
@@ -230,7 +227,8 @@ impl<'a> Run<'a> {
             if not_tried > 0 {
                 return Err(self.writer.unfinished(total));
             }
-            reasons = cut(refused.iter().map(|(_, refusal)| refusal.to_string()).collect());
+            let refusals: Vec<String> = refused.iter().map(|(_, refusal)| refusal.to_string()).collect();
+            reasons = cut::sentence(&refusals);
             deletes = Vec::new();
             for (delete, refusal) in refused {
                 deletes.extend(self.delete_again(delete, &refusal).await?);
@@ -287,7 +285,7 @@ impl<'a> Run<'a> {
         report.warnings.append(&mut self.warnings);
         report.duration_ms = self.attempt.duration_ms();
         self.save_manifest().await?;
-        self.held.finish(serde_json::to_string(&report).ok(), self.debts.settled()).await?;
+        self.held.finish(serde_json::to_string(&report.bounded()).ok(), self.debts.settled()).await?;
         self.debts.report_oldest();
         Ok(report)
     }
@@ -335,12 +333,4 @@ impl<'a> Run<'a> {
 
 fn keys<'p>(puts: &'p [Put<'_>]) -> Vec<&'p str> {
     puts.iter().map(|put| &*put.key).collect()
-}
-
-/// Returns a list as text, cut after some elements.
-fn cut<T: Borrow<str>>(mut list: Vec<T>) -> String {
-    let more = list.len().saturating_sub(NAMED_IN_ERROR);
-    list.truncate(NAMED_IN_ERROR);
-    let list = list.join(", ");
-    if more > 0 { format!("{list} and {more} more") } else { list }
 }

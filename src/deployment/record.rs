@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::DeploymentId;
+use crate::cut;
 use crate::event::{BadEvent, Event, Upload};
 
 /// How many requests a record remembers. Lambda retries an event twice and holds a throttled one for up to six
@@ -92,7 +93,7 @@ impl Record {
     /// The record after its archive was refused.
     #[must_use]
     pub fn rejected(self, reason: &str) -> Self {
-        Self { status: Status::Rejected, rejection: Some(reason.to_owned()), ..self }
+        Self { status: Status::Rejected, rejection: Some(cut::text(reason)), ..self }
     }
 
     /// Whether `request` is among those that have claimed it.

@@ -32,6 +32,11 @@ pub enum BadEvent {
          later upload, so correct `eventTime`, or leave it out"
     )]
     FutureUpload { key: String, uploaded_at: DateTime<Utc>, now: DateTime<Utc> },
+    #[error(
+        "the event of an upload has {size_bytes} bytes, and at most {max_bytes} are read; send only the fields that S3 \
+         sends, which take about 1,000"
+    )]
+    TooLong { size_bytes: usize, max_bytes: usize },
     #[error("unknown option `{name}`; the options are `replay`, `dryRun` and `allowLargeDelete`")]
     UnknownOption { name: String },
     #[error("`{field}` of the event is `{sender}`, not S3; send only the S3 event that is inside it")]

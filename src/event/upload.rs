@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::bad_event::BadEvent;
 use crate::key;
 
+/// The longest event of one upload. The ledger keeps it beside the answer, in an item of at most 400 KB.
+const MAX_EVENT_BYTES: usize = 100_000;
+
 /// An archive version in the staging bucket.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Upload {
@@ -28,6 +31,10 @@ pub struct Upload {
 
 impl Upload {
     fn check(&self, staging_bucket: &str) -> Result<(), BadEvent> {
+        let size_bytes = self.event.to_string().len();
+        if size_bytes > MAX_EVENT_BYTES {
+            return Err(BadEvent::TooLong { size_bytes, max_bytes: MAX_EVENT_BYTES });
+        }
         if self.bucket != staging_bucket {
             return Err(BadEvent::ForeignBucket {
                 key: self.key.clone(),

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regex::RegexSet;
 
 use super::Headers;
+use crate::cut;
 
 use error::line_numbers;
 use field::HeaderField;
@@ -110,7 +111,7 @@ impl HeadersFile {
             format!(
                 "`_headers` sets headers that S3 does not store with an object: {}; set them in a response headers \
                  policy of the CloudFront distribution",
-                headers.join(", ")
+                cut::sentence(&headers)
             )
         })
     }

@@ -3,6 +3,7 @@
 mod deadline;
 mod drift;
 mod history;
+mod long_answers;
 mod manifest;
 mod owed;
 mod refusals;

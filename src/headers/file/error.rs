@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::MAX_METADATA_BYTES;
 use super::limits::{MAX_LINE_CHARACTERS, MAX_RULES};
+use crate::cut;
 
 /// A `_headers` file that cannot be used.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -61,21 +62,13 @@ impl fmt::Display for BadLine {
 }
 
 fn first_lines(lines: &[BadLine]) -> String {
-    const SHOWN: usize = 10;
-    let mut text: Vec<String> = lines.iter().take(SHOWN).map(BadLine::to_string).collect();
-    if lines.len() > SHOWN {
-        text.push(format!("and {} more lines", lines.len() - SHOWN));
-    }
-    text.join("; ")
+    let lines: Vec<String> = lines.iter().map(BadLine::to_string).collect();
+    cut::named(&lines).join("; ")
 }
 
 /// Returns line numbers as a phrase, such as `lines 3, 7`.
 pub(super) fn line_numbers(lines: &[usize]) -> String {
-    const SHOWN: usize = 5;
-    let mut text: Vec<String> = lines.iter().take(SHOWN).map(usize::to_string).collect();
-    if lines.len() > SHOWN {
-        text.push("…".to_owned());
-    }
     let word = if lines.len() == 1 { "line" } else { "lines" };
-    format!("{word} {}", text.join(", "))
+    let lines: Vec<String> = lines.iter().map(usize::to_string).collect();
+    format!("{word} {}", cut::sentence(&lines))
 }

@@ -242,7 +242,7 @@ http://example.com/*
     line 11: `html` is not a content type of the form `type/subtype`;
     line 12: the value of Content-Language contains characters that are not ASCII;
     line 13: `X-Amz-Meta-` is not a header name;
-    and 3 more lines
+    and 3 more
     ");
     assert_snapshot!(HeadersFile::parse(b"/*\n X: \xff").unwrap_err(), @"`_headers` is not UTF-8; save it as UTF-8");
 }
