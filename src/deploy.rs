@@ -142,7 +142,7 @@ async fn bring_live(
     let preflight = transfer.preflight(&plan.puts);
     run.record_owed_batches(&survey.live, &plan, &rules, preflight).await?;
     // The manifest follows the batches: a row that is dropped no longer shows that viewers know the object.
-    run.drop_untrue_rows(survey, &plan).await?;
+    run.prepare_manifest(survey, &plan).await?;
 
     // Assets go first, pages after them: a page never refers to a file that is not there yet.
     let (waves, deletes) = plan.into_waves();

@@ -49,6 +49,25 @@ pub struct Row {
     pub gzip_of: Option<u64>,
 }
 
+impl Row {
+    /// Returns the row of a key that a run is about to write. It matches no object and only says that the key is ours.
+    pub fn announced() -> Self {
+        Self {
+            size_bytes: 0,
+            crc32: 0,
+            etag: "".into(),
+            headers: HeadersDigest::default(),
+            immutable: false,
+            removed_at: None,
+            gzip_of: None,
+        }
+    }
+
+    pub fn is_announced(&self) -> bool {
+        *self == Self::announced()
+    }
+}
+
 impl Manifest {
     pub fn get(&self, key: &str) -> Option<Row> {
         self.rows.get(key)

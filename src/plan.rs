@@ -50,6 +50,8 @@ pub struct Plan<'a> {
     foreign: Vec<String>,
     /// The keys that the manifest has and the bucket lacks. Someone deleted the object without an invalidation.
     missing: Vec<String>,
+    /// The keys that an unfinished run announced and did not write.
+    unwritten: Vec<String>,
     /// The number of objects that others changed, added or removed since the last deployment.
     pub drift: usize,
     /// Whether a write could make an outdated row of the manifest look valid again. The amended manifest must then be
@@ -98,6 +100,7 @@ impl<'a> Plan<'a> {
                 Verdict::Deleted(delete) => plan.deletes.push(delete),
                 Verdict::Retained(row) => plan.retained.push((known.key().into_owned(), row)),
                 Verdict::Foreign => plan.foreign.push(known.key().into_owned()),
+                Verdict::Missing if known.is_announced => plan.unwritten.push(known.key().into_owned()),
                 Verdict::Missing => {}
             }
         }
@@ -115,12 +118,11 @@ impl<'a> Plan<'a> {
     /// It then has the rows of objects that are kept, retained, or still to be deleted. Returns whether a row has
     /// changed.
     pub fn amend(&self, manifest: &mut Manifest) -> bool {
-        let written = self.puts.iter().map(|put| &*put.key);
         let deleted = self.deletes.iter().filter(|delete| delete.row.is_none());
-        let lost = written
-            .chain(self.header_changes.iter().map(|change| &*change.key))
+        let lost = self
+            .written_keys()
             .chain(deleted.map(|delete| &*delete.key))
-            .chain(self.foreign.iter().chain(&self.missing).map(String::as_str));
+            .chain(self.foreign.iter().chain(&self.missing).chain(&self.unwritten).map(String::as_str));
         let seen = self.noted.iter().chain(&self.retained);
         let changes = lost.map(|key| (key, None)).chain(seen.map(|(key, row)| (key.as_str(), Some(row))));
         let changes: Vec<(&str, Option<Row>)> = changes
@@ -132,6 +134,12 @@ impl<'a> Plan<'a> {
         // The rows now come from the listing, which is younger than any saved manifest.
         manifest.set_saved_at(None);
         has_changed
+    }
+
+    /// Returns the keys that the plan writes.
+    pub fn written_keys(&self) -> impl Iterator<Item = &str> {
+        let puts = self.puts.iter().map(|put| &*put.key);
+        puts.chain(self.header_changes.iter().map(|change| &*change.key))
     }
 
     /// Returns the keys that go stale, given the listing that the plan was made from.

@@ -12,6 +12,7 @@ use super::survey::{Live, Survey};
 use super::writes::{DeleteResult, Writer};
 use crate::aws::archive::Archive;
 use crate::aws::bucket::NotDeleted;
+use crate::config::Prune;
 use crate::cut;
 use crate::error::Error;
 use crate::invalidation::StaleKeys;
@@ -118,17 +119,23 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Drops the rows of the manifest that the plan's writes make untrue. Saves it if a write could make such a row look
-    /// true again.
+    /// Drops the rows of the manifest that the plan's writes make untrue.
+    ///
+    /// It is saved before the first write if a write could make such a row look true again, or if only our own objects
+    /// may be deleted: then it announces the keys that will be written, so that they stay ours if this run dies.
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub(super) async fn drop_untrue_rows(&mut self, survey: Survey, plan: &Plan<'_>) -> Result<(), Error> {
+    pub(super) async fn prepare_manifest(&mut self, survey: Survey, plan: &Plan<'_>) -> Result<(), Error> {
         let mut manifest = survey.live.manifest;
         let has_changed = plan.amend(&mut manifest);
         // A manifest that is saved after objects were looked up saves the next run from looking them up again.
         self.writer.draft.start(manifest, has_changed || !survey.inspections.is_empty());
-        if plan.revives_rows {
+        let must_announce = self.attempt.site.config.prune == Prune::Owned && plan.written_keys().next().is_some();
+        if must_announce {
+            self.writer.announce(plan.written_keys());
+        }
+        if plan.revives_rows || must_announce {
             self.save_manifest().await?;
             self.held.write_head(self.debts.settled()).await?;
         }

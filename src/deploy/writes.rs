@@ -5,6 +5,7 @@ use super::{Invocation, Site};
 use crate::aws::bucket::{Bucket, DELETES_PER_CALL, NotDeleted};
 use crate::deployment::Head;
 use crate::error::Error;
+use crate::manifest::Row;
 use crate::plan::{self, Delete, Put};
 use crate::transfer::{Transfer, WaveResult};
 
@@ -51,6 +52,13 @@ impl<'a> Writer<'a> {
     /// Sets how many objects there are to write, for the counts in errors.
     pub(super) fn expect(&mut self, planned: usize) {
         self.planned = planned;
+    }
+
+    /// Notes keys that will be written in the manifest.
+    pub(super) fn announce<'k>(&mut self, keys: impl Iterator<Item = &'k str>) {
+        for keys in portions(keys) {
+            self.draft.change(keys.into_iter().map(|key| (key, Some(Row::announced()))).collect());
+        }
     }
 
     pub(super) fn bytes_written(&self) -> u64 {
@@ -151,7 +159,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn portions<T>(writes: Vec<T>) -> impl Iterator<Item = Vec<T>> {
+fn portions<T>(writes: impl IntoIterator<Item = T>) -> impl Iterator<Item = Vec<T>> {
     let mut writes = writes.into_iter();
     std::iter::from_fn(move || {
         let portion: Vec<T> = writes.by_ref().take(WRITES_PER_NOTE).collect();

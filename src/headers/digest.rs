@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::Headers;
 
 /// The first 8 bytes of a SHA-256 over an object's headers, written as 16 hex digits.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Serialize, serde::Deserialize)]
 pub struct HeadersDigest([u8; 8]);
 
 /// A text that is not a headers digest.

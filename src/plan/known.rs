@@ -16,8 +16,10 @@ use crate::manifest::{Manifest, Row};
 pub(super) struct Known<'a, 's> {
     pub(super) entry: Option<&'a Entry>,
     pub(super) object: Option<Object>,
-    /// The manifest's row, whether or not it is still valid.
+    /// The manifest's row of an object that was written, whether or not it is still valid.
     pub(super) row: Option<Row>,
+    /// Whether a run that did not finish may have written the object.
+    pub(super) is_announced: bool,
     is_valid: bool,
     /// The key in the listing or the manifest.
     stored_key: Option<String>,
@@ -55,7 +57,7 @@ impl<'a> Known<'a, '_> {
     pub(super) fn is_drift(&self, prune: Prune) -> bool {
         match (&self.row, &self.object) {
             (Some(_), _) => self.valid_row().is_none(),
-            (None, Some(_)) => prune == Prune::All,
+            (None, Some(_)) => prune == Prune::All && !self.is_announced,
             (None, None) => false,
         }
     }
@@ -86,9 +88,11 @@ pub(super) fn all_known<'a, 's>(
             Some(Stored { key, object, row }) => (Some(key), object, row),
             None => (None, None, None),
         };
+        let is_announced = row.as_ref().is_some_and(Row::is_announced);
+        let row = row.filter(|_| !is_announced);
         let recorded = object.as_ref().zip(row.as_ref());
         let is_valid = recorded.is_some_and(|(object, row)| is_valid(manifest, row, object));
-        Known { entry, object, row, is_valid, stored_key, live_prefix }
+        Known { entry, object, row, is_announced, is_valid, stored_key, live_prefix }
     })
 }
 

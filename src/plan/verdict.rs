@@ -98,7 +98,7 @@ impl<'r> Verdicts<'r> {
         let (rules, row) = (self.rules, known.valid_row());
         let may_delete = match rules.prune {
             Prune::All => true,
-            Prune::Owned => row.is_some(),
+            Prune::Owned => row.is_some() || known.is_announced,
             Prune::Off => false,
         };
         if !may_delete {
@@ -113,7 +113,7 @@ impl<'r> Verdicts<'r> {
             _ => Verdict::Deleted(Delete {
                 key: known.key().into_owned(),
                 etag: object.etag.clone(),
-                row: row.cloned(),
+                row: row.cloned().or_else(|| known.is_announced.then(Row::announced)),
                 // The cached copy of an immutable object is right for every page that names it.
                 is_stale: !is_immutable,
             }),

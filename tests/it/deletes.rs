@@ -1,5 +1,6 @@
 //! Deletes: which keys, how many, and the retries of failed ones.
 
+use chrono::TimeDelta;
 use dropship::report::Outcome;
 use serde_json::{Value, json};
 use standins::{Does, Fault, Headers};
@@ -114,6 +115,40 @@ async fn prune_decides_whose_objects_may_be_deleted() {
         assert_eq!(keys, left, "PRUNE={prune}");
         assert_eq!(report.deleted, 4 - left.len(), "PRUNE={prune}");
     }
+}
+
+#[tokio::test]
+async fn every_key_that_a_run_wrote_before_it_died_may_be_deleted_by_the_next_one() {
+    let old = files([("index.html", "1"), ("changed.html", "1"), ("copied.txt", "1")]);
+    let rules = "/copied.txt\n  Cache-Control: no-cache\n";
+    let died =
+        files([("index.html", "2"), ("changed.html", "22"), ("copied.txt", "1"), ("new.js", "2"), ("_headers", rules)]);
+    let next = files([("index.html", "3")]);
+    let mut crash = 1;
+    loop {
+        let stage = Stage::new().await.with("PRUNE", "owned");
+        put_foreign(&stage, "theirs.html");
+        stage.deploy("old", &stage.upload("old.zip", &old)).await;
+        let event = stage.upload("died.zip", &died);
+        stage.cloud.fault(Fault { client: Some("victim".to_owned()), first: crash, ..Fault::any(Does::DieAfter) });
+        let is_dead = tokio::select! {
+            handled = stage.invoke_as("victim", "died", &event, TimeDelta::minutes(5)) => {
+                handled.into_answer().unwrap();
+                false
+            }
+            () = stage.cloud.death("victim") => true,
+        };
+        if !is_dead {
+            break;
+        }
+        stage.cloud.clear_faults();
+        stage.pass(TimeDelta::minutes(10));
+        stage.deploy("next", &stage.upload("next.zip", &next)).await;
+        let keys: Vec<String> = stage.cloud.objects(LIVE).into_keys().collect();
+        assert_eq!(keys, ["index.html", "theirs.html"], "after a crash at call {crash}");
+        crash += 1;
+    }
+    assert!(crash > 15, "only {crash} calls");
 }
 
 fn put_foreign(stage: &Stage, key: &str) {

@@ -6,7 +6,7 @@ use dropship::report::Outcome;
 use standins::Service;
 
 use super::{first, second};
-use crate::stage::Stage;
+use crate::stage::{STAGING, Stage};
 
 #[tokio::test]
 async fn a_run_makes_only_the_necessary_ledger_and_cloudfront_calls_and_none_after_its_end() {
@@ -50,6 +50,27 @@ async fn a_run_makes_only_the_necessary_ledger_and_cloudfront_calls_and_none_aft
     );
     let s3_calls = stage.cloud.calls().into_iter().filter(|call| call.service == Service::S3);
     assert_eq!(s3_calls.count(), 3, "index, manifest and listing");
+}
+
+#[tokio::test]
+async fn only_pruning_what_is_ours_costs_a_manifest_before_the_first_write() {
+    for (prune, manifests, transactions) in [("all", 1, 3), ("owned", 2, 4), ("off", 1, 3)] {
+        let stage = Stage::new().await.with("PRUNE", prune);
+        stage.deploy("one", &stage.upload("1.zip", &first())).await;
+        let two = stage.upload("2.zip", &second());
+        stage.cloud.clear_calls();
+        stage.deploy("two", &two).await;
+        let saved = stage
+            .cloud
+            .calls()
+            .into_iter()
+            .filter(|call| call.operation == "PutObject" && call.bucket.as_deref() == Some(STAGING));
+        assert_eq!(saved.count(), manifests, "PRUNE={prune}");
+        assert_eq!(stage.count("TransactWriteItems"), transactions, "PRUNE={prune}");
+        stage.cloud.clear_calls();
+        stage.deploy("again", &two).await;
+        assert_eq!((stage.count("PutObject"), stage.count("TransactWriteItems")), (0, 2), "PRUNE={prune}");
+    }
 }
 
 fn counts<const N: usize>(counts: [(&str, usize); N]) -> BTreeMap<String, usize> {
