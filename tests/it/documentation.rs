@@ -1,11 +1,12 @@
 //! The pages that say where things are name files and functions that exist.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-const PAGES: [&str; 2] = ["docs/architecture.md", "CONTRIBUTING.md"];
+const PAGES: [&str; 3] = ["docs/architecture.md", "docs/aws.md", "CONTRIBUTING.md"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -64,4 +65,47 @@ fn every_test_and_function_that_the_pages_name_exists() {
         }
     }
     assert!(seen > 20, "only {seen} functions were found in the pages");
+}
+
+/// A name such as `Ledger::commit` or `Condition::Etag`.
+#[test]
+fn every_method_field_and_variant_that_the_pages_name_exists() {
+    let is_member = Regex::new(r"^[A-Z]\w+::(\w+)$").unwrap();
+    let code = sources(&root().join("src")) + &sources(&root().join("tests"));
+    let definition = Regex::new(r"(?m)\bfn (\w+)|^ +([A-Z]\w+)\b|^ +(?:pub\S* )?(\w+):").unwrap();
+    let defined = definition.captures_iter(&code).filter_map(|it| it.get(1).or(it.get(2)).or(it.get(3)));
+    let defined: BTreeSet<&str> = defined.map(|name| name.as_str()).collect();
+    let mut seen = 0;
+    for page in PAGES {
+        for quote in quoted(page) {
+            let Some(member) = is_member.captures(&quote) else { continue };
+            seen += 1;
+            assert!(defined.contains(&member[1]), "{page} names `{quote}`, which does not exist");
+        }
+    }
+    assert!(seen > 20, "only {seen} methods, fields and variants were found in the pages");
+}
+
+/// The second column of a table in docs/aws.md has the names under which tests/aws.sh tries a belief.
+#[test]
+fn the_beliefs_about_aws_are_those_that_are_tried() {
+    let page = fs::read_to_string(root().join("docs/aws.md")).unwrap();
+    let names = Regex::new("`([^`]+)`").unwrap();
+    let cells = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").nth(1));
+    let documented: BTreeSet<String> =
+        cells.flat_map(|cell| names.captures_iter(cell).map(|name| name[1].to_owned()).collect::<Vec<_>>()).collect();
+
+    // A belief is a function in the list of its file, or a name in the file of the edge.
+    let listed = Regex::new(r"(?m)^            ([a-z0-9_]+),$").unwrap();
+    let named = Regex::new(r#"(?m)^(?:    Case\(|[A-Z_]+ = )"([a-z0-9]+(?:-[a-z0-9]+)+)""#).unwrap();
+    let files = fs::read_dir(root().join("tests/aws")).unwrap().map(|entry| entry.unwrap().path());
+    let code: String = files
+        .filter(|file| file.extension().is_some_and(|extension| extension == "py"))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let functions = listed.captures_iter(&code).map(|belief| belief[1].replace('_', "-"));
+    let tried: BTreeSet<String> =
+        functions.chain(named.captures_iter(&code).map(|belief| belief[1].to_owned())).collect();
+    assert!(tried.len() > 50, "only {} beliefs were found in tests/aws", tried.len());
+    assert_eq!(documented, tried);
 }
