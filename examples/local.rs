@@ -172,6 +172,7 @@ async fn handle_with_progress(site: &Site, event: &Value, request_id: &str) -> R
         clock: &Utc::now,
         progress: &progress,
         pause: Duration::from_secs(1),
+        waits: true,
     };
     let handling = handle(site, event, &invocation);
     tokio::pin!(handling);

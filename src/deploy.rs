@@ -16,15 +16,20 @@ mod rehearsal;
 mod run;
 mod survey;
 mod sweep;
+mod undo;
+mod waiting;
 mod writes;
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tracing::field::Empty;
+use tracing::{Span, error_span};
 
 use crate::aws::Clients;
 use crate::cache_tag::CacheTags;
 use crate::config::Config;
+use crate::deployment::Identity;
 use crate::error::Error;
 use crate::event::{Options, Upload};
 use crate::report::{Progress, Report};
@@ -37,6 +42,8 @@ use run::Run;
 use survey::{Live, Survey};
 
 pub use sweep::sweep;
+pub use undo::undo;
+pub use waiting::{Waited, deploy_waiting};
 
 /// How long before the deadline the last transfer may start. The time left is for recording what was written.
 const LAST_CALL: TimeDelta = TimeDelta::seconds(20);
@@ -57,6 +64,8 @@ pub struct Invocation<'a> {
     pub progress: &'a Progress,
     /// About how long to wait before looking again at a site that another deployment holds.
     pub pause: Duration,
+    /// Whether an upload waits while another deployment holds the site.
+    pub waits: bool,
 }
 
 impl Invocation<'_> {
@@ -75,6 +84,14 @@ impl Invocation<'_> {
     }
 }
 
+/// Creates the span of one deployment, whose fields all of its log lines inherit.
+///
+/// The deployment records its id and its run's number as soon as it knows them. The span has the highest level, since
+/// a log level that disabled it would take the fields off the warnings too.
+pub fn deployment_span(site: &Site) -> Span {
+    error_span!("deployment", site = site.config.site, deployment = Empty, run = Empty)
+}
+
 /// Brings one upload live.
 ///
 /// # Errors
@@ -86,18 +103,43 @@ pub async fn deploy(
     options: Options,
     invocation: &Invocation<'_>,
 ) -> Result<Report, Error> {
-    // An event written by hand may name only bucket and key: S3 knows the rest, and with it the deployment's id.
-    let attempt = Attempt::identify(site, upload, options, invocation).await?;
-    if options.dry_run {
-        return Box::pin(rehearsal::rehearse(&attempt)).await;
+    let mut upload = upload.clone();
+    loop {
+        // An event written by hand may name only bucket and key: S3 knows the rest, and with it the deployment's id.
+        let attempt = Attempt::identify(site, &upload, options, invocation).await?;
+        match Box::pin(deploy_attempt(&attempt)).await? {
+            Ended::Report(report) => return Ok(report),
+            Ended::KnownAs(identity) => upload = attempt.known_as(identity),
+            // Nothing that an upload means depends on what is live.
+            Ended::Moved => {}
+        }
+    }
+}
+
+/// How an attempt at an upload has ended.
+enum Ended {
+    Report(Report),
+    /// The ledger knows the upload under another id, so it has to be tried under that one.
+    KnownAs(Identity),
+    /// "Previous" means another deployment by now.
+    Moved,
+}
+
+/// Brings an attempt's upload live.
+async fn deploy_attempt(attempt: &Attempt<'_>) -> Result<Ended, Error> {
+    let site = attempt.site;
+    if attempt.is_dry_run() {
+        return Box::pin(rehearsal::rehearse(attempt)).await.map(Ended::Report);
     }
 
     // The archive's index is judged before the claim, so that a refused archive never touches the head.
-    let mut claimant = Claimant::new(&attempt);
+    let mut claimant = Claimant::new(attempt);
     let (held, live) = loop {
         let claim = match Box::pin(claimant.decide()).await? {
             Decided::Claim(claim) => claim,
-            Decided::Nothing(outcome, run) => return Ok(attempt.report_without_run(outcome, run)),
+            Decided::Nothing(outcome, run) => return Ok(Ended::Report(attempt.report_without_run(outcome, run))),
+            Decided::KnownAs(identity) => return Ok(Ended::KnownAs(identity)),
+            Decided::Moved => return Ok(Ended::Moved),
         };
         // The live site is read while the lease is taken. That is as good as reading it afterwards: every run writes
         // the head before it writes anything else, and the lease is granted only if the head has not changed.
@@ -108,25 +150,25 @@ pub async fn deploy(
     };
 
     let build = claimant.into_build();
-    let mut run = Run::new(&attempt, held);
-    let brought_live = Box::pin(bring_live(&attempt, &mut run, &build, live)).await;
-    if let Err(error) = &brought_live {
+    let mut run = Run::new(attempt, held);
+    match Box::pin(bring_live(attempt, &mut run, build, live)).await {
+        Ok(report) => Ok(Ended::Report(report)),
         // The lease is released whatever went wrong, so that no other deployment waits for it to lapse.
-        run.give_up(error).await;
+        Err(error) => Err(Box::pin(run.give_up(error)).await),
     }
-    brought_live
 }
 
 /// Takes the steps of a run that has claimed the site. Their order keeps the promises.
 async fn bring_live(
     attempt: &Attempt<'_>,
     run: &mut Run<'_>,
-    build: &Build,
+    build: Result<Build, Error>,
     live: Result<Live, Error>,
 ) -> Result<Report, Error> {
     let mut live = live?;
     let tags = CacheTags::new(&attempt.site.config.site, &live.distributions);
     run.take_over_debts(&mut live);
+    let build = &build?;
     let rules = attempt.rules(&build.headers, &tags);
     let is_late = || attempt.invocation.is_late();
     let transfer = attempt.transfer(&build.archive, &rules, &is_late);

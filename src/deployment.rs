@@ -8,19 +8,25 @@ mod head;
 mod id;
 mod lease;
 mod owed;
+mod place;
 mod record;
 #[cfg(test)]
 mod tests;
+mod unfinished;
+mod waiting;
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 pub use self::decision::{Decision, Request, decide};
-pub use self::head::{Head, Newest};
+pub use self::head::{Head, Previous};
 pub use self::id::DeploymentId;
 pub use self::lease::Lease;
 pub use self::owed::Owed;
-pub use self::record::{Record, Status};
+pub use self::place::Place;
+pub use self::record::{Claimant, Identity, Record, Status};
+pub use self::unfinished::UnfinishedRun;
+pub use self::waiting::Waiting;
 
 /// How far an upload's time may be in the future: no clock of AWS is wrong by so much.
 pub const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);

@@ -2,9 +2,15 @@
 
 use std::error::Error as StdError;
 
+use chrono::{DateTime, Utc};
 use lambda_runtime::Diagnostic;
 
+<<<<<<< HEAD
 use crate::{archive, config, cut, event, headers};
+=======
+use crate::deployment::{DeploymentId, RunId};
+use crate::{archive, config, event, headers};
+>>>>>>> d0fb7ab (deployment: Unfinished runs with their uploads, undo, refusals that are judged anew, waiting uploads, one identity)
 
 /// The reason why a deployment, or a whole invocation, failed.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +22,12 @@ pub enum Error {
     /// It is the only refusal that a run may meet after its first write: an entry that memory cannot hold is read late.
     #[error("the archive was refused: {0}")]
     CorruptBody(String),
+    /// A run has found the archive corrupt before. The text is its error.
+    #[error("{0}")]
+    RefusedForGood(String),
+    /// A run was refused after its first write.
+    #[error("{refusal}; the site is left between two builds: {}", way_out(.live))]
+    Torn { refusal: Box<Error>, live: Option<RunId> },
     #[error("the archive s3://{bucket}/{key}{} is gone: {reason}", version(.version_id))]
     ArchiveGone { bucket: String, key: String, version_id: Option<String>, reason: String },
     #[error(
@@ -25,10 +37,11 @@ pub enum Error {
     )]
     LargeDelete { removed: usize, objects: usize, percent: u8 },
     #[error(
-        "another deployment ({deployment}) holds the site until {until}: Lambda retries this one; if the retries fail \
-         too, send its event again"
+        "{} holds the site until {until}: this upload waits, and whoever is done with the site next deploys it, if \
+         Lambda's two retries do not come first",
+        holder(.deployment)
     )]
-    Busy { deployment: String, until: String },
+    Busy { deployment: Option<DeploymentId>, until: DateTime<Utc> },
     #[error(
         "this invocation's lease ended and another invocation took the site over, so this one stopped: Lambda retries \
          the deployment; if the retries fail too, send its event again"
@@ -54,6 +67,11 @@ pub enum Error {
          send the saved event of the deployment"
     )]
     NoSuchDeployment { site: String },
+    #[error(
+        "the ledger of {site} knows no deployment before the live one: name the one to roll back to by its id, as \
+         {{\"rollback\":\"<deployment id>\"}}"
+    )]
+    NoPrevious { site: String },
     #[error("{0}")]
     BadEvent(#[from] event::BadEvent),
     #[error("{0}")]
@@ -69,6 +87,17 @@ pub enum Error {
     },
 }
 
+fn way_out(live: &Option<RunId>) -> String {
+    match live {
+        Some(live) => format!("send {{\"rollback\":\"{}\"}} to bring the last build back", live.deployment),
+        None => "upload a sound build".to_owned(),
+    }
+}
+
+fn holder(deployment: &Option<DeploymentId>) -> String {
+    deployment.as_ref().map_or_else(|| "a sweep".to_owned(), |id| format!("another deployment ({id})"))
+}
+
 fn version(version_id: &Option<String>) -> String {
     version_id.as_ref().map(|id| format!(" (version {id})")).unwrap_or_default()
 }
@@ -77,7 +106,8 @@ impl Error {
     /// Returns the contract's `errorType`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::ArchiveRejected(_) | Self::CorruptBody(_) => "ArchiveRejected",
+            Self::ArchiveRejected(_) | Self::CorruptBody(_) | Self::RefusedForGood(_) => "ArchiveRejected",
+            Self::Torn { refusal, .. } => refusal.kind(),
             Self::ArchiveGone { .. } => "ArchiveGone",
             Self::LargeDelete { .. } => "LargeDelete",
             Self::Busy { .. } => "Busy",
@@ -85,12 +115,13 @@ impl Error {
             Self::Unfinished { .. } => "Unfinished",
             Self::InvalidationOwed { .. } => "InvalidationOwed",
             Self::WrongDistribution { .. } => "WrongDistribution",
-            Self::BadEvent(_) | Self::NoSuchDeployment { .. } => "BadEvent",
+            Self::BadEvent(_) | Self::NoSuchDeployment { .. } | Self::NoPrevious { .. } => "BadEvent",
             Self::BadConfig(_) => "BadConfig",
             Self::Aws { .. } => "Aws",
         }
     }
 
+<<<<<<< HEAD
     /// Returns the contract's `errorMessage`: what to do, cut where it quotes too much.
     pub fn message(&self) -> String {
         cut::text(&self.to_string())
@@ -98,9 +129,23 @@ impl Error {
 
     /// Returns why the archive was refused, if it was.
     pub fn refusal(&self) -> Option<&str> {
+=======
+    /// Whether the run was refused: what it would do is wrong, and trying again does not help.
+    pub fn is_refusal(&self) -> bool {
+>>>>>>> d0fb7ab (deployment: Unfinished runs with their uploads, undo, refusals that are judged anew, waiting uploads, one identity)
         match self {
-            Self::ArchiveRejected(reason) | Self::CorruptBody(reason) => Some(reason),
-            _ => None,
+            Self::ArchiveRejected(_) | Self::CorruptBody(_) | Self::RefusedForGood(_) => true,
+            Self::LargeDelete { .. } | Self::Torn { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the archive is refused whatever the settings and the options are.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::CorruptBody(_) => true,
+            Self::Torn { refusal, .. } => refusal.is_final(),
+            _ => false,
         }
     }
 }

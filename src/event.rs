@@ -36,14 +36,24 @@ pub enum Event {
 /// The target of a rollback.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Rollback {
-    /// The newest finished deployment that was uploaded before the live one. A second such rollback goes back one
-    /// more.
+    /// The deployment that the live one has replaced, or the live one itself while a later run is stuck half-way. A
+    /// second such rollback goes back one more.
     Previous,
     /// The deployment with this id.
     To(String),
 }
 
 impl Event {
+    /// Returns whether the event may change the site.
+    pub fn may_change_site(&self) -> bool {
+        match self {
+            Self::Test => false,
+            Self::Uploads { options, .. } | Self::Rollback { options, .. } | Self::Sweep { options } => {
+                !options.dry_run
+            }
+        }
+    }
+
     /// Reads an event.
     ///
     /// Unknown fields are ignored, because S3 adds some with every version. Unknown options are refused, because

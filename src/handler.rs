@@ -8,14 +8,18 @@ use lambda_runtime::Diagnostic;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
-use tracing::field::Empty;
-use tracing::{Instrument, Span, error_span};
+use tracing::Instrument;
 
+<<<<<<< HEAD
 use crate::cut;
 use crate::deploy::{Invocation, Site, deploy, sweep};
 use crate::deployment::{DeploymentId, Record};
+=======
+use crate::deploy::{Invocation, Site, Waited, deploy, deploy_waiting, deployment_span, sweep, undo};
+use crate::deployment::DeploymentId;
+>>>>>>> d0fb7ab (deployment: Unfinished runs with their uploads, undo, refusals that are judged anew, waiting uploads, one identity)
 use crate::error::Error;
-use crate::event::{Event, Options, Rollback, Upload};
+use crate::event::{Event, Options, Rollback};
 use crate::metrics::{self, Moment};
 use crate::report::{Answer, Invalidated, Progress, Report};
 
@@ -24,6 +28,8 @@ use crate::report::{Answer, Invalidated, Progress, Report};
 pub struct Handled {
     site: String,
     results: Vec<Result<Report, Failure>>,
+    /// The results of other uploads, which had given up waiting for the site.
+    waited: Vec<Result<Report, Failure>>,
 }
 
 /// A deployment that failed.
@@ -45,38 +51,59 @@ struct FailureLine<'a> {
     error_message: String,
 }
 
-/// Handles one event.
+/// Handles one event. Then deploys the uploads that gave up waiting for the site meanwhile.
 pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -> Handled {
-    let mut results = match Task::of(site, payload, invocation).await {
-        Ok(Task::Nothing) => vec![Ok(Report::ignored(site.config.site.clone()))],
-        Ok(Task::Sweep(options)) => {
-            let result = sweep(site, options, invocation).await;
-            vec![result.map_err(|error| Failure { key: None, error })]
+    let event = Event::parse(payload, &site.config.staging_bucket).map_err(Error::from);
+    let changes_site = event.as_ref().is_ok_and(Event::may_change_site);
+    let mut results = match event {
+        Ok(event) => carry_out(site, event, invocation).await,
+        Err(error) => vec![Err(Failure { key: None, error })],
+    };
+    let mut waited = Vec::new();
+    if changes_site {
+        let deployed = Box::pin(deploy_waiting(site, invocation)).await.into_iter();
+        waited.extend(deployed.map(|Waited { key, result }| result.map_err(|error| Failure { key, error })));
+    }
+    if site.config.wait_for_invalidation {
+        // This wait comes last, when every upload is live and every lease released. It delays no other deployment.
+        let reports = results.iter_mut().chain(&mut waited).flatten();
+        let invalidations = reports.flat_map(|report| &mut report.invalidations);
+        join_all(invalidations.map(|sent| note_completion(site, sent, invocation.time_left()))).await;
+    }
+    Handled { site: site.config.site.clone(), results, waited }
+}
+
+/// Does what an event asks for.
+async fn carry_out(site: &Site, event: Event, invocation: &Invocation<'_>) -> Vec<Result<Report, Failure>> {
+    let of_event = |result: Result<Report, Error>| vec![result.map_err(|error| Failure { key: None, error })];
+    match event {
+        Event::Test => of_event(Ok(Report::ignored(site.config.site.clone()))),
+        Event::Sweep { options } => of_event(Box::pin(sweep(site, options, invocation)).await),
+        Event::Rollback { to, options } => {
+            let rollback = Box::pin(roll_back(site, &to, options, invocation));
+            of_event(rollback.instrument(deployment_span(site)).await)
         }
-        Ok(Task::Deploy(uploads, options)) => {
+        Event::Uploads { uploads, options } => {
             let mut results = Vec::new();
             for upload in uploads {
-                let result = deploy(site, &upload, options, invocation).instrument(deployment_span(site)).await;
+                let deployment = Box::pin(deploy(site, &upload, options, invocation));
+                let result = deployment.instrument(deployment_span(site)).await;
                 results.push(result.map_err(|error| Failure { key: Some(upload.key), error }));
             }
             results
         }
-        Err(error) => vec![Err(Failure { key: None, error })],
-    };
-    if site.config.wait_for_invalidation {
-        // This wait comes last, when every upload is live and every lease released. It delays no other deployment.
-        let invalidations = results.iter_mut().flatten().flat_map(|report| &mut report.invalidations);
-        join_all(invalidations.map(|sent| note_completion(site, sent, invocation.time_left()))).await;
     }
-    Handled { site: site.config.site.clone(), results }
 }
 
-/// Creates the span of one deployment, whose fields all of its log lines inherit.
-///
-/// The deployment records its id and its run's number as soon as it knows them. The span has the highest level, since
-/// a log level that disabled it would take the fields off the warnings too.
-fn deployment_span(site: &Site) -> Span {
-    error_span!("deployment", site = site.config.site, deployment = Empty, run = Empty)
+async fn roll_back(site: &Site, to: &Rollback, options: Options, invocation: &Invocation<'_>) -> Result<Report, Error> {
+    let id = match to {
+        Rollback::Previous => return undo(site, options, invocation).await,
+        Rollback::To(id) => DeploymentId::named(id),
+    };
+    let record = site.clients.ledger.record(&id).await?;
+    let record = record.ok_or_else(|| Error::NoSuchDeployment { site: site.config.site.clone() })?;
+    let upload = record.upload(&site.config.staging_bucket)?;
+    deploy(site, &upload, Options { replay: true, ..options }, invocation).await
 }
 
 /// Notes whether CloudFront completes an invalidation within `patience`. Without its id it cannot be asked about, and
@@ -110,47 +137,6 @@ pub async fn owed_seconds(site: &Site, progress: &Progress, now: DateTime<Utc>) 
     Some(age.and_then(|seconds| seconds.try_into().ok()).unwrap_or(0))
 }
 
-/// The work that an event asks for.
-enum Task {
-    Nothing,
-    Sweep(Options),
-    Deploy(Vec<Upload>, Options),
-}
-
-impl Task {
-    async fn of(site: &Site, payload: &Value, invocation: &Invocation<'_>) -> Result<Self, Error> {
-        let staging_bucket = &site.config.staging_bucket;
-        match Event::parse(payload, staging_bucket)? {
-            Event::Test => Ok(Self::Nothing),
-            Event::Sweep { options } => Ok(Self::Sweep(options)),
-            Event::Uploads { uploads, options } => Ok(Self::Deploy(uploads, options)),
-            Event::Rollback { to, options } => {
-                let record = match to {
-                    Rollback::To(id) => site.clients.ledger.record(&DeploymentId::named(&id)).await?,
-                    Rollback::Previous => previous(site, invocation).await?,
-                };
-                let record = record.ok_or(Error::NoSuchDeployment { site: site.config.site.clone() })?;
-                let upload = record.upload(staging_bucket)?;
-                Ok(Self::Deploy(vec![upload], Options { replay: true, ..options }))
-            }
-        }
-    }
-}
-
-/// Returns the record of the deployment before the live one.
-///
-/// Lambda's retry of a rollback keeps the target of its first attempt, which may have made another deployment live.
-async fn previous(site: &Site, invocation: &Invocation<'_>) -> Result<Option<Record>, Error> {
-    let ledger = &site.clients.ledger;
-    if let Some(record) = ledger.started_by(invocation.request_id).await? {
-        return Ok(Some(record));
-    }
-    match ledger.head().await?.live {
-        Some(live) => ledger.previous(&live.deployment).await,
-        None => Ok(None),
-    }
-}
-
 impl Handled {
     pub fn results(&self) -> &[Result<Report, Failure>] {
         &self.results
@@ -158,7 +144,7 @@ impl Handled {
 
     /// Returns the structured log lines, one per deployment, with their metrics.
     pub fn log_lines(&self, moment: Moment) -> Vec<String> {
-        self.results.iter().filter_map(|result| self.log_line(result, moment)).collect()
+        self.results.iter().chain(&self.waited).filter_map(|result| self.log_line(result, moment)).collect()
     }
 
     fn log_line(&self, result: &Result<Report, Failure>, moment: Moment) -> Option<String> {
@@ -192,7 +178,12 @@ impl Handled {
         }
         let failed = failures.len();
         let Some(first) = failures.into_iter().next() else {
+<<<<<<< HEAD
             return Ok(Answer::of(&deployments));
+=======
+            deployments.extend(self.waited.into_iter().flatten());
+            return Ok(Answer { deployments });
+>>>>>>> d0fb7ab (deployment: Unfinished runs with their uploads, undo, refusals that are judged anew, waiting uploads, one identity)
         };
         let mut diagnostic = Diagnostic::from(first.error);
         if count > 1 {

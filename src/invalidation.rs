@@ -28,7 +28,7 @@ mod tags;
 mod target;
 mod wildcards;
 
-pub use self::batch::{Batch, batches, reference};
+pub use self::batch::{Batch, References, batches};
 pub use self::distribution::{Distribution, Tagging};
 pub use self::item::{InvalidItem, is_tag, matches, validate};
 pub use self::path::paths;

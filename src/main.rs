@@ -65,6 +65,7 @@ async fn answer(site: &Site, event: LambdaEvent<Value>) -> Result<Answer, Diagno
         clock: &Utc::now,
         progress: &Progress::default(),
         pause: Duration::from_secs(1),
+        waits: true,
     };
     let handled = handle(site, &event.payload, &invocation).await;
     let now = Utc::now();

@@ -12,16 +12,19 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, Get, TransactGetItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Get, Put, TransactGetItem, TransactWriteItem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::commit::{BATCHES_PER_COMMIT, Change};
 
-use self::item::{HEAD, Item, OWED, RECORDS, from_item, malformed, record_name, to_attribute};
+use self::commit::is_condition_false;
+use self::item::{
+    HEAD, Item, OWED, RECORDS, WAITING, from_item, identity_name, malformed, record_name, to_attribute, waiting_name,
+};
 use super::response::failed;
 use crate::config::Config;
-use crate::deployment::{DeploymentId, Head, Owed, Record, Status};
+use crate::deployment::{DeploymentId, Head, Identity, Owed, Record, Waiting};
 use crate::error::Error;
 
 /// How often a transaction that collides with another one is repeated.
@@ -32,6 +35,16 @@ pub struct Ledger {
     client: aws_sdk_dynamodb::Client,
     table: String,
     site: String,
+}
+
+/// What the ledger knows about an upload.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The default stands for a head that does not exist yet.
+    pub head: Head,
+    pub record: Option<Record>,
+    /// The identity under which the upload was first recorded, maybe from an event with another time.
+    pub identity: Option<Identity>,
 }
 
 /// Whether a conditional write took place.
@@ -56,21 +69,22 @@ impl Ledger {
         Ok(self.get(HEAD).await?.unwrap_or_default())
     }
 
-    /// Reads the head and a deployment's record as of one moment.
+    /// Reads what the ledger knows about an upload, as of one moment.
     ///
     /// Read one after the other, the head could be newer than the record, and a commit could go through that follows
     /// from an outdated record.
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn read(&self, id: &DeploymentId) -> Result<(Head, Option<Record>), Error> {
-        let gets = [self.transact_get(HEAD)?, self.transact_get(&record_name(id))?];
+    pub async fn read(&self, id: &DeploymentId) -> Result<Known, Error> {
+        let names = [HEAD, &record_name(id), &identity_name(id)];
+        let gets = names.into_iter().map(|name| self.transact_get(name)).collect::<Result<Vec<_>, _>>()?;
         let mut collisions = 0;
         let answer = loop {
             let request = self.client.transact_get_items();
-            match request.set_transact_items(Some(gets.to_vec())).send().await {
+            match request.set_transact_items(Some(gets.clone())).send().await {
                 Ok(answer) => break answer,
-                // Another transaction is writing one of the two (DynamoDB, TransactGetItems, "Errors").
+                // Another transaction is writing one of them (DynamoDB, TransactGetItems, "Errors").
                 Err(error) if is_cancelled(&error) && collisions < COLLISIONS => {
                     collisions += 1;
                     pause_after(collisions).await;
@@ -80,9 +94,12 @@ impl Ledger {
         };
         // DynamoDB answers in the order of the request.
         let mut items = answer.responses.unwrap_or_default().into_iter().map(|answer| answer.item);
-        let head = items.next().flatten().map(from_item).transpose()?.unwrap_or_default();
-        let record = items.next().flatten().map(from_item).transpose()?;
-        Ok((head, record))
+        let mut next = || items.next().flatten();
+        Ok(Known {
+            head: next().map(from_item).transpose()?.unwrap_or_default(),
+            record: next().map(from_item).transpose()?,
+            identity: next().map(from_item).transpose()?,
+        })
     }
 
     /// Reads a deployment's record.
@@ -98,25 +115,15 @@ impl Ledger {
     /// # Errors
     /// `Aws`.
     pub async fn owed(&self) -> Result<Vec<Owed>, Error> {
-        let mut items = self.query(OWED, true).into_paginator().items().send();
-        let mut owed = Vec::new();
-        while let Some(item) = items.next().await {
-            owed.push(from_item(item.map_err(|error| failed("reading the ledger", error))?)?);
-        }
-        Ok(owed)
+        self.all(OWED, true).await
     }
 
-    /// Reads the newest deployment that was uploaded before `live` and has been live.
+    /// Reads the newest deployment that was uploaded before another one and has been live.
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn previous(&self, live: &DeploymentId) -> Result<Option<Record>, Error> {
-        let name = record_name(live);
-        self.newest_record(|record| {
-            // A replay may have failed since; the answer shows that the deployment has been live.
-            record.answer.is_some() && record.status != Status::Rejected && record_name(&record.deployment) < name
-        })
-        .await
+    pub async fn live_before(&self, id: &DeploymentId) -> Result<Option<Record>, Error> {
+        self.newest_record(|record| record.has_been_live() && record.deployment < *id).await
     }
 
     /// Reads the deployment that this very request has claimed, if any.
@@ -124,17 +131,16 @@ impl Ledger {
     /// # Errors
     /// `Aws`.
     pub async fn started_by(&self, request: &str) -> Result<Option<Record>, Error> {
-        self.newest_record(|record| record.was_claimed_by(request)).await
+        self.newest_record(|record| record.run_claimed_by(request).is_some()).await
     }
 
-    /// Writes a record without the head, unless another run has changed that record.
+    /// Writes a record without the head, unless another run has changed that record, or the upload is known under
+    /// another id. A new record comes with its identity.
     ///
     /// # Errors
     /// `Aws`.
     pub async fn write_record(&self, before: Option<&Record>, record: &Record) -> Result<Committed, Error> {
-        let put = self
-            .client
-            .put_item()
+        let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(self.to_item(&record_name(&record.deployment), record)?));
         let put = match before {
@@ -146,14 +152,54 @@ impl Ledger {
                 .expression_attribute_values(":run", AttributeValue::N(before.run.to_string()))
                 .expression_attribute_values(":status", to_attribute(&before.status)?),
         };
-        match put.send().await {
-            Ok(_) => Ok(Committed::Yes),
-            Err(error) if error.code() == Some("ConditionalCheckFailedException") => {
-                let now = self.record(&record.deployment).await?;
-                Ok(if now.as_ref() == Some(record) { Committed::Yes } else { Committed::No })
-            }
-            Err(error) => Err(failed("writing to the ledger", error)),
+        let put = put.build().map_err(|error| malformed(&error))?;
+        let mut writes = vec![TransactWriteItem::builder().put(put).build()];
+        if before.is_none() {
+            writes.push(self.put_identity(&record.identity())?.map_err(|error| malformed(&error))?);
         }
+        let mut collisions = 0;
+        loop {
+            let request = self.client.transact_write_items().set_transact_items(Some(writes.clone()));
+            let Err(error) = request.send().await else {
+                return Ok(Committed::Yes);
+            };
+            if is_condition_false(&error) {
+                let now = self.record(&record.deployment).await?;
+                return Ok(if now.as_ref() == Some(record) { Committed::Yes } else { Committed::No });
+            }
+            collisions += 1;
+            if !is_cancelled(&error) || collisions > COLLISIONS {
+                return Err(failed("writing to the ledger", error));
+            }
+            pause_after(collisions).await;
+        }
+    }
+
+    /// Notes that an upload has given up waiting for the site.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn write_waiting(&self, waiting: &Waiting) -> Result<(), Error> {
+        let item = self.to_item(&waiting_name(&waiting.record.deployment), waiting)?;
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        put.send().await.map(drop).map_err(|error| failed("writing to the ledger", error))
+    }
+
+    /// Reads the uploads that gave up waiting for the site, the newest first.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn waiting(&self) -> Result<Vec<Waiting>, Error> {
+        self.all(WAITING, false).await
+    }
+
+    /// Deletes the note of an upload that waits no more.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn delete_waiting(&self, id: &DeploymentId) -> Result<(), Error> {
+        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(self.key(&waiting_name(id))));
+        delete.send().await.map(drop).map_err(|error| failed("writing to the ledger", error))
     }
 
     async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
@@ -161,6 +207,16 @@ impl Ledger {
             self.client.get_item().table_name(&self.table).set_key(Some(self.key(name))).consistent_read(true);
         let answer = request.send().await.map_err(|error| failed("reading the ledger", error))?;
         answer.item.map(from_item).transpose()
+    }
+
+    /// Reads the items whose sort keys begin with `prefix`, ascending, or descending unless `is_forward`.
+    async fn all<T: DeserializeOwned>(&self, prefix: &str, is_forward: bool) -> Result<Vec<T>, Error> {
+        let mut items = self.query(prefix, is_forward).into_paginator().items().send();
+        let mut all = Vec::new();
+        while let Some(item) = items.next().await {
+            all.push(from_item(item.map_err(|error| failed("reading the ledger", error))?)?);
+        }
+        Ok(all)
     }
 
     /// Reads the newest upload's record of those that `is_wanted` accepts.

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Invocation, Site};
 use crate::aws::archive::Archive;
 use crate::cache_tag::CacheTags;
-use crate::deployment::{DeploymentId, MAX_CLOCK_SKEW, Record, Request};
+use crate::deployment::{DeploymentId, Identity, MAX_CLOCK_SKEW, Place, Previous, Record, Request, Waiting};
 use crate::error::Error;
 use crate::event::{BadEvent, Options, Upload};
 use crate::headers::HeaderRules;
@@ -17,9 +17,10 @@ use crate::transfer::Transfer;
 pub(super) struct Attempt<'a> {
     pub site: &'a Site,
     pub invocation: &'a Invocation<'a>,
-    pub id: DeploymentId,
+    pub place: Place,
     pub upload: Upload,
-    uploaded_at: DateTime<Utc>,
+    /// The meaning of "previous" that the claim relies on, if a person has named the upload so.
+    pub previous: Option<Previous>,
     options: Options,
     started_at: DateTime<Utc>,
 }
@@ -43,29 +44,59 @@ impl<'a> Attempt<'a> {
         let upload = site.clients.archives.identify(upload).await?;
         // An upload for which S3 has no date counts as new.
         let uploaded_at = upload.uploaded_at.unwrap_or(started_at);
-        let id = DeploymentId::of(&upload, uploaded_at);
-        tracing::Span::current().record("deployment", tracing::field::display(&id));
+        let deployment = DeploymentId::of(&upload, uploaded_at);
+        tracing::Span::current().record("deployment", tracing::field::display(&deployment));
         tracing::info!(archive = upload.key, version = upload.version_id, "deploying");
-        Ok(Self { site, invocation, id, upload, uploaded_at, options, started_at })
+        let (key, sequencer) = (Some(upload.key.clone()), upload.sequencer.clone());
+        let place = Place { uploaded_at, deployment, key, sequencer };
+        Ok(Self { site, invocation, place, upload, previous: None, options, started_at })
+    }
+
+    /// The same attempt, which may claim the site only while "previous" has this meaning.
+    pub(super) fn while_previous_is(self, previous: Previous) -> Self {
+        Self { previous: Some(previous), ..self }
+    }
+
+    /// Returns the upload as the ledger knows it.
+    pub(super) fn known_as(&self, identity: Identity) -> Upload {
+        Upload { uploaded_at: Some(identity.uploaded_at), ..self.upload.clone() }
+    }
+
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.options.dry_run
     }
 
     /// Returns this attempt as the decision table sees it now.
     pub(super) fn request(&self) -> Request<'_> {
         Request {
             id: self.invocation.request_id,
-            deployment: &self.id,
-            uploaded_at: self.uploaded_at,
+            place: &self.place,
             replay: self.options.replay,
             now: self.invocation.now(),
         }
     }
 
-    /// Returns the deployment's record, or a fresh one, with its expiry moved to `HISTORY_DAYS` from now.
+    /// Returns the deployment's record, or a fresh one. Unless it has been live, it expires `HISTORY_DAYS` from now.
     pub(super) fn record(&self, known: Option<&Record>) -> Record {
-        let history = TimeDelta::days(i64::from(self.site.config.history_days));
+        let Place { deployment, uploaded_at, .. } = &self.place;
         let record = known.cloned();
-        let record = record.unwrap_or_else(|| Record::new(self.id.clone(), self.uploaded_at, &self.upload));
-        Record { expires_at: (self.invocation.now() + history).timestamp(), ..record }
+        let record = record.unwrap_or_else(|| Record::new(deployment.clone(), *uploaded_at, &self.upload));
+        let expires_at = (!record.has_been_live()).then(|| self.expires_at());
+        Record { expires_at, ..record }
+    }
+
+    /// Returns the note that the upload waits for the site; `None` for a replay, since nobody but its sender may say
+    /// when it is meant.
+    pub(super) fn waiting(&self) -> Option<Waiting> {
+        (!self.options.replay).then(|| Waiting {
+            record: self.record(None),
+            allow_large_delete: self.options.allow_large_delete,
+            expires_at: self.expires_at(),
+        })
+    }
+
+    fn expires_at(&self) -> i64 {
+        (self.invocation.now() + TimeDelta::days(i64::from(self.site.config.history_days))).timestamp()
     }
 
     /// Returns the rules that the plan follows.
@@ -104,7 +135,10 @@ impl<'a> Attempt<'a> {
             version_id: self.upload.version_id.clone(),
         };
         let site = self.site.config.site.clone();
-        Report { duration_ms: self.duration_ms(), ..Report::new(self.id.clone(), run, site, outcome, archive) }
+        Report {
+            duration_ms: self.duration_ms(),
+            ..Report::new(self.place.deployment.clone(), run, site, outcome, archive)
+        }
     }
 
     /// Returns the report of an attempt that deploys nothing, with the way to bring the build live on purpose.
@@ -115,7 +149,9 @@ impl<'a> Attempt<'a> {
             Outcome::Duplicate => "this upload has been deployed before",
             _ => return report,
         };
-        report.warnings.push(format!("{reason}; to bring this build live, send {{\"rollback\":\"{}\"}}", self.id));
+        report
+            .warnings
+            .push(format!("{reason}; to bring this build live, send {{\"rollback\":\"{}\"}}", self.place.deployment));
         report
     }
 

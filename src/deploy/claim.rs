@@ -6,17 +6,19 @@ use futures_util::future::{BoxFuture, FutureExt, MaybeDone, maybe_done};
 
 use super::attempt::Attempt;
 use super::build::Build;
-use crate::aws::ledger::Committed;
-use crate::deployment::{Decision, Head, Record, Status, decide};
+use crate::aws::ledger::{Committed, Known};
+use crate::deployment::{Decision, Head, Identity, Lease, Record, Status, decide};
 use crate::error::Error;
 use crate::report::Outcome;
 
-/// The head and record that an attempt writes to take the lease.
+/// The items that an attempt writes to take the lease.
 pub(super) struct Claim {
     /// The head that was read. The claim holds only while that head is unchanged.
     pub from: Head,
     pub to: Head,
     pub record: Record,
+    /// Set if the ledger does not know the upload yet.
+    pub identity: Option<Identity>,
 }
 
 /// The outcome of the decision table, with its consequence.
@@ -25,6 +27,10 @@ pub(super) enum Decided {
     Claim(Box<Claim>),
     /// There is nothing to do. The number is that of the deployment's last run, or 0.
     Nothing(Outcome, u64),
+    /// The ledger knows the upload under another id.
+    KnownAs(Identity),
+    /// "Previous" means another deployment by now.
+    Moved,
 }
 
 /// An attempt that wants to claim the site.
@@ -32,29 +38,36 @@ pub(super) struct Claimant<'a> {
     attempt: &'a Attempt<'a>,
     /// The archive's index is read at the same time as the ledger.
     reading: MaybeDone<BoxFuture<'a, Result<Build, Error>>>,
-    /// The build, once its index is judged.
-    build: Option<Build>,
+    /// The build, or the refusal of its archive, once its index is judged.
+    judged: Option<Result<Build, Error>>,
 }
 
 impl<'a> Claimant<'a> {
     pub(super) fn new(attempt: &'a Attempt<'a>) -> Self {
-        Self { attempt, reading: maybe_done(Build::read(attempt).boxed()), build: None }
+        Self { attempt, reading: maybe_done(Build::read(attempt).boxed()), judged: None }
     }
 
     /// Decides what the ledger's items mean for the attempt, and waits while another deployment is at work.
     ///
-    /// The archive's index is judged before it returns a claim.
+    /// The archive's index is judged before it returns a claim. A refusal ends the attempt here, unless the run has been
+    /// started before: then it has to be ended under the lease.
     ///
     /// # Errors
     /// `ArchiveRejected`, which is recorded; `ArchiveGone`; `Busy`; `Aws`.
     pub(super) async fn decide(&mut self) -> Result<Decided, Error> {
         let attempt = self.attempt;
         loop {
-            let (head, record) = self.read_ledger().await?;
+            let Known { head, record, identity } = self.read_ledger().await?;
+            if let Some(identity) = identity.filter(|identity| identity.deployment != attempt.place.deployment) {
+                return Ok(Decided::KnownAs(identity));
+            }
+            if attempt.previous.as_ref().is_some_and(|previous| *previous != head.previous()) {
+                return Ok(Decided::Moved);
+            }
             let last_run = record.as_ref().map_or(0, |record| record.run);
             let decision = decide(&head, record.as_ref(), &attempt.request());
             match decision {
-                Decision::Rejected(reason) => return Err(Error::ArchiveRejected(reason)),
+                Decision::Rejected(reason) => return Err(Error::RefusedForGood(reason)),
                 Decision::InProgress => return Ok(Decided::Nothing(Outcome::InProgress, last_run)),
                 Decision::Duplicate => return Ok(Decided::Nothing(Outcome::Duplicate, last_run)),
                 Decision::Superseded => {
@@ -65,16 +78,21 @@ impl<'a> Claimant<'a> {
                 Decision::Start { rollback } => {
                     self.judge_archive(record.as_ref()).await?;
                     let number = head.sequence + 1;
-                    let fresh =
-                        Record { status: Status::Unfinished, rollback, batches: 0, ..attempt.record(record.as_ref()) };
-                    return Ok(self.claim(head, Record { run: number, ..fresh }));
+                    let known = attempt.record(record.as_ref());
+                    let fresh = Record { status: Status::Unfinished, rollback, batches: 0, rejection: None, ..known };
+                    return Ok(self.claim(head, record.is_some(), Record { run: number, ..fresh }));
                 }
                 Decision::Resume => {
-                    self.judge_archive(record.as_ref()).await?;
-                    return Ok(self.claim(head, attempt.record(record.as_ref())));
+                    self.judge().await;
+                    // A run that has started is refused under the lease, since it may have changed objects.
+                    self.fail_unless(Error::is_refusal)?;
+                    return Ok(self.claim(head, true, attempt.record(record.as_ref())));
                 }
                 Decision::Wait => {
-                    self.judge_archive(record.as_ref()).await?;
+                    let has_started = record.as_ref().is_some_and(|record| record.status == Status::Unfinished);
+                    if !has_started {
+                        self.judge_archive(record.as_ref()).await?;
+                    }
                     self.wait(&head).await?;
                 }
             }
@@ -82,61 +100,93 @@ impl<'a> Claimant<'a> {
     }
 
     /// Returns the build of a claim that [`Self::decide`] has returned.
-    pub(super) fn into_build(self) -> Build {
-        self.build.expect("a claim is made only after the archive was judged")
+    ///
+    /// # Errors
+    /// Those of reading the archive's index, if a run is resumed.
+    pub(super) fn into_build(self) -> Result<Build, Error> {
+        self.judged.expect("a claim is made only after the archive was judged")
     }
 
-    /// Reads head and record. Meanwhile the archive is read on, but not waited for.
-    async fn read_ledger(&mut self) -> Result<(Head, Option<Record>), Error> {
-        let mut reading_ledger = pin!(self.attempt.site.clients.ledger.read(&self.attempt.id));
+    /// Reads the ledger. Meanwhile the archive is read on, but not waited for.
+    async fn read_ledger(&mut self) -> Result<Known, Error> {
+        let mut reading_ledger = pin!(self.attempt.site.clients.ledger.read(&self.attempt.place.deployment));
         tokio::select! {
             biased;
             read = &mut reading_ledger => read,
-            () = &mut self.reading, if self.build.is_none() => reading_ledger.await,
+            () = &mut self.reading, if self.judged.is_none() => reading_ledger.await,
+        }
+    }
+
+    /// Waits until the archive's index is judged.
+    async fn judge(&mut self) {
+        if self.judged.is_none() {
+            (&mut self.reading).await;
+            self.judged = Pin::new(&mut self.reading).take_output();
         }
     }
 
     /// Waits until the archive's index is judged, and records a refusal.
     async fn judge_archive(&mut self, record: Option<&Record>) -> Result<(), Error> {
-        if self.build.is_some() {
-            return Ok(());
+        self.judge().await;
+        if let Some(Err(refusal)) = &self.judged
+            && refusal.is_refusal()
+        {
+            let refused = self.attempt.record(record).refused(&refusal.to_string(), refusal.is_final());
+            if record.is_none_or(|record| record.rejection != refused.rejection) {
+                // If another run has changed the record meanwhile, the next event is refused in the same way.
+                let _ = self.attempt.site.clients.ledger.write_record(record, &refused).await?;
+            }
         }
-        (&mut self.reading).await;
-        let judged = Pin::new(&mut self.reading).take_output().expect("it was awaited, and is taken only once");
-        if let Some(reason) = judged.as_ref().err().and_then(Error::refusal) {
-            let rejected = self.attempt.record(record).rejected(reason);
-            // If another run has changed the record meanwhile, the next event is refused in the same way.
-            let _ = self.attempt.site.clients.ledger.write_record(record, &rejected).await?;
-        }
-        self.build = Some(judged?);
-        Ok(())
+        self.fail_unless(|_| false)
+    }
+
+    /// Fails with the error of the archive's index, unless it is one of those that are `left_for_later`.
+    fn fail_unless(&mut self, left_for_later: impl Fn(&Error) -> bool) -> Result<(), Error> {
+        let error = self.judged.take_if(|judged| judged.as_ref().is_err_and(|error| !left_for_later(error)));
+        error.map_or(Ok(()), |error| error.map(drop))
     }
 
     async fn write_superseded(&self, record: Option<&Record>) -> Result<Committed, Error> {
-        let superseded = Record { status: Status::Superseded, ..self.attempt.record(record) };
+        let superseded = Record { status: Status::Superseded, rejection: None, ..self.attempt.record(record) };
         self.attempt.site.clients.ledger.write_record(record, &superseded).await
     }
 
-    fn claim(&self, head: Head, record: Record) -> Decided {
+    fn claim(&self, head: Head, is_known: bool, record: Record) -> Decided {
         let invocation = self.attempt.invocation;
         let record = record.claimed_by(invocation.request_id);
         let to = head.claimed(&self.attempt.request(), record.run, invocation.deadline);
-        Decided::Claim(Box::new(Claim { from: head, to, record }))
+        let identity = (!is_known).then(|| record.identity());
+        Decided::Claim(Box::new(Claim { from: head, to, record, identity }))
     }
 
+    /// Waits a moment. Near the deadline, notes that the upload waits: whoever is done with the site next deploys it.
+    ///
+    /// # Errors
+    /// `Busy` near the deadline; `Aws`.
     async fn wait(&self, head: &Head) -> Result<(), Error> {
         let invocation = self.attempt.invocation;
-        if invocation.is_late() {
-            let lease = head.lease.as_ref();
-            return Err(Error::Busy {
-                deployment: lease.map(|lease| lease.deployment.to_string()).unwrap_or_default(),
-                until: lease.map(|lease| lease.until.to_rfc3339()).unwrap_or_default(),
-            });
+        if !invocation.waits || invocation.is_late() {
+            return self.give_up_waiting(head).await;
         }
         tracing::debug!("another deployment is at work on the site; waiting");
         // The jitter keeps several that wait from looking all at the same time.
         let pause = invocation.pause.mul_f64(0.7 + 0.6 * fastrand::f64());
         tokio::time::sleep(pause).await;
         Ok(())
+    }
+
+    /// Fails, unless the site has become free in the meantime. Then its holder may have overlooked the note.
+    async fn give_up_waiting(&self, head: &Head) -> Result<(), Error> {
+        let ledger = &self.attempt.site.clients.ledger;
+        let mut lease = head.lease.clone();
+        if let Some(waiting) = self.attempt.waiting() {
+            ledger.write_waiting(&waiting).await?;
+            lease = ledger.head().await?.lease;
+        }
+        let invocation = self.attempt.invocation;
+        match lease.filter(|lease| lease.excludes(invocation.request_id, invocation.now())) {
+            Some(Lease { deployment, until, .. }) => Err(Error::Busy { deployment, until }),
+            None => Ok(()),
+        }
     }
 }

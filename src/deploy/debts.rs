@@ -7,7 +7,7 @@ use super::{Invocation, Site};
 use crate::aws::ledger::BATCHES_PER_COMMIT;
 use crate::deployment::{Owed, RunId};
 use crate::error::Error;
-use crate::invalidation::{Distribution, Invalidation, StaleKeys, batches, matches};
+use crate::invalidation::{Distribution, Invalidation, References, StaleKeys, batches, matches};
 use crate::plan::TagEvidence;
 use crate::report::Invalidated;
 
@@ -85,11 +85,13 @@ impl<'a> Debts<'a> {
     ) -> Result<Vec<String>, Error> {
         let config = &self.site.config;
         let (run, mut count, now) = (held.run(), held.record().batches, self.invocation.now());
+        let deployment = run.deployment.as_str();
+        let references = References { site: &config.site, deployment, run: run.number, recorded_at: now };
         let (mut new, mut warnings) = (Vec::new(), Vec::new());
         for (distribution, mut invalidation) in invalidations(config, &self.distributions, stale, evidence) {
             warnings.extend(warning(config, distribution, &invalidation));
             self.leave_out_covered(&run, distribution, &mut invalidation);
-            let batches = batches(run.deployment.as_str(), run.number, count, distribution, &invalidation);
+            let batches = batches(&references, count, distribution, &invalidation);
             count = count.saturating_add(u32::try_from(batches.len()).unwrap_or(u32::MAX));
             new.extend(batches.into_iter().map(|batch| Owed::new(batch, &run, now)));
         }

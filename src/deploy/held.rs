@@ -1,9 +1,11 @@
 //! The lease that this invocation holds, with the head and the record that only its holder writes.
 
+use chrono::{DateTime, Utc};
+
 use super::Site;
 use super::claim::Claim;
 use crate::aws::ledger::{Change, Committed, Ledger};
-use crate::deployment::{Head, Owed, Record, RunId, Status};
+use crate::deployment::{Head, Identity, Owed, Record, RunId};
 use crate::error::Error;
 
 /// The site's head while this invocation holds the lease.
@@ -15,7 +17,8 @@ pub(super) struct HeldHead<'a> {
 }
 
 impl<'a> HeldHead<'a> {
-    /// Takes the lease by replacing the head `from` with `to`. A run also writes its record; a sweep has none.
+    /// Takes the lease by replacing the head `from` with `to`. A run also writes its record, and the identity of an
+    /// upload that the ledger does not know; a sweep has neither.
     ///
     /// Returns `None` if another invocation has changed the head since it was read.
     ///
@@ -26,8 +29,9 @@ impl<'a> HeldHead<'a> {
         from: &Head,
         to: &Head,
         record: Option<&Record>,
+        identity: Option<&Identity>,
     ) -> Result<Option<Self>, Error> {
-        let change = Change { from, to, record, owed: &[], settled: &[] };
+        let change = Change { from, to, record, identity, owed: &[], settled: &[] };
         let committed = ledger.commit(change).await?;
         Ok((committed == Committed::Yes).then(|| Self { ledger, head: to.clone() }))
     }
@@ -52,7 +56,7 @@ impl<'a> HeldHead<'a> {
         owed: &[Owed],
         settled: &mut Vec<Owed>,
     ) -> Result<(), Error> {
-        let change = Change { from: &self.head, to: &to, record, owed, settled };
+        let change = Change { from: &self.head, to: &to, record, identity: None, owed, settled };
         if self.ledger.commit(change).await? == Committed::No {
             return Err(Error::LeaseLost);
         }
@@ -76,8 +80,9 @@ impl<'a> HeldRun<'a> {
     /// # Errors
     /// `Aws`.
     pub(super) async fn claim(site: &'a Site, claim: &Claim) -> Result<Option<Self>, Error> {
-        let Claim { from, to, record } = claim;
-        let Some(head) = HeldHead::claim(&site.clients.ledger, from, to, Some(record)).await? else {
+        let Claim { from, to, record, identity } = claim;
+        let claimed = HeldHead::claim(&site.clients.ledger, from, to, Some(record), identity.as_ref());
+        let Some(head) = claimed.await? else {
             return Ok(None);
         };
         tracing::Span::current().record("run", record.run);
@@ -94,10 +99,20 @@ impl<'a> HeldRun<'a> {
         &self.record
     }
 
-    /// Returns the run that had not finished when this one claimed the site: an earlier one, or this very run, whose
-    /// retry this invocation is.
-    pub(super) fn found_unfinished(&self) -> Option<&RunId> {
-        self.before.unfinished.as_ref()
+    /// Whether a run had not finished when this one claimed the site: an earlier one, or this very run, whose retry
+    /// this invocation is.
+    pub(super) fn found_unfinished(&self) -> bool {
+        !self.before.unfinished.is_empty() || self.before.is_torn
+    }
+
+    /// Whether an earlier invocation of this run may have changed or deleted objects.
+    pub(super) fn has_begun_before(&self) -> bool {
+        self.before.unfinished_run(self.record.run).is_some_and(|run| run.has_begun)
+    }
+
+    /// Returns the run that was live when this one claimed the site.
+    pub(super) fn live_before(&self) -> Option<&RunId> {
+        self.before.live.as_ref()
     }
 
     /// Returns the head as the next write changes it.
@@ -105,7 +120,7 @@ impl<'a> HeldRun<'a> {
         self.head.get_mut()
     }
 
-    /// Records new owed batches, and deletes those in `settled`.
+    /// Records new owed batches, and deletes those in `settled`. From now on the run counts as begun.
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
@@ -113,7 +128,7 @@ impl<'a> HeldRun<'a> {
         // The count is written with the batches, so that no caller reference is ever used twice.
         let count = u32::try_from(batches.len()).unwrap_or(u32::MAX);
         let record = Record { batches: self.record.batches.saturating_add(count), ..self.record.clone() };
-        self.commit(self.head.head.next_version(), record, batches, settled).await
+        self.commit(self.head.head.begun(&self.run()), record, batches, settled).await
     }
 
     /// Writes the head once more, and deletes the batches in `settled`.
@@ -128,30 +143,36 @@ impl<'a> HeldRun<'a> {
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub(super) async fn finish(&mut self, answer: Option<String>, settled: &mut Vec<Owed>) -> Result<(), Error> {
-        let record = Record { status: Status::Finished, answer, ..self.record.clone() };
-        self.commit(self.head.head.finished(&self.run()), record, &[], settled).await
+    pub(super) async fn finish(
+        &mut self,
+        answer: Option<String>,
+        now: DateTime<Utc>,
+        settled: &mut Vec<Owed>,
+    ) -> Result<(), Error> {
+        let record = self.record.clone().finished(answer, self.head.head.live.as_ref());
+        self.commit(self.head.head.finished(&self.run(), now), record, &[], settled).await
     }
 
-    /// Releases the lease of a run that may have written; it stays unfinished.
+    /// Releases the lease of a run that stays unfinished. `has_begun` says whether it may have changed objects.
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub(super) async fn release(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
-        self.commit(self.head.head.released(), self.record.clone(), &[], settled).await
+    pub(super) async fn release(&mut self, has_begun: bool, settled: &mut Vec<Owed>) -> Result<(), Error> {
+        self.commit(self.head.head.given_up(&self.run(), has_begun), self.record.clone(), &[], settled).await
     }
 
-    /// Releases the lease of a run that has written nothing, with the reason if its archive was refused.
+    /// Releases the lease of a run that was refused. `has_begun` says whether it may have changed objects.
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub(super) async fn withdraw(&mut self, rejection: Option<&str>, settled: &mut Vec<Owed>) -> Result<(), Error> {
-        let record = self.record.clone();
-        let record = match rejection {
-            Some(reason) => record.rejected(reason),
-            None => record,
-        };
-        self.commit(self.head.head.withdrawn(&self.run(), &self.before), record, &[], settled).await
+    pub(super) async fn refuse(
+        &mut self,
+        refusal: &Error,
+        has_begun: bool,
+        settled: &mut Vec<Owed>,
+    ) -> Result<(), Error> {
+        let record = self.record.clone().refused(&refusal.to_string(), refusal.is_final());
+        self.commit(self.head.head.refused(&self.run(), has_begun), record, &[], settled).await
     }
 
     async fn commit(

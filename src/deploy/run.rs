@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
         let mut report = self.attempt.report(outcome, self.held.record().run);
         report.count(plan);
         report.warnings.extend(build.warnings.iter().cloned());
-        if self.held.found_unfinished().is_some() {
+        if self.held.found_unfinished() {
             // The writes of a run that died are no drift.
             report.drift = 0;
         }
@@ -292,36 +292,42 @@ impl<'a> Run<'a> {
         report.warnings.append(&mut self.warnings);
         report.duration_ms = self.attempt.duration_ms();
         self.save_manifest().await?;
-        self.held.finish(serde_json::to_string(&report.bounded()).ok(), self.debts.settled()).await?;
+        let answer = serde_json::to_string(&report.bounded()).ok();
+        self.held.finish(answer, self.attempt.invocation.now(), self.debts.settled()).await?;
         self.debts.report_oldest();
         Ok(report)
     }
 
-    /// Releases the lease after an error, if that is possible: a lease that stays only delays others.
+    /// Ends the run after an error, and returns the error with what the site's owner has to know.
     ///
-    /// An archive that was refused before any write is recorded as refused. After a write it is not: a retry may find
-    /// it sound, and if it does not, the next deployment repairs what was left.
-    pub(super) async fn give_up(&mut self, error: &Error) {
-        if let Err(error) = self.release(error).await {
+    /// The lease is released if that is possible: one that stays only delays others. A refused run ends for good. If it
+    /// has changed objects, what it owes is sent first, since it has no retry that would do so.
+    pub(super) async fn give_up(mut self, mut error: Error) -> Error {
+        let has_begun = self.has_begun || self.held.has_begun_before();
+        if error.is_refusal() && has_begun {
+            if let Err(owed) = self.debts.send_all().await {
+                tracing::warn!("the next deployment or sweep sends what the refused run owes: {owed}");
+            }
+            error = Error::Torn { refusal: Box::new(error), live: self.held.live_before().cloned() };
+        }
+        if let Err(error) = self.release(&error, has_begun).await {
             tracing::warn!("could not release the lease, which lapses by itself: {error}");
         }
         self.debts.report_oldest();
+        error
     }
 
-    async fn release(&mut self, error: &Error) -> Result<(), Error> {
+    async fn release(&mut self, error: &Error, has_begun: bool) -> Result<(), Error> {
         if let Err(error) = self.save_manifest().await {
             // The rows of the written objects are lost with it. That costs the next run time; a kept lease costs more.
             tracing::warn!(
                 "could not save the manifest; the next run looks up the objects that this one wrote: {error}"
             );
         }
-        if self.has_begun {
-            return self.held.release(self.debts.settled()).await;
+        if error.is_refusal() {
+            return self.held.refuse(error, has_begun, self.debts.settled()).await;
         }
-        // An earlier invocation of this run may have written.
-        let is_retry = self.held.found_unfinished() == Some(&self.held.run());
-        let rejection = error.refusal().filter(|_| !is_retry);
-        self.held.withdraw(rejection, self.debts.settled()).await
+        self.held.release(has_begun, self.debts.settled()).await
     }
 
     /// Writes the manifest if it has changed, and lets the head point at it from its next write on.

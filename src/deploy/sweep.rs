@@ -57,7 +57,7 @@ async fn sweep_into(
         return Ok(Outcome::InProgress);
     }
     let to = head.swept_by(invocation.request_id, invocation.deadline);
-    let Some(mut held) = HeldHead::claim(ledger, &head, &to, None).await? else {
+    let Some(mut held) = HeldHead::claim(ledger, &head, &to, None, None).await? else {
         return Ok(Outcome::InProgress);
     };
 
@@ -84,7 +84,7 @@ async fn sweep_into(
 /// While a run is unfinished there is nothing: the manifest may still call an object removed that the run has brought
 /// back.
 fn expired(site: &Site, head: &Head, manifest: &Manifest, now: i64) -> Vec<Delete> {
-    if head.unfinished.is_some() || site.config.prune == Prune::Off {
+    if !head.unfinished.is_empty() || site.config.prune == Prune::Off {
         return Vec::new();
     }
     let days = site.config.retain_removed_days;

@@ -2,26 +2,17 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{DeploymentId, Head, Record, Status};
+use super::{Head, Place, Record, Status};
 
 /// One invocation's wish to bring an upload live.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// The Lambda request id.
     pub id: &'a str,
-    pub deployment: &'a DeploymentId,
-    pub uploaded_at: DateTime<Utc>,
+    pub place: &'a Place,
     /// Whether a person asks for it, by `options.replay` or as a rollback. The age of an event means nothing.
     pub replay: bool,
     pub now: DateTime<Utc>,
-}
-
-impl Request<'_> {
-    /// Whether no newer upload has claimed the site.
-    fn is_newest(&self, head: &Head) -> bool {
-        let newest = head.newest_by(self.now);
-        newest.is_none_or(|newest| (self.uploaded_at, self.deployment) >= (newest.uploaded_at, &newest.deployment))
-    }
 }
 
 /// The decision about an upload.
@@ -39,49 +30,66 @@ pub enum Decision {
     Superseded,
     /// The deployment is over, and this event does not ask for it again.
     Duplicate,
-    /// The archive was refused before; the text is the reason that was recorded.
+    /// The archive is corrupt, as an earlier run has found; the text is the reason that was recorded.
     Rejected(String),
 }
 
 /// Decides what an event means for its deployment, from the ledger's items.
 pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decision {
     let start = |rollback| when_free(head, request, Decision::Start { rollback });
-    let Some(record) = record else {
-        return if request.is_newest(head) {
-            start(false)
-        } else if request.replay {
-            start(true)
-        } else {
-            Decision::Superseded
+    // A replay is spent by the run that its request claims: Lambda may deliver an event twice. If the run was refused,
+    // a retry is refused in the same way.
+    let claimed = record.and_then(|record| record.run_claimed_by(request.id));
+    let is_replay = request.replay && claimed.is_none_or(|run| head.is_last_and_unfinished(run));
+    let Some((status, record)) = record.and_then(|record| Some((standing(head, record)?, record))) else {
+        let is_older = head.newest(request.now).is_some_and(|newest| request.place.is_older_than(newest));
+        return match (is_older, is_replay) {
+            (false, _) => start(false),
+            (true, true) => start(true),
+            (true, false) => Decision::Superseded,
         };
     };
-    // The first claim spends a replay: Lambda may deliver an event twice, and retries it under the same id.
-    let is_replay = request.replay && !record.was_claimed_by(request.id);
+    match status {
+        Standing::Corrupt => Decision::Rejected(record.rejection.clone().unwrap_or_default()),
+        Standing::Unfinished => when_free(head, request, Decision::Resume),
+        Standing::Live if is_replay || !head.has_later_unfinished() => start(false),
+        Standing::Overtaken | Standing::Finished if is_replay => start(true),
+        Standing::Overtaken => Decision::Superseded,
+        // While a later run waits for its retry, a mere duplicate of the live build must not finish ahead of it: the
+        // retry would then count as overtaken.
+        Standing::Live | Standing::Finished => Decision::Duplicate,
+    }
+}
+
+/// What has become of a deployment that the ledger knows.
+enum Standing {
+    Corrupt,
+    Unfinished,
+    /// A run with a higher number has finished before its own.
+    Overtaken,
+    Live,
+    Finished,
+}
+
+/// Returns what has become of a deployment; `None` if it is judged as if the ledger did not know it, since it was
+/// refused or has never claimed the site.
+fn standing(head: &Head, record: &Record) -> Option<Standing> {
     let is_overtaken = head.live.as_ref().is_some_and(|live| live.number > record.run);
+    let is_live = head.live.as_ref().is_some_and(|live| live.deployment == record.deployment);
     match record.status {
-        Status::Rejected => Decision::Rejected(record.rejection.clone().unwrap_or_default()),
-        Status::Unfinished if !is_overtaken => when_free(head, request, Decision::Resume),
-        Status::Unfinished | Status::Superseded if is_replay => start(true),
-        Status::Unfinished | Status::Superseded => Decision::Superseded,
-        Status::Finished => {
-            let is_live = head.live.as_ref().is_some_and(|live| live.deployment == *request.deployment);
-            // While a later run waits for its retry, a mere duplicate of the live build must not finish ahead of it:
-            // the retry would then count as overtaken.
-            let is_settled = head.live.as_ref().is_some_and(|live| live.number == head.sequence);
-            match (is_live, is_replay) {
-                (true, true) => start(false),
-                (true, false) if is_settled => start(false),
-                (false, true) => start(true),
-                (_, false) => Decision::Duplicate,
-            }
-        }
+        Status::Rejected if record.is_corrupt => Some(Standing::Corrupt),
+        Status::Unfinished if !is_overtaken => Some(Standing::Unfinished),
+        Status::Unfinished | Status::Superseded if is_overtaken && record.run > 0 => Some(Standing::Overtaken),
+        Status::Unfinished | Status::Superseded | Status::Rejected => None,
+        Status::Finished if is_live => Some(Standing::Live),
+        Status::Finished => Some(Standing::Finished),
     }
 }
 
 /// Returns `decision`, unless another request's living lease stands in its way.
 fn when_free(head: &Head, request: &Request, decision: Decision) -> Decision {
     match head.held_by_another(request.id, request.now) {
-        Some(lease) if lease.deployment == *request.deployment => Decision::InProgress,
+        Some(lease) if lease.deployment.as_ref() == Some(&request.place.deployment) => Decision::InProgress,
         Some(_) => Decision::Wait,
         None => decision,
     }

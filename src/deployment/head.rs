@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{DeploymentId, Lease, MAX_CLOCK_SKEW, Request, RunId};
+use super::unfinished::{self, UnfinishedRun};
+use super::{DeploymentId, Lease, MAX_CLOCK_SKEW, Place, Request, RunId};
 
 /// The ledger's one item per site, with its lease and its live run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -13,15 +14,18 @@ pub struct Head {
     pub version: u64,
     /// The last run number that was assigned.
     pub sequence: u64,
-    /// The newest upload that ever claimed the site.
+    /// The newest upload of those whose runs have finished or were overtaken.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub newest: Option<Newest>,
+    pub newest: Option<Place>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
-    /// The highest-numbered run that has claimed the site and neither finished nor been refused. Its invocation may
-    /// be dead. A run with a higher number replaces it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unfinished: Option<RunId>,
+    /// The runs that have claimed the site and were neither finished nor overtaken nor refused, by their numbers. Their
+    /// invocations may be dead.
+    #[serde(default, deserialize_with = "unfinished::read", skip_serializing_if = "Vec::is_empty")]
+    pub unfinished: Vec<UnfinishedRun>,
+    /// Whether a run was refused after its first write, and none has finished since: the site is between two builds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_torn: bool,
     /// The run that finished last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<RunId>,
@@ -36,41 +40,72 @@ pub struct Head {
     pub outdated: Vec<String>,
 }
 
-/// An upload's place in time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Newest {
-    pub uploaded_at: DateTime<Utc>,
-    pub deployment: DeploymentId,
+/// The deployment that a person means by "previous".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Previous {
+    /// The one that this deployment, which is live, has replaced.
+    ReplacedBy(DeploymentId),
+    /// The one that is live: a later run has begun to write, and has not finished.
+    Live(DeploymentId),
+    /// Nothing has been live.
+    Nothing,
 }
 
 impl Head {
     /// The head after `request` has taken the lease for run `number`.
     #[must_use]
     pub fn claimed(&self, request: &Request, number: u64, deadline: DateTime<Utc>) -> Self {
-        let newest = Newest { uploaded_at: request.uploaded_at, deployment: request.deployment.clone() };
+        let deployment = request.place.deployment.clone();
         Self {
             sequence: self.sequence.max(number),
-            newest: self.newest_by(request.now).cloned().max(Some(newest)),
-            lease: Some(Lease::new(request.id, request.deployment.clone(), deadline)),
-            unfinished: match &self.unfinished {
-                Some(other) if other.number > number => Some(other.clone()),
-                _ => Some(RunId { deployment: request.deployment.clone(), number }),
-            },
+            lease: Some(Lease::new(request.id, Some(deployment), deadline)),
+            unfinished: unfinished::with(&self.unfinished, UnfinishedRun::new(request.place.clone(), number)),
             ..self.next_version()
         }
     }
 
-    /// The newest upload that claimed the site. One that is dated in the future counts for nothing: it would shut out
-    /// every other upload until its time has come.
-    pub fn newest_by(&self, now: DateTime<Utc>) -> Option<&Newest> {
-        self.newest.as_ref().filter(|newest| newest.uploaded_at <= now + MAX_CLOCK_SKEW)
+    /// Returns the newest upload: of those that have finished or were overtaken, and those with an unfinished run.
+    ///
+    /// One in the future is ignored. A release that did not refuse such uploads has recorded it, and it would shut out
+    /// every other upload.
+    pub fn newest(&self, now: DateTime<Utc>) -> Option<&Place> {
+        let runs = self.unfinished.iter().map(|run| &run.upload);
+        let known = self.newest.iter().chain(runs).filter(|place| place.uploaded_at <= now + MAX_CLOCK_SKEW);
+        known.reduce(|newest, place| if place.is_older_than(newest) { newest } else { place })
+    }
+
+    /// Whether a run has not finished, and no other one has begun since.
+    pub fn is_last_and_unfinished(&self, number: u64) -> bool {
+        self.sequence == number && self.live.as_ref().is_none_or(|live| live.number < number)
+    }
+
+    /// Whether a run with a higher number than the live one is unfinished.
+    pub fn has_later_unfinished(&self) -> bool {
+        self.unfinished.iter().any(|run| self.live.as_ref().is_none_or(|live| run.number > live.number))
+    }
+
+    /// Returns the unfinished run with this number.
+    pub fn unfinished_run(&self, number: u64) -> Option<&UnfinishedRun> {
+        self.unfinished.iter().find(|run| run.number == number)
+    }
+
+    /// Returns what "previous" means.
+    pub fn previous(&self) -> Previous {
+        let Some(live) = &self.live else {
+            return Previous::Nothing;
+        };
+        let has_begun = self.unfinished.iter().any(|run| run.number > live.number && run.has_begun);
+        if has_begun || self.is_torn {
+            Previous::Live(live.deployment.clone())
+        } else {
+            Previous::ReplacedBy(live.deployment.clone())
+        }
     }
 
     /// The head after `request`, which deploys nothing, has taken the lease for a sweep.
     #[must_use]
     pub fn swept_by(&self, request: &str, deadline: DateTime<Utc>) -> Self {
-        let sweep = DeploymentId::named("a sweep");
-        Self { lease: Some(Lease::new(request, sweep, deadline)), ..self.next_version() }
+        Self { lease: Some(Lease::new(request, None, deadline)), ..self.next_version() }
     }
 
     /// The lease, if another living request holds it.
@@ -84,28 +119,48 @@ impl Head {
         Self { version: self.version + 1, ..self.clone() }
     }
 
-    /// The head after its holder has released the lease; the run stays unfinished.
+    /// The head before the first write of its holder's `run` that could make something stale.
+    #[must_use]
+    pub fn begun(&self, run: &RunId) -> Self {
+        let mut head = self.next_version();
+        for unfinished in head.unfinished.iter_mut().filter(|unfinished| unfinished.number == run.number) {
+            unfinished.has_begun = true;
+        }
+        head
+    }
+
+    /// The head after its holder has released the lease.
     #[must_use]
     pub fn released(&self) -> Self {
         Self { lease: None, ..self.next_version() }
     }
 
-    /// The head after its holder's `run` ended before its first write; `before` is the head that it claimed.
-    ///
-    /// An earlier attempt at the same run may have written: then the run stays unfinished.
+    /// The head after its holder's `run` has given up, maybe with changed objects; the run stays unfinished.
     #[must_use]
-    pub fn withdrawn(&self, run: &RunId, before: &Self) -> Self {
-        let unfinished = match &self.unfinished {
-            Some(own) if own == run && before.unfinished.as_ref() != Some(run) => before.unfinished.clone(),
-            other => other.clone(),
-        };
-        Self { unfinished, ..self.released() }
+    pub fn given_up(&self, run: &RunId, has_begun: bool) -> Self {
+        let mut head = self.released();
+        for unfinished in head.unfinished.iter_mut().filter(|unfinished| unfinished.number == run.number) {
+            unfinished.has_begun = has_begun;
+        }
+        head
+    }
+
+    /// The head after its holder's `run` was refused, maybe with changed objects.
+    #[must_use]
+    pub fn refused(&self, run: &RunId, has_begun: bool) -> Self {
+        let mut head = self.released();
+        head.unfinished.retain(|unfinished| unfinished.number != run.number);
+        head.is_torn |= has_begun;
+        head
     }
 
     /// The head after its holder's `run` has finished, which overtakes every unfinished run with a lower number.
     #[must_use]
-    pub fn finished(&self, run: &RunId) -> Self {
-        let unfinished = self.unfinished.clone().filter(|other| other.number > run.number);
-        Self { live: Some(run.clone()), unfinished, ..self.released() }
+    pub fn finished(&self, run: &RunId, now: DateTime<Utc>) -> Self {
+        let mut head = self.released();
+        let later = head.unfinished.iter().position(|other| other.number > run.number);
+        let later = head.unfinished.split_off(later.unwrap_or(head.unfinished.len()));
+        head.newest = head.newest(now).cloned();
+        Self { live: Some(run.clone()), unfinished: later, is_torn: false, ..head }
     }
 }

@@ -1,10 +1,13 @@
 //! The name of a deployment.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::event::Upload;
+
+/// How an id writes the time of its upload.
+const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
 /// Names one upload brought live: `<upload time as 20261122T101500Z>-<12 hex digits>`.
 ///
@@ -35,12 +38,23 @@ impl DeploymentId {
             hash.update(field);
         }
         let digest = hex::encode(&hash.finalize()[..6]);
-        Self(format!("{}-{digest}", uploaded_at.format("%Y%m%dT%H%M%SZ")))
+        Self(format!("{}-{digest}", uploaded_at.format(TIME_FORMAT)))
     }
 
     /// Takes an id as a person wrote it. It may name no deployment: the ledger knows.
     pub fn named(id: &str) -> Self {
         Self(id.to_owned())
+    }
+
+    /// Returns the time of the upload, to the second; `None` if the id is none that [`Self::of`] has computed.
+    pub fn uploaded_at(&self) -> Option<DateTime<Utc>> {
+        let (time, _) = self.0.split_once('-')?;
+        NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok().map(|time| time.and_utc())
+    }
+
+    /// Returns the 12 hex digits that name the upload whatever time its event gives.
+    pub fn digest(&self) -> &str {
+        self.0.split_once('-').map_or("", |(_, digest)| digest)
     }
 
     /// Returns the id as text.

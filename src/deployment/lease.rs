@@ -14,13 +14,15 @@ const GRACE: TimeDelta = TimeDelta::seconds(5);
 pub struct Lease {
     /// The Lambda request id, which Lambda's own retries keep.
     pub holder: String,
-    pub deployment: DeploymentId,
+    /// The deployment that the holder brings live; `None` if the holder is a sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<DeploymentId>,
     pub until: DateTime<Utc>,
 }
 
 impl Lease {
     /// Returns a lease that `holder` keeps until shortly after the deadline of its invocation.
-    pub fn new(holder: &str, deployment: DeploymentId, deadline: DateTime<Utc>) -> Self {
+    pub fn new(holder: &str, deployment: Option<DeploymentId>, deadline: DateTime<Utc>) -> Self {
         Self { holder: holder.to_owned(), deployment, until: deadline + GRACE }
     }
 

@@ -4,8 +4,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+<<<<<<< HEAD
 use super::DeploymentId;
 use crate::cut;
+=======
+use super::{DeploymentId, RunId};
+>>>>>>> d0fb7ab (deployment: Unfinished runs with their uploads, undo, refusals that are judged anew, waiting uploads, one identity)
 use crate::event::{BadEvent, Event, Upload};
 
 /// How many requests a record remembers. Lambda retries an event twice and holds a throttled one for up to six
@@ -22,14 +26,19 @@ pub struct Record {
     pub run: u64,
     /// Whether the last run replays a deployment that had been live before, or that a newer one had overtaken.
     pub rollback: bool,
-    /// The ids of the requests that claimed it, the latest last. Lambda's retries keep the id; duplicates from S3
-    /// have ids of their own.
-    pub requests: Vec<String>,
+    /// The requests that claimed it, the latest last.
+    pub requests: Vec<Claimant>,
     /// How many batches the last run has recorded so far.
     pub batches: u32,
     /// Why the archive was refused, for [`Status::Rejected`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejection: Option<String>,
+    /// Whether the archive is corrupt, so that it is refused for good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_corrupt: bool,
+    /// The deployment that was live when this one first went live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<DeploymentId>,
     /// The archive's exact version: an event written by hand may not name it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
@@ -42,8 +51,45 @@ pub struct Record {
     /// The answer of the last finished run, as JSON text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
+    /// When DynamoDB may remove the item, in epoch seconds; `None` once it has been live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+}
+
+/// A request that claimed a deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredClaimant")]
+pub struct Claimant {
+    /// The Lambda request id. Lambda's retries keep it; duplicates from S3 have ids of their own.
+    pub request: String,
+    /// The number of the run that it claimed last; 0 if an earlier release has recorded the request.
+    pub run: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredClaimant {
+    Now { request: String, run: u64 },
+    Before(String),
+}
+
+impl From<StoredClaimant> for Claimant {
+    fn from(stored: StoredClaimant) -> Self {
+        match stored {
+            StoredClaimant::Now { request, run } => Self { request, run },
+            StoredClaimant::Before(request) => Self { request, run: 0 },
+        }
+    }
+}
+
+/// The item by which an upload is known under one id, whatever time another event of it gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    pub deployment: DeploymentId,
+    pub uploaded_at: DateTime<Utc>,
     /// When DynamoDB may remove the item, in epoch seconds.
-    pub expires_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
 }
 
 /// How far a deployment has come.
@@ -71,34 +117,69 @@ impl Record {
             requests: Vec::new(),
             batches: 0,
             rejection: None,
+            is_corrupt: false,
+            replaced: None,
             version_id: upload.version_id.clone(),
             etag: upload.etag.clone(),
             sequencer: upload.sequencer.clone(),
             event: replaying(upload.event.clone()).to_string(),
             answer: None,
-            expires_at: 0,
+            expires_at: None,
         }
     }
 
-    /// The record after `request` has claimed it.
+    /// The record after `request` has claimed its run.
     #[must_use]
     pub fn claimed_by(mut self, request: &str) -> Self {
-        self.requests.retain(|known| known != request);
-        self.requests.push(request.to_owned());
+        self.requests.retain(|known| known.request != request);
+        self.requests.push(Claimant { request: request.to_owned(), run: self.run });
         let excess = self.requests.len().saturating_sub(MAX_REQUESTS);
         self.requests.drain(..excess);
         self
     }
 
-    /// The record after its archive was refused.
+    /// The record after its run was refused. A deployment that has been live stays one.
     #[must_use]
+<<<<<<< HEAD
     pub fn rejected(self, reason: &str) -> Self {
         Self { status: Status::Rejected, rejection: Some(cut::text(reason)), ..self }
+=======
+    pub fn refused(self, reason: &str, is_corrupt: bool) -> Self {
+        if self.has_been_live() {
+            return Self { status: Status::Finished, ..self };
+        }
+        Self { status: Status::Rejected, rejection: Some(reason.to_owned()), is_corrupt, ..self }
+>>>>>>> d0fb7ab (deployment: Unfinished runs with their uploads, undo, refusals that are judged anew, waiting uploads, one identity)
     }
 
-    /// Whether `request` is among those that have claimed it.
-    pub fn was_claimed_by(&self, request: &str) -> bool {
-        self.requests.iter().any(|known| known == request)
+    /// The record after its run has finished; `live` was live before it. It does not expire, since a person may want
+    /// to roll back to it.
+    #[must_use]
+    pub fn finished(self, answer: Option<String>, live: Option<&RunId>) -> Self {
+        let replaced = live.map(|live| live.deployment.clone()).filter(|_| !self.has_been_live());
+        Self {
+            status: Status::Finished,
+            rejection: None,
+            replaced: self.replaced.or(replaced),
+            answer,
+            expires_at: None,
+            ..self
+        }
+    }
+
+    /// Whether a run of the deployment has finished.
+    pub fn has_been_live(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Returns the item that keeps the upload's identity.
+    pub fn identity(&self) -> Identity {
+        Identity { deployment: self.deployment.clone(), uploaded_at: self.uploaded_at, expires_at: self.expires_at }
+    }
+
+    /// Returns the number of the run that `request` has claimed last.
+    pub fn run_claimed_by(&self, request: &str) -> Option<u64> {
+        self.requests.iter().find(|known| known.request == request).map(|known| known.run)
     }
 
     /// Returns the upload that was recorded.

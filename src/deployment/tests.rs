@@ -15,8 +15,17 @@ fn id(seconds: i64) -> DeploymentId {
     DeploymentId::named(&at(seconds).format("%Y%m%dT%H%M%SZ-aaaaaaaaaaaa").to_string())
 }
 
+/// The place of the upload made at `seconds`, each under a key of its own.
+fn place(seconds: i64) -> Place {
+    Place { uploaded_at: at(seconds), deployment: id(seconds), key: Some(format!("{seconds}.zip")), sequencer: None }
+}
+
 fn run(seconds: i64, number: u64) -> RunId {
     RunId { deployment: id(seconds), number }
+}
+
+fn unfinished(seconds: i64, number: u64) -> UnfinishedRun {
+    UnfinishedRun { number, upload: place(seconds), has_begun: false }
 }
 
 /// The record of the upload made at `seconds`, last claimed by the request `first`.
@@ -27,31 +36,27 @@ fn record(seconds: i64, status: Status, run: u64) -> Record {
         status,
         run,
         rollback: false,
-        requests: vec!["first".to_owned()],
+        requests: vec![Claimant { request: "first".to_owned(), run }],
         batches: 0,
         rejection: (status == Status::Rejected).then(|| "no zip".to_owned()),
+        is_corrupt: false,
+        replaced: None,
         version_id: None,
         etag: None,
         sequencer: None,
         event: String::new(),
         answer: None,
-        expires_at: 0,
+        expires_at: None,
     }
 }
 
-/// A head after `sequence` runs, with the newest upload and the last run to finish.
+/// A head after `sequence` runs, with the newest upload that has finished and the last run to finish.
 fn head(sequence: u64, newest: i64, live: Option<RunId>) -> Head {
-    Head {
-        version: 1,
-        sequence,
-        newest: Some(Newest { uploaded_at: at(newest), deployment: id(newest) }),
-        live,
-        ..Head::default()
-    }
+    Head { version: 1, sequence, newest: Some(place(newest)), live, ..Head::default() }
 }
 
 fn held(head: Head, holder: &str, seconds: i64, until: i64) -> Head {
-    let lease = Some(Lease { holder: holder.to_owned(), deployment: id(seconds), until: at(until) });
+    let lease = Some(Lease { holder: holder.to_owned(), deployment: Some(id(seconds)), until: at(until) });
     Head { lease, ..head }
 }
 
@@ -83,13 +88,8 @@ impl Arrival<'_> {
     }
 
     fn decide(self, head: &Head, record: Option<&Record>) -> Decision {
-        let request = Request {
-            id: self.request,
-            deployment: &id(self.uploaded),
-            uploaded_at: at(self.uploaded),
-            replay: self.replay,
-            now: at(self.now),
-        };
+        let place = place(self.uploaded);
+        let request = Request { id: self.request, place: &place, replay: self.replay, now: at(self.now) };
         decide(head, record, &request)
     }
 }
@@ -120,17 +120,22 @@ fn a_saved_event_without_a_record_needs_the_option_to_go_back() {
 }
 
 #[test]
-fn of_two_uploads_at_the_same_time_the_greater_id_is_newer() {
-    let mut head = head(1, 5, Some(run(5, 1)));
-    assert_eq!(event(5).decide(&head, None), START, "the upload is the newest itself");
-    if let Some(newest) = &mut head.newest {
-        newest.deployment = DeploymentId::named("20261122T101505Z-bbbbbbbbbbbb");
-    }
-    assert_eq!(event(5).decide(&head, None), Decision::Superseded);
-    if let Some(newest) = &mut head.newest {
-        newest.deployment = DeploymentId::named("20261122T101505Z-000000000000");
-    }
-    assert_eq!(event(5).decide(&head, None), START);
+fn of_two_uploads_at_the_same_time_the_later_to_arrive_is_newer_unless_a_sequencer_orders_them() {
+    let newest = |key: &str, sequencer: &str| Head {
+        newest: Some(Place {
+            key: Some(key.to_owned()),
+            sequencer: Some(sequencer.to_owned()),
+            deployment: DeploymentId::named("20261122T101505Z-bbbbbbbbbbbb"),
+            ..place(5)
+        }),
+        ..head(1, 5, Some(run(5, 1)))
+    };
+    let second = Place { key: Some("a".to_owned()), sequencer: Some("0055aed6dcd90281e6".to_owned()), ..place(5) };
+    let request = Request { id: "second", place: &second, replay: false, now: at(7) };
+    assert_eq!(decide(&newest("a", "0055AED6DCD90281E5"), None, &request), START);
+    assert_eq!(decide(&newest("a", "0055AED6DCD90281E7"), None, &request), Decision::Superseded);
+    assert_eq!(decide(&newest("a", "0055AED6DCD90281E61"), None, &request), Decision::Superseded);
+    assert_eq!(decide(&newest("b", "0055AED6DCD90281E7"), None, &request), START);
 }
 
 #[test]
@@ -213,15 +218,13 @@ fn any_event_of_the_live_deployment_starts_a_new_run() {
 #[test]
 fn a_duplicate_of_the_live_build_does_not_finish_before_a_run_that_waits_for_its_retry() {
     let record = record(0, Status::Finished, 1);
-    let mut head = head(2, 9, Some(run(0, 1)));
-    // The later run has begun to write, or it failed before its first write.
-    for unfinished in [Some(run(9, 2)), None] {
-        head.unfinished = unfinished;
-        assert_eq!(event(0).decide(&head, Some(&record)), Decision::Duplicate);
-        assert_eq!(event(0).retry().now(9_999).decide(&head, Some(&record)), Decision::Duplicate);
-        assert_eq!(event(0).replay().decide(&head, Some(&record)), START);
-        assert_eq!(event(0).now(9_999).decide(&head, Some(&record)), Decision::Duplicate);
-    }
+    let head = Head { unfinished: vec![unfinished(9, 2)], ..head(2, 0, Some(run(0, 1))) };
+    assert_eq!(event(0).decide(&head, Some(&record)), Decision::Duplicate);
+    assert_eq!(event(0).retry().now(9_999).decide(&head, Some(&record)), Decision::Duplicate);
+    assert_eq!(event(0).replay().decide(&head, Some(&record)), START);
+    assert_eq!(event(0).now(9_999).decide(&head, Some(&record)), Decision::Duplicate);
+    // Once the later run is refused, a duplicate repairs what it has left behind.
+    assert_eq!(event(0).decide(&head.refused(&run(9, 2), true), Some(&record)), START);
 }
 
 #[test]
@@ -256,8 +259,40 @@ fn a_retry_of_a_finished_run_is_a_duplicate_after_a_newer_one_however_late_it_co
 }
 
 #[test]
-fn a_refused_archive_is_refused_again_by_every_event() {
-    let record = record(0, Status::Rejected, 0);
+fn a_refused_upload_is_decided_as_if_it_had_no_record() {
+    let refused = record(0, Status::Unfinished, 1).refused("no zip", false);
+    for head in [Head::default(), head(1, 0, Some(run(-9, 1)))] {
+        for event in [event(0), event(0).retry(), event(0).replay(), event(0).now(9_999)] {
+            assert_eq!(event.decide(&head, Some(&refused)), START);
+        }
+    }
+    // A newer build has overtaken it.
+    let head = head(2, 9, Some(run(9, 2)));
+    assert_eq!(event(0).decide(&head, Some(&refused)), Decision::Superseded);
+    assert_eq!(event(0).replay().decide(&head, Some(&refused)), ROLLBACK);
+    assert_eq!(event(0).replay().retry().decide(&head, Some(&refused)), Decision::Superseded);
+}
+
+#[test]
+fn a_refused_replay_is_meant_until_another_run_begins() {
+    let live = record(0, Status::Unfinished, 1).finished(Some("{}".to_owned()), None);
+    let refused = Record { run: 3, ..live }.claimed_by("second").refused("no zip", false);
+    // Lambda's retry of the request is refused again, and reaches the failure queue.
+    assert_eq!(event(0).replay().decide(&head(3, 9, Some(run(9, 2))), Some(&refused)), ROLLBACK);
+    assert_eq!(event(0).replay().decide(&head(4, 9, Some(run(9, 2))), Some(&refused)), Decision::Duplicate);
+    // An earlier replay stays spent.
+    assert_eq!(event(0).replay().retry().decide(&head(3, 9, Some(run(9, 2))), Some(&refused)), Decision::Duplicate);
+}
+
+#[test]
+fn the_requests_of_an_earlier_release_are_read() {
+    let claimants: Vec<Claimant> = serde_json::from_str(r#"["first", {"request": "second", "run": 2}]"#).unwrap();
+    assert_eq!(claimants.iter().map(|it| (&*it.request, it.run)).collect::<Vec<_>>(), [("first", 0), ("second", 2)]);
+}
+
+#[test]
+fn a_corrupt_archive_is_refused_again_by_every_event() {
+    let record = record(0, Status::Unfinished, 1).refused("no zip", true);
     let held = held(head(1, 9, None), "other", 9, 900);
     for head in [Head::default(), held] {
         for event in [event(0), event(0).retry(), event(0).replay(), event(0).now(9_999)] {
@@ -267,74 +302,141 @@ fn a_refused_archive_is_refused_again_by_every_event() {
 }
 
 #[test]
+fn a_refusal_never_changes_the_status_of_a_deployment_that_has_been_live() {
+    let live = record(0, Status::Unfinished, 1).finished(Some("{}".to_owned()), None);
+    let replayed = Record { status: Status::Unfinished, run: 3, ..live }.claimed_by("replay");
+    for is_corrupt in [false, true] {
+        let refused = replayed.clone().refused("no zip", is_corrupt);
+        assert_eq!((refused.status, refused.is_corrupt), (Status::Finished, false));
+        // No later event goes on with the refused replay.
+        let head = head(3, 9, Some(run(9, 2)));
+        assert_eq!(event(0).decide(&head, Some(&refused)), Decision::Duplicate);
+    }
+}
+
+#[test]
+fn a_superseded_upload_may_run_once_what_was_newer_is_refused() {
+    let record = record(0, Status::Superseded, 0);
+    let before = Head { unfinished: vec![unfinished(9, 1)], ..Head::default() };
+    assert_eq!(event(0).decide(&before, Some(&record)), Decision::Superseded);
+    assert_eq!(event(0).decide(&before.refused(&run(9, 1), false), Some(&record)), START);
+}
+
+#[test]
 fn a_record_remembers_each_of_its_latest_requests_once() {
     let mut record = record(0, Status::Unfinished, 1);
     for number in 0..MAX_REQUESTS {
         record = record.claimed_by(&number.to_string()).claimed_by("0");
     }
     assert_eq!(record.requests.len(), MAX_REQUESTS);
-    assert!(record.was_claimed_by("0") && record.was_claimed_by("1"));
-    assert!(!record.was_claimed_by("first"));
+    assert_eq!((record.run_claimed_by("0"), record.run_claimed_by("1")), (Some(1), Some(1)));
+    assert_eq!(record.run_claimed_by("first"), None);
 }
 
-fn claim<'a>(request: &'a str, deployment: &'a DeploymentId, uploaded: i64) -> Request<'a> {
-    Request { id: request, deployment, uploaded_at: at(uploaded), replay: false, now: at(uploaded) }
+fn claim<'a>(request: &'a str, place: &'a Place) -> Request<'a> {
+    Request { id: request, place, replay: false, now: place.uploaded_at }
 }
 
 #[test]
-fn a_claim_takes_the_lease_and_keeps_the_newest_upload_and_the_highest_run() {
-    let (old, new) = (id(0), id(9));
-    let claimed = head(1, 0, None).claimed(&claim("a", &new, 9), 2, at(900));
+fn a_claim_takes_the_lease_and_keeps_every_unfinished_run() {
+    let claimed = head(1, 0, None).claimed(&claim("a", &place(9)), 2, at(900));
     assert_eq!((claimed.version, claimed.sequence), (2, 2));
-    assert_eq!(claimed.newest.as_ref().map(|it| &it.deployment), Some(&new));
-    assert_eq!(claimed.unfinished, Some(run(9, 2)));
+    assert_eq!(claimed.newest(at(9)), Some(&place(9)));
+    assert_eq!(claimed.unfinished, [unfinished(9, 2)]);
     assert_eq!(claimed.lease.as_ref().map(|it| it.until), Some(at(905)), "five seconds after the deadline");
     // The retry of the older upload takes the lease, but does not become the newest.
-    let resumed = claimed.claimed(&claim("b", &old, 0), 1, at(1_800));
+    let resumed = claimed.claimed(&claim("b", &place(0)), 1, at(1_800));
     assert_eq!((resumed.version, resumed.sequence), (3, 2));
-    assert_eq!(resumed.newest, claimed.newest);
-    assert_eq!(resumed.unfinished, Some(run(9, 2)));
-    assert_eq!(resumed.lease.map(|it| it.deployment), Some(old));
+    assert_eq!(resumed.newest(at(9)), Some(&place(9)));
+    assert_eq!(resumed.unfinished, [unfinished(0, 1), unfinished(9, 2)]);
+    assert_eq!(resumed.claimed(&claim("c", &place(0)), 1, at(1_800)).unfinished, resumed.unfinished);
+    assert_eq!(resumed.lease.and_then(|it| it.deployment), Some(id(0)));
 }
 
 #[test]
 fn a_run_that_finishes_clears_the_runs_it_overtook_and_no_later_one() {
-    let mut before = head(2, 9, None);
-    before.unfinished = Some(run(9, 2));
-    let lower = before.finished(&run(0, 1));
-    assert_eq!((lower.live, lower.lease), (Some(run(0, 1)), None));
-    assert_eq!(lower.unfinished, Some(run(9, 2)));
-    for higher in [run(9, 2), run(12, 3)] {
-        assert_eq!(before.finished(&higher).unfinished, None);
+    let before = Head { unfinished: vec![unfinished(3, 1), unfinished(9, 2)], ..head(2, 0, None) };
+    let lower = before.finished(&run(3, 1), at(99));
+    assert_eq!((&lower.live, &lower.lease), (&Some(run(3, 1)), &None));
+    assert_eq!(lower.unfinished, [unfinished(9, 2)]);
+    assert_eq!(lower.newest, Some(place(3)));
+    for higher in [run(9, 2), run(-9, 3)] {
+        let finished = before.finished(&higher, at(99));
+        assert_eq!(finished.unfinished, []);
+        assert_eq!(finished.newest, Some(place(9)), "an overtaken upload still counts");
     }
 }
 
 #[test]
-fn a_refused_run_restores_the_unfinished_run_before_it() {
-    for unfinished in [None, Some(run(0, 1))] {
-        let mut before = head(1, 0, None);
-        before.unfinished = unfinished.clone();
-        let claimed = before.claimed(&claim("a", &id(9), 9), 2, at(900));
-        let refused = claimed.next_version().withdrawn(&run(9, 2), &before);
-        assert_eq!((refused.unfinished, refused.lease, refused.version), (unfinished, None, 4));
-    }
+fn a_refused_run_shuts_nobody_out() {
+    let before = Head { unfinished: vec![unfinished(0, 1)], ..head(1, -9, None) };
+    let claimed = before.claimed(&claim("a", &place(9)), 2, at(900));
+    assert_eq!(event(5).decide(&claimed.released(), None), Decision::Superseded);
+    let refused = claimed.refused(&run(9, 2), false);
+    assert_eq!((&refused.unfinished, &refused.lease), (&before.unfinished, &None));
+    assert_eq!(event(5).decide(&refused, None), START);
+    assert!(!refused.is_torn && claimed.refused(&run(9, 2), true).is_torn);
 }
 
 #[test]
-fn a_refused_retry_stays_unfinished_because_its_first_attempt_may_have_written() {
-    let mut before = head(2, 9, None);
-    before.unfinished = Some(run(9, 2));
-    let claimed = before.claimed(&claim("a", &id(9), 9), 2, at(900));
-    assert_eq!(claimed.withdrawn(&run(9, 2), &before).unfinished, Some(run(9, 2)));
-    assert_eq!(claimed.released().unfinished, Some(run(9, 2)));
+fn a_head_remembers_a_bounded_number_of_unfinished_runs() {
+    let mut head = Head::default();
+    for number in 1..=150 {
+        head = head.claimed(&claim("a", &place(number)), number.unsigned_abs(), at(900)).released();
+    }
+    assert_eq!(head.unfinished.len(), 100);
+    assert_eq!(head.newest(at(150)), Some(&place(150)));
+    assert!(serde_json::to_string(&head).unwrap().len() < 40_000);
+}
+
+#[test]
+fn the_unfinished_run_of_an_earlier_release_is_read() {
+    let head = serde_json::json!({
+        "version": 3,
+        "sequence": 2,
+        "newest": {"uploaded_at": at(9), "deployment": id(9)},
+        "lease": {"holder": "a", "deployment": "a sweep", "until": at(9)},
+        "unfinished": run(9, 2),
+    });
+    let head: Head = serde_json::from_value(head).unwrap();
+    let upload = Place { key: None, ..place(9) };
+    assert_eq!(head.unfinished, [UnfinishedRun { number: 2, upload: upload.clone(), has_begun: true }]);
+    assert_eq!(head.newest, Some(upload));
+}
+
+#[test]
+fn previous_is_what_the_live_deployment_replaced_or_the_live_one_while_a_later_run_is_stuck() {
+    assert_eq!(Head::default().previous(), Previous::Nothing);
+    let live = head(1, 0, Some(run(0, 1)));
+    assert_eq!(live.previous(), Previous::ReplacedBy(id(0)));
+    let claimed = live.claimed(&claim("a", &place(9)), 2, at(900));
+    assert_eq!(claimed.previous(), Previous::ReplacedBy(id(0)), "it has not begun to write");
+    let begun = claimed.begun(&run(9, 2));
+    assert_eq!(begun.previous(), Previous::Live(id(0)));
+    assert_eq!(begun.given_up(&run(9, 2), true).previous(), Previous::Live(id(0)));
+    assert_eq!(begun.given_up(&run(9, 2), false).previous(), Previous::ReplacedBy(id(0)));
+    let torn = begun.refused(&run(9, 2), true);
+    assert_eq!(torn.previous(), Previous::Live(id(0)));
+    assert_eq!(torn.finished(&run(12, 3), at(99)).previous(), Previous::ReplacedBy(id(12)));
+}
+
+#[test]
+fn a_deployment_notes_once_what_it_replaced_and_does_not_expire_then() {
+    let expiring = Record { expires_at: Some(1), ..record(9, Status::Unfinished, 2) };
+    let finished = expiring.finished(Some("{}".to_owned()), Some(&run(0, 1)));
+    assert_eq!((&finished.replaced, finished.expires_at), (&Some(id(0)), None));
+    let replayed = Record { run: 4, ..finished }.finished(Some("{}".to_owned()), Some(&run(12, 3)));
+    assert_eq!(replayed.replaced, Some(id(0)));
+    let first = record(0, Status::Unfinished, 1).finished(Some("{}".to_owned()), None);
+    assert_eq!(first.clone().finished(Some("{}".to_owned()), Some(&run(9, 2))).replaced, None);
 }
 
 #[test]
 fn a_newest_upload_in_the_future_shuts_out_no_other() {
     let shut = head(1, 86_400, Some(run(86_400, 1)));
     assert_eq!(event(0).now(2).decide(&shut, None), START);
-    let claimed = shut.claimed(&claim("a", &id(0), 0), 2, at(900));
-    assert_eq!(claimed.newest.map(|newest| newest.deployment), Some(id(0)), "it is forgotten, also for later");
+    let finished = shut.claimed(&claim("a", &place(0)), 2, at(900)).finished(&run(0, 2), at(1));
+    assert_eq!(finished.newest, Some(place(0)), "it is forgotten, also for later");
     // The clocks of AWS may differ by minutes.
     let slightly_ahead = head(1, 300, Some(run(300, 1)));
     assert_eq!(event(0).now(2).decide(&slightly_ahead, None), Decision::Superseded);

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::{Distribution, Invalidation, Items, is_tag, validate};
@@ -38,10 +39,38 @@ impl Batch {
     /// Returns the batch to send instead when the configuration has changed: it evicts everything.
     pub fn without_tags(&self) -> Self {
         let items = EVERYTHING.to_vec();
-        let digest = digest(&self.distribution, &items);
+        let digest = digest([self.reference.as_str(), "without tags"]);
         let prefix = self.reference.rsplit_once('-');
         let prefix = prefix.map_or(self.reference.as_str(), |(prefix, _)| prefix);
         Self { reference: format!("{prefix}-{digest}"), items, relies_on: None, ..self.clone() }
+    }
+}
+
+/// What the references of batches say of where they come from.
+#[derive(Clone, Copy, Debug)]
+pub struct References<'a> {
+    pub site: &'a str,
+    pub deployment: &'a str,
+    pub run: u64,
+    /// When the batches are recorded.
+    pub recorded_at: DateTime<Utc>,
+}
+
+impl References<'_> {
+    /// Returns the `CallerReference` of a batch: `<deployment id>.<run>.<number>-<digest>`.
+    ///
+    /// The digest covers site, distribution, items and time. So equal references mean equal requests: CloudFront refuses
+    /// a reference that it knows with other items, and does nothing for one that it knows with the same. After the table
+    /// was restored from a backup, a run has a number again that another one had before; the time tells their batches
+    /// apart. 63 of the 128 characters of a reference (the limit that AWS states for other caller references) are left
+    /// for the deployment id.
+    pub fn of(&self, number: u32, distribution: &str, items: &[String]) -> String {
+        let Self { site, deployment, run, recorded_at } = self;
+        let mut sorted: Vec<&str> = items.iter().map(String::as_str).collect();
+        sorted.sort_unstable();
+        let recorded_at = recorded_at.to_rfc3339();
+        let digest = digest([site, distribution, &recorded_at].into_iter().chain(sorted));
+        format!("{deployment}.{run}.{number}-{digest}")
     }
 }
 
@@ -50,8 +79,7 @@ impl Batch {
 /// The batches that are sent after the writes come first. The numbers of a run must not repeat, over all distributions:
 /// `first` is the number of batches that the run already has.
 pub fn batches(
-    deployment: &str,
-    run: u64,
+    references: &References<'_>,
     first: u32,
     distribution: &Distribution,
     invalidation: &Invalidation,
@@ -62,7 +90,7 @@ pub fn batches(
     for (items, after_deletes) in phases {
         for (items, number) in portions(items).into_iter().zip(&mut numbers) {
             batches.push(Batch {
-                reference: reference(deployment, run, number, &distribution.id, items),
+                reference: references.of(number, &distribution.id, items),
                 distribution: distribution.id.clone(),
                 items: items.to_vec(),
                 after_deletes,
@@ -79,20 +107,9 @@ fn relied_on(distribution: &Distribution, items: &[String]) -> Option<String> {
     tagging.map(|tagging| tagging.version.clone())
 }
 
-/// Returns the `CallerReference` of a batch: `<deployment id>.<run>.<number>-<digest>`.
-///
-/// The digest covers the distribution and the items, in whatever order, so that equal references mean equal requests:
-/// CloudFront refuses a reference that it knows with other items. 63 of the 128 characters of a reference (the limit
-/// that AWS states for other caller references) are left for the deployment id.
-pub fn reference(deployment: &str, run: u64, number: u32, distribution: &str, items: &[String]) -> String {
-    format!("{deployment}.{run}.{number}-{}", digest(distribution, items))
-}
-
-fn digest(distribution: &str, items: &[String]) -> String {
-    let mut sorted: Vec<&str> = items.iter().map(String::as_str).collect();
-    sorted.sort_unstable();
+fn digest<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
     let mut digest = Sha256::new();
-    for text in std::iter::once(distribution).chain(sorted) {
+    for text in texts {
         // With its length in front, ["a", "b"] differs from ["ab"].
         digest.update((text.len() as u64).to_be_bytes());
         digest.update(text);
@@ -150,16 +167,22 @@ mod tests {
         items.iter().map(|&item| item.to_owned()).collect()
     }
 
-    #[test]
-    fn a_reference_consists_of_deployment_run_number_and_digest() {
-        insta::assert_snapshot!(reference(DEPLOYMENT, 7, 2, "E1", &owned(&["/a", "/b"])), @"20261122T101500Z-0123456789ab.7.2-a12e85119010aa64a5187a341897115e");
-        let longest = reference(&"x".repeat(63), u64::MAX, u32::MAX, "E1", &[]);
-        assert_eq!(longest.len(), 128);
+    fn references(seconds: i64) -> References<'static> {
+        let recorded_at = DateTime::from_timestamp(1_795_342_500 + seconds, 0).unwrap();
+        References { site: "my-site", deployment: DEPLOYMENT, run: 7, recorded_at }
     }
 
     #[test]
-    fn the_digest_depends_on_distribution_and_items_but_not_on_their_order() {
-        let digest = |distribution, items: &[&str]| reference("d", 1, 0, distribution, &owned(items));
+    fn a_reference_consists_of_deployment_run_number_and_digest() {
+        insta::assert_snapshot!(references(0).of(2, "E1", &owned(&["/a", "/b"])), @"20261122T101500Z-0123456789ab.7.2-e21dffdad2853a64c27e9e595c18da53");
+        let long = "x".repeat(63);
+        let longest = References { deployment: &long, run: u64::MAX, ..references(0) };
+        assert_eq!(longest.of(u32::MAX, "E1", &[]).len(), 128);
+    }
+
+    #[test]
+    fn the_digest_depends_on_site_distribution_items_and_time_but_not_on_the_order_of_items() {
+        let digest = |distribution, items: &[&str]| references(0).of(0, distribution, &owned(items));
         assert_eq!(digest("E1", &["/b", "/a"]), digest("E1", &["/a", "/b"]));
         let different = [
             digest("E1", &["/a", "/b"]),
@@ -168,6 +191,8 @@ mod tests {
             digest("E1/a", &["/b"]),
             digest("E1", &["/a", "/b", "/b"]),
             digest("E1", &[]),
+            references(1).of(0, "E1", &owned(&["/a", "/b"])),
+            References { site: "another", ..references(0) }.of(0, "E1", &owned(&["/a", "/b"])),
         ];
         for (index, reference) in different.iter().enumerate() {
             assert!(!different[..index].contains(reference), "{reference}");
@@ -181,7 +206,7 @@ mod tests {
             deleted: items(owned(&["/c"])),
             ..Invalidation::default()
         };
-        let batches = batches(DEPLOYMENT, 1, 0, &distribution(None), &invalidation);
+        let batches = batches(&references(0), 0, &distribution(None), &invalidation);
         assert_eq!(batches[0].items, ["/*"]);
         assert_eq!(batches[1].items, ["/c"]);
     }
@@ -192,20 +217,20 @@ mod tests {
         let long: Vec<String> = (0..100).map(|n| format!("/{n:03996}")).collect();
         let invalidation =
             Invalidation { changed: items(short.clone()), deleted: items(long.clone()), ..Invalidation::default() };
-        let batches = batches(DEPLOYMENT, 1, 5, &distribution(None), &invalidation);
+        let batches = batches(&references(0), 5, &distribution(None), &invalidation);
         let sizes: Vec<_> = batches.iter().map(|batch| (batch.after_deletes, batch.items.len())).collect();
         assert_eq!(sizes, [(false, 3000), (false, 3000), (false, 1000), (true, 65), (true, 35)]);
         let all: Vec<_> = batches.iter().flat_map(|batch| batch.items.clone()).collect();
         assert_eq!(all, [short, long].concat());
         for (batch, n) in batches.iter().zip(5..) {
             assert_eq!(batch.distribution, "E1");
-            assert_eq!(batch.reference, reference(DEPLOYMENT, 1, n, "E1", &batch.items));
+            assert_eq!(batch.reference, references(0).of(n, "E1", &batch.items));
             assert!(batch.items.iter().map(String::len).sum::<usize>() <= 256 * 1024);
         }
     }
 
     #[test]
     fn an_empty_invalidation_has_no_batch() {
-        assert_eq!(batches(DEPLOYMENT, 1, 0, &distribution(None), &Invalidation::default()), []);
+        assert_eq!(batches(&references(0), 0, &distribution(None), &Invalidation::default()), []);
     }
 }

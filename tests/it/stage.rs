@@ -142,7 +142,7 @@ impl Stage {
         progress: &Progress,
     ) -> Handled {
         let pause = Duration::from_millis(5);
-        let invocation = Invocation { request_id, deadline, clock, progress, pause };
+        let invocation = Invocation { request_id, deadline, clock, progress, pause, waits: true };
         // The future is large, and some tests nest it deeply: on the heap it does not overflow a thread's stack.
         Box::pin(handle(site, event, &invocation)).await
     }

@@ -1,12 +1,13 @@
 //! The transaction that changes a site's state.
 
-use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::error::{BuildError, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 
-use super::item::{HEAD, Item, malformed, owed_name, record_name};
+use super::item::{HEAD, Item, identity_name, malformed, owed_name, record_name, to_attribute};
 use super::{COLLISIONS, Committed, Ledger, is_cancelled, pause_after};
 use crate::aws::response::failed;
-use crate::deployment::{Head, Owed, Record};
+use crate::deployment::{Head, Identity, Owed, Record};
 use crate::error::Error;
 
 /// How many owed batches one transaction writes or deletes: it takes at most 100 items and 4 MB (DynamoDB,
@@ -21,6 +22,8 @@ pub struct Change<'c> {
     pub to: &'c Head,
     /// The record to write, if the change is a deployment's.
     pub record: Option<&'c Record>,
+    /// The identity to write, if the ledger does not know the upload yet.
+    pub identity: Option<&'c Identity>,
     /// New owed batches, at most [`BATCHES_PER_COMMIT`].
     pub owed: &'c [Owed],
     /// Batches to delete: CloudFront has accepted them, or they cover no write.
@@ -53,10 +56,10 @@ impl Ledger {
             if now == *change.to {
                 return Ok(Committed::Yes);
             }
-            if now.version != change.from.version {
+            if now.version != change.from.version || is_condition_false(&error) {
                 return Ok(Committed::No);
             }
-            // The head is as it was: the transaction collided with another one in flight.
+            // Every condition holds: the transaction collided with another one in flight.
             collisions += 1;
             if collisions > COLLISIONS {
                 return Err(failed("writing to the ledger", error));
@@ -69,6 +72,9 @@ impl Ledger {
         let mut writes = vec![self.put_head(change.from, self.to_item(HEAD, change.to)?)];
         if let Some(record) = change.record {
             writes.push(self.put(self.to_item(&record_name(&record.deployment), record)?));
+        }
+        if let Some(identity) = change.identity {
+            writes.push(self.put_identity(identity)?);
         }
         for batch in change.owed {
             writes.push(self.put(self.to_item(&owed_name(&batch.reference), batch)?));
@@ -91,6 +97,19 @@ impl Ledger {
         Ok(TransactWriteItem::builder().put(put.build()?).build())
     }
 
+    /// Returns the write of an identity, on the condition that the upload has no other one.
+    pub(super) fn put_identity(&self, identity: &Identity) -> Result<Result<TransactWriteItem, BuildError>, Error> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(self.to_item(&identity_name(&identity.deployment), identity)?))
+            .condition_expression("attribute_not_exists(#item) OR #deployment = :deployment")
+            .expression_attribute_names("#item", "item")
+            .expression_attribute_names("#deployment", "deployment")
+            .expression_attribute_values(":deployment", to_attribute(&identity.deployment)?)
+            .build();
+        Ok(put.map(|put| TransactWriteItem::builder().put(put).build()))
+    }
+
     fn put(&self, item: Item) -> Result<TransactWriteItem, BuildError> {
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build()?;
         Ok(TransactWriteItem::builder().put(put).build())
@@ -99,5 +118,15 @@ impl Ledger {
     fn delete(&self, name: &str) -> Result<TransactWriteItem, BuildError> {
         let delete = Delete::builder().table_name(&self.table).set_key(Some(self.key(name))).build()?;
         Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+}
+
+/// Whether a condition of a cancelled transaction does not hold.
+pub(super) fn is_condition_false(error: &SdkError<TransactWriteItemsError>) -> bool {
+    match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))
+        }
+        _ => false,
     }
 }

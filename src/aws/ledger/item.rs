@@ -20,6 +20,22 @@ pub(super) const RECORDS: &str = "deployment#";
 /// The prefix of the sort keys of owed batches. The caller reference follows, which begins with the deployment's id.
 pub(super) const OWED: &str = "owed#";
 
+/// The prefix of the sort keys of identities. The digest of the deployment's id follows.
+const IDENTITY: &str = "version#";
+
+/// The prefix of the sort keys of uploads that gave up waiting. The deployment's id follows.
+pub(super) const WAITING: &str = "waiting#";
+
+/// Returns the sort key of an upload's identity.
+pub(super) fn identity_name(id: &DeploymentId) -> String {
+    format!("{IDENTITY}{}", id.digest())
+}
+
+/// Returns the sort key of an upload that gave up waiting.
+pub(super) fn waiting_name(id: &DeploymentId) -> String {
+    format!("{WAITING}{id}")
+}
+
 /// Returns the sort key of a deployment's record.
 pub(super) fn record_name(id: &DeploymentId) -> String {
     format!("{RECORDS}{id}")

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::super::{Head, Record, Request, RunId, Status};
-use super::{Decision, at, decide, id, record};
+use super::{Decision, at, decide, place, record};
 
 /// How many uploads a history has. Upload n is made at second n.
 const UPLOADS: usize = 4;
@@ -22,7 +22,7 @@ enum Step {
     Retry(usize),
     /// The invocation that holds the lease finishes its run.
     Finish,
-    /// It fails before its first write.
+    /// Its archive is refused before its first write.
     Refuse,
     /// It fails after a write, and releases the lease.
     GiveUp,
@@ -55,12 +55,12 @@ struct Delivery {
     request: String,
     upload: usize,
     replay: bool,
-    has_claimed: bool,
+    /// The run that it claimed last.
+    claimed: Option<u64>,
 }
 
 /// An invocation between its claim and its end.
 struct Work {
-    before: Head,
     run: RunId,
     upload: usize,
 }
@@ -87,7 +87,7 @@ impl Site {
                     request: format!("request {}", self.deliveries.len()),
                     upload,
                     replay,
-                    has_claimed: false,
+                    claimed: None,
                 });
                 self.invoke(self.deliveries.len() - 1);
             }
@@ -116,7 +116,9 @@ impl Site {
             }
             Step::Refuse => {
                 if let Some(work) = self.work.take() {
-                    self.head = self.head.withdrawn(&work.run, &work.before);
+                    self.head = self.head.refused(&work.run, false);
+                    let refused = self.records[&work.upload].clone().refused("no zip", false);
+                    self.records.insert(work.upload, refused);
                 }
             }
             Step::GiveUp => {
@@ -138,11 +140,9 @@ impl Site {
                 work.upload
             );
         }
-        self.head = self.head.finished(&work.run);
-        if let Some(record) = self.records.get_mut(&work.upload) {
-            record.status = Status::Finished;
-            record.answer = Some("{}".to_owned());
-        }
+        let record = self.records[&work.upload].clone();
+        self.records.insert(work.upload, record.finished(Some("{}".to_owned()), self.head.live.as_ref()));
+        self.head = self.head.finished(&work.run, at(self.seconds));
         self.finished.push((work.run.number, work.upload));
     }
 
@@ -150,15 +150,9 @@ impl Site {
         let delivery = &self.deliveries[number];
         let (request_id, upload) = (delivery.request.clone(), delivery.upload);
         let uploaded = upload as i64;
-        let deployment = id(uploaded);
-        let request = Request {
-            id: &request_id,
-            deployment: &deployment,
-            uploaded_at: at(uploaded),
-            replay: delivery.replay,
-            now: at(self.seconds),
-        };
-        let is_meant = !delivery.has_claimed && request.replay;
+        let place = place(uploaded);
+        let request = Request { id: &request_id, place: &place, replay: delivery.replay, now: at(self.seconds) };
+        let is_meant = request.replay && delivery.claimed.is_none_or(|run| self.head.is_last_and_unfinished(run));
         let known = self.records.get(&upload).cloned();
         let decision = decide(&self.head, known.as_ref(), &request);
         let known = known.unwrap_or_else(|| Record { requests: Vec::new(), ..record(uploaded, Status::Unfinished, 0) });
@@ -180,14 +174,11 @@ impl Site {
             _ => return,
         };
         assert!(self.work.is_none(), "two invocations at work");
-        let head = self.head.claimed(&request, next.run, at(self.seconds + 900));
-        self.work = Some(Work {
-            before: std::mem::replace(&mut self.head, head),
-            run: RunId { deployment: next.deployment.clone(), number: next.run },
-            upload,
-        });
+        self.head = self.head.claimed(&request, next.run, at(self.seconds + 900));
+        self.work = Some(Work { run: RunId { deployment: next.deployment.clone(), number: next.run }, upload });
+        let run = next.run;
         self.records.insert(upload, next.claimed_by(&request_id));
-        self.deliveries[number].has_claimed = true;
+        self.deliveries[number].claimed = Some(run);
     }
 
     /// Asserts that only a newer upload or a replay has overtaken a run that had begun.
@@ -214,11 +205,13 @@ proptest! {
             site.step(step);
             prop_assert!(site.head.sequence >= before.sequence);
             prop_assert!(site.head.version >= before.version);
-            prop_assert!(site.head.newest >= before.newest, "`newest` went back");
+            let newest = |head: &Head| head.newest.as_ref().map(|newest| newest.uploaded_at);
+            prop_assert!(newest(&site.head) >= newest(&before), "`newest` went back");
             let number = |head: &Head| head.live.as_ref().map(|live| live.number);
             prop_assert!(number(&site.head) >= number(&before), "`live` went back");
-            let unfinished = site.head.unfinished.as_ref().map(|run| run.number);
-            prop_assert!(unfinished.is_none_or(|number| number <= site.head.sequence));
+            let numbers = site.head.unfinished.iter().map(|run| run.number);
+            prop_assert!(numbers.is_sorted_by(|a, b| a < b));
+            prop_assert!(site.head.unfinished.iter().all(|run| run.number <= site.head.sequence));
         }
         let runs: Vec<u64> = site.finished.iter().map(|(run, _)| *run).collect();
         prop_assert!(runs.is_sorted_by(|a, b| a < b), "{runs:?}");
@@ -235,12 +228,12 @@ proptest! {
         site.work = None;
         site.step(&Step::Pass { seconds: 1_000 });
         for number in 0..site.deliveries.len() {
-            if site.deliveries[number].has_claimed {
+            if site.deliveries[number].claimed.is_some() {
                 site.invoke(number);
                 site.step(&Step::Finish);
             }
         }
-        let newest = site.head.newest.as_ref().map(|newest| newest.deployment.clone());
+        let newest = site.head.newest(at(site.seconds)).map(|newest| newest.deployment.clone());
         if let Some(live) = &site.head.live {
             // A replayed deployment that runs again without a replay still counts as asked for.
             let upload = site.finished.last().map(|(_, upload)| *upload);
