@@ -5,12 +5,8 @@ use std::error::Error as StdError;
 use chrono::{DateTime, Utc};
 use lambda_runtime::Diagnostic;
 
-<<<<<<< HEAD
-use crate::{archive, config, cut, event, headers};
-=======
 use crate::deployment::{DeploymentId, RunId};
-use crate::{archive, config, event, headers};
->>>>>>> d0fb7ab (deployment: Unfinished runs with their uploads, undo, refusals that are judged anew, waiting uploads, one identity)
+use crate::{archive, config, cut, event, headers};
 
 /// The reason why a deployment, or a whole invocation, failed.
 #[derive(Debug, thiserror::Error)]
@@ -121,18 +117,13 @@ impl Error {
         }
     }
 
-<<<<<<< HEAD
     /// Returns the contract's `errorMessage`: what to do, cut where it quotes too much.
     pub fn message(&self) -> String {
         cut::text(&self.to_string())
     }
 
-    /// Returns why the archive was refused, if it was.
-    pub fn refusal(&self) -> Option<&str> {
-=======
     /// Whether the run was refused: what it would do is wrong, and trying again does not help.
     pub fn is_refusal(&self) -> bool {
->>>>>>> d0fb7ab (deployment: Unfinished runs with their uploads, undo, refusals that are judged anew, waiting uploads, one identity)
         match self {
             Self::ArchiveRejected(_) | Self::CorruptBody(_) | Self::RefusedForGood(_) => true,
             Self::LargeDelete { .. } | Self::Torn { .. } => true,

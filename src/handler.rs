@@ -10,14 +10,9 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-<<<<<<< HEAD
 use crate::cut;
-use crate::deploy::{Invocation, Site, deploy, sweep};
-use crate::deployment::{DeploymentId, Record};
-=======
 use crate::deploy::{Invocation, Site, Waited, deploy, deploy_waiting, deployment_span, sweep, undo};
 use crate::deployment::DeploymentId;
->>>>>>> d0fb7ab (deployment: Unfinished runs with their uploads, undo, refusals that are judged anew, waiting uploads, one identity)
 use crate::error::Error;
 use crate::event::{Event, Options, Rollback};
 use crate::metrics::{self, Moment};
@@ -178,12 +173,8 @@ impl Handled {
         }
         let failed = failures.len();
         let Some(first) = failures.into_iter().next() else {
-<<<<<<< HEAD
-            return Ok(Answer::of(&deployments));
-=======
             deployments.extend(self.waited.into_iter().flatten());
-            return Ok(Answer { deployments });
->>>>>>> d0fb7ab (deployment: Unfinished runs with their uploads, undo, refusals that are judged anew, waiting uploads, one identity)
+            return Ok(Answer::of(&deployments));
         };
         let mut diagnostic = Diagnostic::from(first.error);
         if count > 1 {

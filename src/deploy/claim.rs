@@ -131,7 +131,7 @@ impl<'a> Claimant<'a> {
         if let Some(Err(refusal)) = &self.judged
             && refusal.is_refusal()
         {
-            let refused = self.attempt.record(record).refused(&refusal.to_string(), refusal.is_final());
+            let refused = self.attempt.record(record).refused(&refusal.message(), refusal.is_final());
             if record.is_none_or(|record| record.rejection != refused.rejection) {
                 // If another run has changed the record meanwhile, the next event is refused in the same way.
                 let _ = self.attempt.site.clients.ledger.write_record(record, &refused).await?;

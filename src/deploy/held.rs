@@ -171,7 +171,7 @@ impl<'a> HeldRun<'a> {
         has_begun: bool,
         settled: &mut Vec<Owed>,
     ) -> Result<(), Error> {
-        let record = self.record.clone().refused(&refusal.to_string(), refusal.is_final());
+        let record = self.record.clone().refused(&refusal.message(), refusal.is_final());
         self.commit(self.head.head.refused(&self.run(), has_begun), record, &[], settled).await
     }
 

@@ -38,13 +38,15 @@ pub async fn deploy_waiting(site: &Site, invocation: &Invocation<'_>) -> Vec<Wai
         if invocation.deadline - invocation.now() < TIME_NEEDED {
             break;
         }
-        let waited = deploy_one(site, &waiting, &invocation).instrument(deployment_span(site)).await;
-        let is_decided = is_decided(&waited.result);
-        if !matches!(waited.result, Err(Error::Busy { .. })) {
-            results.push(waited);
-        }
-        if !is_decided {
-            break;
+        if !has_been_live(site, &waiting).await {
+            let waited = deploy_one(site, &waiting, &invocation).instrument(deployment_span(site)).await;
+            let is_decided = is_decided(&waited.result);
+            if !matches!(waited.result, Err(Error::Busy { .. })) {
+                results.push(waited);
+            }
+            if !is_decided {
+                break;
+            }
         }
         // An item that is left over is decided again, with the same result.
         if let Err(error) = site.clients.ledger.delete_waiting(&waiting.record.deployment).await {
@@ -52,6 +54,13 @@ pub async fn deploy_waiting(site: &Site, invocation: &Invocation<'_>) -> Vec<Wai
         }
     }
     results
+}
+
+/// Whether a retry has deployed the upload in the meantime.
+async fn has_been_live(site: &Site, waiting: &Waiting) -> bool {
+    let record = site.clients.ledger.record(&waiting.record.deployment).await;
+    // If the ledger cannot be read, neither can it when the upload is deployed.
+    record.is_ok_and(|record| record.is_some_and(|record| record.has_been_live()))
 }
 
 async fn deploy_one(site: &Site, waiting: &Waiting, invocation: &Invocation<'_>) -> Waited {

@@ -4,12 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-<<<<<<< HEAD
-use super::DeploymentId;
-use crate::cut;
-=======
 use super::{DeploymentId, RunId};
->>>>>>> d0fb7ab (deployment: Unfinished runs with their uploads, undo, refusals that are judged anew, waiting uploads, one identity)
 use crate::event::{BadEvent, Event, Upload};
 
 /// How many requests a record remembers. Lambda retries an event twice and holds a throttled one for up to six
@@ -140,16 +135,11 @@ impl Record {
 
     /// The record after its run was refused. A deployment that has been live stays one.
     #[must_use]
-<<<<<<< HEAD
-    pub fn rejected(self, reason: &str) -> Self {
-        Self { status: Status::Rejected, rejection: Some(cut::text(reason)), ..self }
-=======
     pub fn refused(self, reason: &str, is_corrupt: bool) -> Self {
         if self.has_been_live() {
             return Self { status: Status::Finished, ..self };
         }
         Self { status: Status::Rejected, rejection: Some(reason.to_owned()), is_corrupt, ..self }
->>>>>>> d0fb7ab (deployment: Unfinished runs with their uploads, undo, refusals that are judged anew, waiting uploads, one identity)
     }
 
     /// The record after its run has finished; `live` was live before it. It does not expire, since a person may want

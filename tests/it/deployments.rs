@@ -3,13 +3,18 @@
 mod deadline;
 mod drift;
 mod history;
+mod identity;
 mod long_answers;
 mod manifest;
 mod owed;
 mod refusals;
+mod refused_runs;
 mod requests;
+mod restored;
 mod rollbacks;
+mod undo;
 mod updates;
+mod waiting;
 
 use crate::build::{Files, files};
 

@@ -225,7 +225,7 @@ impl Scene {
             wrong.push(format!("owed: {owed:?}"));
         }
         let head = ledger.head().await.unwrap();
-        if head.lease.is_some() || head.unfinished.is_some() {
+        if head.lease.is_some() || !head.unfinished.is_empty() {
             wrong.push(format!("head: {head:?}"));
         }
         let Some(live) = head.live else {

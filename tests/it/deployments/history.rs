@@ -1,5 +1,7 @@
 //! How long the ledger keeps its items.
 
+use std::collections::BTreeMap;
+
 use dropship::report::Outcome;
 use standins::{Does, Fault};
 
@@ -7,10 +9,10 @@ use super::{first, second};
 use crate::stage::Stage;
 
 #[tokio::test]
-async fn records_expire_after_history_days_but_head_and_owed_batches_never_do() {
+async fn only_uploads_that_have_not_been_live_expire() {
     let stage = Stage::new().await.with("HISTORY_DAYS", "30");
     let early = stage.upload("0.zip", &second());
-    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    let one = stage.deploy("one", &stage.upload("1.zip", &first())).await;
     assert_eq!(stage.deploy("late", &early).await.outcome, Outcome::Superseded);
     let broken = stage.upload_bytes("2.zip", b"no zip".to_vec());
     stage.invoke("two", &broken).await;
@@ -21,20 +23,23 @@ async fn records_expire_after_history_days_but_head_and_owed_batches_never_do() 
     let failure = stage.invoke("three", &event).await.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "InvalidationOwed");
 
-    let (mut head, mut owed) = (0, 0);
+    let live = one.id.unwrap();
+    let (mut kept, mut expiring) = (BTreeMap::new(), BTreeMap::new());
+    let month = 30 * 24 * 60 * 60;
     for item in stage.ledger_items().await {
-        let name = item["item"].as_s().unwrap().clone();
-        head += usize::from(name == "head");
-        owed += usize::from(name.starts_with("owed#"));
-        if !name.starts_with("deployment#") {
-            assert!(!item.contains_key("expires_at"), "{name}");
+        let name = item["item"].as_s().unwrap();
+        let kind = if *name == format!("deployment#{live}") { "live" } else { name.split('#').next().unwrap() };
+        match item.get("expires_at") {
+            None => *kept.entry(kind.to_owned()).or_insert(0) += 1,
+            Some(at) => {
+                let at: i64 = at.as_n().unwrap().parse().unwrap();
+                assert!((0..=5).contains(&(stage.now().timestamp() - (at - month))), "{name}");
+                *expiring.entry(kind.to_owned()).or_insert(0) += 1;
+            }
         }
     }
-    assert!((head, owed) >= (1, 1), "{head} heads, {owed} owed batches");
-    let expiries: Vec<i64> =
-        stage.deployment_records().await.iter().map(|it| it["expires_at"].as_n().unwrap().parse().unwrap()).collect();
-    assert_eq!(expiries.len(), 4);
-    let now = stage.now().timestamp();
-    let days = 30 * 24 * 60 * 60;
-    assert!(expiries.iter().all(|at| (now - 5..=now).contains(&(at - days))), "{expiries:?}");
+    assert!(kept["owed"] >= 1);
+    kept.remove("owed");
+    assert_eq!(kept, BTreeMap::from([("head".to_owned(), 1), ("live".to_owned(), 1)]));
+    assert_eq!(expiring, BTreeMap::from([("deployment".to_owned(), 3), ("version".to_owned(), 4)]));
 }

@@ -47,7 +47,7 @@ pub async fn check(stage: &Stage, builds: &[Build], handlers: &[Handler], answer
     if recorded != Some(&deployment_id(&builds[live].event)) {
         return Err(format!("the ledger says that {recorded:?} is live"));
     }
-    if head.lease.is_some() || head.unfinished.is_some() {
+    if head.lease.is_some() || !head.unfinished.is_empty() {
         return Err(format!("a lease or a run is left: {head:?}"));
     }
     let owed = ledger.owed().await.map_err(|error| error.to_string())?;

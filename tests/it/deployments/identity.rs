@@ -1,0 +1,99 @@
+//! The identity of an upload, whatever event tells of it, and the order of uploads.
+
+use chrono::TimeDelta;
+use dropship::report::Outcome;
+use serde_json::{Value, json};
+
+use super::{first, second};
+use crate::build::files;
+use crate::stage::{STAGING, Stage, report};
+
+/// Returns EventBridge's event for the upload of an S3 notification. Its time has whole seconds, and may be later.
+fn of_eventbridge(stage: &Stage, notification: &Value) -> Value {
+    let object = &notification["Records"][0]["s3"]["object"];
+    json!({
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "time": (stage.now() + TimeDelta::seconds(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "detail": {
+            "bucket": {"name": STAGING},
+            "object": {"key": object["key"], "etag": object["eTag"], "version-id": object["versionId"]},
+        },
+    })
+}
+
+#[tokio::test]
+async fn an_upload_has_one_identity_by_whatever_event_it_comes() {
+    let stage = Stage::new().await;
+    let notification = stage.upload("site.zip", &first());
+    let version = notification["Records"][0]["s3"]["object"]["versionId"].clone();
+    let by_hand = json!({"Records": [
+        {"s3": {"bucket": {"name": STAGING}, "object": {"key": "site.zip", "versionId": version}}},
+    ]});
+    let one = stage.deploy("one", &notification).await;
+    for (request_id, event) in [("bridge", of_eventbridge(&stage, &notification)), ("hand", by_hand.clone())] {
+        let again = stage.deploy(request_id, &event).await;
+        assert_eq!((&again.id, again.outcome), (&one.id, Outcome::Unchanged), "{request_id}");
+    }
+    stage.deploy("two", &stage.upload("site.zip", &second())).await;
+    for (request_id, event) in [("late bridge", of_eventbridge(&stage, &notification)), ("late hand", by_hand)] {
+        let again = stage.deploy(request_id, &event).await;
+        assert_eq!((&again.id, again.outcome), (&one.id, Outcome::Duplicate), "{request_id}");
+    }
+    assert_eq!(stage.deployment_records().await.len(), 2);
+    stage.assert_live(&second());
+}
+
+#[tokio::test]
+async fn a_superseded_upload_and_a_refused_one_keep_their_identities_too() {
+    let stage = Stage::new().await;
+    let early = stage.upload("early.zip", &first());
+    stage.pass(TimeDelta::seconds(5));
+    stage.deploy("two", &stage.upload("site.zip", &second())).await;
+    let superseded = stage.deploy("early", &early).await;
+    assert_eq!(superseded.outcome, Outcome::Superseded);
+    // By this event's time it would be the newest.
+    stage.pass(TimeDelta::minutes(1));
+    let again = stage.deploy("bridge", &of_eventbridge(&stage, &early)).await;
+    assert_eq!((again.id, again.outcome), (superseded.id, Outcome::Superseded));
+
+    let broken = stage.upload_bytes("broken.zip", b"no zip".to_vec());
+    stage.refusal("broken", &broken).await;
+    stage.refusal("bridge of broken", &of_eventbridge(&stage, &broken)).await;
+    assert_eq!(stage.deployment_records().await.len(), 3);
+}
+
+#[tokio::test]
+async fn two_events_of_one_upload_at_once_become_one_deployment() {
+    let stage = Stage::new().await;
+    let notification = stage.upload("site.zip", &first());
+    let bridge = of_eventbridge(&stage, &notification);
+    let (one, two) = tokio::join!(
+        stage.invoke_as("one", "one", &notification, TimeDelta::minutes(15)),
+        stage.invoke_as("two", "two", &bridge, TimeDelta::minutes(15)),
+    );
+    let ids = [one, two].map(|handled| report(handled).id);
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(stage.deployment_records().await.len(), 1);
+}
+
+#[tokio::test]
+async fn uploads_of_equal_time_count_by_sequencer_for_one_key_and_by_arrival_otherwise() {
+    let stage = Stage::new().await;
+    let builds = ["low", "high", "other"].map(|name| files([("index.html", name)]));
+    let keys = ["site.zip", "site.zip", "other.zip"];
+    let sequencers = ["0055AED6DCD90281E5", "0055AED6DCD90281E6", "0055AED6DCD90281E4"];
+    let events: Vec<Value> = (0..3)
+        .map(|number| {
+            let mut event = stage.upload(keys[number], &builds[number]);
+            event["Records"][0]["eventTime"] = json!("2026-11-22T10:15:00.000Z");
+            event["Records"][0]["s3"]["object"]["sequencer"] = json!(sequencers[number]);
+            event
+        })
+        .collect();
+    assert_eq!(stage.deploy("high", &events[1]).await.outcome, Outcome::Deployed);
+    assert_eq!(stage.deploy("low", &events[0]).await.outcome, Outcome::Superseded);
+    assert_eq!(stage.deploy("other", &events[2]).await.outcome, Outcome::Deployed);
+    assert_eq!(stage.deploy("high again", &events[1]).await.outcome, Outcome::Duplicate);
+    stage.assert_live(&builds[2]);
+}

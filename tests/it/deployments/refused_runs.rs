@@ -1,0 +1,96 @@
+//! Runs that are refused after their claim: they end, and shut nobody out.
+
+use dropship::deployment::Status;
+use dropship::report::Outcome;
+use serde_json::json;
+
+use super::first;
+use crate::build::{Files, files};
+use crate::stage::Stage;
+
+/// Returns a site that is too large to lose all but one of its objects.
+fn large() -> Files {
+    (0..200).map(|number| (format!("{number}.html"), b"page".to_vec())).collect()
+}
+
+fn small() -> Files {
+    files([("index.html", "small")])
+}
+
+#[tokio::test]
+async fn a_refusal_after_the_claim_is_final_for_its_run_and_shuts_no_older_upload_out() {
+    let stage = Stage::new().await;
+    stage.deploy("large", &stage.upload("site.zip", &large())).await;
+    let older = Files::from_iter(large().into_iter().chain(first()));
+    let late = stage.upload("site.zip", &older);
+    let refused = stage.upload("site.zip", &small());
+    let failure = stage.invoke("small", &refused).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "LargeDelete");
+
+    let ledger = stage.ledger().await;
+    let head = ledger.head().await.unwrap();
+    assert_eq!((head.lease, head.unfinished, head.is_torn), (None, Vec::new(), false));
+    let record = ledger.started_by("small").await.unwrap().unwrap();
+    assert_eq!(record.status, Status::Rejected);
+    assert!(record.rejection.unwrap().contains("199 of the 200") || failure.error_message.contains("of the 200"));
+
+    assert_eq!(stage.deploy("late", &late).await.outcome, Outcome::Deployed);
+    stage.assert_live(&older);
+}
+
+#[tokio::test]
+async fn the_option_lets_the_second_try_through_and_the_newest_upload_wins_again() {
+    let stage = Stage::new().await;
+    stage.deploy("large", &stage.upload("site.zip", &large())).await;
+    let mut event = stage.upload("site.zip", &small());
+    for request_id in ["first", "first", "second"] {
+        let failure = stage.invoke(request_id, &event).await.into_answer().unwrap_err();
+        assert_eq!(failure.error_type, "LargeDelete", "it is judged anew each time");
+    }
+    event["options"] = json!({"allowLargeDelete": true});
+    assert_eq!(stage.deploy("allowed", &event).await.outcome, Outcome::Deployed);
+    stage.assert_live(&small());
+}
+
+#[tokio::test]
+async fn a_corrected_setting_lets_a_refused_upload_through_unless_a_newer_build_has_overtaken_it() {
+    let stage = Stage::new().await;
+    let wrong = stage.clone().with("ARCHIVE_ROOT", "build/");
+    let build = files([("dist/index.html", "site")]);
+    let event = stage.upload("site.zip", &build);
+    wrong.refusal("one", &event).await;
+    let corrected = stage.clone().with("ARCHIVE_ROOT", "dist/");
+    assert_eq!(corrected.deploy("one", &event).await.outcome, Outcome::Deployed);
+    stage.assert_live(&files([("index.html", "site")]));
+
+    let overtaken = stage.upload("site.zip", &build);
+    wrong.refusal("two", &overtaken).await;
+    let newest = files([("dist/index.html", "newest")]);
+    corrected.deploy("three", &stage.upload("site.zip", &newest)).await;
+    assert_eq!(corrected.deploy("two", &overtaken).await.outcome, Outcome::Superseded);
+    stage.assert_live(&files([("index.html", "newest")]));
+}
+
+#[tokio::test]
+async fn a_refusal_leaves_the_status_of_a_deployment_that_has_been_live() {
+    let stage = Stage::new().await;
+    let id = stage.deploy("small", &stage.upload("site.zip", &small())).await.id.unwrap();
+    let event = json!({"rollback": id.as_str()});
+    stage.deploy("large", &stage.upload("site.zip", &large())).await;
+    let wrong = stage.clone().with("ARCHIVE_ROOT", "build/");
+    // Refused before the claim, and after it.
+    for (site, error_type) in [(&wrong, "ArchiveRejected"), (&stage, "LargeDelete")] {
+        for request_id in ["back", "back", "again"] {
+            let failure = site.invoke(request_id, &event).await.into_answer().unwrap_err();
+            assert_eq!(failure.error_type, error_type, "Lambda's retry is refused as well");
+        }
+        let record = stage.ledger().await.record(&id).await.unwrap().unwrap();
+        assert_eq!((record.status, record.rejection), (Status::Finished, None));
+    }
+    // A late duplicate of the upload does not go on with the refused rollback.
+    let record = stage.ledger().await.record(&id).await.unwrap().unwrap();
+    let mut delivery: serde_json::Value = serde_json::from_str(&record.event).unwrap();
+    delivery["options"] = json!({"allowLargeDelete": true});
+    assert_eq!(stage.deploy("duplicate", &delivery).await.outcome, Outcome::Duplicate);
+    stage.assert_live(&large());
+}

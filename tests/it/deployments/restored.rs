@@ -1,0 +1,50 @@
+//! A ledger that was restored from a backup.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use dropship::report::Outcome;
+use standins::Headers;
+
+use super::{first, second};
+use crate::stage::observe::Item;
+use crate::stage::{DISTRIBUTION, LIVE, Stage, TABLE};
+
+/// Replaces everything in the table.
+async fn restore(stage: &Stage, backup: Vec<Item>) {
+    let sdk = stage.cloud.sdk_config_for("backup").await;
+    let client = aws_sdk_dynamodb::Client::new(&sdk);
+    for item in stage.ledger_items().await {
+        let delete = client.delete_item().table_name(TABLE).key("site", item["site"].clone());
+        delete.key("item", item["item"].clone()).send().await.unwrap();
+    }
+    for item in backup {
+        client.put_item().table_name(TABLE).set_item(Some(item)).send().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_restored_ledger_never_repeats_a_caller_reference() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("site.zip", &first())).await;
+    let backup = stage.ledger_items().await;
+    let two = stage.upload("site.zip", &second());
+    stage.deploy("two", &two).await;
+    let accepted = stage.cloud.invalidations(DISTRIBUTION).len();
+    assert!(accepted >= 2);
+
+    stage.pass(TimeDelta::hours(1));
+    restore(&stage, backup).await;
+    // The live bucket has changed since in the same places, so that the same run owes the same items once more.
+    stage.cloud.put_object(LIVE, "index.html", "foreign", Headers::of_type("text/html"));
+    stage.cloud.put_object(LIVE, "app.1.js", "one", Headers::of_type("text/javascript"));
+    stage.cloud.edge(DISTRIBUTION).warm_all(["/", "/index.html", "/app.1.js"]);
+    assert_eq!(stage.deploy("two again", &two).await.outcome, Outcome::Deployed);
+    stage.assert_live(&second());
+    let stale = stage.cloud.edge(DISTRIBUTION).stale();
+    assert!(stale.is_empty(), "{stale:?}");
+    let references = stage.cloud.invalidations(DISTRIBUTION).into_iter().map(|it| it.caller_reference);
+    let references: Vec<String> = references.collect();
+    assert!(references.len() > accepted, "{references:?}");
+    assert_eq!(references.iter().collect::<BTreeSet<_>>().len(), references.len());
+}

@@ -1,0 +1,212 @@
+//! Uploads that give up waiting for the site, and are deployed by whoever is done with it next.
+
+use chrono::{DateTime, TimeDelta};
+use dropship::aws::ledger::{Change, Committed, Ledger};
+use dropship::deployment::Head;
+use dropship::handler::Handled;
+use dropship::metrics::Moment;
+use dropship::report::Outcome;
+use serde_json::{Value, json};
+use standins::{Does, Fault, Gate, Waiting};
+
+use super::{first, second};
+use crate::build::files;
+use crate::stage::Stage;
+
+/// A stage on which the first upload holds the site, and the second has given up waiting for it.
+struct Scene {
+    stage: Stage,
+    events: [Value; 2],
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let stage = Stage::new().await;
+        let events = [stage.upload("1.zip", &first()), stage.upload("2.zip", &second())];
+        Self { stage, events }
+    }
+
+    /// Deploys the first upload. Meanwhile `other` gives up waiting.
+    async fn deploy_while_waiting(&self, other: &Value) -> Handled {
+        let gate = self.stage.cloud.gate();
+        let deploying = self.stage.invoke_as("holder", "holder", &self.events[0], TimeDelta::minutes(15));
+        tokio::pin!(deploying);
+        let mut has_waited = false;
+        loop {
+            let waiting = tokio::select! {
+                handled = &mut deploying => return handled,
+                waiting = gate.wait_until(|waiting| !waiting.is_empty()) => waiting,
+            };
+            let next = &waiting[0];
+            if next.call.operation == "PutObject" && !has_waited {
+                has_waited = true;
+                self.give_up(&gate, other).await;
+            }
+            gate.let_through(next.ticket).await;
+        }
+    }
+
+    /// Invokes the function with an event, shortly before its deadline.
+    async fn give_up(&self, gate: &Gate, event: &Value) {
+        let waiting = self.stage.invoke_as("waiter", "waiter", event, TimeDelta::seconds(15));
+        tokio::pin!(waiting);
+        let is_waiters = |waiting: &[Waiting]| waiting.iter().any(|it| it.call.client == "waiter");
+        let handled = loop {
+            let calls = tokio::select! {
+                handled = &mut waiting => break handled,
+                calls = gate.wait_until(is_waiters) => calls,
+            };
+            let next = calls.iter().find(|it| it.call.client == "waiter").unwrap();
+            gate.let_through(next.ticket).await;
+        };
+        let failure = handled.into_answer().unwrap_err();
+        assert_eq!(failure.error_type, "Busy", "{}", failure.error_message);
+        assert!(failure.error_message.contains("whoever is done"), "{}", failure.error_message);
+    }
+}
+
+fn outcomes(handled: Handled) -> Vec<Outcome> {
+    handled.into_answer().unwrap().deployments.iter().map(|report| report.outcome).collect()
+}
+
+#[tokio::test]
+async fn an_upload_that_gave_up_waiting_goes_live_by_the_one_that_held_the_site() {
+    let scene = Scene::new().await;
+    let handled = scene.deploy_while_waiting(&scene.events[1]).await;
+    assert_eq!(outcomes(handled), [Outcome::Deployed, Outcome::Deployed]);
+    scene.stage.assert_live(&second());
+    assert_eq!(scene.stage.ledger().await.waiting().await.unwrap(), []);
+    // Its own retry comes later.
+    assert_eq!(scene.stage.deploy("waiter", &scene.events[1]).await.outcome, Outcome::Unchanged);
+}
+
+#[tokio::test]
+async fn a_refused_upload_that_waited_is_logged_as_its_own_failure_and_the_next_one_goes_live() {
+    let scene = Scene::new().await;
+    let large = (0..200).map(|number| (format!("{number}.html"), b"page".to_vec()));
+    scene.stage.deploy("large", &scene.stage.upload("0.zip", &large.collect())).await;
+    let sound = files([("index.html", "sound")]);
+    let mut allowed = scene.stage.upload("3.zip", &sound);
+    allowed["options"] = json!({"allowLargeDelete": true});
+    let refused = scene.stage.upload("4.zip", &files([("index.html", "refused")]));
+    let ledger = scene.stage.ledger().await;
+    hold(&scene.stage).await;
+    for event in [&allowed, &refused] {
+        let failure = scene.stage.invoke_as("waiter", "waiter", event, TimeDelta::seconds(15)).await;
+        assert_eq!(failure.into_answer().unwrap_err().error_type, "Busy");
+    }
+    scene.stage.pass(TimeDelta::minutes(16));
+    assert_eq!(ledger.waiting().await.unwrap().len(), 2);
+    let handled = scene.stage.invoke("sweep", &json!({"sweep": true})).await;
+    let results: Vec<_> = handled.log_lines(moment()).iter().map(|line| outcome(line)).collect();
+    assert_eq!(results, ["swept", "failed", "deployed"]);
+    assert_eq!(outcomes(handled), [Outcome::Swept, Outcome::Deployed], "the sweep itself has not failed");
+    scene.stage.assert_live(&sound);
+    assert_eq!(ledger.waiting().await.unwrap(), []);
+}
+
+/// Lets a sweep take the lease and die.
+async fn hold(stage: &Stage) {
+    let ledger = stage.ledger().await;
+    let head = ledger.head().await.unwrap();
+    let to = head.swept_by("dead sweep", stage.now() + TimeDelta::minutes(15));
+    let change =
+        dropship::aws::ledger::Change { from: &head, to: &to, record: None, identity: None, owed: &[], settled: &[] };
+    let committed = ledger.commit(change).await.unwrap();
+    assert_eq!(committed, dropship::aws::ledger::Committed::Yes);
+}
+
+fn moment() -> Moment {
+    Moment { now: DateTime::UNIX_EPOCH, owed_seconds: Some(0) }
+}
+
+fn outcome(line: &str) -> String {
+    let line: Value = serde_json::from_str(line).unwrap();
+    line["outcome"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_sweep_that_holds_the_site_is_named_and_invents_no_deployment() {
+    let scene = Scene::new().await;
+    hold(&scene.stage).await;
+    let handled = scene.stage.invoke_as("waiter", "waiter", &scene.events[0], TimeDelta::seconds(15)).await;
+    let failure = handled.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "Busy");
+    assert!(failure.error_message.starts_with("a sweep holds the site"), "{}", failure.error_message);
+}
+
+#[tokio::test]
+async fn an_upload_that_finds_the_site_free_when_it_gives_up_goes_on_by_itself() {
+    let scene = Scene::new().await;
+    let ledger = scene.stage.ledger().await;
+    hold(&scene.stage).await;
+    // The holder finishes after the note was written and before the head is read once more.
+    let calls = |operation: &str| scene.stage.count(operation);
+    let mut is_released = false;
+    let gate = scene.stage.cloud.gate();
+    let waiting = scene.stage.invoke_as("waiter", "waiter", &scene.events[0], TimeDelta::seconds(15));
+    tokio::pin!(waiting);
+    let handled = loop {
+        let waiters = tokio::select! {
+            handled = &mut waiting => break handled,
+            waiters = gate.wait_until(|waiting| !waiting.is_empty()) => waiters,
+        };
+        let next = &waiters[0];
+        if next.call.operation == "GetItem" && next.call.client == "waiter" && !is_released {
+            assert_eq!(calls("PutItem"), 1, "the note comes first");
+            is_released = true;
+            let releasing = change_head(&ledger, Head::released);
+            tokio::pin!(releasing);
+            loop {
+                let others = |waiting: &[Waiting]| waiting.iter().any(|it| it.call.client != "waiter");
+                let calls = tokio::select! {
+                    () = &mut releasing => break,
+                    calls = gate.wait_until(others) => calls,
+                };
+                gate.let_through(calls.iter().find(|it| it.call.client != "waiter").unwrap().ticket).await;
+            }
+        }
+        gate.let_through(next.ticket).await;
+    };
+    drop(gate);
+    assert!(is_released);
+    // It is too late for it to write, but it has claimed the site: its retry goes on.
+    assert_eq!(handled.into_answer().unwrap_err().error_type, "Unfinished");
+    assert_eq!(scene.stage.deploy("waiter", &scene.events[0]).await.outcome, Outcome::Deployed);
+    assert_eq!(ledger.waiting().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_replay_leaves_no_note_and_a_passing_failure_keeps_one() {
+    let scene = Scene::new().await;
+    hold(&scene.stage).await;
+    let mut replay = scene.events[0].clone();
+    replay["options"] = json!({"replay": true});
+    for (event, notes) in [(&replay, 0), (&scene.events[1], 1)] {
+        let handled = scene.stage.invoke_as("waiter", "waiter", event, TimeDelta::seconds(15)).await;
+        assert_eq!(handled.into_answer().unwrap_err().error_type, "Busy");
+        assert_eq!(scene.stage.ledger().await.waiting().await.unwrap().len(), notes);
+    }
+    scene.stage.pass(TimeDelta::minutes(16));
+    let listing = Fault::on("ListObjectsV2", Does::refuse(403, "AccessDenied"));
+    scene.stage.cloud.fault(Fault { times: usize::MAX, ..listing });
+    let handled = scene.stage.invoke("sweep", &json!({"sweep": true})).await;
+    assert_eq!(handled.log_lines(moment()).len(), 2, "the sweep, and the upload's failure");
+    assert_eq!(scene.stage.ledger().await.waiting().await.unwrap().len(), 1);
+    scene.stage.cloud.clear_faults();
+    scene.stage.invoke("next sweep", &json!({"sweep": true})).await.into_answer().unwrap();
+    scene.stage.assert_live(&second());
+}
+
+#[tokio::test]
+async fn nobody_begins_to_deploy_another_upload_near_the_deadline() {
+    let scene = Scene::new().await;
+    hold(&scene.stage).await;
+    scene.stage.invoke_as("waiter", "waiter", &scene.events[1], TimeDelta::seconds(15)).await;
+    scene.stage.pass(TimeDelta::minutes(16));
+    let sweep = json!({"sweep": true});
+    let short = scene.stage.invoke_as("client", "short", &sweep, TimeDelta::seconds(299)).await;
+    assert_eq!(outcomes(short), [Outcome::Swept]);
+    let long = scene.stage.invoke_as("client", "long", &sweep, TimeDelta::seconds(301)).await;
+    assert_eq!(outcomes(long), [Outcome::Swept, Outcome::Deployed]);
+}
