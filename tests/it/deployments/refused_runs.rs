@@ -3,10 +3,12 @@
 use dropship::deployment::Status;
 use dropship::report::Outcome;
 use serde_json::json;
+use standins::{Does, Fault};
 
 use super::first;
 use crate::build::{Files, files};
-use crate::stage::Stage;
+use crate::crash::SHORT;
+use crate::stage::{DISTRIBUTION, Stage};
 
 /// Returns a site that is too large to lose all but one of its objects.
 fn large() -> Files {
@@ -93,4 +95,29 @@ async fn a_refusal_leaves_the_status_of_a_deployment_that_has_been_live() {
     delivery["options"] = json!({"allowLargeDelete": true});
     assert_eq!(stage.deploy("duplicate", &delivery).await.outcome, Outcome::Duplicate);
     stage.assert_live(&large());
+}
+
+#[tokio::test]
+async fn a_retry_that_is_refused_sends_what_its_first_attempt_owes() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("site.zip", &first())).await;
+    stage.cloud.edge(DISTRIBUTION).warm_all(["/", "/index.html", "/app.1.js"]);
+    let event = stage.upload("site.zip", &files([("index.html", "two"), ("logo.svg", "<svg/>")]));
+    stage.cloud.fault(Fault { key: Some("index.html".to_owned()), ..Fault::on("PutObject", Does::DieAfter) });
+    tokio::select! {
+        () = stage.cloud.death("victim") => {}
+        _ = stage.invoke_as("victim", "two", &event, SHORT) => panic!("the process must die"),
+    }
+    assert!(!stage.cloud.edge(DISTRIBUTION).stale().is_empty());
+    // The archive is refused under settings that have changed since.
+    let wrong = stage.clone().with("ARCHIVE_ROOT", "build/");
+    let message = wrong.refusal("two", &event).await;
+    assert!(message.contains("{\"rollback\":\""), "{message}");
+    let stale = stage.cloud.edge(DISTRIBUTION).stale();
+    assert!(stale.is_empty(), "{stale:?}");
+    let head = stage.ledger().await.head().await.unwrap();
+    assert_eq!((head.lease, head.unfinished, head.is_torn), (None, Vec::new(), true));
+    // Corrected, the same event goes live.
+    assert_eq!(stage.deploy("two", &event).await.outcome, Outcome::Deployed);
+    assert!(!stage.ledger().await.head().await.unwrap().is_torn);
 }

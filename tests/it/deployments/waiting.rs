@@ -107,13 +107,15 @@ async fn a_refused_upload_that_waited_is_logged_as_its_own_failure_and_the_next_
 
 /// Lets a sweep take the lease and die.
 async fn hold(stage: &Stage) {
-    let ledger = stage.ledger().await;
-    let head = ledger.head().await.unwrap();
-    let to = head.swept_by("dead sweep", stage.now() + TimeDelta::minutes(15));
-    let change =
-        dropship::aws::ledger::Change { from: &head, to: &to, record: None, identity: None, owed: &[], settled: &[] };
-    let committed = ledger.commit(change).await.unwrap();
-    assert_eq!(committed, dropship::aws::ledger::Committed::Yes);
+    let until = stage.now() + TimeDelta::minutes(15);
+    change_head(&stage.ledger().await, |head| head.swept_by("dead sweep", until)).await;
+}
+
+async fn change_head(ledger: &Ledger, change: impl Fn(&Head) -> Head) {
+    let from = ledger.head().await.unwrap();
+    let to = change(&from);
+    let change = Change { from: &from, to: &to, record: None, identity: None, owed: &[], settled: &[] };
+    assert_eq!(ledger.commit(change).await.unwrap(), Committed::Yes);
 }
 
 fn moment() -> Moment {

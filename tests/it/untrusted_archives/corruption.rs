@@ -1,5 +1,6 @@
 //! Archives with damaged bytes.
 
+use dropship::deployment::Status;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use serde_json::json;
@@ -7,7 +8,7 @@ use zip::CompressionMethod;
 
 use super::{old, state};
 use crate::build::{Files, files, packed, replaced, zipped};
-use crate::stage::{LIVE, Stage};
+use crate::stage::{DISTRIBUTION, LIVE, Stage};
 
 /// Packs a build so that the archive states a wrong CRC-32 for one file, in both headers of its entry.
 fn with_wrong_crc32(archive: Vec<u8>, body: &[u8]) -> Vec<u8> {
@@ -61,7 +62,9 @@ async fn a_corrupt_entry_that_memory_cannot_hold_never_goes_live_and_the_next_de
     new.insert("index.html".to_owned(), b"new".to_vec());
     for gzip in ["false", "true"] {
         let stage = Stage::new().await.with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128").with("GZIP", gzip);
-        stage.deploy("one", &stage.upload("1.zip", &old())).await;
+        let old_id = stage.deploy("one", &stage.upload("1.zip", &old())).await.id.unwrap();
+        let urls: Vec<String> = old().keys().chain(new.keys()).map(|key| format!("/{key}")).collect();
+        stage.cloud.edge(DISTRIBUTION).warm_all(&urls);
         let archive = zipped(&new);
         let event = stage.upload_bytes("2.zip", with_wrong_crc32(archive.clone(), &new["25.txt"]));
         stage.cloud.clear_calls();
@@ -71,12 +74,40 @@ async fn a_corrupt_entry_that_memory_cannot_hold_never_goes_live_and_the_next_de
         let objects = stage.cloud.objects(LIVE);
         assert!(!objects.contains_key("25.txt"), "GZIP={gzip}");
         assert_eq!(objects["index.html"].body, "old", "no page must be written");
+        // What was written is invalidated, and the run is over for good.
+        let stale = stage.cloud.edge(DISTRIBUTION).stale();
+        assert!(stale.is_empty(), "{stale:?}");
+        let ledger = stage.ledger().await;
+        assert_eq!(ledger.owed().await.unwrap(), []);
+        let head = ledger.head().await.unwrap();
+        assert_eq!((head.lease, head.unfinished, head.is_torn), (None, Vec::new(), true));
+        let record = ledger.started_by("two").await.unwrap().unwrap();
+        assert!(record.is_corrupt && record.status == Status::Rejected, "{record:?}");
+        let way_out = format!("send {{\"rollback\":\"{old_id}\"}}");
+        assert!(message.contains(&way_out), "{message}");
+        stage.cloud.clear_calls();
+        assert_eq!(stage.refusal("two", &event).await, message, "the retry gets the same answer");
+        assert_eq!(stage.writes_to_live(), [] as [String; 0]);
 
         stage.cloud.clear_calls();
         let report = stage.deploy("three", &stage.upload_bytes("3.zip", archive)).await;
         assert_eq!(report.drift, 0);
         assert_eq!(stage.cloud.objects(LIVE).len(), new.len());
     }
+}
+
+#[tokio::test]
+async fn a_site_that_a_corrupt_archive_has_left_half_way_comes_back_by_previous() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut hex = || -> Vec<u8> { std::iter::repeat_with(|| random.digit(16) as u8).take(1 << 20).collect() };
+    let new: Files = (0..26).map(|number| (format!("{number:02}.txt"), hex())).collect();
+    let stage = Stage::new().await.with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
+    stage.deploy("zero", &stage.upload("0.zip", &files([("index.html", "older")]))).await;
+    stage.deploy("one", &stage.upload("1.zip", &old())).await;
+    stage.refusal("two", &stage.upload_bytes("2.zip", with_wrong_crc32(zipped(&new), &new["25.txt"]))).await;
+    assert_ne!(stage.cloud.objects(LIVE).len(), old().len());
+    stage.deploy("back", &json!({"rollback": "previous"})).await;
+    stage.assert_live(&old());
 }
 
 proptest! {
