@@ -58,7 +58,7 @@ fn main() {
                     _ => deleted.push(key.as_str()),
                 }
             }
-            let stale = StaleKeys { changed, deleted, kept, new: Vec::new() };
+            let stale = StaleKeys { changed, deleted, kept, ..StaleKeys::default() };
             let name = format!("{shape}, {share} stale");
             measure(&name, || invalidation(&distribution, &stale, &rules));
             let tags = || tags(keys.iter().map(String::as_str));

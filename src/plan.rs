@@ -23,7 +23,7 @@ use known::all_known;
 use verdict::{Verdict, Verdicts};
 
 pub use guard::LargeDelete;
-pub use inspection::{Checksum, Inspection, to_inspect};
+pub use inspection::{Checksum, Inspection, removed_without_row, to_inspect};
 pub use rules::{Rules, Wanted};
 pub use tag_evidence::TagEvidence;
 pub use verdict::is_due;
@@ -161,7 +161,7 @@ impl<'a> Plan<'a> {
             kept.reserve_exact(listing.len());
             kept.extend(keys.filter(|key| !stale.contains(key.as_str())));
         }
-        StaleKeys { new, deleted, kept: kept.iter().map(String::as_str).collect(), changed }
+        StaleKeys { new, deleted, kept: kept.iter().map(String::as_str).collect(), changed, unknown_under: None }
     }
 
     pub fn new_keys(&self) -> Vec<&str> {

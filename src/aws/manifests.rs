@@ -29,20 +29,20 @@ impl Manifests {
         }
     }
 
-    /// Reads the manifest under `key`. A missing or damaged manifest is read as an empty one.
+    /// Reads the manifest under `key`. Returns `None` if it is missing or damaged.
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn load(&self, key: Option<&str>) -> Result<Manifest, Error> {
+    pub async fn load(&self, key: Option<&str>) -> Result<Option<Manifest>, Error> {
         let Some(key) = key else {
-            return Ok(Manifest::default());
+            return Ok(None);
         };
         let request = self.s3.get_object().bucket(&self.bucket).key(key);
         let answer = match request.set_expected_bucket_owner(self.account_id.clone()).send().await {
             Ok(answer) => answer,
             Err(error) if status(&error) == Some(404) => {
                 tracing::warn!(%key, "the manifest is gone; each object costs one HEAD this time");
-                return Ok(Manifest::default());
+                return Ok(None);
             }
             Err(error) => return Err(failed(format!("reading the manifest {key}"), error)),
         };
@@ -60,13 +60,8 @@ impl Manifests {
             decoded = decoder.read(&piece);
         }
         let decoded = decoded.and_then(|()| decoder.finish());
-        Ok(decoded.map_or_else(
-            |error| {
-                tracing::warn!(%key, "{error}");
-                Manifest::default()
-            },
-            |manifest| manifest.with_saved_at(saved_at),
-        ))
+        let decoded = decoded.inspect_err(|error| tracing::warn!(%key, "{error}"));
+        Ok(decoded.ok().map(|manifest| manifest.with_saved_at(saved_at)))
     }
 
     /// Writes a manifest under a key that no other version of the site's head uses. Returns the key.

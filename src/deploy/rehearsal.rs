@@ -29,7 +29,7 @@ pub(super) async fn rehearse(attempt: &Attempt<'_>) -> Result<Report, Error> {
 
     let Live { listing, manifest, distributions, .. } = &survey.live;
     let mut kept = Vec::new();
-    let stale = plan.stale(listing, &mut kept);
+    let stale = survey.live.stale(&plan, config, &mut kept);
     let evidence = TagEvidence { listing, manifest, rules: &rules };
     let invalidations = invalidations(config, distributions, &stale, Some(&evidence));
 
@@ -37,6 +37,7 @@ pub(super) async fn rehearse(attempt: &Attempt<'_>) -> Result<Report, Error> {
     report.count(&plan);
     report.bytes_read = build.archive.bytes_read();
     report.warnings.extend(build.warnings);
+    report.warnings.extend(survey.live.warning(config));
     report.warnings.extend(invalidations.iter().filter_map(|(distribution, it)| warning(config, distribution, it)));
     report.plan = Some(planned(&plan, invalidations));
     Ok(report)

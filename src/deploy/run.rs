@@ -92,7 +92,8 @@ impl<'a> Run<'a> {
         let found = self.debts.len();
         let evidence = TagEvidence { listing: &live.listing, manifest: &live.manifest, rules };
         let mut kept = Vec::new();
-        let stale = plan.stale(&live.listing, &mut kept);
+        self.warnings.extend(live.warning(&self.attempt.site.config));
+        let stale = live.stale(plan, &self.attempt.site.config, &mut kept);
         let recording_failed = Notify::new();
         let recording = async {
             let recorded = self.debts.record(&mut self.held, &stale, Some(&evidence)).await;

@@ -9,9 +9,10 @@ use super::attempt::Attempt;
 use super::build::Build;
 use crate::archive::ArchiveIndex;
 use crate::aws::bucket::Bucket;
+use crate::config::{Config, Prune};
 use crate::deployment::{Head, Owed};
 use crate::error::Error;
-use crate::invalidation::Distribution;
+use crate::invalidation::{Distribution, StaleKeys};
 use crate::listing::Listing;
 use crate::manifest::Manifest;
 use crate::plan::{self, Inspection, Plan, Rules};
@@ -27,6 +28,11 @@ pub(super) struct Live {
     pub distributions: Vec<Distribution>,
     /// The invalidations that are recorded and not yet accepted.
     pub owed: Vec<Owed>,
+    /// Whether there are objects and no manifest that names them. Other keys may have left the site since viewers asked
+    /// for them.
+    pub is_unrecorded: bool,
+    /// Whether objects without a row may be ours all the same.
+    may_lack_rows: bool,
 }
 
 impl Live {
@@ -43,7 +49,41 @@ impl Live {
             clients.ledger.owed(),
         )?;
         tracing::info!(objects = listing.len(), "live bucket listed");
-        Ok(Self { listing, manifest, distributions, owed })
+        let is_unrecorded = manifest.is_none() && (head.manifest.is_some() || !listing.is_empty());
+        Ok(Self {
+            listing,
+            manifest: manifest.unwrap_or_default(),
+            distributions,
+            owed,
+            is_unrecorded,
+            may_lack_rows: is_unrecorded || !head.unfinished.is_empty(),
+        })
+    }
+
+    /// Returns the keys that go stale. It fills `kept` and borrows it, like [`Plan::stale`].
+    pub(super) fn stale<'k>(&self, plan: &'k Plan<'_>, config: &'k Config, kept: &'k mut Vec<String>) -> StaleKeys<'k> {
+        let stale = plan.stale(&self.listing, kept);
+        if self.is_unrecorded {
+            // What is evicted with the prefix cannot be spared.
+            return StaleKeys { unknown_under: Some(&config.live_prefix), kept: Vec::new(), ..stale };
+        }
+        stale
+    }
+
+    /// Returns what the site's owner should know if there is no manifest.
+    pub(super) fn warning(&self, config: &Config) -> Option<String> {
+        let kept = match (config.prune, config.retain_removed_days) {
+            (Prune::Owned, _) => ", and objects that the archive lacks stay, because nothing says whose they are",
+            (Prune::All, 1..) => ", and the days for which removed files are retained start again",
+            _ => "",
+        };
+        self.is_unrecorded.then(|| {
+            format!(
+                "no manifest says what the live bucket had (it was lost, or this is the first deployment over other \
+                 objects): everything under `/{}` is invalidated once{kept}",
+                config.live_prefix
+            )
+        })
     }
 }
 
@@ -67,7 +107,13 @@ impl Survey {
         rules: &Rules<'_>,
     ) -> Result<Self, Error> {
         let to_inspect = plan::to_inspect(&build.index, &live.listing, &live.manifest, rules);
-        let mut inspections = inspect(&attempt.site.clients.bucket, to_inspect.iter().map(|(key, ..)| key)).await?;
+        let removed = if live.may_lack_rows {
+            plan::removed_without_row(&build.index, &live.listing, &live.manifest, rules)
+        } else {
+            Vec::new()
+        };
+        let keys = to_inspect.iter().map(|(key, ..)| key).chain(&removed);
+        let mut inspections = inspect(&attempt.site.clients.bucket, keys).await?;
         // An entry is read only if S3 has no CRC-32 of its object, or one that the archive does not have.
         let comparisons = to_inspect.into_iter().filter_map(|(key, entry, encoding)| {
             let seen = inspections.get(&key)?;
@@ -106,8 +152,12 @@ async fn inspect(bucket: &Bucket, keys: impl Iterator<Item = &String>) -> Result
         .map(async |key| Ok((key, bucket.inspect(key).await?)))
         .buffer_unordered(INSPECTIONS_AT_ONCE)
         .try_filter_map(async |(key, found)| {
-            let inspection =
-                found.map(|found| Inspection { crc32: found.crc32, same_bytes: None, headers: found.headers.digest() });
+            let inspection = found.map(|found| Inspection {
+                crc32: found.crc32,
+                same_bytes: None,
+                headers: found.headers.digest(),
+                immutable: found.headers.is_immutable(),
+            });
             Ok(inspection.map(|inspection| (key.clone(), inspection)))
         })
         .try_collect()

@@ -39,6 +39,7 @@ async fn sweep_into(
     let ledger = &site.clients.ledger;
     let head = ledger.head().await?;
     let (manifest, owed) = tokio::try_join!(site.clients.manifests.load(head.manifest.as_deref()), ledger.owed())?;
+    let manifest = manifest.unwrap_or_default();
     let mut debts = Debts::new(site, invocation);
     debts.take_over(owed);
     debts.report_oldest();

@@ -3,6 +3,7 @@
 use super::chosen_tags::ChosenTags;
 use super::item::{self, Spelling};
 use super::live_objects::LiveObjects;
+use super::path::folders;
 use super::stale_path::{StalePath, stale_paths};
 use super::target::{Need, Target};
 use super::wildcards::{Budget, wildcards};
@@ -14,6 +15,8 @@ pub(super) struct Inventory<'k> {
     pub(super) stale: ByPhase<Vec<StalePath<'k>>>,
     pub(super) live: LiveObjects<'k>,
     pub(super) rules: InvalidationRules,
+    /// The folders under which anything may be cached.
+    unknown: Vec<String>,
     /// The fallback page that goes stale.
     fallbacks: ByPhase<Option<String>>,
 }
@@ -23,7 +26,8 @@ impl<'k> Inventory<'k> {
         let stale = stale_paths(distribution, keys, rules);
         let live = LiveObjects::new(distribution, &keys.kept, &stale);
         let fallbacks = stale.each_ref().map(|stale| stale_fallback(distribution, stale));
-        Self { stale, live, rules: *rules, fallbacks }
+        let unknown = keys.unknown_under.map(|live_prefix| folders(live_prefix, distribution)).unwrap_or_default();
+        Self { stale, live, rules: *rules, unknown, fallbacks }
     }
 
     /// Returns the choice of no tags at all.
@@ -83,6 +87,10 @@ impl<'k> Inventory<'k> {
                 targets.push(Target::new(phase, "/", 1, Need::Wildcard));
             }
             targets.extend(self.untagged(phase, tags).map(|stale| stale.target(phase)));
+        }
+        for folder in &self.unknown {
+            let wildcard_bytes = Spelling::of(folder, self.rules.query_strings).wildcard_bytes;
+            targets.push(Target::new(Phase::Changed, &folder[..wildcard_bytes], wildcard_bytes, Need::Wildcard));
         }
         // The stable sort is fast on input that is nearly sorted.
         targets.sort_by(|one, other| one.path.cmp(other.path));

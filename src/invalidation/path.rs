@@ -35,6 +35,19 @@ pub(super) fn own_paths(key: &str, distribution: &Distribution) -> impl Iterator
     })
 }
 
+/// Returns the folders, each with a slash at its end, in which a distribution shows the keys under a live prefix.
+pub(super) fn folders(live_prefix: &str, distribution: &Distribution) -> Vec<String> {
+    let folder = |origin_path: &String| {
+        let origin = origin_path.strip_prefix('/').map(|path| format!("{path}/")).unwrap_or_default();
+        match live_prefix.strip_prefix(&origin) {
+            Some(rest) => Some(format!("/{rest}")),
+            // The origin shows only a part of what is under the prefix.
+            None => origin.starts_with(live_prefix).then(|| "/".to_owned()),
+        }
+    };
+    distribution.origin_paths.iter().filter_map(folder).collect()
+}
+
 fn aliases(path: &str, distribution: &Distribution, clean_urls: bool) -> Vec<String> {
     let mut aliases = Vec::new();
     // AWS does not say whether invalidating `/index.html` also drops `/`, so both are paths.
@@ -90,6 +103,18 @@ mod tests {
         assert_eq!(paths("a/about.html", &plain, true), ["/a/about.html", "/a/about"]);
         assert_eq!(paths("a/index.html", &plain, true), ["/a/index.html", "/a/", "/a", "/a/index"]);
         assert_eq!(paths("a/.html", &plain, true), ["/a/.html"]);
+    }
+
+    #[test]
+    fn a_live_prefix_is_a_folder_in_every_origin_that_shows_some_of_it() {
+        let shown = |live_prefix, origin_path| folders(live_prefix, &distribution(&[origin_path], None));
+        assert_eq!(shown("", ""), ["/"]);
+        assert_eq!(shown("site/", ""), ["/site/"]);
+        assert_eq!(shown("site/", "/site"), ["/"]);
+        assert_eq!(shown("site/docs/", "/site"), ["/docs/"]);
+        assert_eq!(shown("", "/site"), ["/"]);
+        assert_eq!(shown("site/", "/site/docs"), ["/"]);
+        assert_eq!(shown("site/", "/sites"), [""; 0]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::item::Spelling;
+use super::path::folders;
 use super::target::{Need, Target};
 use super::{ByPhase, Distribution, InvalidationRules, Phase, StaleKeys, paths};
 
@@ -49,6 +50,10 @@ pub(super) fn stale_paths<'k>(
     let mut changed = paths_with_keys(distribution, &stale.changed, rules);
     let new = paths_of_new_keys(distribution, stale, rules);
     changed.extend(new.into_iter().map(|path| (path, None)));
+    let folders = stale.unknown_under.map(|live_prefix| folders(live_prefix, distribution)).unwrap_or_default();
+    // The folder is also asked for without its slash.
+    let bare = folders.iter().filter_map(|folder| folder.strip_suffix('/')).filter(|bare| !bare.is_empty());
+    changed.extend(bare.map(|bare| (bare.to_owned(), None)));
     let deleted = paths_with_keys(distribution, &stale.deleted, rules);
     [changed, deleted].map(|paths| unique(paths, rules.query_strings))
 }

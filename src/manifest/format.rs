@@ -16,6 +16,9 @@ use crate::packed_map::PackedMap;
 /// The first line.
 const VERSION: &str = "dropship manifest 2";
 
+/// The first line of manifests whose rows end before the size of the contents.
+const FIRST_VERSION: &str = "dropship manifest 1";
+
 /// Far more than 1,000,000 rows with keys of 1,024 bytes. The limit bounds the cost of a damaged object.
 const MAX_TEXT_BYTES: u64 = 2 << 30;
 
@@ -84,9 +87,9 @@ fn parse_line(line: &str) -> Option<(&str, Row)> {
             "" => None,
             at => Some(at.parse().ok()?),
         },
-        gzip_of: match fields.next()? {
-            "" => None,
-            size => Some(size.parse().ok()?),
+        gzip_of: match fields.next() {
+            None | Some("") => None,
+            Some(size) => Some(size.parse().ok()?),
         },
     };
     fields.next().is_none().then_some((key, row))
@@ -147,7 +150,7 @@ impl Lines {
             return self.rows.push(key, row).is_none().then_some(());
         }
         self.has_version = true;
-        (line == VERSION).then_some(())
+        [VERSION, FIRST_VERSION].contains(&line).then_some(())
     }
 }
 

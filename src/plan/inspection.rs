@@ -16,6 +16,8 @@ pub struct Inspection {
     /// Whether the object has the wanted bytes; `None` if they were not compared.
     pub same_bytes: Option<bool>,
     pub headers: HeadersDigest,
+    /// Whether Cache-Control says `immutable`.
+    pub immutable: bool,
 }
 
 /// The checksum by which an object is compared with its entry.
@@ -44,6 +46,20 @@ pub fn to_inspect<'a>(
             let encoding = rules.wanted(entry).encoding;
             (object.size_bytes == encoding.size_bytes(entry)).then(|| (known.key().into_owned(), entry, encoding))
         })
+        .collect()
+}
+
+/// Returns the keys of the objects to inspect because they have no valid row, and would be retained if they had one.
+///
+/// These are objects that the archive lacks and the rules let the deployment delete.
+pub fn removed_without_row(index: &ArchiveIndex, listing: &Listing, manifest: &Manifest, rules: &Rules) -> Vec<String> {
+    if rules.retain_removed_days == 0 {
+        return Vec::new();
+    }
+    all_known(index, listing, manifest, rules.live_prefix)
+        .filter(|known| known.entry.is_none() && known.object.is_some() && known.valid_row().is_none())
+        .filter(|known| known.may_delete(rules.prune))
+        .map(|known| known.key().into_owned())
         .collect()
 }
 

@@ -62,6 +62,15 @@ impl<'a> Known<'a, '_> {
         }
     }
 
+    /// Whether the deployment may delete the object if the archive lacks it.
+    pub(super) fn may_delete(&self, prune: Prune) -> bool {
+        match prune {
+            Prune::All => true,
+            Prune::Owned => self.valid_row().is_some() || self.is_announced,
+            Prune::Off => false,
+        }
+    }
+
     /// Whether an earlier deployment has removed the object from the site, and only retains it.
     pub(super) fn was_removed(&self) -> bool {
         self.valid_row().is_some_and(|row| row.removed_at.is_some())

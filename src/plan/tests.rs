@@ -67,7 +67,12 @@ impl Bucket {
 
     fn inspect(&self, key: &str) -> Inspection {
         let (body, headers) = &self.0[key];
-        Inspection { crc32: Some(crc32fast::hash(body.as_bytes())), same_bytes: None, headers: headers.digest() }
+        Inspection {
+            crc32: Some(crc32fast::hash(body.as_bytes())),
+            same_bytes: None,
+            headers: headers.digest(),
+            immutable: headers.is_immutable(),
+        }
     }
 
     /// Carries out a plan, and returns the manifest that a run would write.

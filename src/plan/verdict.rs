@@ -7,7 +7,7 @@ use super::known::Known;
 use super::rules::Rules;
 use super::writes::{Delete, HeaderChange, Put};
 use crate::archive::Entry;
-use crate::config::{Compare, Prune};
+use crate::config::Compare;
 use crate::headers::{Headers, HeadersDigest};
 use crate::listing::Object;
 use crate::manifest::Row;
@@ -95,29 +95,39 @@ impl<'r> Verdicts<'r> {
 
     /// Returns the verdict on an object that the archive lacks.
     fn of_object_without_entry(&self, known: &Known<'_, '_>, object: &Object) -> Verdict<'static> {
-        let (rules, row) = (self.rules, known.valid_row());
-        let may_delete = match rules.prune {
-            Prune::All => true,
-            Prune::Owned => row.is_some() || known.is_announced,
-            Prune::Off => false,
-        };
-        if !may_delete {
+        let rules = self.rules;
+        if !known.may_delete(rules.prune) {
             return Verdict::Foreign;
         }
-        let is_immutable = row.is_some_and(|row| row.immutable);
-        let removed_at = row.and_then(|row| row.removed_at).unwrap_or(rules.now);
+        let row = known.valid_row().cloned().or_else(|| self.inspected_row(known, object));
+        let is_immutable = row.as_ref().is_some_and(|row| row.immutable);
+        let removed_at = row.as_ref().and_then(|row| row.removed_at).unwrap_or(rules.now);
         match row {
             Some(row) if is_immutable && !is_due(removed_at, rules.retain_removed_days, rules.now) => {
-                Verdict::Retained(Row { removed_at: Some(removed_at), ..row.clone() })
+                Verdict::Retained(Row { removed_at: Some(removed_at), ..row })
             }
-            _ => Verdict::Deleted(Delete {
+            row => Verdict::Deleted(Delete {
                 key: known.key().into_owned(),
                 etag: object.etag.clone(),
-                row: row.cloned().or_else(|| known.is_announced.then(Row::announced)),
+                row: row.or_else(|| known.is_announced.then(Row::announced)),
                 // The cached copy of an immutable object is right for every page that names it.
                 is_stale: !is_immutable,
             }),
         }
+    }
+
+    /// Returns the row of an immutable object that was inspected because it has none.
+    fn inspected_row(&self, known: &Known<'_, '_>, object: &Object) -> Option<Row> {
+        let inspection = known.stored_key().and_then(|key| self.inspections.get(key))?;
+        inspection.immutable.then_some(Row {
+            size_bytes: object.size_bytes,
+            crc32: inspection.crc32?,
+            etag: object.etag.clone(),
+            headers: inspection.headers,
+            immutable: true,
+            removed_at: None,
+            gzip_of: None,
+        })
     }
 }
 

@@ -81,6 +81,7 @@ fn a_hundred_thousand_keys_are_planned_quickly() {
         deleted: verdict(&[3]),
         new: verdict(&[4]),
         kept: verdict(&[5, 6, 7, 8, 9]),
+        unknown_under: None,
     };
     let begun = std::time::Instant::now();
     let plan = invalidation(&Distribution::plain(), &stale, &rules());

@@ -35,6 +35,25 @@ proptest! {
     }
 
     #[test]
+    fn if_keys_may_be_unknown_every_url_under_the_prefix_is_evicted_after_the_writes(
+        site in sites(AWKWARD), distribution in distributions(), rules in any_rules(),
+        live_prefix in prop::sample::select(vec!["", "a/", "a/é~/", "b/"]),
+    ) {
+        let stale = StaleKeys { unknown_under: Some(live_prefix), ..site.stale_keys() };
+        let plan = invalidation(&distribution, &stale, &rules);
+        let unknown = ["index.html", "x", "x/index.html"].map(|name| format!("{live_prefix}{name}"));
+        for key in unknown.iter().map(String::as_str).chain(site.keys(Verdict::Kept)) {
+            let is_under = key.starts_with(live_prefix);
+            for url in paths(key, &distribution, false).iter().filter(|_| is_under).flat_map(|path| urls(path)) {
+                prop_assert!(evicted(&plan.changed.list, &url), "{url} by {:?}", plan.changed.list);
+            }
+        }
+        for item in plan.changed.list.iter().chain(&plan.deleted.list) {
+            prop_assert_eq!(validate(item), Ok(()));
+        }
+    }
+
+    #[test]
     fn the_limits_hold_and_all_items_are_valid(
         site in sites(AWKWARD), distribution in distributions(), rules in any_rules(),
     ) {

@@ -27,12 +27,13 @@ impl Site {
         self.keys.iter().filter(|(_, verdict)| *verdict == wanted).map(|(key, _)| key.as_str()).collect()
     }
 
-    fn stale_keys(&self) -> StaleKeys<'_> {
+    pub(super) fn stale_keys(&self) -> StaleKeys<'_> {
         StaleKeys {
             changed: self.keys(Verdict::Changed),
             new: self.keys(Verdict::New),
             deleted: self.keys(Verdict::Deleted),
             kept: self.keys(Verdict::Kept),
+            unknown_under: None,
         }
     }
 

@@ -43,6 +43,7 @@ fn each_phase_names_its_stale_paths_and_no_others() {
         new: vec!["b.css"],
         deleted: vec!["old/index.html"],
         kept: vec!["c.css"],
+        unknown_under: None,
     };
     let plain = invalidation(&Distribution::plain(), &stale, &rules());
     assert_eq!(plain.changed.list, ["/", "/a.css", "/index.html"]);
