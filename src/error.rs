@@ -32,25 +32,23 @@ pub enum Error {
          \"options\":{{\"allowLargeDelete\":true}}, or raise MAX_DELETE_PERCENT (now {percent})"
     )]
     LargeDelete { removed: usize, objects: usize, percent: u8 },
+    /// An upload waits for the site; a replay does not.
+    #[error("{} holds the site until {until}: {}", holder(.deployment), next_try(*.waits))]
+    Busy { deployment: Option<DeploymentId>, until: DateTime<Utc>, waits: bool },
     #[error(
-        "{} holds the site until {until}: this upload waits, and whoever is done with the site next deploys it, if \
-         Lambda's two retries do not come first",
-        holder(.deployment)
-    )]
-    Busy { deployment: Option<DeploymentId>, until: DateTime<Utc> },
-    #[error(
-        "this invocation's lease ended and another invocation took the site over, so this one stopped: Lambda retries \
-         the deployment; if the retries fail too, send its event again"
+        "this invocation's lease ended and another invocation took the site over, so this one stopped: Lambda tries \
+         the event twice more, after one and two minutes; if that fails too, send it again"
     )]
     LeaseLost,
     #[error(
         "the deadline came before the deployment was finished ({done} of {total} objects): the work done so far is \
-         kept, and the retry continues from there; for a large site raise the function's memory or timeout"
+         kept, and Lambda's two retries continue from there; if they do not suffice, raise MemorySize and send the \
+         event again"
     )]
     Unfinished { done: usize, total: usize },
     #[error(
-        "CloudFront has not accepted {batches} invalidation batches yet ({reason}): they are recorded, and the retry \
-         or the next deployment of the site sends them"
+        "CloudFront has not accepted {batches} invalidation batches yet ({reason}): they are recorded, and \
+         Lambda's two retries, the next deployment of the site or a sweep sends them"
     )]
     InvalidationOwed { batches: usize, reason: String },
     #[error(
@@ -94,6 +92,14 @@ fn holder(deployment: &Option<DeploymentId>) -> String {
     deployment.as_ref().map_or_else(|| "a sweep".to_owned(), |id| format!("another deployment ({id})"))
 }
 
+fn next_try(waits: bool) -> &'static str {
+    if waits {
+        "this upload waits, and whoever is done with the site next deploys it, if Lambda's two retries do not come first"
+    } else {
+        "Lambda tries this replay twice more, after one and two minutes; if that fails too, send it again"
+    }
+}
+
 fn version(version_id: &Option<String>) -> String {
     version_id.as_ref().map(|id| format!(" (version {id})")).unwrap_or_default()
 }
@@ -124,11 +130,14 @@ impl Error {
 
     /// Whether the run was refused: what it would do is wrong, and trying again does not help.
     pub fn is_refusal(&self) -> bool {
-        match self {
-            Self::ArchiveRejected(_) | Self::CorruptBody(_) | Self::RefusedForGood(_) => true,
-            Self::LargeDelete { .. } | Self::Torn { .. } => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::ArchiveRejected(_)
+                | Self::CorruptBody(_)
+                | Self::RefusedForGood(_)
+                | Self::LargeDelete { .. }
+                | Self::Torn { .. }
+        )
     }
 
     /// Whether the archive is refused whatever the settings and the options are.
@@ -167,5 +176,17 @@ impl From<headers::BadHeadersFile> for Error {
 impl From<Error> for Diagnostic {
     fn from(error: Error) -> Self {
         Self { error_type: error.kind().to_owned(), error_message: error.message() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_waits_for_the_site_but_a_replay_has_to_be_sent_again() {
+        let busy = |waits| Error::Busy { deployment: None, until: DateTime::UNIX_EPOCH, waits };
+        insta::assert_snapshot!(busy(true), @"a sweep holds the site until 1970-01-01 00:00:00 UTC: this upload waits, and whoever is done with the site next deploys it, if Lambda's two retries do not come first");
+        insta::assert_snapshot!(busy(false), @"a sweep holds the site until 1970-01-01 00:00:00 UTC: Lambda tries this replay twice more, after one and two minutes; if that fails too, send it again");
     }
 }

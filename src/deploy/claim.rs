@@ -179,13 +179,14 @@ impl<'a> Claimant<'a> {
     async fn give_up_waiting(&self, head: &Head) -> Result<(), Error> {
         let ledger = &self.attempt.site.clients.ledger;
         let mut lease = head.lease.clone();
-        if let Some(waiting) = self.attempt.waiting() {
-            ledger.write_waiting(&waiting).await?;
+        let waiting = self.attempt.waiting();
+        if let Some(waiting) = &waiting {
+            ledger.write_waiting(waiting).await?;
             lease = ledger.head().await?.lease;
         }
         let invocation = self.attempt.invocation;
         match lease.filter(|lease| lease.excludes(invocation.request_id, invocation.now())) {
-            Some(Lease { deployment, until, .. }) => Err(Error::Busy { deployment, until }),
+            Some(Lease { deployment, until, .. }) => Err(Error::Busy { deployment, until, waits: waiting.is_some() }),
             None => Ok(()),
         }
     }

@@ -13,7 +13,7 @@ import events
 import retries
 import s3
 from beliefs import BROKEN, HELD, NOT_TRIED, Results
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import BotoCoreError, ClientError
 
 # What MiniStack does in another way than docs/aws.md says. If one of these holds there one day, that is news, too.
 BROKEN_ON_MINISTACK = {
@@ -65,7 +65,7 @@ class Aws:
                 boto3.resource("s3").Bucket(bucket).object_versions.delete()
             self.cloudformation.delete_stack(StackName=self.stack)
             self.cloudformation.get_waiter("stack_delete_complete").wait(StackName=self.stack)
-        except (ClientError, WaiterError) as error:
+        except (BotoCoreError, ClientError) as error:
             sys.exit(f"The stack {self.stack} remains; empty its buckets and delete it by hand: {error}")
 
     def buckets(self):

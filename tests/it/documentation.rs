@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use dropship::event::{BadEvent, Event};
 use regex::Regex;
+use serde_json::{Value, json};
 
 const PAGES: [&str; 3] = ["docs/architecture.md", "docs/aws.md", "CONTRIBUTING.md"];
 
@@ -108,4 +111,31 @@ fn the_beliefs_about_aws_are_those_that_are_tried() {
         functions.chain(named.captures_iter(&code).map(|belief| belief[1].to_owned())).collect();
     assert!(tried.len() > 50, "only {} beliefs were found in tests/aws", tried.len());
     assert_eq!(documented, tried);
+}
+
+/// The failure queue keeps events exactly as they were sent, so it may hold a rollback that failed.
+#[test]
+fn a_redrive_as_the_runbook_writes_it_repeats_no_rollback_and_no_replay() {
+    let page = fs::read_to_string(root().join("docs/runbook.md")).unwrap();
+    let (_, redrive) = page.split_once("## Redrive").unwrap();
+    let (_, command) = redrive.split_once("> message.json\n").unwrap();
+    let (command, _) = command.split_once("sam remote invoke").unwrap();
+    let redriven = |sent: Value| {
+        let folder = tempfile::tempdir().unwrap();
+        let message = json!({"Messages": [{"Body": sent.to_string()}]});
+        fs::write(folder.path().join("message.json"), message.to_string()).unwrap();
+        let status = Command::new("bash").arg("-c").arg(command).current_dir(&folder).status().unwrap();
+        assert!(status.success(), "{status}");
+        let event = fs::read(folder.path().join("event.json")).unwrap();
+        Event::parse(&serde_json::from_slice(&event).unwrap(), "staging")
+    };
+    let upload = json!({"Records": [{"s3": {"bucket": {"name": "staging"}, "object": {"key": "site.zip"}}}],
+        "options": {"replay": true, "allowLargeDelete": true}});
+    let failure_record = json!({"requestPayload": upload});
+    for sent in [upload, failure_record] {
+        let Event::Uploads { options, .. } = redriven(sent).unwrap() else { panic!("it is an upload") };
+        assert_eq!((options.replay, options.allow_large_delete), (false, true));
+    }
+    let rollback = redriven(json!({"rollback": "previous"}));
+    assert!(matches!(rollback, Err(BadEvent::RollbackNotMeant)), "{rollback:?}");
 }
