@@ -2,12 +2,11 @@
 
 mod distribution;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_cloudfront::error::{BuildError, ProvideErrorMetadata};
 use aws_sdk_cloudfront::types::{InvalidationBatch, Paths};
-use tokio::sync::Mutex;
+use futures_util::future::try_join_all;
 
 use super::response::failed;
 use crate::config::{self, Config};
@@ -27,9 +26,6 @@ pub struct Cdn {
     configured: Vec<config::DistributionConfig>,
     bucket: String,
     live_prefix: String,
-    /// Kept for the life of the function instance, except for distributions that take cache tags: a batch of tags
-    /// relies on the current configuration.
-    discovered: Mutex<HashMap<String, Distribution>>,
 }
 
 /// CloudFront's reply to a batch.
@@ -41,6 +37,8 @@ pub enum Reply {
     AcceptedBefore,
     /// Too many invalidations are in progress. The batch has to be offered again later.
     QuotaFull(String),
+    /// CloudFront will never accept a batch of these items.
+    Refused(String),
     /// The distribution does not exist any more.
     NoSuchDistribution,
 }
@@ -52,24 +50,16 @@ impl Cdn {
             configured: config.distributions.clone(),
             bucket: config.live_bucket.clone(),
             live_prefix: config.live_prefix.clone(),
-            discovered: Mutex::default(),
         }
     }
 
-    /// Returns the site's distributions. Each is read once per function instance, or every time if it takes cache tags.
+    /// Returns the site's distributions, as they are configured now.
     ///
     /// # Errors
     /// `WrongDistribution` when one has no origin that serves the live prefix, because invalidating a wrong
     /// distribution succeeds silently; `Aws`.
     pub async fn discover(&self) -> Result<Vec<Distribution>, Error> {
-        let mut discovered = self.discovered.lock().await;
-        for distribution in &self.configured {
-            let known = discovered.get(&distribution.id);
-            if known.is_none_or(|known| known.tags.is_some()) {
-                discovered.insert(distribution.id.clone(), self.read(distribution).await?);
-            }
-        }
-        Ok(self.configured.iter().filter_map(|distribution| discovered.get(&distribution.id).cloned()).collect())
+        try_join_all(self.configured.iter().map(|distribution| self.read(distribution))).await
     }
 
     async fn read(&self, distribution: &config::DistributionConfig) -> Result<Distribution, Error> {
@@ -135,6 +125,9 @@ impl Cdn {
                 }
                 Some("NoSuchDistribution") => Ok(Reply::NoSuchDistribution),
                 code if is_known_reference(code, error.message()) => Ok(Reply::AcceptedBefore),
+                Some("InvalidArgument" | "BatchTooLarge" | "MissingBody" | "InconsistentQuantities") => {
+                    Ok(Reply::Refused(error.message().unwrap_or_default().to_owned()))
+                }
                 _ => Err(failed(what(), error)),
             },
         }

@@ -90,6 +90,7 @@ impl<'a> Attempt<'a> {
     pub(super) fn waiting(&self) -> Option<Waiting> {
         (!self.options.replay).then(|| Waiting {
             record: self.record(None),
+            place: self.place.clone(),
             allow_large_delete: self.options.allow_large_delete,
             expires_at: self.expires_at(),
         })

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt, MaybeDone, maybe_done};
 use super::attempt::Attempt;
 use super::build::Build;
 use crate::aws::ledger::{Committed, Known};
-use crate::deployment::{Decision, Head, Identity, Lease, Record, Status, decide};
+use crate::deployment::{Decision, Head, Identity, Lease, Record, Request, Status, decide};
 use crate::error::Error;
 use crate::report::Outcome;
 
@@ -71,7 +71,9 @@ impl<'a> Claimant<'a> {
                 Decision::InProgress => return Ok(Decided::Nothing(Outcome::InProgress, last_run)),
                 Decision::Duplicate => return Ok(Decided::Nothing(Outcome::Duplicate, last_run)),
                 Decision::Superseded => {
-                    if self.write_superseded(record.as_ref()).await? == Committed::Yes {
+                    if self.write_superseded(record.as_ref()).await? == Committed::Yes
+                        && self.stays_superseded(&head).await?
+                    {
                         return Ok(Decided::Nothing(Outcome::Superseded, last_run));
                     }
                 }
@@ -149,6 +151,19 @@ impl<'a> Claimant<'a> {
     async fn write_superseded(&self, record: Option<&Record>) -> Result<Committed, Error> {
         let superseded = Record { status: Status::Superseded, rejection: None, ..self.attempt.record(record) };
         self.attempt.site.clients.ledger.write_record(record, &superseded).await
+    }
+
+    /// Whether the upload is still superseded, once it is noted that it waits for newer runs that may be refused.
+    async fn stays_superseded(&self, head: &Head) -> Result<bool, Error> {
+        let Request { place, now, .. } = self.attempt.request();
+        let Some(waiting) = self.attempt.waiting().filter(|_| head.may_still_take(place, now)) else {
+            return Ok(true);
+        };
+        let ledger = &self.attempt.site.clients.ledger;
+        ledger.write_waiting(&waiting).await?;
+        // Whoever has ended the newer run in the meantime may have overlooked the note.
+        let head = ledger.head().await?;
+        Ok(head.newest(now).is_some_and(|newest| place.is_older_than(newest)))
     }
 
     fn claim(&self, head: Head, is_known: bool, record: Record) -> Decided {

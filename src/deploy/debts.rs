@@ -1,5 +1,7 @@
 //! The owed batches: recorded before the writes that they cover, offered after them.
 
+use std::sync::atomic::AtomicBool;
+
 use super::held::HeldRun;
 use super::invalidations::{invalidations, warning};
 use super::offer::{Sender, Sent};
@@ -25,6 +27,8 @@ pub(super) struct Debts<'a> {
     /// Owed to distributions that `DISTRIBUTION_IDS` no longer names.
     of_former_distributions: Vec<Owed>,
     accepted: Vec<Invalidated>,
+    /// Whether CloudFront has refused a batch because of its quotas.
+    is_paced: AtomicBool,
 }
 
 impl<'a> Debts<'a> {
@@ -38,6 +42,7 @@ impl<'a> Debts<'a> {
             settled: Vec::new(),
             of_former_distributions: Vec::new(),
             accepted: Vec::new(),
+            is_paced: AtomicBool::new(false),
         }
     }
 
@@ -181,7 +186,8 @@ impl<'a> Debts<'a> {
     }
 
     fn sender(&self) -> Sender<'_> {
-        Sender { site: self.site, invocation: self.invocation, distributions: &self.distributions }
+        let Self { site, invocation, distributions, is_paced, .. } = self;
+        Sender { site, invocation, distributions, is_paced }
     }
 
     fn absorb(&mut self, sent: Sent) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! Offers of owed batches to CloudFront, until it accepts them or the deadline nears.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,12 +18,18 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause between two offers of a batch.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
+/// The pause between two batches once CloudFront has refused one because of its quotas. Those of 2026 count per second
+/// and account.
+const PACE: Duration = Duration::from_secs(1);
+
 /// Offers batches to the distributions of a site.
 pub(super) struct Sender<'a> {
     pub site: &'a Site,
     pub invocation: &'a Invocation<'a>,
     /// The site's distributions, as they are configured now.
     pub distributions: &'a [Distribution],
+    /// Whether CloudFront has refused a batch of this invocation because of its quotas.
+    pub is_paced: &'a AtomicBool,
 }
 
 /// The state of the batches after they were offered.
@@ -59,29 +66,25 @@ impl Sender<'_> {
         sent
     }
 
-    /// Offers one distribution's batches in order, up to the first that is not accepted.
+    /// Offers one distribution's batches in order. A batch that fails holds up no other.
     async fn offer_to_one(&self, distribution: String, due: Vec<Owed>) -> Sent {
         let mut sent = Sent::default();
-        let mut due = due.into_iter();
-        while let Some(mut owed) = due.next() {
-            let error = match self.offer_until_accepted(&mut owed).await {
+        for mut owed in due {
+            match self.offer_until_accepted(&mut owed).await {
                 Ok(accepted) => {
                     sent.accepted.extend(accepted);
                     sent.settled.push(owed);
-                    continue;
                 }
-                Err(error) => error,
-            };
-            let remaining = std::iter::once(owed).chain(due).collect();
-            if self.is_of_site(&distribution) {
-                sent.remaining = remaining;
-                sent.reason = Some(error);
-            } else {
-                // The function may no longer be allowed to invalidate it. That must not stop every later run.
-                tracing::warn!(%distribution, "an invalidation stays owed to a distribution that DISTRIBUTION_IDS no longer names: {error}");
-                sent.of_former_distributions = remaining;
+                Err(error) if self.is_of_site(&distribution) => {
+                    sent.remaining.push(owed);
+                    sent.reason = sent.reason.or(Some(error));
+                }
+                Err(error) => {
+                    // The function may no longer be allowed to invalidate it. That must not stop every later run.
+                    tracing::warn!(%distribution, "an invalidation stays owed to a distribution that DISTRIBUTION_IDS no longer names: {error}");
+                    sent.of_former_distributions.push(owed);
+                }
             }
-            break;
         }
         sent
     }
@@ -95,6 +98,7 @@ impl Sender<'_> {
         self.mark_offered(owed).await?;
         let mut batch = owed.batch();
         let mut pause = FIRST_PAUSE;
+        self.keep_pace().await;
         loop {
             batch = self.with_valid_tags(batch).await?;
             match self.site.clients.cdn.offer(&batch).await.map_err(|error| error.to_string())? {
@@ -102,6 +106,7 @@ impl Sender<'_> {
                 Reply::AcceptedBefore => return Ok(Some(accepted(&batch, None))),
                 Reply::NoSuchDistribution => return self.without_distribution(&batch.distribution),
                 Reply::QuotaFull(reason) => self.wait_for_quota(&batch.distribution, &reason, &mut pause).await?,
+                Reply::Refused(reason) => batch = without_refused_items(batch, reason)?,
             }
         }
     }
@@ -130,7 +135,7 @@ impl Sender<'_> {
             distribution = %batch.distribution,
             "the distribution's configuration changed since this batch was recorded; invalidating /* instead of cache tags"
         );
-        Ok(batch.without_tags())
+        Ok(batch.of_everything())
     }
 
     fn without_distribution(&self, distribution: &str) -> Result<Option<Invalidated>, String> {
@@ -141,15 +146,37 @@ impl Sender<'_> {
         Ok(None)
     }
 
+    /// Waits a moment before the next batch, once CloudFront has refused one because of its quotas.
+    async fn keep_pace(&self) {
+        if self.is_paced.load(Ordering::Relaxed) && !self.invocation.is_late() {
+            tokio::time::sleep(PACE.mul_f64(1.0 + fastrand::f64() / 4.0)).await;
+        }
+    }
+
     async fn wait_for_quota(&self, distribution: &str, reason: &str, pause: &mut Duration) -> Result<(), String> {
         if self.invocation.is_late() {
             return Err(format!("{distribution} has too many invalidations in progress: {reason}"));
         }
+        self.is_paced.store(true, Ordering::Relaxed);
         tracing::warn!(%distribution, "too many invalidations in progress; waiting before the next offer");
         tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
         *pause = (*pause * 2).min(LONGEST_PAUSE);
         Ok(())
     }
+}
+
+/// Returns the batch to offer instead of one that CloudFront refuses for what it says.
+fn without_refused_items(batch: Batch, reason: String) -> Result<Batch, String> {
+    let everything = batch.of_everything();
+    if batch.items == everything.items {
+        return Err(reason);
+    }
+    tracing::warn!(
+        distribution = %batch.distribution,
+        items = ?batch.items,
+        "CloudFront refuses a batch, so /* is invalidated instead: {reason}"
+    );
+    Ok(everything)
 }
 
 fn accepted(batch: &Batch, id: Option<String>) -> Invalidated {

@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 use tracing::Instrument;
 
 use super::{Invocation, Site, deploy, deployment_span};
-use crate::deployment::Waiting;
+use crate::aws::ledger::Known;
+use crate::deployment::{DeploymentId, Waiting};
 use crate::error::Error;
 use crate::event::Options;
 use crate::report::{Outcome, Report};
@@ -26,41 +27,56 @@ pub struct Waited {
 pub async fn deploy_waiting(site: &Site, invocation: &Invocation<'_>) -> Vec<Waited> {
     let request_id = format!("{}/waiting", invocation.request_id);
     let invocation = Invocation { request_id: &request_id, waits: false, ..*invocation };
-    let mut results = Vec::new();
-    let waiting = match site.clients.ledger.waiting().await {
-        Ok(waiting) => waiting,
-        Err(error) => {
-            tracing::warn!("could not look for uploads that wait for the site; the next deployment does: {error}");
-            return results;
-        }
-    };
-    for waiting in waiting {
-        if invocation.deadline - invocation.now() < TIME_NEEDED {
-            break;
-        }
-        if !has_been_live(site, &waiting).await {
-            let waited = deploy_one(site, &waiting, &invocation).instrument(deployment_span(site)).await;
-            let is_decided = is_decided(&waited.result);
-            if !matches!(waited.result, Err(Error::Busy { .. })) {
-                results.push(waited);
-            }
-            if !is_decided {
+    let (mut tried, mut results) = (Vec::new(), Vec::new());
+    while invocation.deadline - invocation.now() >= TIME_NEEDED {
+        // Others may have given up waiting while the last one was deployed.
+        let waiting = match next(site, &invocation, &tried).await {
+            Ok(Some(waiting)) => waiting,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::warn!("could not look for uploads that wait for the site; the next deployment does: {error}");
                 break;
             }
+        };
+        let id = waiting.record.deployment.clone();
+        let waited = deploy_one(site, &waiting, &invocation).instrument(deployment_span(site)).await;
+        let is_decided = is_decided(&waited.result);
+        if !matches!(waited.result, Err(Error::Busy { .. })) {
+            results.push(waited);
         }
-        // An item that is left over is decided again, with the same result.
-        if let Err(error) = site.clients.ledger.delete_waiting(&waiting.record.deployment).await {
-            tracing::warn!("could not delete the note of an upload that waits no more: {error}");
+        if !is_decided {
+            break;
         }
+        tried.push(id);
     }
     results
 }
 
-/// Whether a retry has deployed the upload in the meantime.
-async fn has_been_live(site: &Site, waiting: &Waiting) -> bool {
-    let record = site.clients.ledger.record(&waiting.record.deployment).await;
-    // If the ledger cannot be read, neither can it when the upload is deployed.
-    record.is_ok_and(|record| record.is_some_and(|record| record.has_been_live()))
+/// Returns the newest upload that waits. Forgets those that were `tried`, or that a retry of their own has deployed in
+/// the meantime.
+///
+/// An upload that is older than one with an unfinished run goes on waiting: the run may still be refused.
+async fn next(site: &Site, invocation: &Invocation<'_>, tried: &[DeploymentId]) -> Result<Option<Waiting>, Error> {
+    let ledger = &site.clients.ledger;
+    for waiting in ledger.waiting().await? {
+        let id = &waiting.record.deployment;
+        let Known { head, record, .. } = ledger.read(id).await?;
+        if head.may_still_take(&waiting.place, invocation.now()) {
+            continue;
+        }
+        if !tried.contains(id) && !record.is_some_and(|record| record.has_been_live()) {
+            return Ok(Some(waiting));
+        }
+        forget(site, id).await;
+    }
+    Ok(None)
+}
+
+/// Deletes the note of an upload that waits no more. One that is left over is decided again, with the same result.
+async fn forget(site: &Site, id: &DeploymentId) {
+    if let Err(error) = site.clients.ledger.delete_waiting(id).await {
+        tracing::warn!("could not delete the note of an upload that waits no more: {error}");
+    }
 }
 
 async fn deploy_one(site: &Site, waiting: &Waiting, invocation: &Invocation<'_>) -> Waited {

@@ -74,6 +74,13 @@ impl Head {
         known.reduce(|newest, place| if place.is_older_than(newest) { newest } else { place })
     }
 
+    /// Whether `upload` is older only than uploads with unfinished runs, which may still be refused.
+    pub fn may_still_take(&self, upload: &Place, now: DateTime<Utc>) -> bool {
+        let finished = Self { unfinished: Vec::new(), ..self.clone() };
+        let is_older_in = |head: &Self| head.newest(now).is_some_and(|newest| upload.is_older_than(newest));
+        is_older_in(self) && !is_older_in(&finished)
+    }
+
     /// Whether a run has not finished, and no other one has begun since.
     pub fn is_last_and_unfinished(&self, number: u64) -> bool {
         self.sequence == number && self.live.as_ref().is_none_or(|live| live.number < number)

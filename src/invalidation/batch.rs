@@ -7,9 +7,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Distribution, Invalidation, Items, is_tag, validate};
 
-/// CloudFront never accepts a request with more items, since "3,000 individual files" may be in progress at a time
-/// (CloudFront Developer Guide, "Limits on invalidations").
-const MAX_ITEMS: usize = 3_000;
+/// How many items a batch has at most. CloudFront is said to take 150 paths or tags and one wildcard a second of an
+/// account, and before that 3,000 paths and 15 wildcards in progress on a distribution (CloudFront Developer Guide,
+/// "Quotas"). A batch with one wildcard fits under both, however the wildcard counts.
+const MAX_ITEMS: usize = 100;
 
 /// A DynamoDB item may have 400 KB. This leaves room for the other attributes and for the names of all of them.
 const MAX_TEXT_BYTES: usize = 256 * 1024;
@@ -36,10 +37,12 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Returns the batch to send instead when the configuration has changed: it evicts everything.
-    pub fn without_tags(&self) -> Self {
+    /// Returns the batch to send instead when its items can have no effect any more: it evicts everything.
+    ///
+    /// Its reference follows from this one's, so that every offer repeats it.
+    pub fn of_everything(&self) -> Self {
         let items = EVERYTHING.to_vec();
-        let digest = digest([self.reference.as_str(), "without tags"]);
+        let digest = digest([self.reference.as_str(), "everything"]);
         let prefix = self.reference.rsplit_once('-');
         let prefix = prefix.map_or(self.reference.as_str(), |(prefix, _)| prefix);
         Self { reference: format!("{prefix}-{digest}"), items, relies_on: None, ..self.clone() }
@@ -90,11 +93,11 @@ pub fn batches(
     for (items, after_deletes) in phases {
         for (items, number) in portions(items).into_iter().zip(&mut numbers) {
             batches.push(Batch {
-                reference: references.of(number, &distribution.id, items),
+                reference: references.of(number, &distribution.id, &items),
                 distribution: distribution.id.clone(),
-                items: items.to_vec(),
+                relies_on: relied_on(distribution, &items),
+                items,
                 after_deletes,
-                relies_on: relied_on(distribution, items),
             });
         }
     }
@@ -131,19 +134,23 @@ fn sendable(items: &Items) -> &[String] {
     }
 }
 
-/// Splits items so that each portion fits into one request and one ledger item.
-fn portions(mut items: &[String]) -> Vec<&[String]> {
+/// Splits items so that each portion has at most one wildcard, and fits into one request and one ledger item.
+fn portions(items: &[String]) -> Vec<Vec<String>> {
+    let (wildcards, others): (Vec<_>, Vec<_>) = items.iter().partition(|item| item.ends_with('*'));
+    let (mut wildcards, mut others) = (wildcards.into_iter(), others.into_iter().peekable());
     let mut portions = Vec::new();
-    while !items.is_empty() {
-        let mut text_bytes = 0;
-        let fitting = items.iter().take(MAX_ITEMS).take_while(|item| {
-            text_bytes += item.len();
-            text_bytes <= MAX_TEXT_BYTES
-        });
+    while wildcards.len() > 0 || others.peek().is_some() {
+        let mut portion: Vec<String> = wildcards.next().cloned().into_iter().collect();
+        let mut text_bytes: usize = portion.iter().map(String::len).sum();
         // At least one fits, since no item has more than 4,000 characters.
-        let (portion, rest) = items.split_at(fitting.count().max(1));
+        while portion.len() < MAX_ITEMS
+            && let Some(item) = others.next_if(|item| text_bytes + item.len() <= MAX_TEXT_BYTES)
+        {
+            text_bytes += item.len();
+            portion.push(item.clone());
+        }
+        portion.sort_unstable();
         portions.push(portion);
-        items = rest;
     }
     portions
 }
@@ -212,20 +219,28 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_at_most_3000_items_and_fits_into_a_ledger_item() {
-        let short: Vec<String> = (0..7_000).map(|n| format!("/{n:04}")).collect();
+    fn a_batch_has_at_most_100_items_and_one_wildcard_and_fits_into_a_ledger_item() {
+        let short: Vec<String> = (0..250).map(|n| format!("/{n:04}")).collect();
+        let wildcards: Vec<String> = (0..5).map(|n| format!("/w{n}/*")).collect();
         let long: Vec<String> = (0..100).map(|n| format!("/{n:03996}")).collect();
-        let invalidation =
-            Invalidation { changed: items(short.clone()), deleted: items(long.clone()), ..Invalidation::default() };
+        let invalidation = Invalidation {
+            changed: items([short.clone(), wildcards.clone()].concat()),
+            deleted: items(long.clone()),
+            ..Invalidation::default()
+        };
         let batches = batches(&references(0), 5, &distribution(None), &invalidation);
         let sizes: Vec<_> = batches.iter().map(|batch| (batch.after_deletes, batch.items.len())).collect();
-        assert_eq!(sizes, [(false, 3000), (false, 3000), (false, 1000), (true, 65), (true, 35)]);
-        let all: Vec<_> = batches.iter().flat_map(|batch| batch.items.clone()).collect();
-        assert_eq!(all, [short, long].concat());
+        assert_eq!(sizes, [(false, 100), (false, 100), (false, 53), (false, 1), (false, 1), (true, 65), (true, 35)]);
+        let mut all: Vec<_> = batches.iter().flat_map(|batch| batch.items.clone()).collect();
+        let mut expected = [short, wildcards, long].concat();
+        all.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(all, expected);
         for (batch, n) in batches.iter().zip(5..) {
             assert_eq!(batch.distribution, "E1");
             assert_eq!(batch.reference, references(0).of(n, "E1", &batch.items));
             assert!(batch.items.iter().map(String::len).sum::<usize>() <= 256 * 1024);
+            assert!(batch.items.iter().filter(|item| item.ends_with('*')).count() <= 1);
         }
     }
 

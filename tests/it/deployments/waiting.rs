@@ -212,3 +212,40 @@ async fn nobody_begins_to_deploy_another_upload_near_the_deadline() {
     let long = scene.stage.invoke_as("client", "long", &sweep, TimeDelta::seconds(301)).await;
     assert_eq!(outcomes(long), [Outcome::Swept, Outcome::Deployed]);
 }
+
+#[tokio::test]
+async fn an_upload_that_only_an_unfinished_run_has_superseded_goes_live_once_that_run_is_refused() {
+    let large = (0..200).map(|number| (format!("{number}.html"), b"page".to_vec()));
+    let stage = Stage::new().await;
+    stage.deploy("large", &stage.upload("site.zip", &large.clone().collect())).await;
+    let older = stage.upload("site.zip", &large.chain(second()).collect());
+    let newer = stage.upload("site.zip", &files([("index.html", "newer")]));
+    let listing = Fault::on("ListObjectsV2", Does::refuse(403, "AccessDenied"));
+    stage.cloud.fault(Fault { times: usize::MAX, ..listing });
+    assert_eq!(stage.invoke("newer", &newer).await.into_answer().unwrap_err().error_type, "Aws");
+    stage.cloud.clear_faults();
+    assert_eq!(stage.deploy("older", &older).await.outcome, Outcome::Superseded);
+    assert_eq!(outcomes(stage.invoke("sweep", &json!({"sweep": true})).await), [Outcome::Swept], "it goes on waiting");
+    // Lambda's retry of the newer upload is refused.
+    let handled = stage.invoke("newer", &newer).await;
+    let results: Vec<_> = handled.log_lines(moment()).iter().map(|line| outcome(line)).collect();
+    assert_eq!(results, ["failed", "deployed"]);
+    assert_eq!(handled.into_answer().unwrap_err().error_type, "LargeDelete");
+    stage.assert_contains(&second());
+    assert_eq!(stage.ledger().await.waiting().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_upload_that_a_newer_run_has_superseded_is_forgotten_once_that_run_finishes() {
+    let stage = Stage::new().await;
+    let older = stage.upload("1.zip", &first());
+    let newer = stage.upload("2.zip", &second());
+    let listing = Fault::on("ListObjectsV2", Does::refuse(403, "AccessDenied"));
+    stage.cloud.fault(Fault { times: usize::MAX, ..listing });
+    assert_eq!(stage.invoke("newer", &newer).await.into_answer().unwrap_err().error_type, "Aws");
+    stage.cloud.clear_faults();
+    assert_eq!(stage.deploy("older", &older).await.outcome, Outcome::Superseded);
+    assert_eq!(outcomes(stage.invoke("newer", &newer).await), [Outcome::Deployed, Outcome::Superseded]);
+    assert_eq!(stage.ledger().await.waiting().await.unwrap(), []);
+    stage.assert_live(&second());
+}

@@ -75,7 +75,7 @@ fn origin(path: &str, path_pattern: Option<&str>) -> Origin {
 }
 
 #[tokio::test]
-async fn every_spelling_of_the_bucket_domain_is_discovered_once_per_cold_start() {
+async fn every_spelling_of_the_bucket_domain_is_discovered() {
     let spellings = [
         Domain::Regional,
         Domain::Global,
@@ -109,7 +109,20 @@ async fn every_spelling_of_the_bucket_domain_is_discovered_once_per_cold_start()
         let expected = if number == 0 { 0 } else { ids.len() };
         assert_eq!(sent, ids[..expected].iter().map(|id| (id.clone(), 1)).collect::<Vec<_>>());
     }
-    assert_eq!(stage.count("GetDistribution"), ids.len());
+    assert_eq!(stage.count("GetDistribution"), 3 * ids.len(), "a warm function reads them again");
+}
+
+#[tokio::test]
+async fn a_warm_function_sees_that_an_origin_path_has_changed() {
+    let stage = Stage::new().await;
+    let build = |text| files([("index.html", "root"), ("docs/a.html", text)]);
+    let site = stage.site("warm").await;
+    report(stage.invoke_on(&site, "one", &stage.upload("site.zip", &build("one")), &Progress::default()).await);
+    stage.cloud.change_distribution(Distribution::of(DISTRIBUTION, LIVE).with_origin_path("/docs"));
+    let edge = stage.cloud.edge(DISTRIBUTION);
+    assert_eq!(edge.get("/a.html").body, "one");
+    report(stage.invoke_on(&site, "two", &stage.upload("site.zip", &build("two")), &Progress::default()).await);
+    assert_eq!(edge.get("/a.html").body, "two");
 }
 
 #[tokio::test]

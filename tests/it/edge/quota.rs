@@ -84,3 +84,29 @@ async fn a_known_reference_means_the_batch_was_accepted() {
         assert_eq!(again.invalidations, []);
     }
 }
+
+#[tokio::test]
+async fn a_batch_that_cloudfront_refuses_for_what_it_says_is_replaced_and_holds_up_no_other() {
+    let stage = Stage::new().await;
+    let version = |text: &str| (0..150).map(|n| (format!("{n}.html"), text.as_bytes().to_vec())).collect();
+    stage.deploy("one", &stage.upload("1.zip", &version("one"))).await;
+    let urls: Vec<String> = (0..150).map(|n| format!("/{n}.html")).collect();
+    stage.cloud.edge(DISTRIBUTION).warm_all(&urls);
+    stage.cloud.fault(Fault::on("CreateInvalidation", Does::refuse(400, "InvalidArgument")));
+    let report = stage.deploy("two", &stage.upload("2.zip", &version("two"))).await;
+    let items: Vec<usize> = report.invalidations.iter().map(|sent| sent.items).collect();
+    assert_eq!(items, [1, 50]);
+    assert!(stage.invalidated_items().contains("/*"));
+    assert_fresh(&stage, Distribution::of(DISTRIBUTION, LIVE), &urls);
+
+    // Every offer of the same batch fails; the others are sent, and the next attempt goes on from there.
+    let first = Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied"));
+    stage.cloud.fault(first);
+    let event = stage.upload("3.zip", &version("three"));
+    let failure = stage.invoke("three", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "InvalidationOwed");
+    assert!(failure.error_message.contains("1 invalidation batches"), "{}", failure.error_message);
+    let report = stage.deploy("three", &event).await;
+    assert_eq!(report.invalidations.iter().map(|sent| sent.items).collect::<Vec<_>>(), [100]);
+    assert_fresh(&stage, Distribution::of(DISTRIBUTION, LIVE), &urls);
+}
