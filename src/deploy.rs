@@ -108,7 +108,7 @@ pub async fn deploy(
         // An event written by hand may name only bucket and key: S3 knows the rest, and with it the deployment's id.
         let attempt = Attempt::identify(site, &upload, options, invocation).await?;
         match Box::pin(deploy_attempt(&attempt)).await? {
-            Ended::Report(report) => return Ok(report),
+            Ended::Report(report) => return Ok(*report),
             Ended::KnownAs(identity) => upload = attempt.known_as(identity),
             // Nothing that an upload means depends on what is live.
             Ended::Moved => {}
@@ -118,7 +118,7 @@ pub async fn deploy(
 
 /// How an attempt at an upload has ended.
 enum Ended {
-    Report(Report),
+    Report(Box<Report>),
     /// The ledger knows the upload under another id, so it has to be tried under that one.
     KnownAs(Identity),
     /// "Previous" means another deployment by now.
@@ -129,7 +129,7 @@ enum Ended {
 async fn deploy_attempt(attempt: &Attempt<'_>) -> Result<Ended, Error> {
     let site = attempt.site;
     if attempt.is_dry_run() {
-        return Box::pin(rehearsal::rehearse(attempt)).await.map(Ended::Report);
+        return Box::pin(rehearsal::rehearse(attempt)).await.map(|report| Ended::Report(Box::new(report)));
     }
 
     // The archive's index is judged before the claim, so that a refused archive never touches the head.
@@ -137,7 +137,9 @@ async fn deploy_attempt(attempt: &Attempt<'_>) -> Result<Ended, Error> {
     let (held, live) = loop {
         let claim = match Box::pin(claimant.decide()).await? {
             Decided::Claim(claim) => claim,
-            Decided::Nothing(outcome, run) => return Ok(Ended::Report(attempt.report_without_run(outcome, run))),
+            Decided::Nothing(outcome, run) => {
+                return Ok(Ended::Report(Box::new(attempt.report_without_run(outcome, run))));
+            }
             Decided::KnownAs(identity) => return Ok(Ended::KnownAs(identity)),
             Decided::Moved => return Ok(Ended::Moved),
         };
@@ -152,7 +154,7 @@ async fn deploy_attempt(attempt: &Attempt<'_>) -> Result<Ended, Error> {
     let build = claimant.into_build();
     let mut run = Run::new(attempt, held);
     match Box::pin(bring_live(attempt, &mut run, build, live)).await {
-        Ok(report) => Ok(Ended::Report(report)),
+        Ok(report) => Ok(Ended::Report(Box::new(report))),
         // The lease is released whatever went wrong, so that no other deployment waits for it to lapse.
         Err(error) => Err(Box::pin(run.give_up(error)).await),
     }

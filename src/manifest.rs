@@ -43,7 +43,7 @@ pub struct Row {
     pub headers: HeadersDigest,
     /// Whether Cache-Control says `immutable`; then clients may keep the object for as long as they like.
     pub immutable: bool,
-    /// When the key left the site, in epoch seconds, if the object is retained.
+    /// When the key left the site, in epoch seconds, if the object is retained or has [departed](Row::departed).
     pub removed_at: Option<i64>,
     /// The size of the contents before compression, if the object is stored as gzip.
     pub gzip_of: Option<u64>,
@@ -64,7 +64,29 @@ impl Row {
     }
 
     pub fn is_announced(&self) -> bool {
-        *self == Self::announced()
+        Self { removed_at: None, ..self.clone() } == Self::announced()
+    }
+
+    /// Returns the row of a key whose object was deleted without an invalidation. Caches may still have a copy of it,
+    /// which is stale once the key comes back.
+    pub fn departed(removed_at: i64) -> Self {
+        Self { immutable: true, removed_at: Some(removed_at), ..Self::announced() }
+    }
+
+    /// The row of a key that a run is about to write. It stays known when an object of the key has departed.
+    #[must_use]
+    pub fn announced_again(&self) -> Self {
+        Self { removed_at: self.departed_at(), ..Self::announced() }
+    }
+
+    /// Returns when an object of the key departed, in epoch seconds, if one did and no other has come since.
+    pub fn departed_at(&self) -> Option<i64> {
+        self.removed_at.filter(|_| Self { immutable: false, ..self.clone() }.is_announced())
+    }
+
+    /// Returns when the key left the site, in epoch seconds, if the object is retained.
+    pub fn retained_since(&self) -> Option<i64> {
+        self.removed_at.filter(|_| self.departed_at().is_none())
     }
 }
 

@@ -26,7 +26,7 @@ pub use guard::LargeDelete;
 pub use inspection::{Checksum, Inspection, removed_without_row, to_inspect};
 pub use rules::{Rules, Wanted};
 pub use tag_evidence::TagEvidence;
-pub use verdict::is_due;
+pub use verdict::{MAX_DEPARTED, is_due, is_forgotten};
 pub use writes::{Delete, HeaderChange, Put, Wave};
 
 /// The plan of one deployment, with one list per verdict.
@@ -50,8 +50,11 @@ pub struct Plan<'a> {
     foreign: Vec<String>,
     /// The keys that the manifest has and the bucket lacks. Someone deleted the object without an invalidation.
     missing: Vec<String>,
-    /// The keys that an unfinished run announced and did not write.
-    unwritten: Vec<String>,
+    /// The keys that come back after an object of theirs was deleted without an invalidation.
+    returning: Vec<String>,
+    /// The keys whose rows say nothing any more: an unfinished run announced them and did not write them, or they
+    /// departed so long ago that no cache has them.
+    pointless: Vec<String>,
     /// The number of objects that others changed, added or removed since the last deployment.
     pub drift: usize,
     /// Whether a write could make an outdated row of the manifest look valid again. The amended manifest must then be
@@ -80,6 +83,13 @@ impl<'a> Plan<'a> {
             if known.is_object_missing() {
                 plan.missing.push(known.key().into_owned());
             }
+            if let Some(departed_at) = known.departed_at {
+                if is_forgotten(departed_at, rules.now) {
+                    plan.pointless.push(known.key().into_owned());
+                } else if known.entry.is_some() && known.object.is_none() {
+                    plan.returning.push(known.key().into_owned());
+                }
+            }
             let verdict = verdicts.verdict(&known);
             guard.count(&known, &verdict);
             match verdict {
@@ -100,7 +110,7 @@ impl<'a> Plan<'a> {
                 Verdict::Deleted(delete) => plan.deletes.push(delete),
                 Verdict::Retained(row) => plan.retained.push((known.key().into_owned(), row)),
                 Verdict::Foreign => plan.foreign.push(known.key().into_owned()),
-                Verdict::Missing if known.is_announced => plan.unwritten.push(known.key().into_owned()),
+                Verdict::Missing if known.is_announced => plan.pointless.push(known.key().into_owned()),
                 Verdict::Missing => {}
             }
         }
@@ -119,10 +129,13 @@ impl<'a> Plan<'a> {
     /// changed.
     pub fn amend(&self, manifest: &mut Manifest) -> bool {
         let deleted = self.deletes.iter().filter(|delete| delete.row.is_none());
+        // A departed object is remembered until its key is written.
+        let is_returning = |key: &&str| self.returning.binary_search_by(|known| known.as_str().cmp(key)).is_ok();
         let lost = self
             .written_keys()
+            .filter(|key| !is_returning(key))
             .chain(deleted.map(|delete| &*delete.key))
-            .chain(self.foreign.iter().chain(&self.missing).chain(&self.unwritten).map(String::as_str));
+            .chain(self.foreign.iter().chain(&self.missing).chain(&self.pointless).map(String::as_str));
         let seen = self.noted.iter().chain(&self.retained);
         let changes = lost.map(|key| (key, None)).chain(seen.map(|(key, row)| (key.as_str(), Some(row))));
         let changes: Vec<(&str, Option<Row>)> = changes
@@ -150,7 +163,7 @@ impl<'a> Plan<'a> {
         let replaced = self.puts.iter().filter(|put| put.replaces.is_some()).map(|put| &*put.key);
         let changed: Vec<&str> = replaced
             .chain(self.header_changes.iter().map(|change| &*change.key))
-            .chain(self.missing.iter().map(String::as_str))
+            .chain(self.missing.iter().chain(&self.returning).map(String::as_str))
             .collect();
         let deleted = self.deletes.iter().filter(|delete| delete.is_stale);
         let deleted: Vec<&str> = deleted.map(|delete| &*delete.key).collect();

@@ -41,6 +41,13 @@ impl<'a> Draft<'a> {
         self.manifest.change(rows);
     }
 
+    /// Notes keys that will be written.
+    pub(super) fn announce(&mut self, keys: Vec<&str>) {
+        let announced = |key| self.manifest.get(key).unwrap_or_else(Row::announced).announced_again();
+        let rows = keys.into_iter().map(|key| (key, Some(announced(key)))).collect();
+        self.change(rows);
+    }
+
     /// Writes the manifest if it has changed, and returns its key for [`Self::note_saved`].
     ///
     /// Deletes outdated manifests meanwhile, but not the one that the head points at: a later run deletes that.

@@ -14,7 +14,7 @@ use crate::deployment::Head;
 use crate::error::Error;
 use crate::event::Options;
 use crate::manifest::Manifest;
-use crate::plan::{Delete, is_due};
+use crate::plan::{Delete, MAX_DEPARTED, is_due};
 use crate::report::{Outcome, Planned, Report};
 
 /// Deletes the retained objects whose days are over, and sends the owed batches.
@@ -44,7 +44,7 @@ async fn sweep_into(
     debts.take_over(owed);
     debts.report_oldest();
     let expired = expired(site, &head, &manifest, invocation.now().timestamp());
-    report.retained = manifest.iter().filter(|(_, row)| row.removed_at.is_some()).count() - expired.len();
+    report.retained = manifest.iter().filter(|(_, row)| row.retained_since().is_some()).count() - expired.len();
     if options.dry_run {
         report.deleted = expired.len();
         let deleted = expired.into_iter().map(|delete| delete.key).collect();
@@ -89,7 +89,10 @@ fn expired(site: &Site, head: &Head, manifest: &Manifest, now: i64) -> Vec<Delet
         return Vec::new();
     }
     let days = site.config.retain_removed_days;
-    let expired = manifest.iter().filter(|(_, row)| row.removed_at.is_some_and(|at| is_due(at, days, now)));
+    let departed = manifest.iter().filter(|(_, row)| row.departed_at().is_some()).count();
+    let expired = manifest.iter().filter(|(_, row)| row.retained_since().is_some_and(|at| is_due(at, days, now)));
+    // The next deployment deletes the others, with an invalidation.
+    let expired = expired.take(MAX_DEPARTED.saturating_sub(departed));
     // Retained objects are immutable: every page that names one wants its cached copy, so the copy is not stale.
     expired.map(|(key, row)| Delete { key, etag: row.etag.clone(), row: Some(row), is_stale: false }).collect()
 }

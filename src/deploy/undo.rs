@@ -27,7 +27,7 @@ pub async fn undo(site: &Site, options: Options, invocation: &Invocation<'_>) ->
         let upload = record.upload(&site.config.staging_bucket)?;
         let attempt = Attempt::identify(site, &upload, options, invocation).await?.while_previous_is(previous);
         match Box::pin(deploy_attempt(&attempt)).await? {
-            Ended::Report(report) => return Ok(report),
+            Ended::Report(report) => return Ok(*report),
             Ended::KnownAs(identity) => return deploy(site, &attempt.known_as(identity), options, invocation).await,
             Ended::Moved => {}
         }

@@ -57,7 +57,7 @@ impl<'a> Writer<'a> {
     /// Notes keys that will be written in the manifest.
     pub(super) fn announce<'k>(&mut self, keys: impl Iterator<Item = &'k str>) {
         for keys in portions(keys) {
-            self.draft.change(keys.into_iter().map(|key| (key, Some(Row::announced()))).collect());
+            self.draft.announce(keys);
         }
     }
 
@@ -112,6 +112,7 @@ impl<'a> Writer<'a> {
     /// `Aws`; what was deleted before an error is noted.
     pub(super) async fn delete(&mut self, deletes: Vec<Delete>) -> Result<DeleteResult, Error> {
         let mut deleted = DeleteResult { refused: Vec::new(), not_tried: deletes.len() };
+        let now = self.invocation.now().timestamp();
         let mut gone = Vec::new();
         let mut result = Ok(());
         for chunk in deletes.chunks(DELETES_PER_CALL) {
@@ -129,7 +130,7 @@ impl<'a> Writer<'a> {
             deleted.not_tried -= chunk.len();
             for delete in chunk {
                 match refusals.iter().find(|refusal| refusal.key == delete.key) {
-                    None => gone.push((delete.key.as_str(), None)),
+                    None => gone.push((delete.key.as_str(), (!delete.is_stale).then(|| Row::departed(now)))),
                     Some(refusal) => deleted.refused.push((delete.clone(), refusal.clone())),
                 }
             }

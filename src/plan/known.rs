@@ -20,6 +20,8 @@ pub(super) struct Known<'a, 's> {
     pub(super) row: Option<Row>,
     /// Whether a run that did not finish may have written the object.
     pub(super) is_announced: bool,
+    /// When an object of the key was deleted without an invalidation, in epoch seconds.
+    pub(super) departed_at: Option<i64>,
     is_valid: bool,
     /// The key in the listing or the manifest.
     stored_key: Option<String>,
@@ -98,10 +100,11 @@ pub(super) fn all_known<'a, 's>(
             None => (None, None, None),
         };
         let is_announced = row.as_ref().is_some_and(Row::is_announced);
-        let row = row.filter(|_| !is_announced);
+        let departed_at = row.as_ref().and_then(Row::departed_at);
+        let row = row.filter(|_| !is_announced && departed_at.is_none());
         let recorded = object.as_ref().zip(row.as_ref());
         let is_valid = recorded.is_some_and(|(object, row)| is_valid(manifest, row, object));
-        Known { entry, object, row, is_announced, is_valid, stored_key, live_prefix }
+        Known { entry, object, row, is_announced, departed_at, is_valid, stored_key, live_prefix }
     })
 }
 

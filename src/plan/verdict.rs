@@ -15,6 +15,13 @@ use crate::manifest::Row;
 /// `CopyObject` copies at most 5 GB (S3 API); larger objects are put again.
 const MAX_COPY_BYTES: u64 = 5_000_000_000;
 
+/// How many departed objects a manifest remembers. Beyond them, an object is deleted with an invalidation.
+pub const MAX_DEPARTED: usize = 100_000;
+
+/// How long caches may keep a departed object: "one year" is the longest that RFC 2616 asked for, and what tools write
+/// beside `immutable`.
+const DEPARTED_SECONDS: i64 = 366 * 86_400;
+
 /// The plan for one key.
 pub(super) enum Verdict<'a> {
     /// A new or changed entry is put.
@@ -38,15 +45,18 @@ pub(super) struct Verdicts<'r> {
     rules: &'r Rules<'r>,
     inspections: &'r BTreeMap<String, Inspection>,
     digests: Digests,
+    /// How many departed objects the manifest remembers so far.
+    departed: usize,
 }
 
 impl<'r> Verdicts<'r> {
     pub(super) fn new(rules: &'r Rules<'r>, inspections: &'r BTreeMap<String, Inspection>) -> Self {
-        Self { rules, inspections, digests: Digests::default() }
+        Self { rules, inspections, digests: Digests::default(), departed: 0 }
     }
 
     /// Returns the verdict on a key.
     pub(super) fn verdict<'a>(&mut self, known: &Known<'a, '_>) -> Verdict<'a> {
+        self.departed += usize::from(known.departed_at.is_some());
         match (known.entry, &known.object) {
             (Some(entry), Some(object)) => self.of_entry_and_object(known, entry, object),
             (Some(entry), None) => {
@@ -94,25 +104,33 @@ impl<'r> Verdicts<'r> {
     }
 
     /// Returns the verdict on an object that the archive lacks.
-    fn of_object_without_entry(&self, known: &Known<'_, '_>, object: &Object) -> Verdict<'static> {
+    fn of_object_without_entry(&mut self, known: &Known<'_, '_>, object: &Object) -> Verdict<'static> {
         let rules = self.rules;
         if !known.may_delete(rules.prune) {
             return Verdict::Foreign;
         }
         let row = known.valid_row().cloned().or_else(|| self.inspected_row(known, object));
-        let is_immutable = row.as_ref().is_some_and(|row| row.immutable);
+        let key = known.key().into_owned();
+        let name = key.strip_prefix(rules.live_prefix).unwrap_or(&key);
+        // A page is what people ask for by its URL, so that it has to be gone at once.
+        let is_immutable = row.as_ref().is_some_and(|row| row.immutable) && !rules.headers_of(name).is_page();
         let removed_at = row.as_ref().and_then(|row| row.removed_at).unwrap_or(rules.now);
         match row {
             Some(row) if is_immutable && !is_due(removed_at, rules.retain_removed_days, rules.now) => {
                 Verdict::Retained(Row { removed_at: Some(removed_at), ..row })
             }
-            row => Verdict::Deleted(Delete {
-                key: known.key().into_owned(),
-                etag: object.etag.clone(),
-                row: row.or_else(|| known.is_announced.then(Row::announced)),
-                // The cached copy of an immutable object is right for every page that names it.
-                is_stale: !is_immutable,
-            }),
+            row => {
+                // The cached copy of an immutable object is right for every page that names it, as long as the key does
+                // not come back.
+                let is_quiet = is_immutable && rules.retain_removed_days > 0 && self.departed < MAX_DEPARTED;
+                self.departed += usize::from(is_quiet);
+                Verdict::Deleted(Delete {
+                    key,
+                    etag: object.etag.clone(),
+                    row: row.or_else(|| known.is_announced.then(Row::announced)),
+                    is_stale: !is_quiet,
+                })
+            }
         }
     }
 
@@ -129,6 +147,11 @@ impl<'r> Verdicts<'r> {
             gzip_of: None,
         })
     }
+}
+
+/// Whether caches have no copy any more of an object that departed at `departed_at`; both times in epoch seconds.
+pub fn is_forgotten(departed_at: i64, now: i64) -> bool {
+    now > departed_at.saturating_add(DEPARTED_SECONDS)
 }
 
 /// Whether an object that left the site at `removed_at` has been retained long enough; both times in epoch seconds.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use standins::{Does, Fault, Headers};
 
 use crate::build::{Files, files};
+use crate::crash::{LEASE_EXPIRED, SHORT};
 use crate::deployments::first;
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
 
@@ -200,4 +201,64 @@ async fn a_plan_that_deletes_nearly_everything_is_refused_unless_it_is_allowed()
     let report = stage.deploy("three", &event).await;
     assert_eq!((report.new, report.deleted), (4, 200));
     stage.assert_live(&first());
+}
+
+/// Returns a build of a page, with a script that caches may keep for a year.
+fn with_script(script: Option<&str>) -> Files {
+    let script = script.map(|script| ("app.js".to_owned(), script.as_bytes().to_vec()));
+    files([("index.html", "page"), ("_headers", "/*\n  Cache-Control: public, max-age=31536000, immutable\n")])
+        .into_iter()
+        .chain(script)
+        .collect()
+}
+
+#[tokio::test]
+async fn an_immutable_asset_that_comes_back_with_other_contents_is_never_stale() {
+    for days in ["0", "1"] {
+        for is_swept in [false, true] {
+            let stage = Stage::new().await.with("RETAIN_REMOVED_DAYS", days);
+            let edge = stage.cloud.edge(DISTRIBUTION);
+            stage.deploy("one", &stage.upload("1.zip", &with_script(Some("one")))).await;
+            assert_eq!(edge.get("/app.js").body, "one");
+            stage.deploy("two", &stage.upload("2.zip", &with_script(None))).await;
+            stage.pass(TimeDelta::days(2));
+            if is_swept {
+                stage.deploy("sweep", &json!({"sweep": true})).await;
+            } else {
+                stage.deploy("again", &stage.upload("2.zip", &with_script(None))).await;
+            }
+            assert!(stage.cloud.object(LIVE, "app.js").is_none());
+            let is_cached = edge.get("/app.js").from_cache;
+            assert_eq!(is_cached, days == "1", "with retention it leaves without an invalidation");
+            // The first run that would bring it back dies just before it.
+            let three = stage.upload("3.zip", &with_script(Some("three")));
+            stage.cloud.fault(Fault { key: Some("app.js".to_owned()), ..Fault::on("PutObject", Does::DieBefore) });
+            tokio::select! {
+                () = stage.cloud.death("victim") => {}
+                _ = stage.invoke_as("victim", "three", &three, SHORT) => panic!("the process must die"),
+            }
+            stage.pass(LEASE_EXPIRED);
+            stage.deploy("sweep it", &json!({"sweep": true})).await;
+            edge.get("/app.js");
+            let report = stage.deploy("four", &stage.upload("4.zip", &with_script(Some("four")))).await;
+            assert_eq!(report.drift, 0);
+            assert_eq!(edge.get("/app.js").body, "four", "{days} days, swept: {is_swept}");
+            let again = stage.deploy("five", &stage.upload("5.zip", &with_script(Some("four")))).await;
+            assert_eq!((again.outcome, again.retained, again.drift), (Outcome::Unchanged, 0, 0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_removed_page_is_invalidated_even_if_it_is_immutable_and_retention_is_on() {
+    let stage = Stage::new().await.with("RETAIN_REMOVED_DAYS", "30");
+    let mut build = with_script(Some("one"));
+    build.insert("old.html".to_owned(), b"old".to_vec());
+    stage.deploy("one", &stage.upload("1.zip", &build)).await;
+    let edge = stage.cloud.edge(DISTRIBUTION);
+    edge.warm_all(["/old.html", "/app.js"]);
+    let report = stage.deploy("two", &stage.upload("2.zip", &with_script(None))).await;
+    assert_eq!((report.deleted, report.retained), (1, 1));
+    assert_ne!(edge.get("/old.html").status, 200);
+    assert!(edge.get("/app.js").from_cache);
 }

@@ -82,9 +82,9 @@ async fn a_real_release_evicts_exactly_what_became_stale() {
 }
 
 #[tokio::test]
-async fn removed_immutable_assets_are_not_invalidated() {
+async fn removed_immutable_assets_that_are_retained_are_not_invalidated() {
     let immutable = ("CACHE_CONTROL_ASSETS", "public, max-age=31536000, immutable");
-    let Some(releases) = Releases::deploy(&[immutable]).await else {
+    let Some(releases) = Releases::deploy(&[immutable, ("RETAIN_REMOVED_DAYS", "30")]).await else {
         return;
     };
     let pages: BTreeSet<String> = releases.deleted().into_iter().filter(|url| url.ends_with(".html")).collect();
