@@ -68,7 +68,13 @@ impl<'a> Claimant<'a> {
             let decision = decide(&head, record.as_ref(), &attempt.request());
             match decision {
                 Decision::Rejected(reason) => return Err(Error::RefusedForGood(reason)),
-                Decision::InProgress => return Ok(Decided::Nothing(Outcome::InProgress, last_run)),
+                // The other request may die without a retry, so this one waits for its end, too.
+                Decision::InProgress => match self.wait(&head).await {
+                    Err(Error::Busy { waits: true, .. }) => {
+                        return Ok(Decided::Nothing(Outcome::InProgress, last_run));
+                    }
+                    waited => waited?,
+                },
                 Decision::Duplicate => return Ok(Decided::Nothing(Outcome::Duplicate, last_run)),
                 Decision::Superseded => {
                     if self.write_superseded(record.as_ref()).await? == Committed::Yes

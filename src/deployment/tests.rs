@@ -136,6 +136,12 @@ fn of_two_uploads_at_the_same_time_the_later_to_arrive_is_newer_unless_a_sequenc
     assert_eq!(decide(&newest("a", "0055AED6DCD90281E7"), None, &request), Decision::Superseded);
     assert_eq!(decide(&newest("a", "0055AED6DCD90281E61"), None, &request), Decision::Superseded);
     assert_eq!(decide(&newest("b", "0055AED6DCD90281E7"), None, &request), START);
+    // EventBridge cuts the time of the newer upload to the second.
+    let by_s3 = Place { uploaded_at: at(5) + TimeDelta::milliseconds(900), ..second.clone() };
+    let by_eventbridge = Place { sequencer: Some("0055AED6DCD90281E7".to_owned()), ..second.clone() };
+    assert!(by_s3.is_older_than(&by_eventbridge) && !by_eventbridge.is_older_than(&by_s3));
+    let next_second = Place { uploaded_at: at(6), ..second.clone() };
+    assert!(by_eventbridge.is_older_than(&next_second), "a second apart, the time decides");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use standins::{Does, Fault, Gate, Waiting};
 
 use super::{first, second};
 use crate::build::files;
+use crate::crash::{LEASE_EXPIRED, SHORT};
 use crate::stage::Stage;
 
 /// A stage on which the first upload holds the site, and the second has given up waiting for it.
@@ -248,4 +249,23 @@ async fn an_upload_that_a_newer_run_has_superseded_is_forgotten_once_that_run_fi
     assert_eq!(outcomes(stage.invoke("newer", &newer).await), [Outcome::Deployed, Outcome::Superseded]);
     assert_eq!(stage.ledger().await.waiting().await.unwrap(), []);
     stage.assert_live(&second());
+}
+
+#[tokio::test]
+async fn a_duplicate_goes_on_with_a_run_whose_process_has_died_as_soon_as_its_lease_lapses() {
+    let stage = Stage::new().await;
+    let event = stage.upload("site.zip", &first());
+    stage.cloud.fault(Fault::on("PutObject", Does::DieAfter));
+    tokio::select! {
+        () = stage.cloud.death("victim") => {}
+        _ = stage.invoke_as("victim", "died", &event, SHORT) => panic!("the process must die"),
+    }
+    let looks = stage.count("TransactGetItems");
+    let lapse = async {
+        stage.wait_for_calls("TransactGetItems", looks + 2).await;
+        stage.pass(LEASE_EXPIRED);
+    };
+    let (report, ()) = tokio::join!(stage.deploy("redriven", &event), lapse);
+    assert_eq!((report.outcome, report.run), (Outcome::Deployed, 1));
+    stage.assert_live(&first());
 }
