@@ -56,7 +56,7 @@ impl Live {
             distributions,
             owed,
             is_unrecorded,
-            may_lack_rows: is_unrecorded || !head.unfinished.is_empty(),
+            may_lack_rows: is_unrecorded || head.is_torn || !head.unfinished.is_empty(),
         })
     }
 
