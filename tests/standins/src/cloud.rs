@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -39,6 +39,7 @@ pub(crate) struct Inner {
     /// Only for an account in this process.
     pub(crate) network: Option<Arc<Network>>,
     region: String,
+    clock: Clock,
     pub(crate) buckets: Arc<Buckets>,
     pub(crate) s3: S3Service,
     pub(crate) cloudfront: CloudFront,
@@ -81,6 +82,7 @@ impl Cloud {
                 listener,
                 network: network.map(Arc::new),
                 region: region.to_owned(),
+                clock: clock.clone(),
                 s3: s3::service(buckets.clone()),
                 buckets,
                 cloudfront: CloudFront::new(clock),
@@ -235,6 +237,16 @@ impl Cloud {
         self.inner.cloudfront.change(distribution);
     }
 
+    /// Returns the configuration of a distribution.
+    pub fn distribution(&self, distribution: &str) -> Distribution {
+        self.inner.cloudfront.open(distribution, |state| state.config.clone())
+    }
+
+    /// Sets the Last-Modified of an object, which for a multipart upload is the time of its initiation.
+    pub fn set_modified(&self, bucket: &str, key: &str, modified: SystemTime) {
+        self.inner.buckets.expect(bucket).set_modified(key, modified);
+    }
+
     /// Makes all versions in a bucket older.
     pub fn backdate(&self, bucket: &str, by: Duration) {
         self.inner.buckets.expect(bucket).backdate(by);
@@ -290,6 +302,23 @@ impl Cloud {
     /// Returns all items of a table, each as DynamoDB's JSON, sorted by their keys.
     pub async fn table(&self, name: &str) -> Vec<Value> {
         self.inner.dynamodb.items(name, &self.inner.region).await
+    }
+
+    /// Returns one item of a table, as DynamoDB's JSON.
+    pub async fn item(&self, table: &str, site: &str, item: &str) -> Option<Value> {
+        self.inner.dynamodb.item(table, &self.inner.region, site, item).await
+    }
+
+    /// Deletes the items of a table whose `expires_at` has passed, as DynamoDB does some time later.
+    pub async fn expire_items(&self, table: &str) {
+        let now = self.inner.clock.now().timestamp();
+        let mut items = self.table(table).await;
+        let count = items.len();
+        let expires_at = |item: &Value| item["expires_at"]["N"].as_str()?.parse().ok();
+        items.retain(|item| expires_at(item).is_none_or(|at: i64| at > now));
+        if items.len() < count {
+            self.restore_table(table, &items).await;
+        }
     }
 
     /// Replaces all items of a table, as a restored backup does.

@@ -69,6 +69,13 @@ impl DynamoDb {
         items
     }
 
+    /// Returns one item of a table.
+    pub(crate) async fn item(&self, table: &str, region: &str, site: &str, item: &str) -> Option<Value> {
+        let key = json!({"site": {"S": site}, "item": {"S": item}});
+        let mut answer = self.ask(region, "GetItem", &json!({"TableName": table, "Key": key})).await;
+        Some(answer["Item"].take()).filter(Value::is_object)
+    }
+
     /// Replaces all items of a table.
     pub(crate) async fn restore(&self, name: &str, region: &str, items: &[Value]) {
         for item in self.items(name, region).await {

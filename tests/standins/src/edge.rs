@@ -19,7 +19,7 @@
 mod cache;
 mod origin;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
 use bytes::Bytes;
@@ -138,16 +138,24 @@ impl Edge {
         })
     }
 
+    pub fn distribution(&self) -> &str {
+        &self.distribution
+    }
+
     /// Returns the paths that any cache of the distribution answers differently from a cold one.
     pub fn stale(&self) -> Vec<String> {
+        self.stale_answers().into_keys().collect()
+    }
+
+    /// Returns these paths with the cached answer and that of a cold cache.
+    pub fn stale_answers(&self) -> BTreeMap<String, [EdgeAnswer; 2]> {
         let inner = &self.cloud.inner;
         inner.cloudfront.open(&self.distribution, |state| {
             let answers = state.cache.answers();
             answers
-                .filter(|(path, cached)| fetch(&state.config, &inner.buckets, path).0 != **cached)
-                .map(|(path, _)| path.clone())
-                .collect::<BTreeSet<_>>()
-                .into_iter()
+                .map(|(path, cached)| (path, [cached.clone(), fetch(&state.config, &inner.buckets, path).0]))
+                .filter(|(_, [cached, fresh])| cached != fresh)
+                .map(|(path, answers)| (path.clone(), answers))
                 .collect()
         })
     }

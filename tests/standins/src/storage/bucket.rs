@@ -222,6 +222,16 @@ impl Bucket {
         }
     }
 
+    pub(crate) fn set_modified(&self, key: &str, modified: SystemTime) {
+        let mut state = self.lock();
+        if let Some(version) = state.keys.get_mut(key).and_then(|versions| versions.last_mut()) {
+            version.modified = modified;
+            if let Some(object) = &mut version.object {
+                object.modified = modified;
+            }
+        }
+    }
+
     /// Makes all versions older.
     pub(crate) fn backdate(&self, by: Duration) {
         let mut state = self.lock();

@@ -113,3 +113,23 @@ async fn a_restored_table_has_the_items_of_the_backup_and_no_others() {
     cloud.restore_table("ledger", &backup).await;
     assert_eq!(cloud.table("ledger").await, backup);
 }
+
+#[tokio::test]
+async fn items_expire_at_their_time() {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    let (cloud, _) = account().await;
+    cloud.create_table("ledger").await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&cloud.sdk_config().await);
+    let put = |item: &str| {
+        let s = |text: &str| AttributeValue::S(text.to_owned());
+        dynamodb.put_item().table_name("ledger").item("site", s("a")).item("item", s(item))
+    };
+    put("head").send().await.unwrap();
+    for (item, expires_at) in [("old", "1"), ("young", "99999999999")] {
+        put(item).item("expires_at", AttributeValue::N(expires_at.to_owned())).send().await.unwrap();
+    }
+    cloud.expire_items("ledger").await;
+    let items = cloud.table("ledger").await;
+    let items: Vec<_> = items.iter().map(|item| item["item"]["S"].as_str().unwrap()).collect();
+    assert_eq!(items, ["head", "young"]);
+}

@@ -1,0 +1,160 @@
+//! What has happened in a world, as far as the checks and the story need it.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
+
+use super::contents::Build;
+use crate::stage::STAGING;
+
+/// Failures that mean what they say, however often an event is sent.
+const REFUSALS: [&str; 4] = ["ArchiveRejected", "LargeDelete", "BadEvent", "ArchiveGone"];
+
+/// What has happened so far.
+#[derive(Default)]
+pub struct History {
+    pub uploads: Vec<Uploaded>,
+    pub requests: Vec<Request>,
+    /// Every change of the live deployment, the oldest first.
+    pub takes: Vec<Take>,
+    pub answers: Vec<Answer>,
+    /// When a foreign hand last touched a key.
+    pub foreign: Vec<(DateTime<Utc>, &'static str)>,
+    /// When the ledger was restored.
+    pub restored: Vec<DateTime<Utc>>,
+    /// Violations that were seen on the way.
+    pub wrong: Vec<String>,
+    /// What happened, in words.
+    pub story: Vec<(DateTime<Utc>, String)>,
+    pub deaths: u64,
+}
+
+/// An archive in the staging bucket.
+#[derive(Clone, Debug)]
+pub struct Uploaded {
+    /// That of its deed.
+    pub number: u64,
+    pub key: &'static str,
+    pub at: DateTime<Utc>,
+    pub version: String,
+    pub etag: String,
+    pub size: usize,
+    pub build: Build,
+}
+
+/// An event that was sent to the function.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub id: String,
+    pub sent: Sent,
+    /// When it was first invoked.
+    pub invoked_at: Option<DateTime<Utc>>,
+}
+
+/// Who sent an event, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sent {
+    /// S3, for an upload.
+    Delivery(u64),
+    /// A person who means this upload.
+    Word(u64),
+    /// A person who means the deployment before.
+    Previous,
+    /// A person who sends a failed event again.
+    Redrive(Box<Sent>),
+    Sweep,
+}
+
+/// A change of the live deployment.
+#[derive(Clone, Debug)]
+pub struct Take {
+    pub at: DateTime<Utc>,
+    /// The number of the upload.
+    pub upload: u64,
+    pub run: u64,
+    pub request: String,
+    /// When the request's invocation began.
+    pub began: DateTime<Utc>,
+}
+
+/// What an invocation came to.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub at: DateTime<Utc>,
+    pub request: String,
+    pub began: DateTime<Utc>,
+    pub result: Result<Vec<Outcome>, (String, String)>,
+}
+
+/// A deployment of an answer.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub id: Option<String>,
+    pub run: u64,
+    pub outcome: String,
+}
+
+impl Uploaded {
+    /// Returns what ends the ids of its deployments, whichever time an event gives it.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for field in [STAGING, self.key, &self.version, ""] {
+            hash.update((field.len() as u64).to_be_bytes());
+            hash.update(field);
+        }
+        hex::encode(&hash.finalize()[..6])
+    }
+
+    /// Whether it counts as newer than another upload, however their times are told: EventBridge knows only seconds.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        self.at.timestamp() > other.at.timestamp()
+    }
+}
+
+impl History {
+    pub fn upload(&self, number: u64) -> &Uploaded {
+        self.uploads.iter().find(|upload| upload.number == number).expect("it was uploaded")
+    }
+
+    /// Returns the upload of a deployment's id.
+    pub fn upload_of(&self, id: &str) -> Option<&Uploaded> {
+        let digest = id.rsplit('-').next()?;
+        self.uploads.iter().find(|upload| upload.digest() == digest)
+    }
+
+    /// Whether the last answer to a request refuses it for what it says.
+    pub fn is_refused(&self, request: &str) -> bool {
+        let last = self.answers.iter().rev().find(|answer| answer.request == request);
+        last.is_some_and(|answer| matches!(&answer.result, Err((kind, _)) if REFUSALS.contains(&kind.as_str())))
+    }
+
+    pub fn request(&self, id: &str) -> Option<&Request> {
+        // A deployment on behalf of one that waited has a request of its own.
+        let id = id.split('/').next()?;
+        self.requests.iter().find(|request| request.id == id)
+    }
+}
+
+impl Sent {
+    /// Returns the upload that the event names.
+    pub fn upload(&self) -> Option<u64> {
+        match self {
+            Self::Delivery(upload) | Self::Word(upload) => Some(*upload),
+            Self::Redrive(sent) => sent.upload(),
+            Self::Previous | Self::Sweep => None,
+        }
+    }
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delivery(upload) => write!(f, "the notification of upload {upload}"),
+            Self::Word(upload) => write!(f, "a person's word for upload {upload}"),
+            Self::Previous => write!(f, "a person's rollback to the previous deployment"),
+            Self::Redrive(sent) => write!(f, "{sent}, redriven,"),
+            Self::Sweep => write!(f, "a sweep"),
+        }
+    }
+}
