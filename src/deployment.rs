@@ -34,7 +34,7 @@ pub const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 /// Names one run: one intended execution of a deployment.
 ///
 /// A deployment's first run brings it live; each replay is another run. A retry goes on with the same run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RunId {
     pub deployment: DeploymentId,
     /// Assigned from the head's sequence when the run first claims the site.

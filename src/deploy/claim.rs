@@ -86,9 +86,8 @@ impl<'a> Claimant<'a> {
                 Decision::Start { rollback } => {
                     self.judge_archive(record.as_ref()).await?;
                     let number = head.sequence + 1;
-                    let known = attempt.record(record.as_ref());
-                    let fresh = Record { status: Status::Unfinished, rollback, batches: 0, rejection: None, ..known };
-                    return Ok(self.claim(head, record.is_some(), Record { run: number, ..fresh }));
+                    let started = attempt.record(record.as_ref()).started(number, rollback);
+                    return Ok(self.claim(head, record.is_some(), started));
                 }
                 Decision::Resume => {
                     self.judge().await;
@@ -155,7 +154,7 @@ impl<'a> Claimant<'a> {
     }
 
     async fn write_superseded(&self, record: Option<&Record>) -> Result<Committed, Error> {
-        let superseded = Record { status: Status::Superseded, rejection: None, ..self.attempt.record(record) };
+        let superseded = self.attempt.record(record).superseded();
         self.attempt.site.clients.ledger.write_record(record, &superseded).await
     }
 

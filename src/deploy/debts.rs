@@ -111,8 +111,7 @@ impl<'a> Debts<'a> {
     fn leave_out_covered(&self, run: &RunId, distribution: &Distribution, invalidation: &mut Invalidation) {
         for (items, after_deletes) in [(&mut invalidation.changed, false), (&mut invalidation.deleted, true)] {
             let is_covering = |owed: &&Owed| {
-                owed.is_of(run)
-                    && !owed.offered
+                owed.covers_changes_of(run)
                     && owed.after_deletes == after_deletes
                     && owed.distribution == distribution.id
             };
@@ -146,7 +145,7 @@ impl<'a> Debts<'a> {
         if self.invocation.is_late() {
             return Vec::new();
         }
-        let due = self.due.iter().filter(|owed| !owed.offered && (after_deletes || !follows_deletes(owed, run)));
+        let due = self.due.iter().filter(|owed| !owed.offered && (after_deletes || !owed.awaits_deletes_of(run)));
         due.map(|owed| owed.reference.clone()).collect()
     }
 
@@ -168,7 +167,7 @@ impl<'a> Debts<'a> {
     /// `InvalidationOwed`.
     pub(super) async fn send_written(&mut self, run: &RunId) -> Result<(), Error> {
         let due = std::mem::take(&mut self.due);
-        let (later, due) = due.into_iter().partition(|owed| follows_deletes(owed, run));
+        let (later, due) = due.into_iter().partition(|owed| owed.awaits_deletes_of(run));
         let sent = self.sender().offer_all(due).await;
         let result = self.absorb(sent);
         self.due.extend(later);
@@ -210,9 +209,4 @@ impl<'a> Debts<'a> {
             self.invocation.progress.note_owed(recorded_at.min());
         }
     }
-}
-
-/// Whether a batch waits for the deletes of `run`.
-fn follows_deletes(owed: &Owed, run: &RunId) -> bool {
-    owed.is_of(run) && owed.after_deletes && !owed.offered
 }

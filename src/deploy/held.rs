@@ -126,8 +126,7 @@ impl<'a> HeldRun<'a> {
     /// `LeaseLost`, `Aws`.
     pub(super) async fn record_batches(&mut self, batches: &[Owed], settled: &mut Vec<Owed>) -> Result<(), Error> {
         // The count is written with the batches, so that no caller reference is ever used twice.
-        let count = u32::try_from(batches.len()).unwrap_or(u32::MAX);
-        let record = Record { batches: self.record.batches.saturating_add(count), ..self.record.clone() };
+        let record = self.record.clone().owing(batches.len());
         self.commit(self.head.head.begun(&self.run()), record, batches, settled).await
     }
 

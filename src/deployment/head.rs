@@ -7,7 +7,7 @@ use super::unfinished::{self, UnfinishedRun};
 use super::{DeploymentId, Lease, MAX_CLOCK_SKEW, Place, Request, RunId};
 
 /// The ledger's one item per site, with its lease and its live run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Head {
     /// Counts the writes of this item. Every write is conditional on the version that it was made from; 0 means that
     /// the item does not exist yet.

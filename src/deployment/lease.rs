@@ -10,7 +10,7 @@ use super::DeploymentId;
 const GRACE: TimeDelta = TimeDelta::seconds(5);
 
 /// The right to write to the live bucket and to the [`Head`](super::Head), until `until`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Lease {
     /// The Lambda request id, which Lambda's own retries keep.
     pub holder: String,

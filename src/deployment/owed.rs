@@ -7,7 +7,7 @@ use super::{DeploymentId, RunId};
 use crate::invalidation::Batch;
 
 /// A batch in the ledger: recorded before the writes that it covers, removed when CloudFront has accepted it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owed {
     pub reference: String,
     pub distribution: String,
@@ -54,8 +54,20 @@ impl Owed {
         }
     }
 
-    /// Whether `run` has recorded it.
-    pub fn is_of(&self, run: &RunId) -> bool {
+    /// Whether it covers what `run` has yet to write or, if it is a batch of deletes, to delete.
+    ///
+    /// CloudFront may evict from the offer on, and a viewer may fetch the old object again before the write. So a batch
+    /// covers only what changes before its offer, and a resumed run relies only on batches that were never offered.
+    pub fn covers_changes_of(&self, run: &RunId) -> bool {
+        self.is_of(run) && !self.offered
+    }
+
+    /// Whether it waits for the deletes of `run`. A batch that was offered covers no delete that is yet to come.
+    pub fn awaits_deletes_of(&self, run: &RunId) -> bool {
+        self.after_deletes && self.covers_changes_of(run)
+    }
+
+    fn is_of(&self, run: &RunId) -> bool {
         self.run == run.number && self.deployment == run.deployment
     }
 }

@@ -9,7 +9,7 @@ use super::DeploymentId;
 ///
 /// Uploads are ordered by their time. S3's sequencer orders those of one key within a second, since EventBridge cuts
 /// times to seconds and S3 does not. Others of the same time have no order: none of them is older.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
     pub uploaded_at: DateTime<Utc>,
     pub deployment: DeploymentId,

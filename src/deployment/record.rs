@@ -12,7 +12,7 @@ use crate::event::{BadEvent, Event, Upload};
 pub(super) const MAX_REQUESTS: usize = 20;
 
 /// A deployment's upload, its status, and its last run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
     pub deployment: DeploymentId,
     pub uploaded_at: DateTime<Utc>,
@@ -52,7 +52,7 @@ pub struct Record {
 }
 
 /// A request that claimed a deployment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "StoredClaimant")]
 pub struct Claimant {
     /// The Lambda request id. Lambda's retries keep it; duplicates from S3 have ids of their own.
@@ -88,7 +88,7 @@ pub struct Identity {
 }
 
 /// How far a deployment has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
     /// A run has claimed the site and not finished, whether its invocation still lives or not. It is stored under the
@@ -123,6 +123,12 @@ impl Record {
         }
     }
 
+    /// The record whose deployment starts run `number`.
+    #[must_use]
+    pub fn started(self, number: u64, rollback: bool) -> Self {
+        Self { status: Status::Unfinished, run: number, rollback, batches: 0, rejection: None, ..self }
+    }
+
     /// The record after `request` has claimed its run.
     #[must_use]
     pub fn claimed_by(mut self, request: &str) -> Self {
@@ -131,6 +137,19 @@ impl Record {
         let excess = self.requests.len().saturating_sub(MAX_REQUESTS);
         self.requests.drain(..excess);
         self
+    }
+
+    /// The record after its run has recorded more batches. It counts them, so that no caller reference is used twice.
+    #[must_use]
+    pub fn owing(self, batches: usize) -> Self {
+        let more = u32::try_from(batches).unwrap_or(u32::MAX);
+        Self { batches: self.batches.saturating_add(more), ..self }
+    }
+
+    /// The record after a newer upload has turned out to have the site.
+    #[must_use]
+    pub fn superseded(self) -> Self {
+        Self { status: Status::Superseded, rejection: None, ..self }
     }
 
     /// The record after its run was refused. A deployment that has been live stays one.

@@ -9,7 +9,7 @@ use super::{Place, RunId};
 const MAX_RUNS: usize = 100;
 
 /// A run that has claimed the site and was neither finished nor overtaken nor refused.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UnfinishedRun {
     pub number: u64,
     pub upload: Place,

@@ -162,13 +162,12 @@ impl Site {
                 if is_meant {
                     self.meant.insert(run);
                 }
-                Record { status: Status::Unfinished, run, rollback, ..known }
+                known.started(run, rollback)
             }
             Decision::Resume => known,
             Decision::Superseded => {
                 self.assert_overtaken(&known, upload);
-                let status = Status::Superseded;
-                self.records.insert(upload, Record { status, ..known });
+                self.records.insert(upload, known.superseded());
                 return;
             }
             _ => return,
