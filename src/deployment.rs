@@ -26,7 +26,7 @@ pub use self::owed::Owed;
 pub use self::place::Place;
 pub use self::record::{Claimant, Identity, Record, Status};
 pub use self::unfinished::UnfinishedRun;
-pub use self::waiting::Waiting;
+pub use self::waiting::{Waiting, request_for_waiting};
 
 /// How far an upload's time may be in the future: no clock of AWS is wrong by so much.
 pub const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);

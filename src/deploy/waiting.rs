@@ -5,7 +5,7 @@ use tracing::Instrument;
 
 use super::{Invocation, Site, deploy, deployment_span};
 use crate::aws::ledger::Known;
-use crate::deployment::{DeploymentId, Waiting};
+use crate::deployment::{DeploymentId, Waiting, request_for_waiting};
 use crate::error::Error;
 use crate::event::Options;
 use crate::report::{Outcome, Report};
@@ -25,7 +25,7 @@ pub struct Waited {
 /// Each is a request of its own, which never waits: if another deployment holds the site again, that one will look for
 /// them.
 pub async fn deploy_waiting(site: &Site, invocation: &Invocation<'_>) -> Vec<Waited> {
-    let request_id = format!("{}/waiting", invocation.request_id);
+    let request_id = request_for_waiting(invocation.request_id);
     let invocation = Invocation { request_id: &request_id, waits: false, ..*invocation };
     let (mut tried, mut results) = (Vec::new(), Vec::new());
     while invocation.deadline - invocation.now() >= TIME_NEEDED {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::waiting::is_repeated;
 use super::{Head, Place, Record, Status};
 
 /// One invocation's wish to bring an upload live.
@@ -52,7 +53,8 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
     match status {
         Standing::Corrupt => Decision::Rejected(record.rejection.clone().unwrap_or_default()),
         Standing::Unfinished => when_free(head, request, Decision::Resume),
-        Standing::Live if is_replay || !head.has_later_unfinished() => start(false),
+        // An upload that had waited and is live needs no run, which nobody would repeat if it failed.
+        Standing::Live if is_replay || is_repeated(request.id) && !head.has_later_unfinished() => start(false),
         Standing::Overtaken | Standing::Finished if is_replay => start(true),
         Standing::Overtaken => Decision::Superseded,
         // While a later run waits for its retry, a mere duplicate of the live build must not finish ahead of it: the

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 
 use super::record::MAX_REQUESTS;
 use super::*;
+use crate::invalidation::Batch;
 
 /// The moment `seconds` after these tests begin.
 fn at(seconds: i64) -> DateTime<Utc> {
@@ -151,6 +152,33 @@ fn a_duplicate_of_a_running_deployment_is_in_progress() {
     for event in [event(0), event(0).replay(), event(0).now(800)] {
         assert_eq!(event.decide(&head, Some(&record)), Decision::InProgress);
     }
+}
+
+#[test]
+fn an_upload_that_waited_and_is_live_needs_no_run() {
+    let (head, record) = (head(1, 0, Some(run(0, 1))), record(0, Status::Finished, 1));
+    assert_eq!(event(0).decide(&head, Some(&record)), START);
+    let request = request_for_waiting("other");
+    assert_eq!(Arrival { request: &request, ..event(0) }.decide(&head, Some(&record)), Decision::Duplicate);
+}
+
+#[test]
+fn a_batch_covers_only_changes_of_its_own_run_that_precede_its_offer() {
+    let batch = Batch {
+        reference: "reference".to_owned(),
+        distribution: "E1".to_owned(),
+        items: vec!["/a".to_owned()],
+        after_deletes: false,
+        relies_on: None,
+    };
+    let owed = Owed::new(batch, &run(0, 1), at(0));
+    assert!(owed.covers_changes_of(&run(0, 1)));
+    assert!(!owed.covers_changes_of(&run(0, 2)) && !owed.covers_changes_of(&run(1, 1)));
+    assert!(!Owed { offered: true, ..owed.clone() }.covers_changes_of(&run(0, 1)));
+    assert!(!owed.awaits_deletes_of(&run(0, 1)));
+    let of_deletes = Owed { after_deletes: true, ..owed };
+    assert!(of_deletes.awaits_deletes_of(&run(0, 1)) && !of_deletes.awaits_deletes_of(&run(0, 2)));
+    assert!(!Owed { offered: true, ..of_deletes }.awaits_deletes_of(&run(0, 1)));
 }
 
 #[test]
