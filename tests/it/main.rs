@@ -17,6 +17,7 @@ mod headers;
 mod late_retries;
 mod logs;
 mod ministack;
+mod model;
 mod note;
 mod policy;
 mod scene;
