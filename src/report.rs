@@ -102,6 +102,7 @@ pub enum Outcome {
     RolledBack,
     Superseded,
     Duplicate,
+    /// A sweep has left its work to the deployment that holds the site.
     InProgress,
     /// A dry run.
     Planned,

@@ -47,7 +47,7 @@ impl<'a> Claimant<'a> {
         Self { attempt, reading: maybe_done(Build::read(attempt).boxed()), judged: None }
     }
 
-    /// Decides what the ledger's items mean for the attempt, and waits while another deployment is at work.
+    /// Decides what the ledger's items mean for the attempt, and waits while another request is at work.
     ///
     /// The archive's index is judged before it returns a claim. A refusal ends the attempt here, unless the run has been
     /// started before: then it has to be ended under the lease.
@@ -68,13 +68,6 @@ impl<'a> Claimant<'a> {
             let decision = decide(&head, record.as_ref(), &attempt.request());
             match decision {
                 Decision::Rejected(reason) => return Err(Error::RefusedForGood(reason)),
-                // The other request may die without a retry, so this one waits for its end, too.
-                Decision::InProgress => match self.wait(&head).await {
-                    Err(Error::Busy { waits: true, .. }) => {
-                        return Ok(Decided::Nothing(Outcome::InProgress, last_run));
-                    }
-                    waited => waited?,
-                },
                 Decision::Duplicate => return Ok(Decided::Nothing(Outcome::Duplicate, last_run)),
                 Decision::Superseded => {
                     if self.write_superseded(record.as_ref()).await? == Committed::Yes
@@ -188,7 +181,7 @@ impl<'a> Claimant<'a> {
         if !invocation.waits || invocation.is_late() {
             return self.give_up_waiting(head).await;
         }
-        tracing::debug!("another deployment is at work on the site; waiting");
+        tracing::debug!("another request is at work on the site; waiting");
         // The jitter keeps several that wait from looking all at the same time.
         let pause = invocation.pause.mul_f64(0.7 + 0.6 * fastrand::f64());
         tokio::time::sleep(pause).await;

@@ -8,7 +8,7 @@ use crate::aws::ledger::Known;
 use crate::deployment::{DeploymentId, Waiting, request_for_waiting};
 use crate::error::Error;
 use crate::event::Options;
-use crate::report::{Outcome, Report};
+use crate::report::Report;
 
 /// How much of an invocation's time must be left to deploy another upload.
 const TIME_NEEDED: TimeDelta = TimeDelta::minutes(5);
@@ -93,7 +93,7 @@ async fn deploy_one(site: &Site, waiting: &Waiting, invocation: &Invocation<'_>)
 /// Whether an upload waits no more.
 fn is_decided(result: &Result<Report, Error>) -> bool {
     match result {
-        Ok(report) => report.outcome != Outcome::InProgress,
+        Ok(_) => true,
         Err(error) => error.is_refusal() || matches!(error, Error::ArchiveGone { .. } | Error::BadEvent(_)),
     }
 }

@@ -23,10 +23,9 @@ pub enum Decision {
     Start { rollback: bool },
     /// Go on with the run that the record names.
     Resume,
-    /// Another deployment holds the lease: look again soon.
+    /// Another request holds the lease: look again soon. It may work on this very upload; but if it dies, perhaps nobody
+    /// repeats it.
     Wait,
-    /// Another living request works on this very run.
-    InProgress,
     /// A newer upload has taken the site.
     Superseded,
     /// The deployment is over, and this event does not ask for it again.
@@ -90,9 +89,5 @@ fn standing(head: &Head, record: &Record) -> Option<Standing> {
 
 /// Returns `decision`, unless another request's living lease stands in its way.
 fn when_free(head: &Head, request: &Request, decision: Decision) -> Decision {
-    match head.held_by_another(request.id, request.now) {
-        Some(lease) if lease.deployment.as_ref() == Some(&request.place.deployment) => Decision::InProgress,
-        Some(_) => Decision::Wait,
-        None => decision,
-    }
+    if head.held_by_another(request.id, request.now).is_some() { Decision::Wait } else { decision }
 }

@@ -146,11 +146,11 @@ fn of_two_uploads_at_the_same_time_the_later_to_arrive_is_newer_unless_a_sequenc
 }
 
 #[test]
-fn a_duplicate_of_a_running_deployment_is_in_progress() {
+fn a_duplicate_of_a_running_deployment_waits_for_its_end() {
     let head = held(head(1, 0, None), "first", 0, 900);
     let record = record(0, Status::Unfinished, 1);
     for event in [event(0), event(0).replay(), event(0).now(800)] {
-        assert_eq!(event.decide(&head, Some(&record)), Decision::InProgress);
+        assert_eq!(event.decide(&head, Some(&record)), Decision::Wait);
     }
 }
 
@@ -186,7 +186,7 @@ fn a_request_retakes_its_lease_immediately_and_others_wait_until_it_lapses() {
     let head = held(head(1, 0, None), "first", 0, 900);
     let record = record(0, Status::Unfinished, 1);
     assert_eq!(event(0).retry().decide(&head, Some(&record)), Decision::Resume);
-    for (now, decision) in [(899, Decision::InProgress), (900, Decision::Resume), (901, Decision::Resume)] {
+    for (now, decision) in [(899, Decision::Wait), (900, Decision::Resume), (901, Decision::Resume)] {
         assert_eq!(event(0).now(now).decide(&head, Some(&record)), decision);
     }
 }
