@@ -54,7 +54,7 @@ fn deployment_request(state: &State, request: usize, upload: Upload) -> deployme
 
 /// Whether the decision lets the request wait. One for an upload that had waited never does: it leaves the note.
 pub(super) fn waits(state: &State, request: usize, decision: &Decision) -> bool {
-    matches!(decision, Decision::Wait | Decision::InProgress) && !state.requests[request].is_for_another()
+    *decision == Decision::Wait && !state.requests[request].is_for_another()
 }
 
 pub(super) fn decide_unless_held(rules: Rules, state: &mut State, request: usize) {
@@ -95,7 +95,6 @@ pub(super) fn decide(rules: Rules, state: &mut State, request: usize) {
             return end(state, request, false, true);
         }
         (Decision::Duplicate, _) => return end(state, request, false, true),
-        (Decision::InProgress, _) => return end(state, request, false, false),
         (Decision::Rejected(_), _) => return end(state, request, true, true),
         (Decision::Wait, _) => return end(state, request, true, false),
     };
@@ -112,6 +111,7 @@ pub(super) fn decide(rules: Rules, state: &mut State, request: usize) {
 /// Notes a claim for the properties.
 fn note_claim(state: &mut State, request: usize, upload: Upload, number: u64, is_new: bool) {
     let live = state.head.live.as_ref().map_or(0, |live| live.number);
+    state.history.refused[upload as usize] &= !is_new;
     let own = &mut state.requests[request];
     if is_new && own.is_replay() && own.claimed.is_none_or(|claimed| claimed > live) {
         state.history.meant.insert(number);
@@ -167,16 +167,14 @@ fn sweep(rules: Rules, state: &mut State, request: usize) {
 }
 
 /// Gives up waiting. Nobody but its sender may say when a replay is meant, so none is noted.
-pub(super) fn note_waiting(rules: Rules, state: &mut State, request: usize) {
+pub(super) fn note_waiting(state: &mut State, request: usize) {
     state.give_ups_left -= 1;
     if state.requests[request].is_replay() {
         return end(state, request, true, false);
     }
     let upload = target(state, request).expect("only uploads wait");
     state.waiting[upload as usize] = true;
-    let is_in_progress = decision(rules, state, request) == Some(Decision::InProgress);
-    let reason = if is_in_progress { Reason::InProgress } else { Reason::Held };
-    state.requests[request].step = Step::LookAgain(reason);
+    state.requests[request].step = Step::LookAgain(Reason::Held);
 }
 
 pub(super) fn look_again(state: &mut State, request: usize) {
@@ -188,7 +186,6 @@ pub(super) fn look_again(state: &mut State, request: usize) {
     let is_held = state.head.held_by_another(id(state, request), state.time()).is_some();
     match reason {
         Reason::Superseded if is_older => end(state, request, false, true),
-        Reason::InProgress if is_held => end(state, request, false, false),
         Reason::Held if is_held => end(state, request, true, false),
         _ => state.requests[request].step = Step::Decide,
     }

@@ -4,7 +4,7 @@ use dropship::deployment::Status;
 use stateright::Property;
 
 use super::Protocol;
-use super::state::{History, Milestone, State, Upload};
+use super::state::{Milestone, State, Upload};
 
 pub(super) fn properties() -> Vec<Property<Protocol>> {
     vec![
@@ -43,8 +43,7 @@ pub(super) fn properties() -> Vec<Property<Protocol>> {
         Property::always(
             "a site without failures has no unfinished run, no owed batch and no stale copy",
             |_, state: &State| {
-                let History { failed, refused, .. } = &state.history;
-                let has_failed = [failed, refused, &state.waiting].into_iter().any(|uploads| uploads.contains(&true));
+                let has_failed = state.history.failed.contains(&true) || state.waiting.contains(&true);
                 !state.is_quiescent()
                     || has_failed
                     || state.head.unfinished.is_empty() && state.owed.is_empty() && !state.is_stale()

@@ -251,7 +251,6 @@ pub(super) fn finish(rules: Rules, state: &mut State, request: usize) {
         return;
     }
     state.history.newest_live = state.history.newest_live.max(Some(upload));
-    state.history.refused[upload as usize] = false;
     if state.requests[request].is_for_another() {
         state.history.milestone = Some(Milestone::DeployedWaiting);
     }

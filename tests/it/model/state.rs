@@ -108,7 +108,7 @@ pub(super) struct History {
     pub arrived: [bool; 2],
     /// The uploads that were there when a person asked for the other one.
     pub outvoted: [bool; 2],
-    /// The uploads that were refused, until they go live. Their refusal was reported, and is left to a person.
+    /// The uploads whose last run was refused.
     pub refused: [bool; 2],
     /// The uploads with a request in the failure queue.
     pub failed: [bool; 2],
@@ -189,8 +189,6 @@ pub(super) enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Reason {
     Held,
-    /// Another request deploys the same upload, so that the note is enough.
-    InProgress,
     /// A newer upload has an unfinished run, which may be refused.
     Superseded,
 }

@@ -39,7 +39,7 @@ pub(super) fn next(protocol: &Protocol, last: &State, action: Action) -> State {
         }
         Action::Lapse => state.has_lapsed = true,
         Action::Decide(request) => decide(rules, &mut state, request),
-        Action::NoteWaiting(request) => note_waiting(rules, &mut state, request),
+        Action::NoteWaiting(request) => note_waiting(&mut state, request),
         Action::LookAgain(request) => look_again(&mut state, request),
         Action::Record(request) => record(rules, &mut state, request),
         Action::Mark(request) => mark(rules, &mut state, request),
