@@ -24,7 +24,7 @@ pub fn named<T: AsRef<str>>(list: &[T]) -> Vec<String> {
     with_rest(first.collect(), list.len())
 }
 
-/// Returns the [named](named) elements of a list as a part of a sentence.
+/// Returns the [named] elements of a list as a part of a sentence.
 pub fn sentence<T: AsRef<str>>(list: &[T]) -> String {
     named(list).join(", ")
 }
