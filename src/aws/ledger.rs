@@ -135,7 +135,7 @@ impl Ledger {
     }
 
     /// Writes a record without the head, unless another run has changed that record, or the upload is known under
-    /// another id. A new record comes with its identity.
+    /// another id. The record comes with its identity.
     ///
     /// # Errors
     /// `Aws`.
@@ -153,10 +153,8 @@ impl Ledger {
                 .expression_attribute_values(":status", to_attribute(&before.status)?),
         };
         let put = put.build().map_err(|error| malformed(&error))?;
-        let mut writes = vec![TransactWriteItem::builder().put(put).build()];
-        if before.is_none() {
-            writes.push(self.put_identity(&record.identity())?.map_err(|error| malformed(&error))?);
-        }
+        let identity = self.put_identity(record)?.map_err(|error| malformed(&error))?;
+        let writes = vec![TransactWriteItem::builder().put(put).build(), identity];
         let mut collisions = 0;
         loop {
             let request = self.client.transact_write_items().set_transact_items(Some(writes.clone()));

@@ -17,8 +17,6 @@ pub(super) struct Claim {
     pub from: Head,
     pub to: Head,
     pub record: Record,
-    /// Set if the ledger does not know the upload yet.
-    pub identity: Option<Identity>,
 }
 
 /// The outcome of the decision table, with its consequence.
@@ -80,13 +78,13 @@ impl<'a> Claimant<'a> {
                     self.judge_archive(record.as_ref()).await?;
                     let number = head.sequence + 1;
                     let started = attempt.record(record.as_ref()).started(number, rollback);
-                    return Ok(self.claim(head, record.is_some(), started));
+                    return Ok(self.claim(head, started));
                 }
                 Decision::Resume => {
                     self.judge().await;
                     // A run that has started is refused under the lease, since it may have changed objects.
                     self.fail_unless(Error::is_refusal)?;
-                    return Ok(self.claim(head, true, attempt.record(record.as_ref())));
+                    return Ok(self.claim(head, attempt.record(record.as_ref())));
                 }
                 Decision::Wait => {
                     let has_started = record.as_ref().is_some_and(|record| record.status == Status::Unfinished);
@@ -164,12 +162,11 @@ impl<'a> Claimant<'a> {
         Ok(head.newest(now).is_some_and(|newest| place.is_older_than(newest)))
     }
 
-    fn claim(&self, head: Head, is_known: bool, record: Record) -> Decided {
+    fn claim(&self, head: Head, record: Record) -> Decided {
         let invocation = self.attempt.invocation;
         let record = record.claimed_by(invocation.request_id);
         let to = head.claimed(&self.attempt.request(), record.run, invocation.deadline);
-        let identity = (!is_known).then(|| record.identity());
-        Decided::Claim(Box::new(Claim { from: head, to, record, identity }))
+        Decided::Claim(Box::new(Claim { from: head, to, record }))
     }
 
     /// Waits a moment. Near the deadline, notes that the upload waits: whoever is done with the site next deploys it.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Site;
 use super::claim::Claim;
 use crate::aws::ledger::{Change, Committed, Ledger};
-use crate::deployment::{Head, Identity, Owed, Record, RunId};
+use crate::deployment::{Head, Owed, Record, RunId};
 use crate::error::Error;
 
 /// The site's head while this invocation holds the lease.
@@ -17,8 +17,7 @@ pub(super) struct HeldHead<'a> {
 }
 
 impl<'a> HeldHead<'a> {
-    /// Takes the lease by replacing the head `from` with `to`. A run also writes its record, and the identity of an
-    /// upload that the ledger does not know; a sweep has neither.
+    /// Takes the lease by replacing the head `from` with `to`. A run also writes its record; a sweep has none.
     ///
     /// Returns `None` if another invocation has changed the head since it was read.
     ///
@@ -29,9 +28,8 @@ impl<'a> HeldHead<'a> {
         from: &Head,
         to: &Head,
         record: Option<&Record>,
-        identity: Option<&Identity>,
     ) -> Result<Option<Self>, Error> {
-        let change = Change { from, to, record, identity, owed: &[], settled: &[] };
+        let change = Change { from, to, record, owed: &[], settled: &[] };
         let committed = ledger.commit(change).await?;
         Ok((committed == Committed::Yes).then(|| Self { ledger, head: to.clone() }))
     }
@@ -56,7 +54,7 @@ impl<'a> HeldHead<'a> {
         owed: &[Owed],
         settled: &mut Vec<Owed>,
     ) -> Result<(), Error> {
-        let change = Change { from: &self.head, to: &to, record, identity: None, owed, settled };
+        let change = Change { from: &self.head, to: &to, record, owed, settled };
         if self.ledger.commit(change).await? == Committed::No {
             return Err(Error::LeaseLost);
         }
@@ -80,8 +78,8 @@ impl<'a> HeldRun<'a> {
     /// # Errors
     /// `Aws`.
     pub(super) async fn claim(site: &'a Site, claim: &Claim) -> Result<Option<Self>, Error> {
-        let Claim { from, to, record, identity } = claim;
-        let claimed = HeldHead::claim(&site.clients.ledger, from, to, Some(record), identity.as_ref());
+        let Claim { from, to, record } = claim;
+        let claimed = HeldHead::claim(&site.clients.ledger, from, to, Some(record));
         let Some(head) = claimed.await? else {
             return Ok(None);
         };

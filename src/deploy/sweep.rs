@@ -58,7 +58,7 @@ async fn sweep_into(
         return Ok(Outcome::InProgress);
     }
     let to = head.swept_by(invocation.request_id, invocation.deadline);
-    let Some(mut held) = HeldHead::claim(ledger, &head, &to, None, None).await? else {
+    let Some(mut held) = HeldHead::claim(ledger, &head, &to, None).await? else {
         return Ok(Outcome::InProgress);
     };
 

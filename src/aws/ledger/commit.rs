@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use super::item::{HEAD, Item, identity_name, malformed, owed_name, record_name, to_attribute};
 use super::{COLLISIONS, Committed, Ledger, is_cancelled, pause_after};
 use crate::aws::response::failed;
-use crate::deployment::{Head, Identity, Owed, Record};
+use crate::deployment::{Head, Owed, Record};
 use crate::error::Error;
 
 /// How many owed batches one transaction writes or deletes: it takes at most 100 items and 4 MB (DynamoDB,
@@ -20,10 +20,8 @@ pub struct Change<'c> {
     /// The head that the change was made from.
     pub from: &'c Head,
     pub to: &'c Head,
-    /// The record to write, if the change is a deployment's.
+    /// The record to write, with its identity, if the change is a deployment's.
     pub record: Option<&'c Record>,
-    /// The identity to write, if the ledger does not know the upload yet.
-    pub identity: Option<&'c Identity>,
     /// New owed batches, at most [`BATCHES_PER_COMMIT`].
     pub owed: &'c [Owed],
     /// Batches to delete: CloudFront has accepted them, or they cover no write.
@@ -72,9 +70,8 @@ impl Ledger {
         let mut writes = vec![self.put_head(change.from, self.to_item(HEAD, change.to)?)];
         if let Some(record) = change.record {
             writes.push(self.put(self.to_item(&record_name(&record.deployment), record)?));
-        }
-        if let Some(identity) = change.identity {
-            writes.push(self.put_identity(identity)?);
+            // It lasts as long as the record.
+            writes.push(self.put_identity(record)?);
         }
         for batch in change.owed {
             writes.push(self.put(self.to_item(&owed_name(&batch.reference), batch)?));
@@ -97,11 +94,12 @@ impl Ledger {
         Ok(TransactWriteItem::builder().put(put.build()?).build())
     }
 
-    /// Returns the write of an identity, on the condition that the upload has no other one.
-    pub(super) fn put_identity(&self, identity: &Identity) -> Result<Result<TransactWriteItem, BuildError>, Error> {
+    /// Returns the write of a record's identity, on the condition that the upload has no other one.
+    pub(super) fn put_identity(&self, record: &Record) -> Result<Result<TransactWriteItem, BuildError>, Error> {
+        let identity = record.identity();
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(self.to_item(&identity_name(&identity.deployment), identity)?))
+            .set_item(Some(self.to_item(&identity_name(&identity.deployment), &identity)?))
             .condition_expression("attribute_not_exists(#item) OR #deployment = :deployment")
             .expression_attribute_names("#item", "item")
             .expression_attribute_names("#deployment", "deployment")

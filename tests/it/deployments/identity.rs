@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{first, second};
 use crate::build::files;
-use crate::stage::{STAGING, Stage, report};
+use crate::stage::{STAGING, Stage, TABLE, report};
 
 /// Returns EventBridge's event for the upload of an S3 notification. Its time has whole seconds, and may be later.
 fn of_eventbridge(stage: &Stage, notification: &Value) -> Value {
@@ -96,4 +96,46 @@ async fn uploads_of_equal_time_count_by_sequencer_for_one_key_and_by_arrival_oth
     assert_eq!(stage.deploy("other", &events[2]).await.outcome, Outcome::Deployed);
     assert_eq!(stage.deploy("high again", &events[1]).await.outcome, Outcome::Duplicate);
     stage.assert_live(&builds[2]);
+}
+
+/// Removes the items whose time has come, as DynamoDB does.
+async fn expire(stage: &Stage) {
+    let sdk = stage.cloud.sdk_config_for("expiry").await;
+    let client = aws_sdk_dynamodb::Client::new(&sdk);
+    for item in stage.ledger_items().await {
+        let expires_at = item.get("expires_at").map(|at| at.as_n().unwrap().parse::<i64>().unwrap());
+        if expires_at.is_some_and(|at| at < stage.now().timestamp()) {
+            let delete = client.delete_item().table_name(TABLE).key("site", item["site"].clone());
+            delete.key("item", item["item"].clone()).send().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_identity_of_a_deployment_that_has_been_live_does_not_expire() {
+    let stage = Stage::new().await;
+    let notification = stage.upload("site.zip", &first());
+    let one = stage.deploy("one", &notification).await;
+    stage.pass(TimeDelta::days(400));
+    expire(&stage).await;
+    let again = stage.deploy("bridge", &of_eventbridge(&stage, &notification)).await;
+    assert_eq!((&again.id, again.outcome), (&one.id, Outcome::Unchanged));
+}
+
+#[tokio::test]
+async fn an_upload_that_an_earlier_release_recorded_gets_its_identity_with_its_next_run() {
+    let stage = Stage::new().await;
+    let notification = stage.upload("site.zip", &first());
+    let one = stage.deploy("one", &notification).await;
+    let sdk = stage.cloud.sdk_config_for("earlier").await;
+    let client = aws_sdk_dynamodb::Client::new(&sdk);
+    for item in
+        stage.ledger_items().await.into_iter().filter(|item| item["item"].as_s().unwrap().starts_with("version#"))
+    {
+        let delete = client.delete_item().table_name(TABLE).key("site", item["site"].clone());
+        delete.key("item", item["item"].clone()).send().await.unwrap();
+    }
+    stage.deploy("duplicate", &notification).await;
+    let again = stage.deploy("bridge", &of_eventbridge(&stage, &notification)).await;
+    assert_eq!((&again.id, again.outcome), (&one.id, Outcome::Unchanged));
 }
