@@ -46,14 +46,15 @@ impl Ledger {
             let Err(error) = request.send().await else {
                 return Ok(Committed::Yes);
             };
+            // The answer may have been lost although the change was made, or the SDK's second attempt met its own write.
+            let now = self.head().await;
+            if now.as_ref().is_ok_and(|now| now == change.to) {
+                return Ok(Committed::Yes);
+            }
             if !is_cancelled(&error) {
                 return Err(failed("writing to the ledger", error));
             }
-            // The answer to a first attempt may have been lost, and the SDK's second attempt met its own write.
-            let now = self.head().await?;
-            if now == *change.to {
-                return Ok(Committed::Yes);
-            }
+            let now = now?;
             if now.version != change.from.version || is_condition_false(&error) {
                 return Ok(Committed::No);
             }

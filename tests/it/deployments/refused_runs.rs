@@ -121,3 +121,18 @@ async fn a_retry_that_is_refused_sends_what_its_first_attempt_owes() {
     assert_eq!(stage.deploy("two", &event).await.outcome, Outcome::Deployed);
     assert!(!stage.ledger().await.head().await.unwrap().is_torn);
 }
+
+#[tokio::test]
+async fn a_run_whose_commits_answers_are_all_lost_gives_the_site_back() {
+    for nth in 1..=3 {
+        let stage = Stage::new().await;
+        stage.deploy("one", &stage.upload("site.zip", &first())).await;
+        let lost = Does::refuse_after(403, "AnswerLost");
+        stage.cloud.fault(Fault { first: nth, ..Fault::on("TransactWriteItems", lost) });
+        let two = stage.upload("site.zip", &files([("index.html", "two")]));
+        let _ = stage.invoke("two", &two).await;
+        assert_eq!(stage.cloud.faults_struck(), 1);
+        let head = stage.ledger().await.head().await.unwrap();
+        assert_eq!(head.lease, None, "the {nth}. transaction");
+    }
+}
