@@ -108,6 +108,11 @@ impl<'a> HeldRun<'a> {
         self.before.unfinished_run(self.record.run).is_some_and(|run| run.has_begun)
     }
 
+    /// Whether the head says that this run may have changed or deleted objects.
+    pub(super) fn has_begun(&self) -> bool {
+        self.head.head.unfinished_run(self.record.run).is_some_and(|run| run.has_begun)
+    }
+
     /// Returns the run that was live when this one claimed the site.
     pub(super) fn live_before(&self) -> Option<&RunId> {
         self.before.live.as_ref()
@@ -134,6 +139,14 @@ impl<'a> HeldRun<'a> {
     /// `LeaseLost`, `Aws`.
     pub(super) async fn write_head(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
         self.commit(self.head.head.next_version(), self.record.clone(), &[], settled).await
+    }
+
+    /// Lets the head say that the run begins to write, and deletes the batches in `settled`.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `Aws`.
+    pub(super) async fn begin(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
+        self.commit(self.head.head.begun(&self.run()), self.record.clone(), &[], settled).await
     }
 
     /// Makes the run the live one, and releases the lease.

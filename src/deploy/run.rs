@@ -136,9 +136,13 @@ impl<'a> Run<'a> {
         if must_announce {
             self.writer.announce(plan.written_keys());
         }
-        if plan.revives_rows || must_announce {
+        let must_save = plan.revives_rows || must_announce;
+        if must_save {
             self.save_manifest().await?;
-            self.held.write_head(self.debts.settled()).await?;
+        }
+        // A run that owes no batch has not told the head yet that it begins.
+        if must_save || !(plan.is_empty() || self.held.has_begun()) {
+            self.held.begin(self.debts.settled()).await?;
         }
         self.writer.expect(plan.puts.len() + plan.header_changes.len());
         self.has_begun = !plan.is_empty();

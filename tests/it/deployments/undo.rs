@@ -127,3 +127,21 @@ async fn previous_is_resolved_as_of_the_claim_and_a_retry_keeps_its_target() {
     assert_eq!(stage.deploy("back", &previous()).await.outcome, Outcome::Unchanged);
     stage.assert_live(&build("b"));
 }
+
+#[tokio::test]
+async fn without_a_distribution_previous_is_the_live_build_too_while_a_newer_run_is_stuck_half_way() {
+    let stage = Stage::new().await.with("DISTRIBUTION_IDS", "");
+    for name in ["a", "b"] {
+        stage.deploy(name, &stage.upload("site.zip", &build(name))).await;
+    }
+    stage.cloud.fault(Fault { key: Some("index.html".to_owned()), ..Fault::on("PutObject", Does::DieAfter) });
+    let stuck = stage.upload("site.zip", &build("c"));
+    tokio::select! {
+        () = stage.cloud.death("victim") => {}
+        _ = stage.invoke_as("victim", "c", &stuck, SHORT) => panic!("it must die"),
+    }
+    stage.assert_live(&build("c"));
+    stage.pass(LEASE_EXPIRED);
+    stage.deploy("back", &previous()).await;
+    stage.assert_live(&build("b"));
+}
