@@ -46,7 +46,7 @@ pub struct Plan<'a> {
     noted: Vec<(String, Row)>,
     /// The objects that leave the site but stay in the bucket for clients with old pages.
     pub retained: Vec<(String, Row)>,
-    /// The keys of objects that the deployment must not delete.
+    /// The keys of objects that the deployment must not delete, and whose rows are wrong.
     foreign: Vec<String>,
     /// The keys that the manifest has and the bucket lacks. Someone deleted the object without an invalidation.
     missing: Vec<String>,
@@ -109,7 +109,9 @@ impl<'a> Plan<'a> {
                 }
                 Verdict::Deleted(delete) => plan.deletes.push(delete),
                 Verdict::Retained(row) => plan.retained.push((known.key().into_owned(), row)),
-                Verdict::Foreign => plan.foreign.push(known.key().into_owned()),
+                // What departed stays known, whatever others put in its place.
+                Verdict::Foreign if known.departed_at.is_none() => plan.foreign.push(known.key().into_owned()),
+                Verdict::Foreign => {}
                 Verdict::Missing if known.is_announced => plan.pointless.push(known.key().into_owned()),
                 Verdict::Missing => {}
             }

@@ -149,7 +149,8 @@ impl<'a> Writer<'a> {
         self.drift += 1;
         let found = self.bucket.inspect(&delete.key).await?;
         if found.is_none() {
-            self.draft.change(vec![(delete.key.as_str(), None)]);
+            let now = self.invocation.now().timestamp();
+            self.draft.change(vec![(delete.key.as_str(), (!delete.is_stale).then(|| Row::departed(now)))]);
         }
         Ok(found.map(|found| Delete { etag: found.etag, is_stale: true, ..delete }))
     }

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use dropship::report::Outcome;
 use serde_json::{Value, json};
-use standins::{Does, Fault, Headers};
+use standins::{Does, Fault, Headers, Waiting};
 
 use crate::build::{Files, files};
 use crate::crash::{LEASE_EXPIRED, SHORT};
@@ -261,4 +261,52 @@ async fn a_removed_page_is_invalidated_even_if_it_is_immutable_and_retention_is_
     assert_eq!((report.deleted, report.retained), (1, 1));
     assert_ne!(edge.get("/old.html").status, 200);
     assert!(edge.get("/app.js").from_cache);
+}
+
+#[tokio::test]
+async fn a_departed_asset_stays_known_while_a_foreign_object_has_its_key() {
+    let stage = Stage::new().await.with("RETAIN_REMOVED_DAYS", "1").with("PRUNE", "owned");
+    let edge = stage.cloud.edge(DISTRIBUTION);
+    stage.deploy("one", &stage.upload("1.zip", &with_script(Some("one")))).await;
+    assert_eq!(edge.get("/app.js").body, "one");
+    stage.deploy("two", &stage.upload("2.zip", &with_script(None))).await;
+    stage.pass(TimeDelta::days(2));
+    stage.deploy("sweep", &json!({"sweep": true})).await;
+    assert!(stage.cloud.object(LIVE, "app.js").is_none());
+    stage.cloud.put_object(LIVE, "app.js", "foreign", Headers::of_type("text/javascript"));
+    let mut other = with_script(None);
+    other.insert("other.html".to_owned(), b"other".to_vec());
+    stage.deploy("three", &stage.upload("3.zip", &other)).await;
+    stage.cloud.delete_object(LIVE, "app.js");
+    stage.deploy("four", &stage.upload("4.zip", &with_script(Some("four")))).await;
+    assert_eq!(edge.get("/app.js").body, "four");
+}
+
+#[tokio::test]
+async fn an_asset_that_others_delete_while_it_departs_is_never_stale_when_it_comes_back() {
+    let stage = Stage::new().await.with("RETAIN_REMOVED_DAYS", "1");
+    let edge = stage.cloud.edge(DISTRIBUTION);
+    stage.deploy("one", &stage.upload("1.zip", &with_script(Some("one")))).await;
+    assert_eq!(edge.get("/app.js").body, "one");
+    stage.deploy("two", &stage.upload("2.zip", &with_script(None))).await;
+    stage.pass(TimeDelta::days(2));
+    let mut operations = Vec::new();
+    let others = |waiting: &[Waiting]| {
+        let operation = waiting[0].call.operation.clone();
+        match (operation.as_str(), operations.contains(&operation)) {
+            ("DeleteObjects", false) => {
+                stage.cloud.put_object(LIVE, "app.js", "foreign", Headers::of_type("text/javascript"));
+            }
+            ("HeadObject", false) if operations.contains(&"DeleteObjects".to_owned()) => {
+                stage.cloud.delete_object(LIVE, "app.js");
+            }
+            _ => {}
+        }
+        operations.push(operation);
+        0
+    };
+    let report = stage.deploy_by_call("again", &stage.upload("2.zip", &with_script(None)), others).await;
+    assert_eq!(report.drift, 1);
+    stage.deploy("three", &stage.upload("3.zip", &with_script(Some("three")))).await;
+    assert_eq!(edge.get("/app.js").body, "three");
 }
