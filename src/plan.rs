@@ -52,6 +52,9 @@ pub struct Plan<'a> {
     missing: Vec<String>,
     /// The keys that come back after an object of theirs was deleted without an invalidation.
     returning: Vec<String>,
+    /// The keys of kept objects that are not the ones that the manifest has: others have written them, or a run whose
+    /// batches are lost.
+    unrecorded: Vec<String>,
     /// The keys whose rows say nothing any more: an unfinished run announced them and did not write them, or they
     /// departed so long ago that no cache has them.
     pointless: Vec<String>,
@@ -103,6 +106,10 @@ impl<'a> Plan<'a> {
                 }
                 Verdict::Kept(row) => {
                     plan.kept += 1;
+                    // Without a manifest, everything is evicted anyway.
+                    if !manifest.is_empty() && known.valid_row().is_none() {
+                        plan.unrecorded.push(known.key().into_owned());
+                    }
                     if known.row.as_ref() != Some(&row) {
                         plan.noted.push((known.key().into_owned(), row));
                     }
@@ -165,7 +172,7 @@ impl<'a> Plan<'a> {
         let replaced = self.puts.iter().filter(|put| put.replaces.is_some()).map(|put| &*put.key);
         let changed: Vec<&str> = replaced
             .chain(self.header_changes.iter().map(|change| &*change.key))
-            .chain(self.missing.iter().chain(&self.returning).map(String::as_str))
+            .chain(self.missing.iter().chain(&self.returning).chain(&self.unrecorded).map(String::as_str))
             .collect();
         let deleted = self.deletes.iter().filter(|delete| delete.is_stale);
         let deleted: Vec<&str> = deleted.map(|delete| &*delete.key).collect();

@@ -62,10 +62,14 @@ impl Live {
 
     /// Returns the keys that go stale. It fills `kept` and borrows it, like [`Plan::stale`].
     pub(super) fn stale<'k>(&self, plan: &'k Plan<'_>, config: &'k Config, kept: &'k mut Vec<String>) -> StaleKeys<'k> {
-        let stale = plan.stale(&self.listing, kept);
+        let mut stale = plan.stale(&self.listing, kept);
         if self.is_unrecorded {
             // What is evicted with the prefix cannot be spared.
             return StaleKeys { unknown_under: Some(&config.live_prefix), kept: Vec::new(), ..stale };
+        }
+        if self.may_lack_rows {
+            // The run that died may have written a new key, and something else deleted it since.
+            stale.changed.append(&mut stale.new);
         }
         stale
     }

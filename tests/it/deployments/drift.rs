@@ -1,12 +1,13 @@
 //! Drift: objects that someone else has written or deleted.
 
 use dropship::report::Outcome;
-use standins::{Headers, Object, Waiting};
+use standins::{Does, Fault, Headers, Object, Waiting};
 
 use super::{first, second};
 use crate::build::files;
+use crate::crash::{LEASE_EXPIRED, SHORT};
 use crate::scene::{self, Scene};
-use crate::stage::{LIVE, Stage};
+use crate::stage::{DISTRIBUTION, LIVE, Stage};
 
 #[tokio::test]
 async fn objects_from_other_tools_are_compared_by_md5_and_get_our_headers() {
@@ -94,4 +95,36 @@ async fn an_immutable_object_overwritten_just_before_its_deletion_is_invalidated
     let report = stage.deploy_by_call("two", &two, foreign_write).await;
     assert_eq!(report.drift, 1);
     scene.has_settled(&page, &two, Some("max-age=31536000, immutable")).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_that_others_changed_to_what_the_next_build_wants_is_evicted() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    stage.cloud.edge(DISTRIBUTION).warm_all(["/logo.svg"]);
+    let headers = stage.cloud.objects(LIVE)["logo.svg"].headers.clone();
+    stage.cloud.put_object(LIVE, "logo.svg", "<svg>2</svg>", headers);
+    let mut next = first();
+    next.insert("logo.svg".to_owned(), b"<svg>2</svg>".to_vec());
+    stage.deploy("two", &stage.upload("2.zip", &next)).await;
+    assert_eq!(stage.cloud.edge(DISTRIBUTION).stale(), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_new_key_that_a_dead_run_wrote_and_others_deleted_is_evicted() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    stage.cloud.fault(Fault { key: Some("app.2.js".to_owned()), ..Fault::on("PutObject", Does::DieAfter) });
+    let two = stage.upload("2.zip", &second());
+    tokio::select! {
+        () = stage.cloud.death("victim") => {}
+        _ = stage.invoke_as("victim", "two", &two, SHORT) => panic!("it must die"),
+    }
+    stage.cloud.edge(DISTRIBUTION).warm_all(["/app.2.js"]);
+    stage.cloud.delete_object(LIVE, "app.2.js");
+    stage.pass(LEASE_EXPIRED);
+    let mut next = second();
+    next.insert("app.2.js".to_owned(), b"three".to_vec());
+    stage.deploy("three", &stage.upload("3.zip", &next)).await;
+    assert_eq!(stage.cloud.edge(DISTRIBUTION).get("/app.2.js").body, "three");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use dropship::report::Outcome;
-use standins::Headers;
+use standins::{Does, Fault, Headers};
 
 use super::{first, second};
 use crate::stage::observe::Item;
@@ -47,4 +47,22 @@ async fn a_restored_ledger_never_repeats_a_caller_reference() {
     let references: Vec<String> = references.collect();
     assert!(references.len() > accepted, "{references:?}");
     assert_eq!(references.iter().collect::<BTreeSet<_>>().len(), references.len());
+}
+
+#[tokio::test]
+async fn a_restore_that_loses_an_owed_batch_leaves_no_stale_page() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("site.zip", &first())).await;
+    let backup = stage.ledger_items().await;
+    stage.cloud.edge(DISTRIBUTION).warm_all(["/", "/index.html", "/app.1.js"]);
+    let two = stage.upload("site.zip", &second());
+    let refusal = Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied"));
+    stage.cloud.fault(Fault { times: usize::MAX, ..refusal });
+    assert_eq!(stage.invoke("two", &two).await.into_answer().unwrap_err().error_type, "InvalidationOwed");
+    stage.cloud.clear_faults();
+    restore(&stage, backup).await;
+    stage.deploy("two", &two).await;
+    stage.assert_live(&second());
+    let stale = stage.cloud.edge(DISTRIBUTION).stale();
+    assert!(stale.is_empty(), "{stale:?}");
 }
