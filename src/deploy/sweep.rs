@@ -83,12 +83,12 @@ async fn sweep_into(
 /// Returns the retained objects whose days are over.
 ///
 /// While a run is unfinished there is nothing: the manifest may still call an object removed that the run has brought
-/// back.
+/// back. Without retention there is nothing either: everything leaves with an invalidation then, by a deployment.
 fn expired(site: &Site, head: &Head, manifest: &Manifest, now: i64) -> Vec<Delete> {
-    if !head.unfinished.is_empty() || site.config.prune == Prune::Off {
+    let days = site.config.retain_removed_days;
+    if !head.unfinished.is_empty() || site.config.prune == Prune::Off || days == 0 {
         return Vec::new();
     }
-    let days = site.config.retain_removed_days;
     let departed = manifest.iter().filter(|(_, row)| row.departed_at().is_some()).count();
     let expired = manifest.iter().filter(|(_, row)| row.retained_since().is_some_and(|at| is_due(at, days, now)));
     // The next deployment deletes the others, with an invalidation.

@@ -269,3 +269,17 @@ async fn a_sweep_that_cannot_save_its_manifest_releases_the_site() {
     assert_eq!((report.outcome, report.drift), (Outcome::Deployed, 1), "the row of the deleted asset is out of date");
     assert_eq!(assets(&stage), ["assets/app.2.js", "assets/app.3.js"]);
 }
+
+#[tokio::test]
+async fn a_sweep_leaves_retained_assets_to_the_next_deployment_where_retention_was_turned_off() {
+    let stage = stage().await;
+    deploy(&stage, 1).await;
+    let edge = stage.cloud.edge(DISTRIBUTION);
+    edge.get("/assets/app.1.js");
+    deploy(&stage, 2).await;
+    let stage = stage.with("RETAIN_REMOVED_DAYS", "0");
+    sweep(&stage).await;
+    deploy(&stage, 2).await;
+    assert_eq!(assets(&stage), ["assets/app.2.js"]);
+    assert_ne!(edge.get("/assets/app.1.js").status, 200, "without retention everything leaves with an invalidation");
+}
