@@ -159,7 +159,8 @@ impl Sender<'_> {
         }
         self.is_paced.store(true, Ordering::Relaxed);
         tracing::warn!(%distribution, "too many invalidations in progress; waiting before the next offer");
-        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+        // It ends before the deadline, so that there is time to release the lease.
+        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64()).min(self.invocation.time_left())).await;
         *pause = (*pause * 2).min(LONGEST_PAUSE);
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! CloudFront's quota and caller references.
 
-use standins::{Distribution, Does, Fault, ReferenceConflict};
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use standins::{CLIENT, Distribution, Does, Fault, ReferenceConflict};
 
 use super::{assert_fresh, first, second, set, urls};
 use crate::build::files;
@@ -109,4 +112,21 @@ async fn a_batch_that_cloudfront_refuses_for_what_it_says_is_replaced_and_holds_
     let report = stage.deploy("three", &event).await;
     assert_eq!(report.invalidations.iter().map(|sent| sent.items).collect::<Vec<_>>(), [100]);
     assert_fresh(&stage, Distribution::of(DISTRIBUTION, LIVE), &urls);
+}
+
+#[tokio::test]
+async fn no_pause_outlasts_the_time_that_is_left_to_release_the_lease() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &first())).await;
+    let event = stage.upload("2.zip", &second());
+    stage.cloud.occupy_invalidations(DISTRIBUTION, 3_000, 0);
+    stage.cloud.clear_calls();
+    // The last transfer may start ten milliseconds from now.
+    let time_left = TimeDelta::milliseconds(20_010);
+    let deploying = stage.invoke_as(CLIENT, "two", &event, time_left);
+    let began = Instant::now();
+    let (handled, ()) = tokio::join!(deploying, stage.pass_deadline_after("CreateInvalidation", 6));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(handled.into_answer().unwrap_err().error_type, "InvalidationOwed");
+    assert_eq!(stage.ledger().await.head().await.unwrap().lease, None);
 }
