@@ -2,6 +2,8 @@
 
 use std::sync::atomic::AtomicBool;
 
+use tokio::sync::Mutex;
+
 use super::held::HeldRun;
 use super::invalidations::{invalidations, warning};
 use super::offer::{Sender, Sent};
@@ -29,6 +31,8 @@ pub(super) struct Debts<'a> {
     accepted: Vec<Invalidated>,
     /// Whether CloudFront has refused a batch because of its quotas.
     is_paced: AtomicBool,
+    /// See [`Sender::turn`].
+    turn: Mutex<()>,
 }
 
 impl<'a> Debts<'a> {
@@ -43,6 +47,7 @@ impl<'a> Debts<'a> {
             of_former_distributions: Vec::new(),
             accepted: Vec::new(),
             is_paced: AtomicBool::new(false),
+            turn: Mutex::new(()),
         }
     }
 
@@ -185,8 +190,8 @@ impl<'a> Debts<'a> {
     }
 
     fn sender(&self) -> Sender<'_> {
-        let Self { site, invocation, distributions, is_paced, .. } = self;
-        Sender { site, invocation, distributions, is_paced }
+        let Self { site, invocation, distributions, is_paced, turn, .. } = self;
+        Sender { site, invocation, distributions, is_paced, turn }
     }
 
     fn absorb(&mut self, sent: Sent) -> Result<(), Error> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Mutex;
 
 use super::{Invocation, Site};
 use crate::aws::cdn::Reply;
@@ -30,6 +31,8 @@ pub(super) struct Sender<'a> {
     pub distributions: &'a [Distribution],
     /// Whether CloudFront has refused a batch of this invocation because of its quotas.
     pub is_paced: &'a AtomicBool,
+    /// Held during the pause before a batch: CloudFront's quotas count for all distributions of an account together.
+    pub turn: &'a Mutex<()>,
 }
 
 /// The state of the batches after they were offered.
@@ -148,7 +151,11 @@ impl Sender<'_> {
 
     /// Waits a moment before the next batch, once CloudFront has refused one because of its quotas.
     async fn keep_pace(&self) {
-        if self.is_paced.load(Ordering::Relaxed) && !self.invocation.is_late() {
+        if !self.is_paced.load(Ordering::Relaxed) {
+            return;
+        }
+        let _turn = self.turn.lock().await;
+        if !self.invocation.is_late() {
             tokio::time::sleep(PACE.mul_f64(1.0 + fastrand::f64() / 4.0)).await;
         }
     }

@@ -130,3 +130,20 @@ async fn no_pause_outlasts_the_time_that_is_left_to_release_the_lease() {
     assert_eq!(handled.into_answer().unwrap_err().error_type, "InvalidationOwed");
     assert_eq!(stage.ledger().await.head().await.unwrap().lease, None);
 }
+
+#[tokio::test]
+async fn all_distributions_together_keep_the_pace_of_one_account() {
+    let stage = Stage::new().await.with("DISTRIBUTION_IDS", "E1,E2").with("MAX_INVALIDATION_PATHS", "1000");
+    for id in ["E1", "E2"] {
+        stage.cloud.create_distribution(Distribution::of(id, LIVE));
+    }
+    let version = |text: &str| (0..350).map(|n| (format!("{n}.html"), text.as_bytes().to_vec())).collect();
+    stage.deploy("one", &stage.upload("1.zip", &version("one"))).await;
+    let refusal = Fault::on("CreateInvalidation", Does::refuse(400, "TooManyInvalidationsInProgress"));
+    stage.cloud.fault(Fault { times: 2, ..refusal });
+    let began = Instant::now();
+    let report = stage.deploy("two", &stage.upload("2.zip", &version("two"))).await;
+    assert_eq!(report.invalidations.len(), 8);
+    // The first batches are offered again after pauses of their own; the other six wait for their turns.
+    assert!(began.elapsed() >= Duration::from_secs(6), "{:?}", began.elapsed());
+}
