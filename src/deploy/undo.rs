@@ -42,9 +42,8 @@ async fn find(site: &Site, previous: &Previous) -> Result<Option<Record>, Error>
         Previous::Live(live) => ledger.record(live).await,
         Previous::ReplacedBy(live) => match ledger.record(live).await? {
             Some(Record { replaced: Some(replaced), .. }) => ledger.record(&replaced).await,
-            // An earlier release gave every record an end, and did not note what a deployment replaced.
-            Some(Record { expires_at: Some(_), .. }) => ledger.live_before(live).await,
-            _ => Ok(None),
+            // It replaced nothing, or an earlier release brought it live, which did not note what it replaced.
+            _ => ledger.live_before(live).await,
         },
     }
 }
