@@ -116,7 +116,7 @@ impl<'a> Plan<'a> {
                 }
                 Verdict::Deleted(delete) => plan.deletes.push(delete),
                 Verdict::Retained(row) => plan.retained.push((known.key().into_owned(), row)),
-                // What departed stays known, whatever others put in its place.
+                // A departed object stays known, whatever others put in its place.
                 Verdict::Foreign if known.departed_at.is_none() => plan.foreign.push(known.key().into_owned()),
                 Verdict::Foreign => {}
                 Verdict::Missing if known.is_announced => plan.pointless.push(known.key().into_owned()),

@@ -37,7 +37,7 @@ pub struct Ledger {
     site: String,
 }
 
-/// What the ledger knows about an upload.
+/// The ledger's items of one upload, with the head.
 #[derive(Debug, Default)]
 pub struct Known {
     /// The default stands for a head that does not exist yet.

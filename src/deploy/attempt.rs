@@ -85,7 +85,7 @@ impl<'a> Attempt<'a> {
         Record { expires_at, ..record }
     }
 
-    /// Returns the note that the upload waits for the site; `None` for a replay, since nobody but its sender may say
+    /// Returns the note that the upload waits for the site; `None` for a replay, since only its sender may say
     /// when it is meant.
     pub(super) fn waiting(&self) -> Option<Waiting> {
         (!self.options.replay).then(|| Waiting {

@@ -64,7 +64,7 @@ impl Live {
     pub(super) fn stale<'k>(&self, plan: &'k Plan<'_>, config: &'k Config, kept: &'k mut Vec<String>) -> StaleKeys<'k> {
         let mut stale = plan.stale(&self.listing, kept);
         if self.is_unrecorded {
-            // What is evicted with the prefix cannot be spared.
+            // The prefix's wildcard evicts the kept objects too.
             return StaleKeys { unknown_under: Some(&config.live_prefix), kept: Vec::new(), ..stale };
         }
         if self.may_lack_rows {

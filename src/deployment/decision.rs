@@ -23,8 +23,8 @@ pub enum Decision {
     Start { rollback: bool },
     /// Go on with the run that the record names.
     Resume,
-    /// Another request holds the lease: look again soon. It may work on this very upload; but if it dies, perhaps nobody
-    /// repeats it.
+    /// Another request holds the lease: look again soon. It may work on this very upload; but it may die without a
+    /// retry.
     Wait,
     /// A newer upload has taken the site.
     Superseded,
@@ -52,7 +52,7 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
     match status {
         Standing::Corrupt => Decision::Rejected(record.rejection.clone().unwrap_or_default()),
         Standing::Unfinished => when_free(head, request, Decision::Resume),
-        // An upload that had waited and is live needs no run, which nobody would repeat if it failed.
+        // An upload that had waited and is live needs no run: if it failed, it would have no retry.
         Standing::Live if is_replay || is_repeated(request.id) && !head.has_later_unfinished() => start(false),
         Standing::Overtaken | Standing::Finished if is_replay => start(true),
         Standing::Overtaken => Decision::Superseded,
@@ -62,7 +62,7 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
     }
 }
 
-/// What has become of a deployment that the ledger knows.
+/// The state of a deployment that the ledger knows.
 enum Standing {
     Corrupt,
     Unfinished,
@@ -72,7 +72,7 @@ enum Standing {
     Finished,
 }
 
-/// Returns what has become of a deployment; `None` if it is judged as if the ledger did not know it, since it was
+/// Returns the state of a deployment; `None` if it is judged as if the ledger did not know it, since it was
 /// refused or has never claimed the site.
 fn standing(head: &Head, record: &Record) -> Option<Standing> {
     let is_overtaken = head.live.as_ref().is_some_and(|live| live.number > record.run);

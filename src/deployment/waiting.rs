@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Place, Record};
 
-/// What ends the id of a request that deploys uploads that had waited.
+/// The end of the id of a request that deploys uploads that had waited.
 const FOR_WAITING: &str = "/waiting";
 
 /// Returns the id under which an invocation deploys uploads that wait for the site, after its own request.

@@ -49,7 +49,7 @@ impl Batch {
     }
 }
 
-/// What the references of batches say of where they come from.
+/// The origin of batches, as their references name it.
 #[derive(Clone, Copy, Debug)]
 pub struct References<'a> {
     pub site: &'a str,

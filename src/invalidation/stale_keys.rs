@@ -11,6 +11,6 @@ pub struct StaleKeys<'k> {
     pub deleted: Vec<&'k str>,
     /// Keys whose objects stay as they are, which a wildcard would evict needlessly.
     pub kept: Vec<&'k str>,
-    /// The live prefix, if keys that nobody knows may have left it: then caches may hold anything under it.
+    /// The live prefix, if unknown keys may have left it: then caches may hold anything under it.
     pub unknown_under: Option<&'k str>,
 }

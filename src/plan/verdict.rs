@@ -112,7 +112,7 @@ impl<'r> Verdicts<'r> {
         let row = known.valid_row().cloned().or_else(|| self.inspected_row(known, object));
         let key = known.key().into_owned();
         let name = key.strip_prefix(rules.live_prefix).unwrap_or(&key);
-        // A page is what people ask for by its URL, so that it has to be gone at once.
+        // People ask for a page by its URL, so it must be gone immediately.
         let is_immutable = row.as_ref().is_some_and(|row| row.immutable) && !rules.headers_of(name).is_page();
         let removed_at = row.as_ref().and_then(|row| row.removed_at).unwrap_or(rules.now);
         match row {

@@ -76,7 +76,7 @@ pub struct World {
     distributions: RefCell<Vec<String>>,
     history: RefCell<History>,
     queue: RefCell<Queue>,
-    /// Whether nobody does harm any more.
+    /// Whether everyone behaves from now on.
     is_fair: Cell<bool>,
     visits: Cell<u64>,
     /// The upload and the run that the ledger said were live, when it was last written.
@@ -88,7 +88,7 @@ pub struct World {
     changed: Notify,
 }
 
-/// What a world did, in numbers.
+/// The work of a world, in numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ran {
     calls: u64,
@@ -100,7 +100,7 @@ pub struct Ran {
 
 /// A world that broke a promise.
 struct Failure {
-    /// What is wrong, without details, so that failures can be compared.
+    /// The fault, without details, so that failures can be compared.
     kind: String,
     story: String,
 }
@@ -179,7 +179,7 @@ impl World {
         self.sweep(LAST).await;
         self.settle_caches().await;
         self.check_settled().await?;
-        // What unkind people did, the next deployment puts right.
+        // The next deployment puts right what unkind people did.
         self.deploy_last().await;
         self.check_last().await
     }
@@ -192,7 +192,7 @@ impl World {
 
     /// Ends all harm: faults, throttles, and settings that no build can be deployed with.
     fn become_fair(&self) {
-        self.tell("from here on, nobody does harm any more".to_owned());
+        self.tell("from here on, everyone behaves".to_owned());
         self.is_fair.set(true);
         self.cloud.clear_faults();
         self.queue().throttled_until = None;

@@ -1,4 +1,4 @@
-//! Runs that are refused after their claim: they end, and shut nobody out.
+//! Runs that are refused after their claim: they end, and shut no other upload out.
 
 use dropship::deployment::Status;
 use dropship::report::Outcome;
@@ -47,7 +47,7 @@ async fn the_option_lets_the_second_try_through_and_the_newest_upload_wins_again
     let mut event = stage.upload("site.zip", &small());
     for request_id in ["first", "first", "second"] {
         let failure = stage.invoke(request_id, &event).await.into_answer().unwrap_err();
-        assert_eq!(failure.error_type, "LargeDelete", "it is judged anew each time");
+        assert_eq!(failure.error_type, "LargeDelete", "it is judged again each time");
     }
     event["options"] = json!({"allowLargeDelete": true});
     assert_eq!(stage.deploy("allowed", &event).await.outcome, Outcome::Deployed);

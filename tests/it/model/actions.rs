@@ -1,4 +1,4 @@
-//! What may happen next in a state of the world.
+//! The actions that are possible in a state of the world.
 
 use super::Protocol;
 use super::state::{Event, REQUESTS, State, Step, Upload};

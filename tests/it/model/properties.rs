@@ -1,4 +1,4 @@
-//! What has to hold in every state.
+//! The properties of every state.
 
 use dropship::deployment::Status;
 use stateright::Property;

@@ -23,7 +23,7 @@ fn work_mut(state: &mut State, request: usize) -> &mut Work {
     state.requests[request].work.as_mut().expect("it is at work")
 }
 
-/// What a run's plan does with the key.
+/// The verdict of a run's plan on the key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Plan {
     Put,
@@ -214,7 +214,7 @@ pub(super) fn offer(state: &mut State, request: usize, is_heard: bool) {
     }
 }
 
-/// Writes the head and the record, on the condition that nobody else has written the head since.
+/// Writes the head and the record, on the condition that the head is still as it was read.
 fn commit(state: &mut State, request: usize, to: Head, record: Option<Record>, new: &[Owed]) -> bool {
     if !work(state, request).is_holder {
         end(state, request, true, false);

@@ -101,7 +101,7 @@ pub(super) struct State {
     pub history: History,
 }
 
-/// What has happened, as far as the properties need it. The protocol cannot see it.
+/// The past, as far as the properties need it. The protocol cannot see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct History {
     /// The uploads whose events have come.
@@ -118,15 +118,15 @@ pub(super) struct History {
     pub meant: BTreeSet<u64>,
     /// Run and number of every recorded batch whose run may go on.
     pub recorded: BTreeSet<(u64, u32)>,
-    /// Whether an older build's run began though nobody had asked for it.
+    /// Whether an older build's run began although no person had asked for it.
     pub came_back_unasked: bool,
     /// Whether two batches had the same reference.
     pub reused_reference: bool,
-    /// What the last step has reached.
+    /// The milestone that the last step has reached.
     pub milestone: Option<Milestone>,
 }
 
-/// What has to be reached somewhere, lest the properties hold of a world in which nothing happens.
+/// A milestone: the model must reach it somewhere. Otherwise the properties might hold only because nothing happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Milestone {
     Resumed,
@@ -161,7 +161,7 @@ pub(super) enum Event {
     Sweep,
 }
 
-/// What an invocation does next.
+/// The next step of an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     Decide,
@@ -198,7 +198,7 @@ pub(super) enum Reason {
 pub(super) struct Work {
     /// `None` for a sweep.
     pub run: Option<RunId>,
-    /// Whether nobody else has written the head since this invocation did.
+    /// Whether the head is still as this invocation wrote it.
     pub is_holder: bool,
     /// The object that the listing showed.
     pub seen: Option<Upload>,

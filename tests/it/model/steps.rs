@@ -116,7 +116,7 @@ fn settle_down(state: &mut State) {
     }
 }
 
-/// Returns a request that is over, and whose id nobody knows any more.
+/// Returns a request that is over, and whose id is forgotten.
 pub(super) fn free_request(state: &State) -> Option<usize> {
     let lease = state.head.lease.as_ref();
     let holds = |request: usize| lease.is_some_and(|lease| IDS[request].contains(&&*lease.holder));

@@ -74,7 +74,7 @@ async fn a_corrupt_entry_that_memory_cannot_hold_never_goes_live_and_the_next_de
         let objects = stage.cloud.objects(LIVE);
         assert!(!objects.contains_key("25.txt"), "GZIP={gzip}");
         assert_eq!(objects["index.html"].body, "old", "no page must be written");
-        // What was written is invalidated, and the run is over for good.
+        // The written objects are invalidated, and the run is over for good.
         let stale = stage.cloud.edge(DISTRIBUTION).stale();
         assert!(stale.is_empty(), "{stale:?}");
         let ledger = stage.ledger().await;

@@ -1,4 +1,4 @@
-//! What must be true: of every answer, of every build that goes live, and of the site when everything has settled.
+//! The checks: of every answer, of every build that goes live, and of the site when everything has settled.
 
 use std::collections::BTreeSet;
 
@@ -51,7 +51,7 @@ impl World {
                 let mut answered = history.answers.iter().filter(|it| it.at >= answer.began).map(|it| &it.request);
                 let is_other = |request: &String| *request != answer.request;
                 let is_leased = history.deaths > 0 || at_work.any(is_other) || answered.any(is_other);
-                is_leased.then_some(()).ok_or_else(|| "but nobody else is at work".to_owned())
+                is_leased.then_some(()).ok_or_else(|| "but no other request is at work".to_owned())
             }
             _ => Ok(()),
         }
@@ -262,7 +262,7 @@ impl World {
         }
     }
 
-    /// Checks that nobody holds the site, and that no invalidation is owed.
+    /// Checks that the site is free, and that no invalidation is owed.
     async fn check_ledger(&self, is_last: bool) -> Result<(), String> {
         // The lease of an invocation that died lapses by itself.
         if is_last && let Some(lease) = self.head_field("lease").await {
@@ -304,7 +304,7 @@ impl World {
         Ok(())
     }
 
-    /// Whether nobody promised that a cached answer is up to date.
+    /// Whether there is no promise that a cached answer is up to date.
     fn is_excused(&self, url: &str, cached: &EdgeAnswer, fresh: &EdgeAnswer, since: DateTime<Utc>) -> bool {
         let history = self.history();
         let key = url.trim_start_matches('/');

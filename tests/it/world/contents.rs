@@ -15,7 +15,7 @@ pub const URLS: [&str; 8] = ["/", "/index.html", "/a.html", "/a.js", "/b.css", "
 
 const BODIES: [&str; 3] = ["0", "1", "22"];
 
-/// What a corrupt entry says, and what its checksum is of.
+/// The contents of a corrupt entry, and those that its checksum belongs to.
 const CORRUPT: [&str; 2] = ["corrupt", "correct"];
 
 pub const IMMUTABLE: &str = "public, max-age=31536000, immutable";

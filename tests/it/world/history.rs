@@ -1,4 +1,4 @@
-//! What has happened in a world, as far as the checks and the story need it.
+//! The history of a world, as far as the checks and the story need it.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::stage::STAGING;
 /// Failures that mean what they say, however often an event is sent.
 const REFUSALS: [&str; 4] = ["ArchiveRejected", "LargeDelete", "BadEvent", "ArchiveGone"];
 
-/// What has happened so far.
+/// The history so far.
 #[derive(Default)]
 pub struct History {
     pub uploads: Vec<Uploaded>,
@@ -25,7 +25,7 @@ pub struct History {
     pub restored: Vec<DateTime<Utc>>,
     /// Violations that were seen on the way.
     pub wrong: Vec<String>,
-    /// What happened, in words.
+    /// The events, in words.
     pub story: Vec<(DateTime<Utc>, String)>,
     pub deaths: u64,
 }
@@ -52,7 +52,7 @@ pub struct Request {
     pub invoked_at: Option<DateTime<Utc>>,
 }
 
-/// Who sent an event, and why.
+/// The sender of an event, and the reason.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sent {
     /// S3, for an upload.
@@ -78,7 +78,7 @@ pub struct Take {
     pub began: DateTime<Utc>,
 }
 
-/// What an invocation came to.
+/// The result of an invocation.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub at: DateTime<Utc>,

@@ -135,7 +135,7 @@ async fn restore_ledger(world: &Rc<World>, deed: &Deed) {
 }
 
 async fn exchange(world: &Rc<World>, deed: &Deed, is_deleted: bool) {
-    // An invocation with the old settings would not know of the new distribution, whose viewers come at once.
+    // An invocation with the old settings would not know of the new distribution, whose viewers come immediately.
     world.stop(deed.number).await;
     let (old, new) = (world.visited().remove(0), format!("E{}", 10 + deed.number));
     world.create_distribution(&new);

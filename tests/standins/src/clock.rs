@@ -105,7 +105,7 @@ struct Place<'c> {
 }
 
 impl Place<'_> {
-    /// Takes the turn if it has come: nobody else is before this one, and nobody had a turn in this millisecond.
+    /// Takes the turn if it has come: no other waits before this one, and none was taken in this millisecond.
     fn take(&self) -> bool {
         let now_ms = self.clock.elapsed_ms();
         let mut turns = self.clock.lock();

@@ -28,7 +28,7 @@ use crate::xml::texts;
 pub(crate) struct CloudFront {
     clock: Clock,
     distributions: Mutex<BTreeMap<String, State>>,
-    /// What the quotas of the account count.
+    /// The counts of the account's quotas.
     recent: Mutex<Recent>,
 }
 

@@ -16,7 +16,7 @@ const MAX_PATHS_A_SECOND: usize = 150;
 /// "1 wildcard invalidation per second", from the same page.
 const MAX_WILDCARDS_A_SECOND: usize = 1;
 
-/// Which quota applies. Beyond it, CloudFront answers `TooManyInvalidationsInProgress`.
+/// The quota that applies. Beyond it, CloudFront answers `TooManyInvalidationsInProgress`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Quota {
     /// 3,000 paths and 15 wildcards of a distribution in progress.

@@ -43,7 +43,7 @@ pub struct Spread {
 }
 
 impl Default for Spread {
-    /// An invalidation reaches everything at once.
+    /// An invalidation reaches everything immediately.
     fn default() -> Self {
         Self { delay: TimeDelta::zero(), is_regional_first: true, voids_fetches: true }
     }
@@ -69,7 +69,7 @@ struct Tier {
 /// A cache key in one of the tier's caches: the number of an edge location, or 0.
 type Slot = (u8, String);
 
-/// What an invalidation removes.
+/// The scope of an invalidation.
 #[derive(Clone)]
 enum Invalidated {
     Everything,
