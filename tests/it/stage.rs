@@ -1,5 +1,6 @@
 //! A site on the stand-ins for AWS, with a clock that tests set.
 
+pub mod interruption;
 pub mod observe;
 
 use std::collections::BTreeMap;

@@ -3,11 +3,12 @@
 use chrono::TimeDelta;
 use dropship::report::Outcome;
 use serde_json::{Value, json};
-use standins::{Does, Fault, Waiting};
+use standins::{Call, Does, Fault};
 
 use crate::build::{Files, files};
 use crate::crash::{LEASE_EXPIRED, SHORT};
 use crate::scene::Scene;
+use crate::stage::interruption::interrupted;
 use crate::stage::{Stage, report};
 
 fn build(name: &str) -> Files {
@@ -89,38 +90,11 @@ async fn previous_is_resolved_as_of_the_claim_and_a_retry_keeps_its_target() {
     let stage = deploy_and_undo(&["a", "b"]).await;
     let newer = stage.upload("site.zip", &build("c"));
     // The next build goes live between the look-up of "previous" and the claim.
-    let mut has_deployed = false;
-    let gate = stage.cloud.gate();
-    let (other, event) = (stage.clone(), previous());
-    let undo = other.invoke_as("undo", "back", &event, TimeDelta::minutes(15));
-    tokio::pin!(undo);
-    let undone = loop {
-        let waiting = tokio::select! {
-            undone = &mut undo => break undone,
-            waiting = gate.wait_until(|waiting| !waiting.is_empty()) => waiting,
-        };
-        let next = &waiting[0];
-        if next.call.client == "undo" && next.call.operation == "TransactGetItems" && !has_deployed {
-            has_deployed = true;
-            let deploying = stage.deploy("c", &newer);
-            tokio::pin!(deploying);
-            loop {
-                let others = |waiting: &[Waiting]| waiting.iter().any(|it| it.call.client != "undo");
-                let waiting = tokio::select! {
-                    deployed = &mut deploying => {
-                        assert_eq!(deployed.outcome, Outcome::Deployed);
-                        break;
-                    }
-                    waiting = gate.wait_until(others) => waiting,
-                };
-                let next = waiting.iter().find(|it| it.call.client != "undo").unwrap();
-                gate.let_through(next.ticket).await;
-            }
-        }
-        gate.let_through(next.ticket).await;
-    };
-    drop(gate);
-    assert!(has_deployed);
+    let event = previous();
+    let undo = stage.invoke_as("undo", "back", &event, TimeDelta::minutes(15));
+    let is_claim = |call: &Call| call.client == "undo" && call.operation == "TransactGetItems";
+    let deploying = async { assert_eq!(stage.deploy("c", &newer).await.outcome, Outcome::Deployed) };
+    let undone = interrupted(&stage.cloud, undo, is_claim, deploying).await;
     assert_eq!(report(undone).outcome, Outcome::RolledBack);
     stage.assert_live(&build("b"));
     // Lambda delivers the event again.

@@ -7,12 +7,13 @@ use dropship::handler::Handled;
 use dropship::metrics::Moment;
 use dropship::report::Outcome;
 use serde_json::{Value, json};
-use standins::{Does, Fault, Gate, Waiting};
+use standins::{Call, Does, Fault};
 
 use super::{first, second};
 use crate::build::files;
 use crate::crash::{LEASE_EXPIRED, SHORT};
 use crate::stage::Stage;
+use crate::stage::interruption::interrupted;
 
 /// A stage on which the first upload holds the site, and the second has given up waiting for it.
 struct Scene {
@@ -27,43 +28,23 @@ impl Scene {
         Self { stage, events }
     }
 
-    /// Deploys the first upload. Meanwhile `other` gives up waiting.
-    async fn deploy_while_waiting(&self, other: &Value) -> Handled {
-        let gate = self.stage.cloud.gate();
+    /// Deploys the first upload. Meanwhile the second gives up waiting.
+    async fn deploy_while_waiting(&self) -> Handled {
         let deploying = self.stage.invoke_as("holder", "holder", &self.events[0], TimeDelta::minutes(15));
-        tokio::pin!(deploying);
-        let mut has_waited = false;
-        loop {
-            let waiting = tokio::select! {
-                handled = &mut deploying => return handled,
-                waiting = gate.wait_until(|waiting| !waiting.is_empty()) => waiting,
-            };
-            let next = &waiting[0];
-            if next.call.operation == "PutObject" && !has_waited {
-                has_waited = true;
-                self.give_up(&gate, other).await;
-            }
-            gate.let_through(next.ticket).await;
-        }
+        interrupted(&self.stage.cloud, deploying, is_write, self.give_up()).await
     }
 
-    /// Invokes the function with an event, shortly before its deadline.
-    async fn give_up(&self, gate: &Gate, event: &Value) {
-        let waiting = self.stage.invoke_as("waiter", "waiter", event, TimeDelta::seconds(15));
-        tokio::pin!(waiting);
-        let is_waiters = |waiting: &[Waiting]| waiting.iter().any(|it| it.call.client == "waiter");
-        let handled = loop {
-            let calls = tokio::select! {
-                handled = &mut waiting => break handled,
-                calls = gate.wait_until(is_waiters) => calls,
-            };
-            let next = calls.iter().find(|it| it.call.client == "waiter").unwrap();
-            gate.let_through(next.ticket).await;
-        };
+    /// Invokes the function with the second upload, shortly before its deadline.
+    async fn give_up(&self) {
+        let handled = self.stage.invoke_as("waiter", "waiter", &self.events[1], TimeDelta::seconds(15)).await;
         let failure = handled.into_answer().unwrap_err();
         assert_eq!(failure.error_type, "Busy", "{}", failure.error_message);
         assert!(failure.error_message.contains("whoever is done"), "{}", failure.error_message);
     }
+}
+
+fn is_write(call: &Call) -> bool {
+    call.operation == "PutObject"
 }
 
 fn outcomes(handled: Handled) -> Vec<Outcome> {
@@ -73,7 +54,7 @@ fn outcomes(handled: Handled) -> Vec<Outcome> {
 #[tokio::test]
 async fn an_upload_that_gave_up_waiting_goes_live_by_the_one_that_held_the_site() {
     let scene = Scene::new().await;
-    let handled = scene.deploy_while_waiting(&scene.events[1]).await;
+    let handled = scene.deploy_while_waiting().await;
     assert_eq!(outcomes(handled), [Outcome::Deployed, Outcome::Deployed]);
     scene.stage.assert_live(&second());
     assert_eq!(scene.stage.ledger().await.waiting().await.unwrap(), []);
@@ -144,35 +125,13 @@ async fn an_upload_that_finds_the_site_free_when_it_gives_up_goes_on_by_itself()
     let ledger = scene.stage.ledger().await;
     hold(&scene.stage).await;
     // The holder finishes after the note was written and before the head is read once more.
-    let calls = |operation: &str| scene.stage.count(operation);
-    let mut is_released = false;
-    let gate = scene.stage.cloud.gate();
     let waiting = scene.stage.invoke_as("waiter", "waiter", &scene.events[0], TimeDelta::seconds(15));
-    tokio::pin!(waiting);
-    let handled = loop {
-        let waiters = tokio::select! {
-            handled = &mut waiting => break handled,
-            waiters = gate.wait_until(|waiting| !waiting.is_empty()) => waiters,
-        };
-        let next = &waiters[0];
-        if next.call.operation == "GetItem" && next.call.client == "waiter" && !is_released {
-            assert_eq!(calls("PutItem"), 1, "the note comes first");
-            is_released = true;
-            let releasing = change_head(&ledger, Head::released);
-            tokio::pin!(releasing);
-            loop {
-                let others = |waiting: &[Waiting]| waiting.iter().any(|it| it.call.client != "waiter");
-                let calls = tokio::select! {
-                    () = &mut releasing => break,
-                    calls = gate.wait_until(others) => calls,
-                };
-                gate.let_through(calls.iter().find(|it| it.call.client != "waiter").unwrap().ticket).await;
-            }
-        }
-        gate.let_through(next.ticket).await;
+    let is_second_look = |call: &Call| call.operation == "GetItem" && call.client == "waiter";
+    let releasing = async {
+        assert_eq!(scene.stage.count("PutItem"), 1, "the note comes first");
+        change_head(&ledger, Head::released).await;
     };
-    drop(gate);
-    assert!(is_released);
+    let handled = interrupted(&scene.stage.cloud, waiting, is_second_look, releasing).await;
     // It is too late for it to write, but it has claimed the site: its retry goes on.
     assert_eq!(handled.into_answer().unwrap_err().error_type, "Unfinished");
     assert_eq!(scene.stage.deploy("waiter", &scene.events[0]).await.outcome, Outcome::Deployed);
@@ -268,4 +227,18 @@ async fn a_duplicate_goes_on_with_a_run_whose_process_has_died_as_soon_as_its_le
     let (report, ()) = tokio::join!(stage.deploy("redriven", &event), lapse);
     assert_eq!((report.outcome, report.run), (Outcome::Deployed, 1));
     stage.assert_live(&first());
+}
+
+#[tokio::test]
+async fn a_run_that_has_lost_its_lease_stops_and_leaves_the_site_to_the_one_that_took_it() {
+    let scene = Scene::new().await;
+    let ledger = scene.stage.ledger().await;
+    let deploying = scene.stage.invoke_as("holder", "holder", &scene.events[0], TimeDelta::minutes(15));
+    let until = scene.stage.now() + TimeDelta::minutes(30);
+    let taking = change_head(&ledger, |head| head.swept_by("another", until));
+    let handled = interrupted(&scene.stage.cloud, deploying, is_write, taking).await;
+    assert_eq!(handled.into_answer().unwrap_err().error_type, "LeaseLost");
+    let head = ledger.head().await.unwrap();
+    assert_eq!(head.lease.map(|lease| lease.holder).as_deref(), Some("another"));
+    assert_eq!((head.live, head.unfinished.len()), (None, 1));
 }
