@@ -199,15 +199,17 @@ class Judge:
         agree(
             "items of the table",
             set(items),
-            {"head"} | {f"deployment#{deployment}" for deployment in deployments},
+            {"head"}
+            | {f"deployment#{deployment}" for deployment in deployments}
+            | {f"version#{deployment.split('-')[1]}" for deployment in deployments},
         )
         head = items["head"]
         agree("live deployment in head", head["live"]["M"]["deployment"]["S"], live)
         # The lease is released, no run is unfinished, and a head never expires.
         agree("left in head", {"lease", "unfinished", "expires_at"} & set(head), set())
         for deployment in deployments:
-            if "N" not in items[f"deployment#{deployment}"].get("expires_at", {}):
-                raise Wrong(f"the record of {deployment} never expires")
+            if "expires_at" in items[f"deployment#{deployment}"]:
+                raise Wrong(f"the record of {deployment} expires, although it has been live")
 
     def check_invalidations(self, distribution, live, wanted, seen):
         ids = [
