@@ -48,6 +48,7 @@ struct FailureLine<'a> {
 
 /// Handles one event. Then deploys the uploads that gave up waiting for the site meanwhile.
 pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -> Handled {
+    let timeout = invocation.deadline - (invocation.clock)();
     let event = Event::parse(payload, &site.config.staging_bucket).map_err(Error::from);
     let changes_site = event.as_ref().is_ok_and(Event::may_change_site);
     let mut results = match event {
@@ -56,7 +57,7 @@ pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -
     };
     let mut waited = Vec::new();
     if changes_site {
-        let deployed = Box::pin(deploy_waiting(site, invocation)).await.into_iter();
+        let deployed = Box::pin(deploy_waiting(site, invocation, timeout)).await.into_iter();
         waited.extend(deployed.map(|Waited { key, result }| result.map_err(|error| Failure { key, error })));
     }
     if site.config.wait_for_invalidation {

@@ -48,6 +48,8 @@ pub struct Plan<'a> {
     pub retained: Vec<(String, Row)>,
     /// The keys of objects that the deployment must not delete, and whose rows are wrong.
     foreign: Vec<String>,
+    /// The foreign keys that had an object of ours. Caches may have that one.
+    taken: Vec<String>,
     /// The keys that the manifest has and the bucket lacks. Someone deleted the object without an invalidation.
     missing: Vec<String>,
     /// The keys that come back after an object of theirs was deleted without an invalidation.
@@ -117,7 +119,12 @@ impl<'a> Plan<'a> {
                 Verdict::Deleted(delete) => plan.deletes.push(delete),
                 Verdict::Retained(row) => plan.retained.push((known.key().into_owned(), row)),
                 // A departed object stays known, whatever others put in its place.
-                Verdict::Foreign if known.departed_at.is_none() => plan.foreign.push(known.key().into_owned()),
+                Verdict::Foreign if known.departed_at.is_none() => {
+                    if known.row.is_some() && known.valid_row().is_none() {
+                        plan.taken.push(known.key().into_owned());
+                    }
+                    plan.foreign.push(known.key().into_owned());
+                }
                 Verdict::Foreign => {}
                 Verdict::Missing if known.is_announced => plan.pointless.push(known.key().into_owned()),
                 Verdict::Missing => {}
@@ -172,7 +179,14 @@ impl<'a> Plan<'a> {
         let replaced = self.puts.iter().filter(|put| put.replaces.is_some()).map(|put| &*put.key);
         let changed: Vec<&str> = replaced
             .chain(self.header_changes.iter().map(|change| &*change.key))
-            .chain(self.missing.iter().chain(&self.returning).chain(&self.unrecorded).map(String::as_str))
+            .chain(
+                self.missing
+                    .iter()
+                    .chain(&self.returning)
+                    .chain(&self.unrecorded)
+                    .chain(&self.taken)
+                    .map(String::as_str),
+            )
             .collect();
         let deleted = self.deletes.iter().filter(|delete| delete.is_stale);
         let deleted: Vec<&str> = deleted.map(|delete| &*delete.key).collect();

@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::event::Options;
 use crate::report::Report;
 
-/// How much of an invocation's time must be left to deploy another upload.
+/// How much of an invocation's time must be left to deploy another upload. A function with a short timeout needs three
+/// quarters of it.
 const TIME_NEEDED: TimeDelta = TimeDelta::minutes(5);
 
 /// The result of an upload that had waited.
@@ -23,12 +24,13 @@ pub struct Waited {
 /// Deploys the uploads that wait for the site, the newest first; the older ones are superseded by it.
 ///
 /// Each is a request of its own, which never waits: if another deployment holds the site again, that one will look for
-/// them.
-pub async fn deploy_waiting(site: &Site, invocation: &Invocation<'_>) -> Vec<Waited> {
+/// them. `timeout` is the time that the invocation had from its start.
+pub async fn deploy_waiting(site: &Site, invocation: &Invocation<'_>, timeout: TimeDelta) -> Vec<Waited> {
+    let time_needed = TIME_NEEDED.min(timeout * 3 / 4);
     let request_id = request_for_waiting(invocation.request_id);
     let invocation = Invocation { request_id: &request_id, waits: false, ..*invocation };
     let (mut tried, mut results) = (Vec::new(), Vec::new());
-    while invocation.deadline - invocation.now() >= TIME_NEEDED {
+    while invocation.deadline - invocation.now() >= time_needed {
         // Others may have given up waiting while the last one was deployed.
         let waiting = match next(site, &invocation, &tried).await {
             Ok(Some(waiting)) => waiting,

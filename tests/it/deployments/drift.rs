@@ -128,3 +128,16 @@ async fn a_new_key_that_a_dead_run_wrote_and_others_deleted_is_evicted() {
     stage.deploy("three", &stage.upload("3.zip", &next)).await;
     assert_eq!(stage.cloud.edge(DISTRIBUTION).get("/app.2.js").body, "three");
 }
+
+#[tokio::test]
+async fn an_object_that_others_have_taken_over_is_evicted_although_it_stays() {
+    for prune in ["owned", "off"] {
+        let stage = Stage::new().await.with("PRUNE", prune);
+        stage.deploy("one", &stage.upload("1.zip", &files([("index.html", "one"), ("a.js", "ours")]))).await;
+        let edge = stage.cloud.edge(DISTRIBUTION);
+        assert_eq!(edge.get("/a.js").body, "ours");
+        stage.cloud.put_object(LIVE, "a.js", "theirs", Headers::of_type("text/javascript"));
+        stage.deploy("two", &stage.upload("2.zip", &files([("index.html", "two")]))).await;
+        assert_eq!(edge.get("/a.js").body, "theirs", "{prune}");
+    }
+}

@@ -167,10 +167,13 @@ async fn nobody_begins_to_deploy_another_upload_near_the_deadline() {
     scene.stage.invoke_as("waiter", "waiter", &scene.events[1], TimeDelta::seconds(15)).await;
     scene.stage.pass(TimeDelta::minutes(16));
     let sweep = json!({"sweep": true});
-    let short = scene.stage.invoke_as("client", "short", &sweep, TimeDelta::seconds(299)).await;
-    assert_eq!(outcomes(short), [Outcome::Swept]);
-    let long = scene.stage.invoke_as("client", "long", &sweep, TimeDelta::seconds(301)).await;
-    assert_eq!(outcomes(long), [Outcome::Swept, Outcome::Deployed]);
+    let sweeping = scene.stage.invoke_as("sweep", "late", &sweep, TimeDelta::minutes(15));
+    let passing = async { scene.stage.pass(TimeDelta::minutes(11)) };
+    let late = interrupted(&scene.stage.cloud, sweeping, |call| call.client == "sweep", passing).await;
+    assert_eq!(outcomes(late), [Outcome::Swept]);
+    // A function with a short timeout does it, too.
+    let short = scene.stage.invoke_as("client", "short", &sweep, TimeDelta::seconds(60)).await;
+    assert_eq!(outcomes(short), [Outcome::Swept, Outcome::Deployed]);
 }
 
 #[tokio::test]
