@@ -240,7 +240,13 @@ impl World {
             let request = history.request(&take.request);
             request.is_some_and(|request| matches!(request.sent, Sent::Word(_) | Sent::Previous))
         };
-        let said = history.takes.iter().rev().take_while(|take| take.upload == last.upload).find(is_word);
+        // Any event may finish a run that a person has begun: every way back was checked when it was taken.
+        let is_way_back = |index: usize| {
+            let before = index.checked_sub(1).map(|before| history.upload(history.takes[before].upload));
+            before.is_some_and(|before| before.is_newer_than(live))
+        };
+        let takes = history.takes.iter().enumerate().rev().take_while(|(_, take)| take.upload == last.upload);
+        let said = takes.into_iter().find(|(index, take)| is_word(take) || is_way_back(*index)).map(|(_, take)| take);
         let came = invoked_at(&history, newest.number);
         if said.is_some_and(|said| came.is_some_and(|came| came < said.at)) {
             return Ok(());
