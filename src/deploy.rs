@@ -110,7 +110,7 @@ pub async fn deploy(
         match Box::pin(deploy_attempt(&attempt)).await? {
             Ended::Report(report) => return Ok(*report),
             Ended::KnownAs(identity) => upload = attempt.known_as(identity),
-            // Nothing that an upload means depends on what is live.
+            // An upload means the same whatever is live.
             Ended::Moved => {}
         }
     }

@@ -69,7 +69,7 @@ impl Ledger {
         Ok(self.get(HEAD).await?.unwrap_or_default())
     }
 
-    /// Reads what the ledger knows about an upload, as of one moment.
+    /// Reads the ledger's items of an upload, as of one moment.
     ///
     /// Read one after the other, the head could be newer than the record, and a commit could go through that follows
     /// from an outdated record.

@@ -157,7 +157,7 @@ impl<'a> Claimant<'a> {
         };
         let ledger = &self.attempt.site.clients.ledger;
         ledger.write_waiting(&waiting).await?;
-        // Whoever has ended the newer run in the meantime may have overlooked the note.
+        // If the newer run has ended in the meantime, its invocation may have overlooked the note.
         let head = ledger.head().await?;
         Ok(head.newest(now).is_some_and(|newest| place.is_older_than(newest)))
     }

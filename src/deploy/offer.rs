@@ -173,7 +173,7 @@ impl Sender<'_> {
     }
 }
 
-/// Returns the batch to offer instead of one that CloudFront refuses for what it says.
+/// Returns the batch to offer instead of one whose contents CloudFront refuses.
 fn without_refused_items(batch: Batch, reason: String) -> Result<Batch, String> {
     let everything = batch.of_everything();
     if batch.items == everything.items {

@@ -303,7 +303,7 @@ impl<'a> Run<'a> {
         Ok(report)
     }
 
-    /// Ends the run after an error, and returns the error with what the site's owner has to know.
+    /// Ends the run after an error. Returns the error, with the way back if the site is left between two builds.
     ///
     /// The lease is released if that is possible: one that stays only delays others. A refused run ends for good. If it
     /// has changed objects, what it owes is sent first, since it has no retry that would do so.

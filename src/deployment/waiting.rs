@@ -19,7 +19,7 @@ pub(super) fn is_repeated(request_id: &str) -> bool {
 }
 
 /// An upload that gave up waiting while another deployment held the site, or that is older than one whose run may still
-/// be refused. Whoever is done with the site next deploys it.
+/// be refused. The next deployment or sweep deploys it when it is done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Waiting {
     /// The record that the upload would have, had it claimed the site.

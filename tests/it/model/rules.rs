@@ -29,7 +29,7 @@ pub(super) enum Mutant {
     OfferSettles,
     /// A run's count of batches is not kept with the batches.
     BatchesAreNotCounted,
-    /// Whoever is done with the site does not look for uploads that wait.
+    /// A request that is done with the site does not look for uploads that wait.
     NobodyLooksForWaiting,
 }
 

@@ -134,7 +134,7 @@ pub(super) enum Milestone {
     OfferedAgain,
 }
 
-/// An event and what has become of it. All attempts at it have one request id.
+/// An event and its state. All attempts at it have one request id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Request {
     pub event: Event,
