@@ -56,6 +56,13 @@ pub enum Error {
          origin path as {id}=/path (or {id}=/) if the bucket is hidden behind another origin"
     )]
     WrongDistribution { id: String, bucket: String, prefix: String },
+    #[error("this account has no distribution {id}: correct DISTRIBUTION_IDS, or take the id out if it was deleted")]
+    NoSuchDistribution { id: String },
+    #[error(
+        "the function may not read distribution {id} ({reason}): if it is one of this account's, name it in the \
+         parameter DistributionIds, from which the template makes the role's policy; otherwise correct DISTRIBUTION_IDS"
+    )]
+    DeniedDistribution { id: String, reason: String },
     #[error(
         "the ledger of {site} has no such deployment to roll back to: look its id up with `aws dynamodb query`, or \
          send the saved event of the deployment"
@@ -116,7 +123,9 @@ impl Error {
             Self::LeaseLost => "LeaseLost",
             Self::Unfinished { .. } => "Unfinished",
             Self::InvalidationOwed { .. } => "InvalidationOwed",
-            Self::WrongDistribution { .. } => "WrongDistribution",
+            Self::WrongDistribution { .. } | Self::NoSuchDistribution { .. } | Self::DeniedDistribution { .. } => {
+                "WrongDistribution"
+            }
             Self::BadEvent(_) | Self::NoSuchDeployment { .. } | Self::NoPrevious { .. } => "BadEvent",
             Self::BadConfig(_) => "BadConfig",
             Self::Aws { .. } => "Aws",

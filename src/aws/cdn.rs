@@ -4,7 +4,8 @@ mod distribution;
 
 use std::time::Duration;
 
-use aws_sdk_cloudfront::error::{BuildError, ProvideErrorMetadata};
+use aws_sdk_cloudfront::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_sdk_cloudfront::operation::get_distribution::GetDistributionError;
 use aws_sdk_cloudfront::types::{InvalidationBatch, Paths};
 use futures_util::future::try_join_all;
 
@@ -56,8 +57,8 @@ impl Cdn {
     /// Returns the site's distributions, as they are configured now.
     ///
     /// # Errors
-    /// `WrongDistribution` when one has no origin that serves the live prefix, because invalidating a wrong
-    /// distribution succeeds silently; `Aws`.
+    /// `WrongDistribution` when one does not exist, is another account's, or has no origin that serves the live prefix,
+    /// because invalidating a wrong distribution succeeds silently; `Aws`.
     pub async fn discover(&self) -> Result<Vec<Distribution>, Error> {
         try_join_all(self.configured.iter().map(|distribution| self.read(distribution))).await
     }
@@ -75,7 +76,7 @@ impl Cdn {
             });
         }
         let answer = self.client.get_distribution().id(id).send().await;
-        let answer = answer.map_err(|error| failed(format!("reading distribution {id}"), error))?;
+        let answer = answer.map_err(|error| unreadable(id, error))?;
         let version = answer.e_tag.unwrap_or_default();
         let distribution = answer.distribution;
         let described = distribution.as_ref().and_then(|distribution| {
@@ -153,6 +154,21 @@ impl Cdn {
                 }
             }
         }
+    }
+}
+
+/// Returns the error of a distribution that cannot be read.
+///
+/// The first two answers stay the same until the settings are corrected: the role may read exactly the distributions
+/// that the template lists.
+fn unreadable(id: &str, error: SdkError<GetDistributionError>) -> Error {
+    let id = id.to_owned();
+    match error.code() {
+        Some("NoSuchDistribution") => Error::NoSuchDistribution { id },
+        Some("AccessDenied") => {
+            Error::DeniedDistribution { id, reason: error.message().unwrap_or("AccessDenied").to_owned() }
+        }
+        _ => failed(format!("reading distribution {id}"), error),
     }
 }
 

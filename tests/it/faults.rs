@@ -13,7 +13,7 @@ use crate::scene::{AN_HOUR, Scene, first, second};
 const CONCURRENT_ROWS: usize = 12;
 
 /// The errors with which an invocation may fail if AWS does.
-const CLEAN_FAILURES: [&str; 5] = ["Aws", "Busy", "InvalidationOwed", "LeaseLost", "Unfinished"];
+const CLEAN_FAILURES: [&str; 6] = ["Aws", "Busy", "InvalidationOwed", "LeaseLost", "Unfinished", "WrongDistribution"];
 
 /// Far longer than the slowest case takes: a case that takes this long hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -138,6 +138,8 @@ fn rows(times: Times) -> Vec<Row> {
         ("TransactWriteItems", 400, "TransactionCanceledException"),
         ("CreateInvalidation", 400, "TooManyInvalidationsInProgress"),
         ("CreateInvalidation", 400, "Throttling"),
+        ("GetDistribution", 404, "NoSuchDistribution"),
+        ("GetDistribution", 403, "AccessDenied"),
         ("PutObject", 412, "PreconditionFailed"),
         ("PutObject", 409, "ConditionalRequestConflict"),
         ("CopyObject", 412, "PreconditionFailed"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dropship::report::{Outcome, Progress};
-use standins::{Distribution, Domain, Edge, Origin};
+use standins::{Distribution, Does, Domain, Edge, Fault, Origin};
 
 use super::{assert_fresh, evicted, first, second, set, urls};
 use crate::build::files;
@@ -139,4 +139,39 @@ async fn a_distribution_that_does_not_reach_the_prefix_is_refused() {
     // An origin inside the prefix shows a part of the site, and gets the paths of that part.
     stage.cloud.create_distribution(Distribution::of("E2OTHER", LIVE).with_origin_path("/docs/v2"));
     assert_eq!(stage.deploy("two", &event).await.outcome, Outcome::Deployed);
+}
+
+#[tokio::test]
+async fn a_distribution_that_does_not_exist_is_refused_before_the_first_write() {
+    let stage = Stage::new().await.with("DISTRIBUTION_IDS", "E1EXAMPLE,E2GONE");
+    refuses(&stage, "E2GONE", "this account has no distribution E2GONE: ").await;
+    // The settings were right, and the distribution has come.
+    stage.cloud.create_distribution(Distribution::of("E2GONE", LIVE));
+    let event = stage.upload("site.zip", &files([("index.html", "two")]));
+    assert_eq!(stage.deploy("two", &event).await.outcome, Outcome::Deployed);
+}
+
+#[tokio::test]
+async fn a_distribution_that_may_not_be_read_is_refused_before_the_first_write() {
+    let stage = Stage::new().await.with("DISTRIBUTION_IDS", "E1EXAMPLE,E2OTHER");
+    stage.cloud.create_distribution(Distribution::of("E2OTHER", LIVE));
+    stage.cloud.fault(Fault {
+        distribution: Some("E2OTHER".to_owned()),
+        times: usize::MAX,
+        ..Fault::on("GetDistribution", Does::refuse(403, "AccessDenied"))
+    });
+    refuses(&stage, "E2OTHER", "the function may not read distribution E2OTHER (").await;
+}
+
+/// Checks that a deployment fails as `WrongDistribution` with a message that begins like this and names the setting, and
+/// that it reads the distribution once and writes nothing.
+async fn refuses(stage: &Stage, id: &str, message: &str) {
+    let event = stage.upload("site.zip", &files([("index.html", "one")]));
+    let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "WrongDistribution", "{}", failure.error_message);
+    assert!(failure.error_message.starts_with(message), "{}", failure.error_message);
+    assert!(failure.error_message.contains("DISTRIBUTION_IDS"), "{}", failure.error_message);
+    assert!(stage.cloud.objects(LIVE).is_empty());
+    let reads = stage.cloud.calls().into_iter().filter(|call| call.distribution.as_deref() == Some(id));
+    assert_eq!(reads.count(), 1, "settings do not become right by asking again");
 }
