@@ -268,6 +268,7 @@ fn nothing_outside_the_site_is_allowed() {
         assert!(allows("cloudfront:CreateInvalidation", &distribution(id)), "{id}");
         assert!(!allows("cloudfront:UpdateDistribution", &distribution(id)));
     }
+    assert!(allows("cloudfront:CreateInvalidation", &distribution("E1EXAMPLE").replace("arn:aws:", "arn:aws-cn:")));
     assert!(!allows("cloudfront:CreateInvalidation", &distribution("E3EXAMPLE")));
     assert!(!allows("cloudfront:CreateInvalidation", &distribution(DISTRIBUTION).replace('1', "11")));
     assert!(!allows("dynamodb:Scan", &format!("arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/Ledger")));

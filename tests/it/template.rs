@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::cloudformation::{Template, array, object};
 
+const TEMPLATE: &str = include_str!("../../template.yaml");
+
 const SAMCONFIG: &str = include_str!("../../samconfig.toml");
 
 /// Variables for endpoints other than AWS's own, which no stack sets.
@@ -62,6 +64,31 @@ fn the_template_sets_a_valid_configuration() {
             panic!("{parameters:?}: {errors}");
         }
     }
+}
+
+/// Of CloudFront's flat-rate plans, Free has no cache tags, and Free and Pro have no policies of one's own (Developer
+/// Guide, "CloudFront flat-rate pricing plans").
+#[test]
+fn a_created_distribution_fits_every_plan_unless_cache_tags_are_asked_for() {
+    let config = |parameters: &[(&str, &str)]| {
+        let template = Template::with(&[&[("CreateSite", "true")], parameters].concat());
+        template.resource("Distribution")["Properties"]["DistributionConfig"].clone()
+    };
+    let plain = config(&[]);
+    assert_eq!((&plain["CacheTagConfig"], &plain["WebACLId"]), (&Value::Null, &Value::Null));
+    for kind in ["CachePolicy", "OriginRequestPolicy", "ResponseHeadersPolicy", "KeyValueStore"] {
+        assert!(!TEMPLATE.contains(&format!("AWS::CloudFront::{kind}")), "{kind}");
+    }
+    let acl = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/site/1a2b3c";
+    let full = config(&[("CacheTags", "true"), ("WebAclArn", acl)]);
+    assert_eq!(full["CacheTagConfig"], json!({"HeaderName": "x-amz-meta-cache-tag"}));
+    assert_eq!(full["WebACLId"], acl);
+}
+
+#[test]
+fn no_arn_names_a_partition() {
+    let lines = TEMPLATE.lines().filter(|line| line.contains("arn:aws"));
+    assert_eq!(lines.collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]

@@ -143,9 +143,13 @@ def refuse_two_ways_in():
     step("Parameters that contradict each other are refused")
     deploy = ("sam", "deploy", "--stack-name", "dropship-wrong", "--region", REGION, "--resolve-s3",
               "--capabilities", "CAPABILITY_IAM", "--parameter-overrides")
-    for parameters in (["CreateSite=true", "LiveBucketName=example-live"], ["Site=docs"]):
+    for named, parameters in (
+        ("LiveBucketName", ["CreateSite=true", "LiveBucketName=example-live"]),
+        ("LiveBucketName", ["Site=docs"]),
+        ("CacheTags", ["LiveBucketName=example-live", "CacheTags=true"]),
+    ):
         refusal = run(*deploy, *parameters, fails=True)
-        agree("whether the template's rule names the parameter", "LiveBucketName" in refusal, True)
+        agree("whether the template's rule names the parameter", named in refusal, True)
 
 
 def saved_event(stack, deployment):
@@ -261,6 +265,7 @@ def ways_in():
         ],
         "dropship-folder": [
             "CreateSite=true", "LivePrefix=docs", "CleanUrls=true", "Alias=www.example.com", f"CertificateArn={certificate}",
+            "CacheTags=true",
         ],
     }
 
@@ -281,7 +286,7 @@ def distribution(cloudfront, bucket, origin_path):
         "DefaultCacheBehavior": {
             "TargetOriginId": "live",
             "ViewerProtocolPolicy": "redirect-to-https",
-            "CachePolicyId": "658327ea-f89d-4fab-a63d-7439f9dadd72", # Managed-CachingOptimized
+            "CachePolicyId": "658327ea-f89d-4fab-a63d-7e88639e58f6", # Managed-CachingOptimized
         },
     }
     return cloudfront.create_distribution(DistributionConfig=config)["Distribution"]["Id"]
