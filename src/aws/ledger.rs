@@ -18,7 +18,6 @@ use serde::de::DeserializeOwned;
 
 pub use self::commit::{BATCHES_PER_COMMIT, Change};
 
-use self::commit::is_condition_false;
 use self::item::{
     HEAD, Item, OWED, RECORDS, WAITING, from_item, identity_name, malformed, record_name, to_attribute, waiting_name,
 };
@@ -155,22 +154,7 @@ impl Ledger {
         let put = put.build().map_err(|error| malformed(&error))?;
         let identity = self.put_identity(record)?.map_err(|error| malformed(&error))?;
         let writes = vec![TransactWriteItem::builder().put(put).build(), identity];
-        let mut collisions = 0;
-        loop {
-            let request = self.client.transact_write_items().set_transact_items(Some(writes.clone()));
-            let Err(error) = request.send().await else {
-                return Ok(Committed::Yes);
-            };
-            if is_condition_false(&error) {
-                let now = self.record(&record.deployment).await?;
-                return Ok(if now.as_ref() == Some(record) { Committed::Yes } else { Committed::No });
-            }
-            collisions += 1;
-            if !is_cancelled(&error) || collisions > COLLISIONS {
-                return Err(failed("writing to the ledger", error));
-            }
-            pause_after(collisions).await;
-        }
+        self.transact(&writes, async || Ok(self.record(&record.deployment).await?.as_ref() == Some(record))).await
     }
 
     /// Notes that an upload has given up waiting for the site.

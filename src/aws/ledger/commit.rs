@@ -40,27 +40,32 @@ impl Ledger {
         let (settled, surplus) = change.settled.split_at(room.min(change.settled.len()));
         self.settle(surplus).await?;
         let writes = self.writes(&Change { settled, ..change })?;
+        self.transact(&writes, async || Ok(self.head().await? == *change.to)).await
+    }
+
+    /// Makes writes, all of them or none. `is_made` reads from the table whether they were made.
+    pub(super) async fn transact(
+        &self,
+        writes: &[TransactWriteItem],
+        is_made: impl AsyncFn() -> Result<bool, Error>,
+    ) -> Result<Committed, Error> {
         let mut collisions = 0;
         loop {
-            let request = self.client.transact_write_items().set_transact_items(Some(writes.clone()));
+            let request = self.client.transact_write_items().set_transact_items(Some(writes.to_vec()));
             let Err(error) = request.send().await else {
                 return Ok(Committed::Yes);
             };
-            // The answer may have been lost although the change was made, or the SDK's second attempt met its own write.
-            let now = self.head().await;
-            if now.as_ref().is_ok_and(|now| now == change.to) {
+            // The answer may have been lost although the writes were made, or the SDK's second attempt met its own.
+            let is_made = is_made().await;
+            if matches!(is_made, Ok(true)) {
                 return Ok(Committed::Yes);
             }
-            if !is_cancelled(&error) {
-                return Err(failed("writing to the ledger", error));
+            if is_condition_false(&error) {
+                return is_made.map(|_| Committed::No);
             }
-            let now = now?;
-            if now.version != change.from.version || is_condition_false(&error) {
-                return Ok(Committed::No);
-            }
-            // Every condition holds: the transaction collided with another one in flight.
+            // Otherwise a cancelled transaction collided with another one in flight.
             collisions += 1;
-            if collisions > COLLISIONS {
+            if !is_cancelled(&error) || collisions > COLLISIONS {
                 return Err(failed("writing to the ledger", error));
             }
             pause_after(collisions).await;
@@ -121,7 +126,7 @@ impl Ledger {
 }
 
 /// Whether a condition of a cancelled transaction does not hold.
-pub(super) fn is_condition_false(error: &SdkError<TransactWriteItemsError>) -> bool {
+fn is_condition_false(error: &SdkError<TransactWriteItemsError>) -> bool {
     match error.as_service_error() {
         Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
             cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))
