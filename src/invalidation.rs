@@ -42,7 +42,7 @@ use self::inventory::Inventory;
 pub struct InvalidationRules {
     /// The most items of one deployment on one distribution, both phases together.
     pub max_items: usize,
-    /// The most wildcards among them. CloudFront has room for 15 at a time.
+    /// The most wildcards among them. CloudFront accepts one a second, or has room for 15 at a time.
     pub max_wildcards: usize,
     /// Whether the site answers `/about` with `about.html`.
     pub clean_urls: bool,

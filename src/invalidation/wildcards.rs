@@ -19,14 +19,14 @@
 //! phase, a wildcard of that phase next to the exact items of the other phase, and a wildcard of that phase around one
 //! of the other.
 //!
+//! Of the covers that evict the fewest unchanged objects, the one with the fewest wildcards is taken: CloudFront accepts
+//! only one a second. Hence there is none where exact items cover everything within the budget.
+//!
 //! Only wildcards are chosen here. The caller adds the exact items of the targets that no wildcard covers.
 
 mod pareto;
 mod trie;
 
-use std::cmp::Reverse;
-
-use self::pareto::Cover;
 use self::trie::Planner;
 use super::live_paths::LivePaths;
 use super::target::{Need, Target};
@@ -55,55 +55,12 @@ pub(super) fn wildcards<'a>(
         return ByPhase::default();
     };
     let best = root.cheapest(budget).or_else(|| root.cheapest(sufficient));
-    let mut covers = best.map(|point| planner.covers(&point)).unwrap_or_default();
-    spend_leftover(&mut covers, targets, budget.wildcards);
+    let covers = best.map(|point| planner.covers(&point)).unwrap_or_default();
     Phase::ALL.map(|phase| {
         let mut prefixes: Vec<&str> = covers.iter().filter_map(|cover| cover[phase as usize]).collect();
         prefixes.sort_unstable();
         prefixes
     })
-}
-
-/// A wildcard of one phase below a wildcard of the other phase, where it evicts nothing more.
-struct FreeWildcard<'a> {
-    /// The index of the cover that it would be added to.
-    cover: usize,
-    phase: Phase,
-    prefix: &'a str,
-    /// How many targets it covers.
-    targets: usize,
-}
-
-/// Adds wildcards that evict nothing more, as many as the budget has left, in place of the most exact items.
-///
-/// The search takes as few wildcards as it can. But each item has its price, and one of these wildcards saves many
-/// items.
-fn spend_leftover<'a>(covers: &mut [Cover<'a>], targets: &[Target<'a>], max_wildcards: usize) {
-    let used = covers.iter().flatten().flatten().count();
-    let indexed = covers.iter().enumerate();
-    let mut free: Vec<FreeWildcard<'a>> =
-        indexed.filter_map(|(index, cover)| free_wildcard(index, *cover, targets)).collect();
-    free.sort_unstable_by_key(|free| (Reverse(free.targets), free.prefix));
-    for free in free.into_iter().take(max_wildcards.saturating_sub(used)) {
-        covers[free.cover][free.phase as usize] = Some(free.prefix);
-    }
-}
-
-/// Returns the wildcard that could be added to the cover with the given index.
-fn free_wildcard<'a>(index: usize, cover: Cover<'a>, targets: &[Target<'a>]) -> Option<FreeWildcard<'a>> {
-    let (outer, phase) = match cover {
-        [Some(outer), None] => (outer, Phase::Deleted),
-        [None, Some(outer)] => (outer, Phase::Changed),
-        _ => return None,
-    };
-    let start = targets.partition_point(|target| target.path < outer);
-    let below = targets[start..].iter().take_while(|target| target.path.starts_with(outer));
-    let below: Vec<&Target<'a>> = below.filter(|target| target.is_needed_in(phase)).collect();
-    let [first, .., last] = below[..] else {
-        return None;
-    };
-    let prefix = first.wildcard_prefix(shared_bytes(first.path, last.path));
-    Some(FreeWildcard { cover: index, phase, prefix, targets: below.len() })
 }
 
 fn shared_bytes(one: &str, other: &str) -> usize {
