@@ -28,9 +28,11 @@ pub(super) struct Live {
     pub distributions: Vec<Distribution>,
     /// The invalidations that are recorded and not yet accepted.
     pub owed: Vec<Owed>,
-    /// Whether there are objects and no manifest that names them. Other keys may have left the site since viewers asked
-    /// for them.
-    pub is_unrecorded: bool,
+    /// Whether there is no manifest. Caches may then hold answers for keys that the site had at some time, and errors
+    /// for keys that are new to it: the distribution may be older than the site.
+    is_unrecorded: bool,
+    /// Whether the site is new as far as the ledger and the bucket know, so that a manifest is not expected.
+    is_new: bool,
     /// Whether objects without a row may be ours all the same.
     may_lack_rows: bool,
 }
@@ -49,13 +51,15 @@ impl Live {
             clients.ledger.owed(),
         )?;
         tracing::info!(objects = listing.len(), "live bucket listed");
-        let is_unrecorded = manifest.is_none() && (head.manifest.is_some() || !listing.is_empty());
+        let is_unrecorded = manifest.is_none();
+        let is_new = head.manifest.is_none() && listing.is_empty();
         Ok(Self {
             listing,
             manifest: manifest.unwrap_or_default(),
             distributions,
             owed,
             is_unrecorded,
+            is_new,
             may_lack_rows: is_unrecorded || head.is_torn || !head.unfinished.is_empty(),
         })
     }
@@ -74,14 +78,14 @@ impl Live {
         stale
     }
 
-    /// Returns what the site's owner should know if there is no manifest.
+    /// Returns what the site's owner should know if a manifest is missing. A new site has none.
     pub(super) fn warning(&self, config: &Config) -> Option<String> {
         let kept = match (config.prune, config.retain_removed_days) {
             (Prune::Owned, _) => ", and objects that the archive lacks stay, because nothing says whose they are",
             (Prune::All, 1..) => ", and the days for which removed files are retained start again",
             _ => "",
         };
-        self.is_unrecorded.then(|| {
+        (self.is_unrecorded && !self.is_new).then(|| {
             format!(
                 "no manifest says what the live bucket had (it was lost, or this is the first deployment over other \
                  objects): everything under `/{}` is invalidated once{kept}",

@@ -52,6 +52,7 @@ async fn an_upload_goes_live_and_is_reported_in_the_answer_and_the_log() {
     assert_live(&cloud, FIRST);
 
     // The same process handles the next event, as a warm function does.
+    let first = cloud.invalidations(DISTRIBUTION).len();
     let event = upload(&cloud, SECOND, "site.zip", "2026-11-22T10:16:00.000Z");
     let answer = deployment(&function, "request-2", &event).await;
     assert_eq!(answer["outcome"], "deployed", "{answer}");
@@ -59,7 +60,8 @@ async fn an_upload_goes_live_and_is_reported_in_the_answer_and_the_log() {
         assert_eq!(answer[count], expected, "{count} of {answer}");
     }
     assert_live(&cloud, SECOND);
-    let items: Vec<String> = cloud.invalidations(DISTRIBUTION).into_iter().flat_map(|it| it.items).collect();
+    let accepted = cloud.invalidations(DISTRIBUTION).into_iter().skip(first);
+    let items: Vec<String> = accepted.flat_map(|it| it.items).collect();
     assert_eq!(items, ["/", "/index.html", "/app.js"]);
 
     let line = function.logged(|line| line["id"] == answer["id"]).await;
@@ -130,11 +132,12 @@ async fn a_late_event_is_superseded_but_a_replay_restores_its_build() {
     let mut first = upload(&cloud, FIRST, "site.zip", "2026-11-22T10:15:00.000Z");
     let second = upload(&cloud, SECOND, "site.zip", "2026-11-22T10:16:00.000Z");
     let second_id = deployment(&function, "second", &second).await["id"].clone();
+    let accepted = cloud.invalidations(DISTRIBUTION);
 
     let answer = deployment(&function, "first-late", &first).await;
     assert_eq!(answer["outcome"], "superseded", "{answer}");
     assert_live(&cloud, SECOND);
-    assert_eq!(cloud.invalidations(DISTRIBUTION), []);
+    assert_eq!(cloud.invalidations(DISTRIBUTION), accepted);
 
     first["options"] = json!({"replay": true});
     let answer = deployment(&function, "first-replayed", &first).await;
@@ -152,8 +155,8 @@ async fn a_late_event_is_superseded_but_a_replay_restores_its_build() {
     assert_eq!(answer["outcome"], "rolledBack", "{answer}");
     assert_live(&cloud, FIRST);
 
-    // Each of the three runs has sent one batch for the changes and one for the deletions.
-    assert_eq!(unique_references(&cloud).len(), 6);
+    // The first run has sent one batch, and each of the three later ones one for the changes and one for the deletions.
+    assert_eq!(unique_references(&cloud).len(), 1 + 6);
 }
 
 #[tokio::test]

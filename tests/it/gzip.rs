@@ -71,7 +71,7 @@ async fn text_is_stored_as_gzip_as_the_archive_compressed_it() {
     let report = plain.deploy("three", &plain.upload("3.zip", &build)).await;
     assert_eq!((report.changed, report.kept), (2, 3));
     plain.assert_live(&live(build));
-    assert_eq!(plain.invalidated_items(), ["/", "/app.js", "/index.html"].map(str::to_owned).into());
+    assert_eq!(plain.items_sent(&report, DISTRIBUTION), ["/", "/app.js", "/index.html"].map(str::to_owned).into());
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use dropship::report::Outcome;
 
 use crate::build::{Files, files};
-use crate::stage::{LIVE, Stage};
+use crate::stage::{DISTRIBUTION, LIVE, Stage};
 
 const FILE: &str = "
 # assets never change
@@ -63,7 +63,7 @@ async fn a_changed_headers_file_copies_and_invalidates_the_objects_it_affects() 
     let report = stage.deploy("two", &event).await;
     assert_eq!((report.headers, report.kept, report.bytes_written), (1, 3, 0));
     assert_eq!(stage.writes_to_live(), ["CopyObject robots.txt"]);
-    assert_eq!(stage.invalidated_items(), ["/robots.txt".to_owned()].into());
+    assert_eq!(stage.items_sent(&report, DISTRIBUTION), ["/robots.txt".to_owned()].into());
     let robots = &stage.cloud.objects(LIVE)["robots.txt"].headers;
     assert_eq!(robots.content_language.as_deref(), Some("en"));
     assert_eq!(robots.content_type.as_deref(), Some("text/plain; charset=utf-8"));
@@ -127,7 +127,7 @@ async fn a_rule_for_a_hundred_of_ten_thousand_objects_costs_a_hundred_copies() {
     assert_eq!(writes.len(), 100);
     assert_eq!(writes.into_iter().collect::<BTreeSet<_>>(), copies);
     let expected: BTreeSet<String> = (0..100).map(|n| format!("/some/{n}.txt")).collect();
-    assert_eq!(stage.invalidated_items(), expected);
+    assert_eq!(stage.items_sent(&report, DISTRIBUTION), expected);
 
     // The tail, the rest of the central directory, and the entry of `_headers`, but no other entry.
     let ranges = stage.archive_ranges();

@@ -145,7 +145,9 @@ async fn an_owed_tag_becomes_a_wildcard_if_the_distribution_no_longer_reads_tags
         deploy(&stage, "one").await;
         warm(&stage);
         let event = stage.upload("site.zip", &site("two"));
+        let accepted = stage.cloud.invalidations(DISTRIBUTION).len();
         stage.cloud.occupy_invalidations(DISTRIBUTION, 3_000, 0);
+        stage.cloud.clear_calls();
         let deadline = stage.pass_deadline_after("CreateInvalidation", 1);
         let (handled, ()) = tokio::join!(stage.invoke("two", &event), deadline);
         assert_eq!(handled.into_answer().unwrap_err().error_type, "InvalidationOwed");
@@ -155,7 +157,7 @@ async fn an_owed_tag_becomes_a_wildcard_if_the_distribution_no_longer_reads_tags
         }
         let report = report(stage.invoke("two", &event).await);
         let sent: Vec<_> = (stage.cloud.invalidations(DISTRIBUTION).iter()).map(|it| it.items.clone()).collect();
-        assert_eq!(sent[0], [expected]);
+        assert_eq!(sent[accepted], [expected]);
         assert_eq!(stage.cloud.edge(DISTRIBUTION).stale(), [""; 0]);
         assert_eq!(report.invalidations[0].items, 1);
     }

@@ -35,7 +35,10 @@ async fn foreign_changes_additions_and_deletions_are_repaired_and_counted() {
     assert_eq!((report.outcome, report.drift), (Outcome::Deployed, 3));
     assert_eq!((report.new, report.changed, report.deleted), (1, 1, 1));
     stage.assert_live(&first());
-    assert_eq!(stage.invalidated_items(), ["/app.1.js", "/logo.svg", "/stray.txt"].map(str::to_owned).into());
+    assert_eq!(
+        stage.items_sent(&report, DISTRIBUTION),
+        ["/app.1.js", "/logo.svg", "/stray.txt"].map(str::to_owned).into()
+    );
 }
 
 #[tokio::test]

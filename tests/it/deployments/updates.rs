@@ -12,13 +12,19 @@ use crate::stage::observe::READS;
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
 
 #[tokio::test]
-async fn a_first_deployment_puts_everything_and_invalidates_nothing() {
+async fn a_first_deployment_puts_everything_and_evicts_what_was_cached_before() {
     let stage = Stage::new().await;
+    // The distribution is older than the site: it has cached what the bucket had before.
+    stage.cloud.put_object(LIVE, "index.html", "before", Headers::of_type("text/html"));
+    stage.cloud.edge(DISTRIBUTION).warm_all(["/", "/index.html"]);
+    stage.cloud.delete_object(LIVE, "index.html");
     let event = stage.upload("site.zip", &first());
     let report = stage.deploy("request", &event).await;
     assert_eq!(report.outcome, Outcome::Deployed);
     assert_eq!((report.run, report.new, report.changed, report.deleted, report.kept), (1, 4, 0, 0, 0));
-    assert_eq!(report.invalidations, []);
+    assert_eq!(stage.items_sent(&report, DISTRIBUTION), ["/*".to_owned()].into());
+    assert_eq!(report.warnings, [""; 0], "a first deployment is nothing to warn of");
+    assert_eq!(stage.cloud.edge(DISTRIBUTION).stale(), [""; 0]);
     stage.assert_live(&first());
 }
 
@@ -31,7 +37,7 @@ async fn an_update_puts_pages_last_and_deletes_after_the_invalidation() {
     let report = stage.deploy("two", &event).await;
     assert_eq!((report.new, report.changed, report.deleted, report.kept, report.drift), (1, 1, 1, 2, 0));
     stage.assert_live(&second());
-    assert_eq!(stage.invalidated_items(), ["/", "/app.1.js", "/index.html"].map(str::to_owned).into());
+    assert_eq!(stage.items_sent(&report, DISTRIBUTION), ["/", "/app.1.js", "/index.html"].map(str::to_owned).into());
 
     let calls = stage.cloud.calls();
     let order: Vec<&str> = calls
@@ -71,7 +77,7 @@ async fn a_new_cache_control_copies_only_the_objects_it_applies_to() {
     let report = stage.deploy("two", &event).await;
     assert_eq!((report.headers, report.kept, report.bytes_written), (2, 2, 0));
     assert_eq!((stage.count("CopyObject"), stage.count("PutObject")), (2, 2), "both puts are manifests");
-    assert_eq!(stage.invalidated_items(), ["/app.1.js", "/logo.svg"].map(str::to_owned).into());
+    assert_eq!(stage.items_sent(&report, DISTRIBUTION), ["/app.1.js", "/logo.svg"].map(str::to_owned).into());
     let again = stage.deploy("three", &stage.upload("3.zip", &first())).await;
     assert_eq!(again.outcome, Outcome::Unchanged);
 }
@@ -131,10 +137,10 @@ async fn a_site_under_a_prefix_leaves_other_keys_alone() {
     stage.cloud.create_distribution(behind_www);
     stage.cloud.put_object(LIVE, "neighbour.html", "neighbour", Headers::default());
     stage.deploy("one", &stage.upload("1.zip", &first())).await;
-    stage.deploy("two", &stage.upload("2.zip", &second())).await;
+    let report = stage.deploy("two", &stage.upload("2.zip", &second())).await;
     let keys: Vec<String> = stage.cloud.objects(LIVE).into_keys().collect();
     assert_eq!(keys, ["neighbour.html", "www/app.2.js", "www/docs/index.html", "www/index.html", "www/logo.svg"]);
-    let items = stage.items_invalidated_in("E2PREFIX");
+    let items = stage.items_sent(&report, "E2PREFIX");
     assert_eq!(items, ["/", "/app.1.js", "/index.html"].map(str::to_owned).into());
 }
 
@@ -166,7 +172,7 @@ async fn the_cost_of_a_real_release_follows_what_changed() {
     let stage = Stage::new().await;
 
     let report = stage.deploy("old", &stage.upload_bytes("old.zip", old)).await;
-    assert_eq!((report.new, report.invalidations.len()), (156, 0));
+    assert_eq!((report.new, report.invalidations.len()), (156, 1));
     stage.assert_live(&old_files);
 
     let directory_bytes = directory_bytes(&new);
@@ -180,7 +186,11 @@ async fn the_cost_of_a_real_release_follows_what_changed() {
     assert_eq!(stage.writes_to_live().len(), 68 + 1, "one PUT per object and one DELETE");
     let deleted = old_files.keys().filter(|key| !new_files.contains_key(*key)).map(|key| format!("/{key}"));
     let changed = ["/", "/index.html", "/manifest.json"].map(str::to_owned);
-    assert_eq!(stage.invalidated_items(), deleted.chain(changed).collect(), "only stale paths are invalidated");
+    assert_eq!(
+        stage.items_sent(&report, DISTRIBUTION),
+        deleted.chain(changed).collect(),
+        "only stale paths are invalidated"
+    );
 
     let invalidations = stage.cloud.invalidations(DISTRIBUTION).len();
     stage.cloud.clear_calls();

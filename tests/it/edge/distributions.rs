@@ -102,12 +102,12 @@ async fn every_spelling_of_the_bucket_domain_is_discovered() {
         stage.cloud.create_distribution(distribution);
     }
     let site = stage.site("warm").await;
-    for (number, text) in ["one", "two", "three"].into_iter().enumerate() {
+    for text in ["one", "two", "three"] {
         let event = stage.upload("site.zip", &files([("a.html", text)]));
         let report = report(stage.invoke_on(&site, text, &event, &Progress::default()).await);
         let sent: Vec<_> = report.invalidations.iter().map(|sent| (sent.distribution_id.clone(), sent.items)).collect();
-        let expected = if number == 0 { 0 } else { ids.len() };
-        assert_eq!(sent, ids[..expected].iter().map(|id| (id.clone(), 1)).collect::<Vec<_>>());
+        // The first is the wildcard that evicts what was cached before the first deployment.
+        assert_eq!(sent, ids.iter().map(|id| (id.clone(), 1)).collect::<Vec<_>>());
     }
     assert_eq!(stage.count("GetDistribution"), 3 * ids.len(), "a warm function reads them again");
 }

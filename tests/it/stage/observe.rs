@@ -8,7 +8,7 @@ use dropship::aws::ledger::Ledger;
 use dropship::report::Report;
 use serde_json::Value;
 
-use super::{DISTRIBUTION, LIVE, STAGING, Stage, TABLE, TIMEOUT};
+use super::{LIVE, STAGING, Stage, TABLE, TIMEOUT};
 use crate::build::Files;
 
 /// S3 operations that change nothing.
@@ -74,16 +74,6 @@ impl Stage {
             .filter(|call| call.key.as_ref().is_some_and(|key| key.ends_with(".zip")))
             .map(|call| call.range.unwrap())
             .collect()
-    }
-
-    /// Returns the items of every invalidation that the default distribution has accepted.
-    pub fn invalidated_items(&self) -> BTreeSet<String> {
-        self.items_invalidated_in(DISTRIBUTION)
-    }
-
-    /// Returns the items of every invalidation that a distribution has accepted.
-    pub fn items_invalidated_in(&self, distribution: &str) -> BTreeSet<String> {
-        self.cloud.invalidations(distribution).into_iter().flat_map(|accepted| accepted.items).collect()
     }
 
     /// Returns the items that a deployment has invalidated in a distribution.

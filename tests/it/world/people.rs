@@ -122,9 +122,8 @@ async fn restore_ledger(world: &Rc<World>, deed: &Deed) {
     world.stop(deed.number).await;
     let is_owed = |item: &Value| item["item"]["S"].as_str().is_some_and(|name| name.starts_with("owed#"));
     let owes = world.cloud.table(TABLE).await.iter().any(is_owed);
-    // What is owed would be forgotten, so that a person restores the ledger only while nothing is. A backup from before
-    // the first deployment is none.
-    if !owes && backup.iter().any(|item| item["item"]["S"] == "head") {
+    // What is owed would be forgotten, so that a person restores the ledger only while nothing is.
+    if !owes {
         world.cloud.restore_table(TABLE, &backup).await;
         let now = world.now();
         world.history().restored.push(now);
