@@ -169,7 +169,7 @@ async fn bring_live(
 ) -> Result<Report, Error> {
     let mut live = live?;
     let tags = CacheTags::new(&attempt.site.config.site, &live.distributions);
-    run.take_over_debts(&mut live);
+    run.take_over_debts(&mut live).await?;
     let build = &build?;
     let rules = attempt.rules(&build.headers, &tags);
     let is_late = || attempt.invocation.is_late();

@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Get, Put, TransactGetItem, Transac
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::commit::{BATCHES_PER_COMMIT, Change};
+pub use self::commit::{Change, fitting};
 
 use self::item::{
     HEAD, Item, OWED, RECORDS, WAITING, from_item, identity_name, malformed, record_name, to_attribute, waiting_name,

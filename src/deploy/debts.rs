@@ -1,14 +1,10 @@
 //! The owed batches: recorded before the writes that they cover, offered after them.
 
-use std::sync::atomic::AtomicBool;
-
-use tokio::sync::Mutex;
-
-use super::held::HeldRun;
+use super::held::{HeldHead, HeldRun};
 use super::invalidations::{invalidations, warning};
-use super::offer::{Sender, Sent};
+use super::offer::{Pace, Sender, Sent};
 use super::{Invocation, Site};
-use crate::aws::ledger::BATCHES_PER_COMMIT;
+use crate::aws::ledger::fitting;
 use crate::deployment::{Owed, RunId};
 use crate::error::Error;
 use crate::invalidation::{Distribution, Invalidation, References, StaleKeys, batches, matches};
@@ -29,10 +25,7 @@ pub(super) struct Debts<'a> {
     /// Owed to distributions that `DISTRIBUTION_IDS` no longer names.
     of_former_distributions: Vec<Owed>,
     accepted: Vec<Invalidated>,
-    /// Whether CloudFront has refused a batch because of its quotas.
-    is_paced: AtomicBool,
-    /// See [`Sender::turn`].
-    turn: Mutex<()>,
+    pace: Pace,
 }
 
 impl<'a> Debts<'a> {
@@ -46,8 +39,7 @@ impl<'a> Debts<'a> {
             settled: Vec::new(),
             of_former_distributions: Vec::new(),
             accepted: Vec::new(),
-            is_paced: AtomicBool::new(false),
-            turn: Mutex::new(()),
+            pace: Pace::default(),
         }
     }
 
@@ -55,6 +47,25 @@ impl<'a> Debts<'a> {
     pub(super) fn take_over(&mut self, owed: Vec<Owed>) {
         self.due = owed;
         self.is_known = true;
+    }
+
+    /// Replaces each batch that an earlier release recorded in a larger shape than today's, in one commit: CloudFront's
+    /// quotas may have no room for it, ever.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `Aws`.
+    pub(super) async fn split_large(&mut self, held: &mut HeldHead<'_>) -> Result<(), Error> {
+        let mut index = 0;
+        while let Some(owed) = self.due.get(index) {
+            let portions = owed.split();
+            let following = index + portions.len().max(1);
+            if !portions.is_empty() {
+                held.replace(owed, &portions).await?;
+                self.due.splice(index..=index, portions);
+            }
+            index = following;
+        }
+        Ok(())
     }
 
     /// Sets the distributions to which batches are sent.
@@ -105,10 +116,13 @@ impl<'a> Debts<'a> {
             count = count.saturating_add(u32::try_from(batches.len()).unwrap_or(u32::MAX));
             new.extend(batches.into_iter().map(|batch| Owed::new(batch, &run, now)));
         }
-        for portion in new.chunks(BATCHES_PER_COMMIT) {
+        let mut rest = new.as_slice();
+        while !rest.is_empty() {
+            let (portion, later) = rest.split_at(fitting(rest));
             held.record_batches(portion, &mut self.settled).await?;
             tracing::info!(batches = portion.len(), "invalidations recorded");
             self.due.extend_from_slice(portion);
+            rest = later;
         }
         Ok(warnings)
     }
@@ -131,7 +145,7 @@ impl<'a> Debts<'a> {
     /// The last portion is left to the commit that releases the lease.
     pub(super) async fn undo_recording(&mut self, held: &mut HeldRun<'_>, kept: usize) {
         while self.due.len() > kept {
-            let end = self.due.len().min(kept + BATCHES_PER_COMMIT);
+            let end = kept + fitting(&self.due[kept..]);
             self.settled.extend(self.due.drain(kept..end));
             if self.due.len() > kept
                 && let Err(error) = held.write_head(&mut self.settled).await
@@ -190,8 +204,8 @@ impl<'a> Debts<'a> {
     }
 
     fn sender(&self) -> Sender<'_> {
-        let Self { site, invocation, distributions, is_paced, turn, .. } = self;
-        Sender { site, invocation, distributions, is_paced, turn }
+        let Self { site, invocation, distributions, pace, .. } = self;
+        Sender { site, invocation, distributions, pace }
     }
 
     fn absorb(&mut self, sent: Sent) -> Result<(), Error> {

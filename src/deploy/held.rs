@@ -47,6 +47,14 @@ impl<'a> HeldHead<'a> {
         self.commit(self.head.released(), None, &[], settled).await
     }
 
+    /// Replaces an owed batch.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `Aws`.
+    pub(super) async fn replace(&mut self, owed: &Owed, by: &[Owed]) -> Result<(), Error> {
+        self.commit(self.head.next_version(), None, by, &mut vec![owed.clone()]).await
+    }
+
     async fn commit(
         &mut self,
         to: Head,
@@ -116,6 +124,11 @@ impl<'a> HeldRun<'a> {
     /// Returns the run that was live when this one claimed the site.
     pub(super) fn live_before(&self) -> Option<&RunId> {
         self.before.live.as_ref()
+    }
+
+    /// Returns the lease.
+    pub(super) fn lease(&mut self) -> &mut HeldHead<'a> {
+        &mut self.head
     }
 
     /// Returns the head as the next write changes it.

@@ -1,11 +1,11 @@
 //! Offers of owed batches to CloudFront, until it accepts them or the deadline nears.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::{Invocation, Site};
 use crate::aws::cdn::Reply;
@@ -19,7 +19,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause between two offers of a batch.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
-/// The pause between two batches once CloudFront has refused one because of its quotas. Those of 2026 count per second
+/// The time between two offers once CloudFront has refused one because of its quotas. Those of 2026 count per second
 /// and account.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -29,11 +29,14 @@ pub(super) struct Sender<'a> {
     pub invocation: &'a Invocation<'a>,
     /// The site's distributions, as they are configured now.
     pub distributions: &'a [Distribution],
-    /// Whether CloudFront has refused a batch of this invocation because of its quotas.
-    pub is_paced: &'a AtomicBool,
-    /// Held during the pause before a batch: CloudFront's quotas count for all distributions of an account together.
-    pub turn: &'a Mutex<()>,
+    pub pace: &'a Pace,
 }
+
+/// When the next batch may be offered, once CloudFront has refused one because of its quotas; `None` until then.
+///
+/// All offers wait here for their turns, whatever their distribution: the quotas count for the whole account. Whoever
+/// waits holds the lock, so that the turns are in the order in which the offers came.
+pub(super) type Pace = Mutex<Option<Instant>>;
 
 /// The state of the batches after they were offered.
 #[derive(Default)]
@@ -101,9 +104,9 @@ impl Sender<'_> {
         self.mark_offered(owed).await?;
         let mut batch = owed.batch();
         let mut pause = FIRST_PAUSE;
-        self.keep_pace().await;
         loop {
             batch = self.with_valid_tags(batch).await?;
+            self.wait_for_turn().await;
             match self.site.clients.cdn.offer(&batch).await.map_err(|error| error.to_string())? {
                 Reply::Accepted(id) => return Ok(Some(accepted(&batch, Some(id)))),
                 Reply::AcceptedBefore => return Ok(Some(accepted(&batch, None))),
@@ -149,14 +152,12 @@ impl Sender<'_> {
         Ok(None)
     }
 
-    /// Waits a moment before the next batch, once CloudFront has refused one because of its quotas.
-    async fn keep_pace(&self) {
-        if !self.is_paced.load(Ordering::Relaxed) {
-            return;
-        }
-        let _turn = self.turn.lock().await;
-        if !self.invocation.is_late() {
-            tokio::time::sleep(PACE.mul_f64(1.0 + fastrand::f64() / 4.0)).await;
+    /// Waits until the next batch may be offered, or until the deadline nears.
+    async fn wait_for_turn(&self) {
+        let mut next = self.pace.lock().await;
+        if let Some(at) = *next {
+            tokio::time::sleep_until(at.min(Instant::now() + self.invocation.time_left())).await;
+            *next = Some(next_turn());
         }
     }
 
@@ -164,13 +165,21 @@ impl Sender<'_> {
         if self.invocation.is_late() {
             return Err(format!("{distribution} has too many invalidations in progress: {reason}"));
         }
-        self.is_paced.store(true, Ordering::Relaxed);
+        // If another offer holds the lock, it is waiting for its turn already.
+        if let Ok(mut next) = self.pace.try_lock() {
+            next.get_or_insert_with(next_turn);
+        }
         tracing::warn!(%distribution, "too many invalidations in progress; waiting before the next offer");
         // It ends before the deadline, so that there is time to release the lease.
         tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64()).min(self.invocation.time_left())).await;
         *pause = (*pause * 2).min(LONGEST_PAUSE);
         Ok(())
     }
+}
+
+/// Returns when the next batch may be offered after one now.
+fn next_turn() -> Instant {
+    Instant::now() + PACE.mul_f64(1.0 + fastrand::f64() / 4.0)
 }
 
 /// Returns the batch to offer instead of one whose contents CloudFront refuses.

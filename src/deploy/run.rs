@@ -71,9 +71,13 @@ impl<'a> Run<'a> {
     }
 
     /// Takes over the batches that the ledger has, and the distributions that batches are sent to.
-    pub(super) fn take_over_debts(&mut self, live: &mut Live) {
+    ///
+    /// # Errors
+    /// `LeaseLost`, `Aws`.
+    pub(super) async fn take_over_debts(&mut self, live: &mut Live) -> Result<(), Error> {
         self.debts.take_over(std::mem::take(&mut live.owed));
         self.debts.set_distributions(std::mem::take(&mut live.distributions));
+        self.debts.split_large(self.held.lease()).await
     }
 
     /// Records the batches that the plan will owe. The preflight, for which the first write waits too, runs meanwhile.

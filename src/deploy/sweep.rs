@@ -66,14 +66,7 @@ async fn sweep_into(
     writer.draft.start(manifest, false);
     let deleted = delete(&mut writer, expired).await;
     report.deleted = writer.deleted();
-    let distributions = site.clients.cdn.discover().await;
-    let sent = match distributions {
-        Ok(distributions) => {
-            debts.set_distributions(distributions);
-            debts.send_all().await
-        }
-        Err(error) => Err(error),
-    };
+    let sent = send(site, &mut held, &mut debts).await;
     report.invalidations = debts.drain_accepted();
     let released = release(site, &mut held, &mut writer, &mut debts).await;
     debts.report_oldest();
@@ -103,6 +96,13 @@ async fn delete(writer: &mut Writer<'_>, expired: Vec<Delete>) -> Result<(), Err
         tracing::warn!(%key, code = %refusal.code, "left {key} for the next deployment: {}", refusal.message);
     }
     Ok(())
+}
+
+/// Sends the owed batches.
+async fn send(site: &Site, held: &mut HeldHead<'_>, debts: &mut Debts<'_>) -> Result<(), Error> {
+    debts.set_distributions(site.clients.cdn.discover().await?);
+    debts.split_large(held).await?;
+    debts.send_all().await
 }
 
 /// Releases the lease, with the manifest if it has changed, and deletes the manifests that it replaces.

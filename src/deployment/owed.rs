@@ -54,6 +54,27 @@ impl Owed {
         }
     }
 
+    /// Returns the batches to record instead of one that an earlier release recorded in a larger shape; none for a
+    /// batch that fits.
+    ///
+    /// They cover what the batch covers. If it was offered before, CloudFront may have accepted it, and evicts the same
+    /// paths again: that costs, but does no harm.
+    pub fn split(&self) -> Vec<Self> {
+        let portion = |batch: Batch| Self {
+            reference: batch.reference,
+            items: batch.items,
+            relies_on: batch.relies_on,
+            ..self.clone()
+        };
+        self.batch().split().into_iter().map(portion).collect()
+    }
+
+    /// Returns about how much room the batch takes in the ledger; at least as much as it really takes.
+    pub fn size_bytes(&self) -> usize {
+        // The other attributes and the names of all of them take less than a kilobyte.
+        1_024 + self.items.iter().map(|item| item.len() + 1).sum::<usize>()
+    }
+
     /// Whether it covers what `run` has yet to write or, if it is a batch of deletes, to delete.
     ///
     /// CloudFront may evict from the offer on, and a viewer may fetch the old object again before the write. So a batch

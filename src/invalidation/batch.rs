@@ -42,10 +42,33 @@ impl Batch {
     /// Its reference follows from this one's, so that every offer repeats it.
     pub fn of_everything(&self) -> Self {
         let items = EVERYTHING.to_vec();
-        let digest = digest([self.reference.as_str(), "everything"]);
-        let prefix = self.reference.rsplit_once('-');
-        let prefix = prefix.map_or(self.reference.as_str(), |(prefix, _)| prefix);
-        Self { reference: format!("{prefix}-{digest}"), items, relies_on: None, ..self.clone() }
+        Self { reference: self.derived("everything", &[]), items, relies_on: None, ..self.clone() }
+    }
+
+    /// Returns the batches to send instead of one that an earlier release made larger than [`batches`] does. Returns
+    /// none for a batch that fits.
+    ///
+    /// Their references follow from this one's and from their items, so that every split makes the same ones.
+    pub fn split(&self) -> Vec<Self> {
+        let portions = portions(&self.items);
+        if portions.len() <= 1 {
+            return Vec::new();
+        }
+        let portion = |items: Vec<String>| Self {
+            reference: self.derived("portion", &items),
+            relies_on: self.relies_on.clone().filter(|_| items.iter().any(|item| is_tag(item))),
+            items,
+            ..self.clone()
+        };
+        portions.into_iter().map(portion).collect()
+    }
+
+    /// Returns this batch's reference with another digest.
+    fn derived(&self, reason: &str, items: &[String]) -> String {
+        let texts = [self.reference.as_str(), reason].into_iter();
+        let digest = digest(texts.chain(items.iter().map(String::as_str)));
+        let prefix = self.reference.rsplit_once('-').map_or(self.reference.as_str(), |(prefix, _)| prefix);
+        format!("{prefix}-{digest}")
     }
 }
 
@@ -242,6 +265,35 @@ mod tests {
             assert!(batch.items.iter().map(String::len).sum::<usize>() <= 256 * 1024);
             assert!(batch.items.iter().filter(|item| item.ends_with('*')).count() <= 1);
         }
+    }
+
+    #[test]
+    fn a_batch_of_an_older_shape_is_split_in_the_same_way_every_time() {
+        let paths = (0..250).map(|n| format!("/{n:04}"));
+        let items: Vec<String> = paths.chain(owned(&["#tag", "/a/*", "/b/*"])).collect();
+        let old = Batch {
+            reference: references(0).of(2, "E1", &items),
+            distribution: "E1".to_owned(),
+            items,
+            after_deletes: true,
+            relies_on: Some("version".to_owned()),
+        };
+        let split = old.split();
+        let sizes: Vec<usize> = split.iter().map(|batch| batch.items.len()).collect();
+        assert_eq!(sizes, [100, 100, 53]);
+        let mut all = split.iter().flat_map(|batch| batch.items.clone()).collect::<Vec<_>>();
+        let mut expected = old.items.clone();
+        all.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(all, expected);
+        for (n, batch) in split.iter().enumerate() {
+            assert!(batch.items.iter().filter(|item| item.ends_with('*')).count() <= 1);
+            assert!(batch.after_deletes && batch.reference.starts_with(&format!("{DEPLOYMENT}.7.2-")));
+            assert_eq!(batch.relies_on.is_some(), batch.items.iter().any(|item| is_tag(item)));
+            assert!(split[..n].iter().all(|other| other.reference != batch.reference));
+            assert_eq!(batch.split(), [], "a portion fits");
+        }
+        assert_eq!(old.split(), split);
     }
 
     #[test]

@@ -68,7 +68,7 @@ def transaction_has_one_winner(aws):
 
 
 def transaction_of_3_mib(aws):
-    large = [put(aws, f"large-{number}", items={"S": "x" * (256 << 10)}) for number in range(12)]
+    large = [put(aws, f"large-{number}", items={"S": "x" * (32 << 10)}) for number in range(100)]
     aws.dynamodb.transact_write_items(TransactItems=large)
 
 

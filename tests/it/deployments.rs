@@ -6,6 +6,7 @@ mod history;
 mod identity;
 mod long_answers;
 mod manifest;
+mod old_batches;
 mod owed;
 mod refusals;
 mod refused_runs;

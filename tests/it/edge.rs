@@ -7,12 +7,15 @@ mod completion;
 mod distributions;
 mod quota;
 mod real_release;
+mod references;
 mod simulation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use standins::{Distribution, Edge, EdgeAnswer};
+
+pub use self::quota::QUOTAS;
 
 use crate::build::{Files, files};
 use crate::stage::Stage;
@@ -59,7 +62,7 @@ pub fn content(answer: EdgeAnswer) -> EdgeAnswer {
 
 /// Checks that a distribution's cache answers as an empty one does.
 #[track_caller]
-fn assert_fresh<'u>(stage: &Stage, distribution: Distribution, urls: impl IntoIterator<Item = &'u String>) {
+pub fn assert_fresh<'u>(stage: &Stage, distribution: Distribution, urls: impl IntoIterator<Item = &'u String>) {
     let edge = stage.cloud.edge(&distribution.id);
     stage.cloud.create_distribution(Distribution { id: FRESH.to_owned(), ..distribution });
     let fresh = stage.cloud.edge(FRESH);

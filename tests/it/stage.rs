@@ -4,6 +4,7 @@ pub mod interruption;
 pub mod observe;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use dropship::deploy::{Invocation, Site};
 use dropship::handler::{Handled, handle};
 use dropship::report::{Progress, Report};
 use serde_json::{Value, json};
-use standins::{CLIENT, Cloud, Distribution, Etags, Headers, Object, Versioning, Waiting};
+use standins::{
+    CLIENT, Call, Cloud, Distribution, Etags, Headers, Latency, Object, Quota, Versioning, VirtualClock, Waiting,
+};
 
 use crate::build::{Files, zipped};
 use crate::policy;
@@ -35,7 +38,15 @@ const TIMEOUT: TimeDelta = TimeDelta::minutes(15);
 pub struct Stage {
     pub cloud: Cloud,
     variables: BTreeMap<String, String>,
-    now: Arc<Mutex<DateTime<Utc>>>,
+    clock: Clock,
+}
+
+#[derive(Clone)]
+enum Clock {
+    /// Tests set it.
+    Set(Arc<Mutex<DateTime<Utc>>>),
+    /// It jumps to whatever happens next.
+    Virtual(VirtualClock),
 }
 
 impl Stage {
@@ -46,7 +57,31 @@ impl Stage {
 
     /// Creates a stage whose live bucket is empty and has ETags of this kind.
     pub async fn with_etags(etags: Etags) -> Self {
-        let cloud = Cloud::start().await;
+        Self::on(Cloud::start().await, Clock::Set(Arc::new(Mutex::new(start()))), etags).await
+    }
+
+    /// Creates a stage in this process, with virtual time. The runtime's time must be paused.
+    pub async fn in_virtual_time() -> Self {
+        static STAGES: AtomicU64 = AtomicU64::new(0);
+        let clock = VirtualClock::starting_at(start());
+        // The function draws its pauses on this thread.
+        fastrand::seed(1);
+        let one_way = Duration::from_millis(8);
+        let latencies = Arc::new(move |_: &Call, _| Latency { there: one_way, back: one_way });
+        // The SDK's budget for retries is that of a region in this process.
+        let region = format!("stage-{}", STAGES.fetch_add(1, Ordering::Relaxed));
+        let cloud = Cloud::in_process(clock.clone(), latencies, &region);
+        Self::on(cloud, Clock::Virtual(clock), Etags::Md5).await
+    }
+
+    /// Creates a stage in virtual time, in an account to which this quota of invalidations applies.
+    pub async fn under(quota: Quota) -> Self {
+        let stage = Self::in_virtual_time().await;
+        stage.cloud.set_quota(quota);
+        stage
+    }
+
+    async fn on(cloud: Cloud, clock: Clock, etags: Etags) -> Self {
         cloud.create_bucket(STAGING, Versioning::On, Etags::Md5);
         cloud.create_bucket(LIVE, Versioning::Off, etags);
         cloud.create_table(TABLE).await;
@@ -58,12 +93,8 @@ impl Stage {
             ("DISTRIBUTION_IDS", DISTRIBUTION),
             ("S3_FORCE_PATH_STYLE", "true"),
         ];
-        let start = Utc.with_ymd_and_hms(2026, 11, 22, 10, 15, 0).unwrap();
-        Self {
-            cloud,
-            variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-            now: Arc::new(Mutex::new(start)),
-        }
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Self { cloud, variables, clock }
     }
 
     /// Returns the same stage with another environment variable of the function.
@@ -78,12 +109,17 @@ impl Stage {
     }
 
     pub fn now(&self) -> DateTime<Utc> {
-        *self.now.lock().unwrap()
+        match &self.clock {
+            Clock::Set(now) => *now.lock().unwrap(),
+            Clock::Virtual(clock) => clock.now(),
+        }
     }
 
-    /// Moves the clock forward.
+    /// Moves the clock forward. Virtual time passes by itself.
     pub fn pass(&self, time: TimeDelta) {
-        *self.now.lock().unwrap() += time;
+        if let Clock::Set(now) = &self.clock {
+            *now.lock().unwrap() += time;
+        }
     }
 
     /// Uploads a build, one second after the previous upload, and returns the event that S3 sends.
@@ -101,7 +137,12 @@ impl Stage {
     pub async fn site(&self, client: &str) -> Site {
         let config = Config::from_variables(|name| self.variables.get(name).cloned()).unwrap();
         self.cloud.authorize(client, policy::authorizer(&self.variables));
-        Site { clients: Clients::new(&self.cloud.sdk_config_for(client).await, &config), config }
+        let sdk = self.cloud.sdk_config_for(client).await;
+        let clients = match &self.clock {
+            Clock::Set(_) => Clients::new(&sdk, &config),
+            Clock::Virtual(_) => Clients::over([self.cloud.connector(), self.cloud.connector()], &sdk, &config),
+        };
+        Site { clients, config }
     }
 
     /// Invokes a cold function, 15 minutes before its deadline.
@@ -175,6 +216,10 @@ impl Stage {
             never = calls => never,
         }
     }
+}
+
+fn start() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 22, 10, 15, 0).unwrap()
 }
 
 /// Returns the report of an invocation that must have succeeded with a single one.

@@ -251,7 +251,10 @@ def entries(archive):
 
 
 def stale(old, new):
-    """Returns the viewer paths whose object changed or left. New objects were never cached."""
+    """Returns the viewer paths whose object changed or left. New objects were never cached, except that nobody knows
+    what the distribution has cached before the first deployment."""
+    if not old:
+        return {"/*"}
     paths = set()
     for name in old:
         if new.get(name) == old[name]:

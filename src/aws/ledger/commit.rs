@@ -10,9 +10,12 @@ use crate::aws::response::failed;
 use crate::deployment::{Head, Owed, Record};
 use crate::error::Error;
 
-/// How many owed batches one transaction writes or deletes: it takes at most 100 items and 4 MB (DynamoDB,
-/// `TransactWriteItems`), and a batch has up to 256 KiB.
-pub const BATCHES_PER_COMMIT: usize = 12;
+/// How many owed batches one transaction writes or deletes: it takes at most 100 items (DynamoDB,
+/// `TransactWriteItems`), and the head, the record and its identity are three of them.
+const MAX_BATCHES: usize = 97;
+
+/// How much room these batches may take: a transaction takes at most 4 MB. Head and record have up to 400 KB each.
+const MAX_BATCH_BYTES: usize = 3_000_000;
 
 /// One change of a site's state.
 #[derive(Clone, Copy)]
@@ -22,22 +25,34 @@ pub struct Change<'c> {
     pub to: &'c Head,
     /// The record to write, with its identity, if the change is a deployment's.
     pub record: Option<&'c Record>,
-    /// New owed batches, at most [`BATCHES_PER_COMMIT`].
+    /// New owed batches, of which one transaction must [take](fitting) all.
     pub owed: &'c [Owed],
     /// Batches to delete: CloudFront has accepted them, or they cover no write.
     pub settled: &'c [Owed],
 }
 
+/// Returns how many of the batches, from the first one on, fit into one transaction.
+pub fn fitting<'o>(batches: impl IntoIterator<Item = &'o Owed>) -> usize {
+    let mut room_bytes = MAX_BATCH_BYTES;
+    let has_room = |batch: &&Owed| {
+        let left = room_bytes.checked_sub(batch.size_bytes());
+        room_bytes = left.unwrap_or_default();
+        left.is_some()
+    };
+    batches.into_iter().take(MAX_BATCHES).take_while(has_room).count()
+}
+
 impl Ledger {
     /// Makes a change, all of it or nothing, on the condition that the head is still the one it was made from.
     ///
-    /// Settled batches for which the transaction has no room are deleted before it.
+    /// Settled batches for which the transaction has no room are deleted before it. It always has room for a batch that
+    /// the new ones replace.
     ///
     /// # Errors
     /// `Aws`.
     pub async fn commit(&self, change: Change<'_>) -> Result<Committed, Error> {
-        let room = BATCHES_PER_COMMIT.saturating_sub(change.owed.len());
-        let (settled, surplus) = change.settled.split_at(room.min(change.settled.len()));
+        let room = fitting(change.owed.iter().chain(change.settled)).saturating_sub(change.owed.len());
+        let (settled, surplus) = change.settled.split_at(room);
         self.settle(surplus).await?;
         let writes = self.writes(&Change { settled, ..change })?;
         self.transact(&writes, async || Ok(self.head().await? == *change.to)).await

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use standins::{CLIENT, Distribution, Does, Fault, Service};
 
 use super::{first, second};
+use crate::build::{Files, replaced, zipped};
 use crate::scene::{self, ERRORS_CACHED, Scene};
 use crate::stage::{DISTRIBUTION, LIVE, Stage};
 
@@ -100,18 +101,28 @@ async fn a_distribution_removed_from_the_configuration_blocks_no_deployment() {
     scene.has_settled(&scene::second(), &two, None).await.unwrap();
 }
 
-/// Seven distributions need more batches than fit into one transaction.
-#[tokio::test]
+/// Four distributions with thousands of stale keys need more batches than fit into one transaction.
+#[tokio::test(start_paused = true)]
 async fn batches_that_need_two_transactions_never_reuse_a_caller_reference() {
-    let stage = Stage::new().await;
-    let ids: Vec<String> = (1..=7).map(|n| format!("E{n}OF7")).collect();
-    for id in &ids {
+    let stage = Stage::in_virtual_time().await.with("MAX_INVALIDATION_PATHS", "3000");
+    let ids = ["E1OF4", "E2OF4", "E3OF4", "E4OF4"];
+    for id in ids {
         stage.cloud.create_distribution(Distribution::of(id, LIVE));
     }
     let stage = stage.with("DISTRIBUTION_IDS", &ids.join(","));
-    let one = stage.upload("site.zip", &scene::first());
-    stage.deploy("one", &one).await;
-    let two = stage.upload("site.zip", &scene::second());
+    let build = |text: &str| -> Files { (0..3_000).map(|n| (format!("{n}.txt"), text.as_bytes().to_vec())).collect() };
+    stage.deploy("one", &stage.upload("site.zip", &build("one"))).await;
+
+    // The archive turns out to contradict itself while the batches are recorded. They are deleted again. The first
+    // occurrence of a name is in the local header.
+    let contradicting = replaced(zipped(&build("nil")), b"2999.txt", b"2999.tXt", 1);
+    let refused = stage.upload_bytes("refused.zip", contradicting);
+    let failure = stage.invoke("refused", &refused).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "ArchiveRejected", "{}", failure.error_message);
+    let ledger = stage.ledger().await;
+    assert_eq!(ledger.owed().await.unwrap(), []);
+
+    let two = stage.upload("site.zip", &build("two"));
     stage.cloud.clear_calls();
     stage.deploy("two", &two).await;
     let before_put: Vec<String> = stage
@@ -128,11 +139,11 @@ async fn batches_that_need_two_transactions_never_reuse_a_caller_reference() {
         [transaction, "Query", transaction, transaction],
         "the claim, the query of owed batches, and two transactions of new batches"
     );
-    for id in &ids {
-        assert_eq!(stage.cloud.invalidations(id).len(), 1 + 2, "{id}");
+    for id in ids {
+        assert_eq!(stage.cloud.invalidations(id).len(), 1 + 30, "{id}");
     }
-    let ledger = stage.ledger().await;
     let deployment = ledger.head().await.unwrap().live.unwrap().deployment;
     let record = ledger.record(&deployment).await.unwrap().unwrap();
-    assert_eq!(record.batches, 14);
+    assert_eq!(record.batches, 120);
+    assert_eq!(ledger.owed().await.unwrap(), []);
 }

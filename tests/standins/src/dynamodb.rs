@@ -1,4 +1,4 @@
-//! DynamoDB. The crate `winterbaume` implements it; this adds the limit on the size of an item, and backups.
+//! DynamoDB. The crate `winterbaume` implements it; this adds the limits on items and transactions, and backups.
 
 use bytes::Bytes;
 use hyper::http::request::Parts;
@@ -15,6 +15,11 @@ use crate::response::error;
 /// length (UTF-8 length) and attribute value lengths" (DynamoDB Developer Guide, Quotas).
 const MAX_ITEM_BYTES: usize = 400 * 1024;
 
+/// "TransactWriteItems is a synchronous write operation that groups up to 100 action requests", and "the aggregate size
+/// of the items in the transaction cannot exceed 4 MB" (DynamoDB API, `TransactWriteItems`).
+const MAX_ACTIONS: usize = 100;
+const MAX_TRANSACTION_BYTES: usize = 4 * 1024 * 1024;
+
 pub(crate) struct DynamoDb {
     service: DynamoDbService,
 }
@@ -27,13 +32,8 @@ impl Default for DynamoDb {
 
 impl DynamoDb {
     pub(crate) async fn answer(&self, parts: Parts, body: Bytes) -> Response<Body> {
-        if holds_large_item(&body) {
-            return error(
-                Service::DynamoDb,
-                400,
-                "ValidationException",
-                "Item size has exceeded the maximum allowed size",
-            );
+        if let Some(excess) = excess(&body) {
+            return error(Service::DynamoDb, 400, "ValidationException", excess);
         }
         let request =
             MockRequest { method: parts.method.to_string(), uri: parts.uri.to_string(), headers: parts.headers, body };
@@ -107,23 +107,29 @@ fn key(item: &Value) -> Value {
     json!({"site": item["site"], "item": item["item"]})
 }
 
-/// Returns whether a request puts an item over the limit, as far as the request itself shows it: by a whole item, or by
-/// the new values of an update.
-fn holds_large_item(body: &[u8]) -> bool {
-    if body.len() <= MAX_ITEM_BYTES {
-        return false;
+/// Returns the limit that a request exceeds, as far as the request itself shows it: by a whole item, by the new values of
+/// an update, or by the actions of a transaction.
+fn excess(body: &[u8]) -> Option<&'static str> {
+    // No shorter request has so many actions, or so large an item.
+    if body.len() <= MAX_ACTIONS * 50 {
+        return None;
     }
-    let Ok(request) = serde_json::from_slice::<Value>(body) else {
-        return false;
-    };
-    let mut writes = vec![&request];
-    if let Some(items) = request["TransactItems"].as_array() {
-        let kinds = ["Put", "Update"];
-        writes.extend(items.iter().flat_map(|item| kinds.map(|kind| &item[kind])));
+    let request: Value = serde_json::from_slice(body).ok()?;
+    let actions = request["TransactItems"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if actions.len() > MAX_ACTIONS {
+        return Some("Member must have length less than or equal to 100");
     }
-    writes.iter().any(|write| {
-        map_bytes(&write["Item"]) > MAX_ITEM_BYTES || map_bytes(&write["ExpressionAttributeValues"]) > MAX_ITEM_BYTES
-    })
+    let kinds = ["Put", "Update"];
+    let writes = actions.iter().flat_map(|item| kinds.map(|kind| &item[kind]));
+    let sizes = writes.chain([&request]).map(|write| {
+        let values = map_bytes(&write["ExpressionAttributeValues"]);
+        map_bytes(&write["Item"]).max(values)
+    });
+    let sizes: Vec<usize> = sizes.collect();
+    if sizes.iter().any(|bytes| *bytes > MAX_ITEM_BYTES) {
+        return Some("Item size has exceeded the maximum allowed size");
+    }
+    (sizes.iter().sum::<usize>() > MAX_TRANSACTION_BYTES).then_some("Transaction request size is over the limit")
 }
 
 fn map_bytes(attributes: &Value) -> usize {

@@ -17,7 +17,7 @@ pub struct Invalidation {
     pub in_progress: bool,
     /// None if a test completes it, or if it was complete from the beginning.
     pub(super) completes_at: Option<DateTime<Utc>>,
-    pub(super) created: DateTime<Utc>,
+    pub created: DateTime<Utc>,
 }
 
 /// How CloudFront answers a caller reference that was used before.

@@ -92,6 +92,27 @@ async fn the_table_supports_conditions_and_transactions() {
 }
 
 #[tokio::test]
+async fn a_transaction_takes_100_items_and_4_mb() {
+    use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+    let (cloud, _) = account().await;
+    cloud.create_table("ledger").await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&cloud.sdk_config().await);
+    let s = |text: &str| AttributeValue::S(text.to_owned());
+    let put = |number: usize, bytes: usize| {
+        let put = Put::builder().table_name("ledger").item("site", s("a")).item("item", s(&number.to_string()));
+        TransactWriteItem::builder().put(put.item("text", s(&"x".repeat(bytes))).build().unwrap()).build()
+    };
+    let transact = |count: usize, bytes: usize| {
+        let writes = (0..count).map(|number| put(number, bytes)).collect();
+        dynamodb.transact_write_items().set_transact_items(Some(writes)).send()
+    };
+    transact(100, 40_000).await.unwrap();
+    for (count, bytes) in [(101, 1), (100, 42_000)] {
+        assert_eq!(refusal(transact(count, bytes).await), ("ValidationException".to_owned(), 400));
+    }
+}
+
+#[tokio::test]
 async fn a_restored_table_has_the_items_of_the_backup_and_no_others() {
     use aws_sdk_dynamodb::types::AttributeValue;
     let (cloud, _) = account().await;
