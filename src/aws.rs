@@ -8,6 +8,7 @@ mod listing;
 pub mod manifests;
 pub mod multipart;
 mod rate_limit;
+mod region;
 mod response;
 mod signed_request;
 pub mod write;
@@ -52,18 +53,21 @@ impl Clients {
         let [connector, bulk_connector] = connectors;
         let sdk = with_retries(sdk, http_client(&connector));
         let rate_limit = rate_limit::RateLimit::new(config.max_writes_per_second);
-        let s3 = aws_sdk_s3::Client::from_conf(
-            aws_sdk_s3::config::Builder::from(&sdk)
-                .force_path_style(config.s3_force_path_style)
-                .interceptor(rate_limit.clone())
-                .build(),
-        );
-        let credentials = sdk.credentials_provider();
-        let signed = signed_request::SignedRequests::new(s3.clone(), connector, credentials.clone());
-        let bulk = signed_request::SignedRequests::new(s3.clone(), bulk_connector, credentials);
+        let s3 = aws_sdk_s3::config::Builder::from(&sdk)
+            .force_path_style(config.s3_force_path_style)
+            .interceptor(rate_limit.clone());
+        // The live bucket may be in another region than the staging bucket, whose events start the function.
+        let region = region::BucketRegion::default();
+        let live = aws_sdk_s3::Client::from_conf(s3.clone().interceptor(region.clone()).build());
+        let s3 = aws_sdk_s3::Client::from_conf(s3.build());
+        let signed = |s3: &aws_sdk_s3::Client, connector| {
+            signed_request::SignedRequests::new(s3.clone(), connector, sdk.credentials_provider())
+        };
+        let (short, bulk) = (signed(&s3, connector.clone()), signed(&s3, bulk_connector));
+        let signed_live = signed(&live, connector);
         Self {
-            archives: archive::Archives::new(s3.clone(), signed.clone(), bulk, config),
-            bucket: bucket::Bucket::new(s3.clone(), signed, rate_limit, config),
+            archives: archive::Archives::new(s3.clone(), short, bulk, config),
+            bucket: bucket::Bucket::new(live, signed_live, region, rate_limit, config),
             manifests: manifests::Manifests::new(s3, config),
             ledger: ledger::Ledger::new(aws_sdk_dynamodb::Client::new(&sdk), config),
             cdn: cdn::Cdn::new(aws_sdk_cloudfront::Client::new(&sdk), config),

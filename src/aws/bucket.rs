@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::rate_limit::RateLimit;
+use super::region::BucketRegion;
 use super::response::{failed, status, unquoted};
 use super::signed_request::SignedRequests;
 use crate::config::Config;
@@ -20,6 +21,7 @@ pub const DELETES_PER_CALL: usize = 1_000;
 pub struct Bucket {
     pub(super) s3: aws_sdk_s3::Client,
     pub(super) signed: SignedRequests,
+    pub(super) region: BucketRegion,
     pub(super) name: String,
     pub(super) prefix: String,
     pub(super) account_id: Option<String>,
@@ -60,10 +62,18 @@ impl NotDeleted {
 }
 
 impl Bucket {
-    pub fn new(s3: aws_sdk_s3::Client, signed: SignedRequests, rate_limit: RateLimit, config: &Config) -> Self {
+    /// The clients send their requests to `region`, once it is known.
+    pub fn new(
+        s3: aws_sdk_s3::Client,
+        signed: SignedRequests,
+        region: BucketRegion,
+        rate_limit: RateLimit,
+        config: &Config,
+    ) -> Self {
         Self {
             s3,
             signed,
+            region,
             name: config.live_bucket.clone(),
             prefix: config.live_prefix.clone(),
             account_id: config.account_id.clone(),
@@ -126,7 +136,8 @@ impl Bucket {
         let what = || format!("deleting {} objects", keys.len());
         let delete = delete.map_err(|error| Error::Aws { what: what(), reason: error.to_string(), source: None })?;
         let request = self.s3.delete_objects().bucket(&self.name).delete(delete);
-        let answer = request.set_expected_bucket_owner(self.account_id.clone()).send().await;
+        let request = request.set_expected_bucket_owner(self.account_id.clone());
+        let answer = self.in_its_region(async || request.clone().send().await).await;
         let errors = answer.map_err(|error| failed(what(), error))?.errors.unwrap_or_default();
         let remaining = errors.into_iter().map(|error| NotDeleted {
             key: error.key.unwrap_or_default(),

@@ -58,7 +58,7 @@ impl Bucket {
     }
 
     async fn read_page_with_sdk(&self, after: Option<&str>, token: Option<String>) -> Result<Page, Error> {
-        let answer = self
+        let request = self
             .s3
             .list_objects_v2()
             .bucket(&self.name)
@@ -67,9 +67,8 @@ impl Bucket {
             .set_continuation_token(token)
             // A key may hold characters that XML cannot (S3 API, ListObjectsV2, EncodingType).
             .encoding_type(EncodingType::Url)
-            .set_expected_bucket_owner(self.account_id.clone())
-            .send()
-            .await;
+            .set_expected_bucket_owner(self.account_id.clone());
+        let answer = self.in_its_region(async || request.clone().send().await).await;
         let what = || format!("listing s3://{}/{}", self.name, self.prefix);
         answer.map(to_page).map_err(|error| failed(what(), error))
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
+use super::region::is_elsewhere;
 use crate::error::Error;
 
 /// How long a read of a body waits for the next bytes. The connector's own timeout covers an answer only up to the end
@@ -11,16 +12,20 @@ use crate::error::Error;
 pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Returns the error of an operation that failed. The SDK has already repeated what is worth repeating.
-pub(super) fn failed<E, R>(what: impl Into<String>, error: SdkError<E, R>) -> Error
+pub(super) fn failed<E>(what: impl Into<String>, error: SdkError<E>) -> Error
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
-    R: std::fmt::Debug + Send + Sync + 'static,
 {
-    let reason = match (error.code(), error.message()) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        (Some(code), None) => code.to_owned(),
+    let mut reason = match (error.code(), error.message(), status(&error)) {
+        (Some(code), Some(message), _) => format!("{code}: {message}"),
+        (Some(code), None, _) => code.to_owned(),
+        // The answer to a HEAD has no body.
+        (None, _, Some(status)) if status >= 300 => format!("the answer has status {status}"),
         _ => DisplayErrorContext(&error).to_string(),
     };
+    if is_elsewhere(&error) {
+        reason.push_str(" (the bucket is in another region than the function: install the stack in the bucket's)");
+    }
     Error::Aws { what: what.into(), reason, source: Some(Box::new(error)) }
 }
 

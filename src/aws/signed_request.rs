@@ -88,6 +88,11 @@ impl SignedRequests {
         self.connector.call(request).await.ok()
     }
 
+    /// Resolves all endpoints again, because the SDK's client has learned of another region.
+    pub async fn forget_endpoints(&self) {
+        self.endpoints_by_bucket.lock().await.clear();
+    }
+
     async fn endpoint(&self, bucket: &str) -> Option<Arc<Endpoint>> {
         let mut endpoints = self.endpoints_by_bucket.lock().await;
         if let Some(endpoint) = endpoints.get(bucket).filter(|endpoint| endpoint.is_valid()) {

@@ -20,6 +20,7 @@ mod ministack;
 mod model;
 mod note;
 mod policy;
+mod regions;
 mod scene;
 mod shared_data;
 mod stage;

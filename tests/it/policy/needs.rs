@@ -48,7 +48,7 @@ fn s3_needs(call: &Call) -> Vec<Permission> {
         "AbortMultipartUpload" => vec![need("s3:AbortMultipartUpload", object(key))],
         "DeleteObject" => vec![need("s3:DeleteObject", object(key))],
         "DeleteObjects" => call.keys.iter().map(|key| need("s3:DeleteObject", object(key))).collect(),
-        "ListObjectsV2" => vec![need("s3:ListBucket", bucket_arn(bucket))],
+        "HeadBucket" | "ListObjectsV2" => vec![need("s3:ListBucket", bucket_arn(bucket))],
         other => panic!("no rule says what S3's {other} needs"),
     };
     if call.is_etag_required {

@@ -184,11 +184,17 @@ fn percent_decoded(text: &str) -> String {
 
 /// Returns the access key id, which is the first component of the credential scope.
 fn client(parts: &Parts) -> String {
-    header(parts, "authorization")
-        .and_then(|value| value.split_once("Credential="))
-        .and_then(|(_, scope)| scope.split('/').next())
-        .unwrap_or_default()
-        .to_owned()
+    credential_scope(parts).and_then(|mut scope| scope.next()).unwrap_or_default().to_owned()
+}
+
+/// Returns the region that a request is signed for: the scope's third component, after the date.
+pub(crate) fn signing_region(parts: &Parts) -> Option<String> {
+    credential_scope(parts)?.nth(2).map(str::to_owned)
+}
+
+fn credential_scope(parts: &Parts) -> Option<std::str::Split<'_, char>> {
+    let (_, scope) = header(parts, "authorization")?.split_once("Credential=")?;
+    Some(scope.split('/'))
 }
 
 fn bytes_in(parts: &Parts, body: &[u8]) -> u64 {

@@ -21,6 +21,7 @@ use crate::edge::{Edge, Spread};
 use crate::faults::{Fault, Faults};
 use crate::gate::{Gate, Queue};
 use crate::network::{Connector, Latencies, Network};
+use crate::s3::{Misdirected, Regions};
 use crate::server::Listener;
 use crate::storage::{Buckets, Etags, Headers, MultipartUpload, Object, Version, Versioning};
 use crate::{CLIENT, REGION, SECRET, dispatch, s3};
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     clock: Clock,
     pub(crate) buckets: Arc<Buckets>,
     pub(crate) s3: S3Service,
+    pub(crate) regions: Regions,
     pub(crate) cloudfront: CloudFront,
     pub(crate) dynamodb: DynamoDb,
     pub(crate) calls: CallLog,
@@ -84,6 +86,7 @@ impl Cloud {
                 region: region.to_owned(),
                 clock: clock.clone(),
                 s3: s3::service(buckets.clone()),
+                regions: Regions::default(),
                 buckets,
                 cloudfront: CloudFront::new(clock),
                 dynamodb: DynamoDb::default(),
@@ -160,6 +163,11 @@ impl Cloud {
     /// Creates an empty bucket, or replaces one.
     pub fn create_bucket(&self, name: &str, versioning: Versioning, etags: Etags) {
         self.inner.buckets.create(name, versioning, etags);
+    }
+
+    /// Moves a bucket to another region than [`REGION`]. Requests that are signed for a wrong one are refused.
+    pub fn set_region(&self, bucket: &str, region: &str, misdirected: Misdirected) {
+        self.inner.regions.set(bucket, region, misdirected);
     }
 
     /// Creates a table with the keys `site` and `item`, both strings.

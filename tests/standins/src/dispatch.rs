@@ -62,6 +62,7 @@ pub(crate) async fn take_effect(
     let mut response = match refusal {
         Some(response) => response,
         None if !is_allowed(authorizer.as_ref(), &call, None) => denied(service),
+        None if let Some(refusal) = cloud.inner.regions.refusal(&call, &parts) => refusal,
         None => serve(&cloud, service, parts, body, call.sequence, &faults).await?,
     };
     let is_s3_404 = service == Service::S3 && response.status() == 404;

@@ -55,6 +55,7 @@ pub use faults::{Does, Fault};
 pub use gate::{Gate, Waiting};
 pub use lambda::{Function, InvocationError};
 pub use network::{Latencies, Latency};
+pub use s3::Misdirected;
 pub use storage::{Checksum, Etags, Headers, MultipartUpload, Object, UploadedPart, Version, Versioning};
 
 /// The region of all services.

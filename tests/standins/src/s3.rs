@@ -8,6 +8,7 @@ mod deletions;
 mod listings;
 mod multipart;
 mod objects;
+mod regions;
 
 use std::sync::Arc;
 
@@ -19,6 +20,9 @@ use s3s::dto::*;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::stream::ByteStream as _;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+
+pub use regions::Misdirected;
+pub(crate) use regions::Regions;
 
 use crate::SECRET;
 use crate::storage::{self, Bucket, Buckets, Conditions, Unmet, etag_matches};
