@@ -103,15 +103,25 @@ pub async fn deploy(
     options: Options,
     invocation: &Invocation<'_>,
 ) -> Result<Report, Error> {
-    let mut upload = upload.clone();
+    deploy_known(site, upload, None, options, invocation).await
+}
+
+/// Brings an upload live that the ledger may know already.
+async fn deploy_known(
+    site: &Site,
+    upload: &Upload,
+    mut known: Option<Identity>,
+    options: Options,
+    invocation: &Invocation<'_>,
+) -> Result<Report, Error> {
     loop {
         // An event written by hand may name only bucket and key: S3 knows the rest, and with it the deployment's id.
-        let attempt = Attempt::identify(site, &upload, options, invocation).await?;
+        let attempt = Attempt::identify(site, upload, known, options, invocation).await?;
         match Box::pin(deploy_attempt(&attempt)).await? {
             Ended::Report(report) => return Ok(*report),
-            Ended::KnownAs(identity) => upload = attempt.known_as(identity),
+            Ended::KnownAs(identity) => known = Some(identity),
             // An upload means the same whatever is live.
-            Ended::Moved => {}
+            Ended::Moved => known = None,
         }
     }
 }
@@ -119,7 +129,7 @@ pub async fn deploy(
 /// How an attempt at an upload has ended.
 enum Ended {
     Report(Box<Report>),
-    /// The ledger knows the upload under another id, so it has to be tried under that one.
+    /// The ledger knows the upload by another id or time, so it has to be tried by that one.
     KnownAs(Identity),
     /// "Previous" means another deployment by now.
     Moved,

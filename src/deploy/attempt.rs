@@ -18,6 +18,7 @@ pub(super) struct Attempt<'a> {
     pub site: &'a Site,
     pub invocation: &'a Invocation<'a>,
     pub place: Place,
+    identity: Identity,
     pub upload: Upload,
     /// The meaning of "previous" that the claim relies on, if a person has named the upload so.
     pub previous: Option<Previous>,
@@ -26,13 +27,15 @@ pub(super) struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    /// Completes an upload whose event was written by hand, and computes the deployment's id.
+    /// Completes an upload whose event was written by hand, and computes the deployment's id unless the ledger knows
+    /// it already, as `known`.
     ///
     /// # Errors
     /// `BadEvent` if the upload is dated in the future; `ArchiveGone`, `Aws`.
     pub(super) async fn identify(
         site: &'a Site,
         upload: &Upload,
+        known: Option<Identity>,
         options: Options,
         invocation: &'a Invocation<'a>,
     ) -> Result<Self, Error> {
@@ -41,15 +44,19 @@ impl<'a> Attempt<'a> {
         if let Some(uploaded_at) = from_future {
             return Err(BadEvent::FutureUpload { key: upload.key.clone(), uploaded_at, now: started_at }.into());
         }
+        let is_time_estimated = upload.uploaded_at.is_none();
         let upload = site.clients.archives.identify(upload).await?;
         // An upload for which S3 has no date counts as new.
         let uploaded_at = upload.uploaded_at.unwrap_or(started_at);
         let deployment = DeploymentId::of(&upload, uploaded_at);
+        let named = Identity { deployment, uploaded_at, is_time_estimated, expires_at: None };
+        let identity = known.map_or_else(|| named.clone(), |known| known.named_again(&named));
+        let Identity { deployment, uploaded_at, .. } = identity.clone();
         tracing::Span::current().record("deployment", tracing::field::display(&deployment));
         tracing::info!(archive = upload.key, version = upload.version_id, "deploying");
         let (key, sequencer) = (Some(upload.key.clone()), upload.sequencer.clone());
         let place = Place { uploaded_at, deployment, key, sequencer };
-        Ok(Self { site, invocation, place, upload, previous: None, options, started_at })
+        Ok(Self { site, invocation, place, identity, upload, previous: None, options, started_at })
     }
 
     /// The same attempt, which may claim the site only while "previous" has this meaning.
@@ -57,9 +64,10 @@ impl<'a> Attempt<'a> {
         Self { previous: Some(previous), ..self }
     }
 
-    /// Returns the upload as the ledger knows it.
-    pub(super) fn known_as(&self, identity: Identity) -> Upload {
-        Upload { uploaded_at: Some(identity.uploaded_at), ..self.upload.clone() }
+    /// Whether the attempt takes the upload for the one that the ledger knows by this identity.
+    pub(super) fn is_known_as(&self, identity: &Identity) -> bool {
+        let has_its_time = identity.is_time_estimated || identity.uploaded_at == self.place.uploaded_at;
+        identity.deployment == self.place.deployment && has_its_time
     }
 
     pub(super) fn is_dry_run(&self) -> bool {
@@ -78,11 +86,10 @@ impl<'a> Attempt<'a> {
 
     /// Returns the deployment's record, or a fresh one. Unless it has been live, it expires `HISTORY_DAYS` from now.
     pub(super) fn record(&self, known: Option<&Record>) -> Record {
-        let Place { deployment, uploaded_at, .. } = &self.place;
-        let record = known.cloned();
-        let record = record.unwrap_or_else(|| Record::new(deployment.clone(), *uploaded_at, &self.upload));
+        let record = known.cloned().unwrap_or_else(|| Record::new(&self.identity, &self.upload));
         let expires_at = (!record.has_been_live()).then(|| self.expires_at());
-        Record { expires_at, ..record }
+        let Identity { uploaded_at, is_time_estimated, .. } = self.identity;
+        Record { uploaded_at, is_time_estimated, expires_at, ..record }
     }
 
     /// Returns the note that the upload waits for the site; `None` for a replay, since only its sender may say

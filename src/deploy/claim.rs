@@ -25,7 +25,7 @@ pub(super) enum Decided {
     Claim(Box<Claim>),
     /// There is nothing to do. The number is that of the deployment's last run, or 0.
     Nothing(Outcome, u64),
-    /// The ledger knows the upload under another id.
+    /// The ledger knows the upload by another id or time.
     KnownAs(Identity),
     /// "Previous" means another deployment by now.
     Moved,
@@ -56,7 +56,7 @@ impl<'a> Claimant<'a> {
         let attempt = self.attempt;
         loop {
             let Known { head, record, identity } = self.read_ledger().await?;
-            if let Some(identity) = identity.filter(|identity| identity.deployment != attempt.place.deployment) {
+            if let Some(identity) = identity.filter(|identity| !attempt.is_known_as(identity)) {
                 return Ok(Decided::KnownAs(identity));
             }
             if attempt.previous.as_ref().is_some_and(|previous| *previous != head.previous()) {

@@ -1,7 +1,7 @@
 //! The undo: a rollback to the deployment that a person means by "previous".
 
 use super::attempt::Attempt;
-use super::{Ended, Invocation, Site, deploy, deploy_attempt};
+use super::{Ended, Invocation, Site, deploy, deploy_attempt, deploy_known};
 use crate::deployment::{Previous, Record};
 use crate::error::Error;
 use crate::event::Options;
@@ -25,10 +25,11 @@ pub async fn undo(site: &Site, options: Options, invocation: &Invocation<'_>) ->
         let previous = ledger.head().await?.previous();
         let record = find(site, &previous).await?.ok_or(Error::NoPrevious { site: site.config.site.clone() })?;
         let upload = record.upload(&site.config.staging_bucket)?;
-        let attempt = Attempt::identify(site, &upload, options, invocation).await?.while_previous_is(previous);
+        let attempt = Attempt::identify(site, &upload, Some(record.identity()), options, invocation).await?;
+        let attempt = attempt.while_previous_is(previous);
         match Box::pin(deploy_attempt(&attempt)).await? {
             Ended::Report(report) => return Ok(*report),
-            Ended::KnownAs(identity) => return deploy(site, &attempt.known_as(identity), options, invocation).await,
+            Ended::KnownAs(identity) => return deploy_known(site, &upload, Some(identity), options, invocation).await,
             Ended::Moved => {}
         }
     }

@@ -41,20 +41,24 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
     // a retry is refused in the same way.
     let claimed = record.and_then(|record| record.run_claimed_by(request.id));
     let is_replay = request.replay && claimed.is_none_or(|run| head.is_last_and_unfinished(run));
+    let newest = head.newest(request.now);
     let Some((status, record)) = record.and_then(|record| Some((standing(head, record)?, record))) else {
-        let is_older = head.newest(request.now).is_some_and(|newest| request.place.is_older_than(newest));
+        let is_older = newest.is_some_and(|newest| request.place.is_older_than(newest));
         return match (is_older, is_replay) {
             (false, _) => start(false),
             (true, true) => start(true),
             (true, false) => Decision::Superseded,
         };
     };
+    // Only an event that tells the time of an upload for the first time can show that it is newer than all others.
+    let is_newest = newest.is_some_and(|newest| newest.is_older_than(request.place)) && is_repeated(request.id);
     match status {
         Standing::Corrupt => Decision::Rejected(record.rejection.clone().unwrap_or_default()),
         Standing::Unfinished => when_free(head, request, Decision::Resume),
         // An upload that had waited and is live needs no run: if it failed, it would have no retry.
         Standing::Live if is_replay || is_repeated(request.id) && !head.has_later_unfinished() => start(false),
         Standing::Overtaken | Standing::Finished if is_replay => start(true),
+        Standing::Overtaken | Standing::Live | Standing::Finished if is_newest => start(false),
         Standing::Overtaken => Decision::Superseded,
         // While a later run waits for its retry, a mere duplicate of the live build must not finish ahead of it: the
         // retry would then count as overtaken.

@@ -16,6 +16,9 @@ pub(super) const MAX_REQUESTS: usize = 20;
 pub struct Record {
     pub deployment: DeploymentId,
     pub uploaded_at: DateTime<Utc>,
+    /// Whether `uploaded_at` is the archive's Last-Modified, because no event has told the time yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_time_estimated: bool,
     pub status: Status,
     /// The number of the deployment's last run; 0 if it never claimed the site.
     pub run: u64,
@@ -82,6 +85,10 @@ impl From<StoredClaimant> for Claimant {
 pub struct Identity {
     pub deployment: DeploymentId,
     pub uploaded_at: DateTime<Utc>,
+    /// Whether `uploaded_at` is the archive's Last-Modified, because no event has told the time yet. For a multipart
+    /// upload that is its initiation, so that the first event with a time replaces it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_time_estimated: bool,
     /// When DynamoDB may remove the item, in epoch seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
@@ -100,12 +107,24 @@ pub enum Status {
     Rejected,
 }
 
+impl Identity {
+    /// Returns the identity after another event has named the upload. The deployment's id stays as it is.
+    #[must_use]
+    pub fn named_again(self, by_event: &Self) -> Self {
+        if self.is_time_estimated && !by_event.is_time_estimated {
+            return Self { uploaded_at: by_event.uploaded_at, is_time_estimated: false, ..self };
+        }
+        self
+    }
+}
+
 impl Record {
     /// Returns the record of an upload that has not claimed the site yet.
-    pub fn new(deployment: DeploymentId, uploaded_at: DateTime<Utc>, upload: &Upload) -> Self {
+    pub fn new(identity: &Identity, upload: &Upload) -> Self {
         Self {
-            deployment,
-            uploaded_at,
+            deployment: identity.deployment.clone(),
+            uploaded_at: identity.uploaded_at,
+            is_time_estimated: identity.is_time_estimated,
             status: Status::Unfinished,
             run: 0,
             rollback: false,
@@ -183,7 +202,12 @@ impl Record {
 
     /// Returns the item that keeps the upload's identity.
     pub fn identity(&self) -> Identity {
-        Identity { deployment: self.deployment.clone(), uploaded_at: self.uploaded_at, expires_at: self.expires_at }
+        Identity {
+            deployment: self.deployment.clone(),
+            uploaded_at: self.uploaded_at,
+            is_time_estimated: self.is_time_estimated,
+            expires_at: self.expires_at,
+        }
     }
 
     /// Returns the number of the run that `request` has claimed last.
@@ -202,7 +226,7 @@ impl Record {
                 version_id: self.version_id.clone(),
                 etag: self.etag.clone(),
                 sequencer: self.sequencer.clone(),
-                uploaded_at: Some(self.uploaded_at),
+                uploaded_at: (!self.is_time_estimated).then_some(self.uploaded_at),
                 ..uploads[0].clone()
             }),
             _ => Err(BadEvent::UnknownEnvelope),

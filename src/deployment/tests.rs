@@ -34,6 +34,7 @@ fn record(seconds: i64, status: Status, run: u64) -> Record {
     Record {
         deployment: id(seconds),
         uploaded_at: at(seconds),
+        is_time_estimated: false,
         status,
         run,
         rollback: false,
@@ -111,6 +112,17 @@ fn an_upload_older_than_one_that_claimed_is_superseded_unless_it_is_replayed() {
         let head = head(1, 5, live);
         assert_eq!(event(0).decide(&head, None), Decision::Superseded);
         assert_eq!(event(0).replay().decide(&head, None), ROLLBACK);
+    }
+}
+
+#[test]
+fn an_upload_whose_first_time_makes_it_the_newest_runs_once_more() {
+    // Its first event told no time, so that it counted as the upload of second 0.
+    let told = event(9);
+    let head = head(2, 5, Some(run(5, 2)));
+    for status in [Status::Unfinished, Status::Finished] {
+        assert_eq!(told.decide(&head, Some(&record(9, status, 1))), START);
+        assert_eq!(event(3).decide(&head, Some(&record(3, status, 1))) == START, false);
     }
 }
 

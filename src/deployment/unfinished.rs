@@ -28,11 +28,12 @@ impl UnfinishedRun {
     }
 }
 
-/// Returns the runs with another one, unless it is among them.
+/// Returns the runs with another one. If it is among them, its upload's place may have become known more exactly.
 pub(super) fn with(runs: &[UnfinishedRun], run: UnfinishedRun) -> Vec<UnfinishedRun> {
     let mut runs = runs.to_vec();
-    if let Err(index) = runs.binary_search_by_key(&run.number, |known| known.number) {
-        runs.insert(index, run);
+    match runs.binary_search_by_key(&run.number, |known| known.number) {
+        Ok(index) => runs[index].upload = run.upload,
+        Err(index) => runs.insert(index, run),
     }
     let excess = runs.len().saturating_sub(MAX_RUNS);
     runs.drain(..excess);

@@ -63,6 +63,32 @@ async fn a_superseded_upload_and_a_refused_one_keep_their_identities_too() {
     assert_eq!(stage.deployment_records().await.len(), 3);
 }
 
+/// A multipart upload's Last-Modified is its initiation, which a person's event takes for the time of the upload.
+#[tokio::test]
+async fn the_first_event_with_a_time_corrects_that_of_a_hand_written_one() {
+    for other_comes_first in [false, true] {
+        let stage = Stage::new().await;
+        let initiated = stage.now() - TimeDelta::minutes(10);
+        let other = stage.upload("other.zip", &first());
+        stage.pass(TimeDelta::minutes(1));
+        let notification = stage.upload("site.zip", &second());
+        stage.cloud.set_modified(STAGING, "site.zip", initiated.into());
+        let version = notification["Records"][0]["s3"]["object"]["versionId"].clone();
+        let object = json!({"key": "site.zip", "versionId": version});
+        let by_hand = json!({"Records": [{"s3": {"bucket": {"name": STAGING}, "object": object}}]});
+        let one = stage.deploy("hand", &by_hand).await;
+        let early = if other_comes_first { Some(stage.deploy("other", &other).await.outcome) } else { None };
+        let told = stage.deploy("one", &notification).await;
+        assert_eq!(told.id, one.id);
+        // Whether it has come before or comes now, the other upload is the older one.
+        let late = stage.deploy("other", &other).await.outcome;
+        assert_eq!(early.unwrap_or(Outcome::Deployed), Outcome::Deployed);
+        assert_eq!(late, if other_comes_first { Outcome::Duplicate } else { Outcome::Superseded });
+        assert_eq!(stage.deploy("hand again", &by_hand).await.outcome, Outcome::Unchanged);
+        stage.assert_live(&second());
+    }
+}
+
 #[tokio::test]
 async fn two_events_of_one_upload_at_once_become_one_deployment() {
     let stage = Stage::new().await;

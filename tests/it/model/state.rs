@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
-use dropship::deployment::{DeploymentId, Head, Owed, Place, Record, RunId};
+use dropship::deployment::{DeploymentId, Head, Identity, Owed, Place, Record, RunId};
 use dropship::event;
 use serde_json::Value;
 
@@ -46,7 +46,8 @@ impl Upload {
                     uploaded_at: Some(uploaded_at),
                     event: Value::Null,
                 };
-                Record::new(deployment, uploaded_at, &upload)
+                let identity = Identity { deployment, uploaded_at, is_time_estimated: false, expires_at: None };
+                Record::new(&identity, &upload)
             })
         });
         RECORDS[self as usize].clone()

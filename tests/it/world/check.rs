@@ -217,7 +217,9 @@ impl World {
         let history = self.history();
         let deployable = |upload: &&Uploaded| {
             let was_invoked = invoked_at(&history, upload.number).is_some();
-            upload.build.flaw.is_none() && !upload.build.lacks_index() && was_invoked
+            // A build without an index document may be refused; but one that went live counts.
+            let was_live = history.takes.iter().any(|take| take.upload == upload.number);
+            upload.build.flaw.is_none() && (was_live || !upload.build.lacks_index()) && was_invoked
         };
         let Some(newest) =
             history.uploads.iter().filter(deployable).max_by_key(|upload| (upload.at.timestamp(), upload.at))

@@ -37,6 +37,7 @@ pub struct Uploaded {
     pub number: u64,
     pub key: &'static str,
     pub at: DateTime<Utc>,
+    pub is_multipart: bool,
     pub version: String,
     pub etag: String,
     pub size: usize,
@@ -48,6 +49,8 @@ pub struct Uploaded {
 pub struct Request {
     pub id: String,
     pub sent: Sent,
+    /// Whether the event tells the time of its upload.
+    pub is_timed: bool,
     /// When it was first invoked.
     pub invoked_at: Option<DateTime<Utc>>,
 }
@@ -121,6 +124,13 @@ impl History {
     pub fn upload_of(&self, id: &str) -> Option<&Uploaded> {
         let digest = id.rsplit('-').next()?;
         self.uploads.iter().find(|upload| upload.digest() == digest)
+    }
+
+    /// Whether the function can know by now when an upload was made: a multipart archive's Last-Modified does not say.
+    pub fn is_time_known(&self, upload: u64, by: DateTime<Utc>) -> bool {
+        let tells = |request: &Request| request.is_timed && request.sent.upload() == Some(upload);
+        let mut answered = self.answers.iter().filter(|answer| answer.at <= by && answer.result.is_ok());
+        !self.upload(upload).is_multipart || answered.any(|answer| self.request(&answer.request).is_some_and(tells))
     }
 
     /// Whether the last answer to a request refuses it for what it says.

@@ -27,6 +27,7 @@ pub async fn upload(world: &Rc<World>, deed: &Deed, upload: &Upload) {
         number: deed.number,
         key: upload.key,
         at: now,
+        is_multipart: upload.initiated_before > 0,
         version: object.version_id.clone().unwrap_or_default(),
         etag: object.etag.trim_matches('"').to_owned(),
         size: object.body.len(),

@@ -68,7 +68,10 @@ impl World {
     /// Sends an event to the function's queue.
     pub fn send(self: &Rc<Self>, request: String, event: Value, sent: Sent) {
         self.tell(format!("{sent} is sent as request {request}"));
-        self.history().requests.push(Request { id: request.clone(), sent: sent.clone(), invoked_at: None });
+        let times = ["/Records/0/eventTime", "/time"].map(|time| [time.to_owned(), format!("/requestPayload{time}")]);
+        let is_timed = times.as_flattened().iter().any(|time| event.pointer(time).is_some());
+        let sent_as = Request { id: request.clone(), sent: sent.clone(), is_timed, invoked_at: None };
+        self.history().requests.push(sent_as);
         let copies = if self.chance(&request, 1, self.plan.aws.doubles_every) { 2 } else { 1 };
         for copy in 0..copies {
             self.queue().pending += 1;

@@ -45,11 +45,18 @@ impl World {
         if before == Some((upload, run)) {
             return;
         }
-        let at_work = self.queue().at_work.iter().find(|(name, ..)| Some(name.as_str()) == client).cloned();
-        let (request, began) = match at_work {
-            Some((_, request, began)) => (request, began),
-            // A call of an instance that is dead by now, or a restored ledger.
-            None => (client.unwrap_or("the restored ledger").to_owned(), self.now()),
+        let claimants = self.claimants(id, run).await;
+        let (request, began) = {
+            let queue = self.queue();
+            // Another instance's call may be the first to show what one did whose answer was lost.
+            let is_its = |(name, request, _): &&(String, String, _)| {
+                claimants.contains(request) && (Some(name.as_str()) == client || claimants.last() == Some(request))
+            };
+            match queue.at_work.iter().find(is_its) {
+                Some((_, request, began)) => (request.clone(), *began),
+                // A call of an instance that is dead by now, or a restored ledger.
+                None => (claimants.last().cloned().unwrap_or("the restored ledger".to_owned()), self.now()),
+            }
         };
         let take = Take { at: self.now(), upload, run, request, began };
         self.tell(format!("upload {upload} is live, by run {run} of request {}", take.request));
@@ -58,6 +65,16 @@ impl World {
             self.check_objects_of(&take);
         }
         self.history().takes.push(take);
+    }
+
+    /// Returns the requests that have claimed a run, the latest last.
+    async fn claimants(&self, deployment: &str, run: u64) -> Vec<String> {
+        let record = self.cloud.item(TABLE, SITE, &format!("deployment#{deployment}")).await.unwrap_or_default();
+        let claimants = record["requests"]["L"].as_array().cloned().unwrap_or_default();
+        let of_run = claimants.iter().map(|it| &it["M"]).filter(|it| it["run"]["N"] == run.to_string());
+        // A deployment on behalf of an upload that waited is the work of another request.
+        let request = |it: &Value| it["request"]["S"].as_str()?.split('/').next().map(str::to_owned);
+        of_run.filter_map(request).collect()
     }
 
     /// Checks that nothing corrupt is live.
@@ -76,8 +93,12 @@ impl World {
         let takes = || history.takes.iter().filter(|it| restored.is_none_or(|at| it.at >= at));
         let Some(before) = before else { return };
         let was_live = takes().any(|it| it.upload == take.upload);
+        let is_forward = history.upload(take.upload).is_newer_than(history.upload(before));
         let is_backward = history.upload(before).is_newer_than(history.upload(take.upload));
-        if before == take.upload || !(was_live || is_backward) {
+        // A multipart upload counts as made when it was initiated, until an event tells its time.
+        let was_known = |upload: u64| history.is_time_known(upload, take.began);
+        let is_excused = is_backward && !was_live && !was_known(before) || is_forward && !was_known(take.upload);
+        if before == take.upload || !(was_live || is_backward) || is_excused {
             return;
         }
         let request = history.request(&take.request);
