@@ -73,6 +73,16 @@ impl<'a> Debts<'a> {
         self.distributions = distributions;
     }
 
+    /// Keeps the distributions that say something else than before, and returns whether there are any.
+    pub(super) fn narrow_to_reconfigured(&mut self, now: Vec<Distribution>) -> bool {
+        // A batch with cache tags is checked when it is offered.
+        let without_tags = |distribution: &Distribution| Distribution { tags: None, ..distribution.clone() };
+        let before: Vec<Distribution> = self.distributions.iter().map(without_tags).collect();
+        self.distributions = now;
+        self.distributions.retain(|distribution| !before.contains(&without_tags(distribution)));
+        !self.distributions.is_empty()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.due.is_empty()
     }

@@ -14,14 +14,12 @@ pub(super) struct Draft<'a> {
     manifest: Manifest,
     /// Whether it differs from the manifest that the head points at.
     is_changed: bool,
-    /// Keys of outdated manifests, to be deleted.
-    outdated: Vec<String>,
 }
 
 impl<'a> Draft<'a> {
     /// Returns an empty draft: there is nothing to save until [`Self::start`].
-    pub(super) fn new(manifests: &'a Manifests, head: &Head) -> Self {
-        Self { manifests, manifest: Manifest::default(), is_changed: false, outdated: head.outdated.clone() }
+    pub(super) fn new(manifests: &'a Manifests) -> Self {
+        Self { manifests, manifest: Manifest::default(), is_changed: false }
     }
 
     /// Starts from a manifest, which may already differ from the saved one.
@@ -50,26 +48,25 @@ impl<'a> Draft<'a> {
 
     /// Writes the manifest if it has changed, and returns its key for [`Self::note_saved`].
     ///
-    /// Deletes outdated manifests meanwhile, but not the one that the head points at: a later run deletes that.
-    ///
     /// # Errors
     /// `Aws`.
     pub(super) async fn save(&self, version: u64) -> Result<Option<String>, Error> {
         if !self.is_changed {
             return Ok(None);
         }
-        let saving = self.manifests.save(&self.manifest, version);
-        let removing = join_all(self.outdated.iter().map(|key| self.manifests.remove(key)));
-        let (key, _) = tokio::join!(saving, removing);
-        key.map(Some)
+        self.manifests.save(&self.manifest, version).await.map(Some)
     }
 
     /// Lets the head point at the manifest that was written.
     pub(super) fn note_saved(&mut self, key: String, head: &mut Head) {
         self.is_changed = false;
-        let removed = std::mem::take(&mut self.outdated);
-        head.outdated.retain(|key| !removed.contains(key));
         head.outdated.extend(head.manifest.replace(key));
         head.list_at = listing::split_keys(&self.manifest);
+    }
+
+    /// Deletes manifests that the head has stopped pointing at. If an older head is restored from a backup, it must
+    /// find none: keys that it does not know may have left the site.
+    pub(super) async fn remove(&self, outdated: &[String]) {
+        join_all(outdated.iter().map(|key| self.manifests.remove(key))).await;
     }
 }

@@ -15,7 +15,7 @@ use crate::aws::bucket::NotDeleted;
 use crate::config::Prune;
 use crate::cut;
 use crate::error::Error;
-use crate::invalidation::StaleKeys;
+use crate::invalidation::{Distribution, StaleKeys};
 use crate::plan::{Delete, Plan, Put, Rules, TagEvidence, Wave};
 use crate::report::{Outcome, Report};
 use crate::transfer::Transfer;
@@ -36,12 +36,12 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(attempt: &'a Attempt<'a>, mut held: HeldRun<'a>) -> Self {
+    pub(super) fn new(attempt: &'a Attempt<'a>, held: HeldRun<'a>) -> Self {
         let (site, invocation) = (attempt.site, attempt.invocation);
         Self {
             attempt,
             debts: Debts::new(site, invocation),
-            writer: Writer::new(site, invocation, held.head_mut()),
+            writer: Writer::new(site, invocation),
             held,
             has_begun: false,
             warnings: Vec::new(),
@@ -278,15 +278,33 @@ impl<'a> Run<'a> {
         Ok(again)
     }
 
-    /// Sends every owed batch. The bucket does not change from here on, so the manifest is saved meanwhile.
+    /// Sends every owed batch. The bucket does not change from here on, so meanwhile the manifest is saved, and the
+    /// distributions are read once more.
     ///
     /// # Errors
-    /// `InvalidationOwed`, `Aws`.
+    /// `InvalidationOwed`, `WrongDistribution`, `Aws`.
     pub(super) async fn send_everything(&mut self) -> Result<(), Error> {
         let version = self.held.head_mut().version + 1;
-        let (sent, saved) = tokio::join!(self.debts.send_all(), self.writer.draft.save(version));
+        let (cdn, has_begun) = (&self.attempt.site.clients.cdn, self.has_begun);
+        let reading = async { if has_begun { cdn.discover().await.map(Some) } else { Ok(None) } };
+        let (sent, saved, read) = tokio::join!(self.debts.send_all(), self.writer.draft.save(version), reading);
         let saved = saved.map(|key| self.note_saved(key));
-        sent.and(saved)
+        sent.and(saved)?;
+        match read? {
+            Some(distributions) => self.evict_if_reconfigured(distributions).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Evicts everything of the site from the distributions that were reconfigured while the run was writing: its
+    /// batches follow from what they said before.
+    async fn evict_if_reconfigured(&mut self, distributions: Vec<Distribution>) -> Result<(), Error> {
+        if !self.debts.narrow_to_reconfigured(distributions) {
+            return Ok(());
+        }
+        let everything = Some(self.attempt.site.config.live_prefix.as_str());
+        self.record(&StaleKeys { unknown_under: everything, ..StaleKeys::default() }).await?;
+        self.debts.send_all().await
     }
 
     /// Ends the run: the manifest is written, the deployment is live, the lease is released.
@@ -302,7 +320,9 @@ impl<'a> Run<'a> {
         report.duration_ms = self.attempt.duration_ms();
         self.save_manifest().await?;
         let answer = serde_json::to_string(&report.bounded()).ok();
+        let outdated = self.held.head_mut().outdated.clone();
         self.held.finish(answer, self.attempt.invocation.now(), self.debts.settled()).await?;
+        self.writer.draft.remove(&outdated).await;
         self.debts.report_oldest();
         Ok(report)
     }
@@ -333,10 +353,14 @@ impl<'a> Run<'a> {
                 "could not save the manifest; the next run looks up the objects that this one wrote: {error}"
             );
         }
+        let outdated = self.held.head_mut().outdated.clone();
         if error.is_refusal() {
-            return self.held.refuse(error, has_begun, self.debts.settled()).await;
+            self.held.refuse(error, has_begun, self.debts.settled()).await?;
+        } else {
+            self.held.release(has_begun, self.debts.settled()).await?;
         }
-        self.held.release(has_begun, self.debts.settled()).await
+        self.writer.draft.remove(&outdated).await;
+        Ok(())
     }
 
     /// Writes the manifest if it has changed, and lets the head point at it from its next write on.

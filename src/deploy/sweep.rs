@@ -3,7 +3,6 @@
 //! It deletes objects that were retained for clients with old pages and whose days are over, and sends owed
 //! invalidations. A deployment does both by itself, so a sweep never waits for one.
 
-use futures_util::future::join_all;
 
 use super::debts::Debts;
 use super::held::HeldHead;
@@ -62,13 +61,13 @@ async fn sweep_into(
         return Ok(Outcome::InProgress);
     };
 
-    let mut writer = Writer::new(site, invocation, held.get_mut());
+    let mut writer = Writer::new(site, invocation);
     writer.draft.start(manifest, false);
     let deleted = delete(&mut writer, expired).await;
     report.deleted = writer.deleted();
     let sent = send(site, &mut held, &mut debts).await;
     report.invalidations = debts.drain_accepted();
-    let released = release(site, &mut held, &mut writer, &mut debts).await;
+    let released = release(&mut held, &mut writer, &mut debts).await;
     debts.report_oldest();
     deleted.and(sent).and(released).map(|()| Outcome::Swept)
 }
@@ -109,18 +108,16 @@ async fn send(site: &Site, held: &mut HeldHead<'_>, debts: &mut Debts<'_>) -> Re
 ///
 /// The lease is released although the manifest cannot be saved: the next deployment finds the deleted objects gone.
 async fn release(
-    site: &Site,
     held: &mut HeldHead<'_>,
     writer: &mut Writer<'_>,
     debts: &mut Debts<'_>,
 ) -> Result<(), Error> {
     let saved = writer.draft.save(held.get_mut().version + 1).await;
-    let mut replaced = Vec::new();
     if let Ok(Some(key)) = &saved {
         writer.draft.note_saved(key.clone(), held.get_mut());
-        replaced = std::mem::take(&mut held.get_mut().outdated);
     }
+    let outdated = held.get_mut().outdated.clone();
     held.release(debts.settled()).await?;
-    join_all(replaced.iter().map(|key| site.clients.manifests.remove(key))).await;
+    writer.draft.remove(&outdated).await;
     saved.map(drop)
 }

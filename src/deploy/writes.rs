@@ -3,7 +3,6 @@
 use super::draft::Draft;
 use super::{Invocation, Site};
 use crate::aws::bucket::{Bucket, DELETES_PER_CALL, NotDeleted};
-use crate::deployment::Head;
 use crate::error::Error;
 use crate::manifest::Row;
 use crate::plan::{self, Delete, Put};
@@ -36,11 +35,11 @@ pub(super) struct DeleteResult {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(site: &'a Site, invocation: &'a Invocation<'a>, head: &Head) -> Self {
+    pub(super) fn new(site: &'a Site, invocation: &'a Invocation<'a>) -> Self {
         Self {
             bucket: &site.clients.bucket,
             invocation,
-            draft: Draft::new(&site.clients.manifests, head),
+            draft: Draft::new(&site.clients.manifests),
             planned: 0,
             written: 0,
             bytes_written: 0,

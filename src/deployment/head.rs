@@ -35,7 +35,7 @@ pub struct Head {
     /// Keys of the manifest, in order, at which to split a listing of the live bucket. Empty for a small site.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub list_at: Vec<String>,
-    /// Keys of outdated manifests that may still be in the staging bucket.
+    /// Keys of outdated manifests that are still in the staging bucket.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outdated: Vec<String>,
 }
@@ -136,10 +136,10 @@ impl Head {
         head
     }
 
-    /// The head after its holder has released the lease.
+    /// The head after its holder, who then deletes the outdated manifests, has released the lease.
     #[must_use]
     pub fn released(&self) -> Self {
-        Self { lease: None, ..self.next_version() }
+        Self { lease: None, outdated: Vec::new(), ..self.next_version() }
     }
 
     /// The head after its holder's `run` has given up, maybe with changed objects; the run stays unfinished.

@@ -19,7 +19,7 @@ async fn a_run_makes_only_the_necessary_ledger_and_cloudfront_calls_and_none_aft
         calls_by_operation(&stage),
         counts([
             ("CreateInvalidation", 2),
-            ("GetDistribution", 1),
+            ("GetDistribution", 2),
             ("Query", 2),
             ("TransactGetItems", 1),
             ("TransactWriteItems", 3),
@@ -29,9 +29,11 @@ async fn a_run_makes_only_the_necessary_ledger_and_cloudfront_calls_and_none_aft
     let mut calls = stage.cloud.calls();
     let query = calls.pop().unwrap();
     assert_eq!(query.operation, "Query", "it looks for uploads that wait, once the site is free");
+    let removal = calls.pop().unwrap();
+    assert_eq!(removal.operation, "DeleteObject", "the manifest goes when no head points at it");
     let last = calls.last().unwrap();
     assert_eq!(last.operation, "TransactWriteItems");
-    assert!(last.ended_at < Some(query.sequence));
+    assert!(last.ended_at < Some(removal.sequence) && removal.ended_at < Some(query.sequence));
     assert!(
         calls.iter().all(|call| call.sequence == last.sequence || call.ended_at < Some(last.sequence)),
         "the last transaction waits for every other call"

@@ -50,6 +50,24 @@ async fn a_restored_ledger_never_repeats_a_caller_reference() {
 }
 
 #[tokio::test]
+async fn a_restored_ledger_knows_that_keys_may_have_come_and_gone_since() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("site.zip", &first())).await;
+    let backup = stage.ledger_items().await;
+    let mut build = first();
+    build.insert("late.html".to_owned(), b"late".to_vec());
+    stage.deploy("two", &stage.upload("site.zip", &build)).await;
+    let edge = stage.cloud.edge(DISTRIBUTION);
+    assert_eq!(edge.get("/late.html").status, 200);
+
+    stage.pass(TimeDelta::hours(1));
+    stage.cloud.delete_object(LIVE, "late.html");
+    restore(&stage, backup).await;
+    stage.deploy("three", &stage.upload("site.zip", &second())).await;
+    assert_eq!(edge.get("/late.html").status, 404);
+}
+
+#[tokio::test]
 async fn a_restore_that_loses_an_owed_batch_leaves_no_stale_page() {
     let stage = Stage::new().await;
     stage.deploy("one", &stage.upload("site.zip", &first())).await;

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use dropship::report::{Outcome, Progress};
-use standins::{Distribution, Does, Domain, Edge, Fault, Origin};
+use standins::{Call, CustomError, Distribution, Does, Domain, Edge, Fault, Origin};
 
 use super::{assert_fresh, evicted, first, second, set, urls};
 use crate::build::files;
+use crate::stage::interruption::interrupted;
 use crate::stage::{DISTRIBUTION, LIVE, Stage, report};
 
 #[tokio::test]
@@ -109,7 +110,8 @@ async fn every_spelling_of_the_bucket_domain_is_discovered() {
         // The first is the wildcard that evicts what was cached before the first deployment.
         assert_eq!(sent, ids.iter().map(|id| (id.clone(), 1)).collect::<Vec<_>>());
     }
-    assert_eq!(stage.count("GetDistribution"), 3 * ids.len(), "a warm function reads them again");
+    let reads = 2 * 3 * ids.len();
+    assert_eq!(stage.count("GetDistribution"), reads, "a warm function reads them again, before and after its writes");
 }
 
 #[tokio::test]
@@ -123,6 +125,32 @@ async fn a_warm_function_sees_that_an_origin_path_has_changed() {
     assert_eq!(edge.get("/a.html").body, "one");
     report(stage.invoke_on(&site, "two", &stage.upload("site.zip", &build("two")), &Progress::default()).await);
     assert_eq!(edge.get("/a.html").body, "two");
+}
+
+#[tokio::test]
+async fn a_distribution_that_is_reconfigured_during_a_run_is_evicted_at_its_end() {
+    let errors_for = |min_ttl_seconds| Distribution {
+        custom_errors: vec![CustomError { code: 404, page: None, min_ttl_seconds }],
+        ..Distribution::of(DISTRIBUTION, LIVE)
+    };
+    for (now, url) in [(errors_for(300), "/new.js"), (errors_for(0).with_origin_path("/docs"), "/new.html")] {
+        let stage = Stage::new().await;
+        stage.cloud.create_distribution(errors_for(0));
+        stage.deploy("one", &stage.upload("site.zip", &files([("index.html", "one")]))).await;
+        let build = files([("index.html", "one"), ("new.js", "new"), ("docs/new.html", "new")]);
+        let event = stage.upload("site.zip", &build);
+        let edge = stage.cloud.edge(DISTRIBUTION);
+        // Whoever changes a distribution invalidates everything by hand.
+        let reconfiguring = async {
+            stage.cloud.change_distribution(now);
+            edge.clear();
+            edge.get(url);
+        };
+        let is_write = |call: &Call| call.operation == "PutObject" && call.bucket.as_deref() == Some(LIVE);
+        let report = interrupted(&stage.cloud, stage.deploy("two", &event), is_write, reconfiguring).await;
+        assert_eq!(stage.items_sent(&report, DISTRIBUTION), set(["/*"]));
+        assert_eq!(edge.get(url).body, "new");
+    }
 }
 
 #[tokio::test]

@@ -191,7 +191,7 @@ impl World {
     }
 
     /// Returns what is live, and when the work of the run that brought it live began.
-    fn live(&self) -> Option<(u64, DateTime<Utc>)> {
+    pub fn live(&self) -> Option<(u64, DateTime<Utc>)> {
         self.history().takes.last().map(|take| (take.upload, take.began))
     }
 
@@ -325,7 +325,8 @@ impl World {
         let is_immutable = cached.headers.get("cache-control").is_some_and(|value| value == IMMUTABLE);
         let has_left = is_immutable && fresh.status == 404 && self.retains();
         // An object that the site has had no more, and was kept only for others.
-        let was_others = fresh.status == 404 && self.may_have_more() && !history.foreign.is_empty();
+        let is_others = |answer: &EdgeAnswer| answer.status == 404 || answer.body.starts_with(b"foreign");
+        let was_others = is_others(fresh) && self.may_have_more() && !history.foreign.is_empty();
         is_foreign || has_left || was_others || history.foreign.iter().any(touched)
     }
 }

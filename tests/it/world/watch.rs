@@ -54,8 +54,10 @@ impl World {
             };
             match queue.at_work.iter().find(is_its) {
                 Some((_, request, began)) => (request.clone(), *began),
-                // A call of an instance that is dead by now, or a restored ledger.
-                None => (claimants.last().cloned().unwrap_or("the restored ledger".to_owned()), self.now()),
+                // A call of an instance that is dead by now.
+                None if client.is_some() => (claimants.last().cloned().unwrap_or_default(), self.now()),
+                // A restored ledger writes no object.
+                None => ("the restored ledger".to_owned(), self.live().map_or(self.start, |(_, began)| began)),
             }
         };
         let take = Take { at: self.now(), upload, run, request, began };
