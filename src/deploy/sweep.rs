@@ -3,7 +3,6 @@
 //! It deletes objects that were retained for clients with old pages and whose days are over, and sends owed
 //! invalidations. A deployment does both by itself, so a sweep never waits for one.
 
-
 use super::debts::Debts;
 use super::held::HeldHead;
 use super::writes::Writer;
@@ -107,11 +106,7 @@ async fn send(site: &Site, held: &mut HeldHead<'_>, debts: &mut Debts<'_>) -> Re
 /// Releases the lease, with the manifest if it has changed, and deletes the manifests that it replaces.
 ///
 /// The lease is released although the manifest cannot be saved: the next deployment finds the deleted objects gone.
-async fn release(
-    held: &mut HeldHead<'_>,
-    writer: &mut Writer<'_>,
-    debts: &mut Debts<'_>,
-) -> Result<(), Error> {
+async fn release(held: &mut HeldHead<'_>, writer: &mut Writer<'_>, debts: &mut Debts<'_>) -> Result<(), Error> {
     let saved = writer.draft.save(held.get_mut().version + 1).await;
     if let Ok(Some(key)) = &saved {
         writer.draft.note_saved(key.clone(), held.get_mut());

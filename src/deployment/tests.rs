@@ -122,7 +122,7 @@ fn an_upload_whose_first_time_makes_it_the_newest_runs_once_more() {
     let head = head(2, 5, Some(run(5, 2)));
     for status in [Status::Unfinished, Status::Finished] {
         assert_eq!(told.decide(&head, Some(&record(9, status, 1))), START);
-        assert_eq!(event(3).decide(&head, Some(&record(3, status, 1))) == START, false);
+        assert_ne!(event(3).decide(&head, Some(&record(3, status, 1))), START);
     }
 }
 

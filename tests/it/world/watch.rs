@@ -73,7 +73,8 @@ impl World {
     async fn claimants(&self, deployment: &str, run: u64) -> Vec<String> {
         let record = self.cloud.item(TABLE, SITE, &format!("deployment#{deployment}")).await.unwrap_or_default();
         let claimants = record["requests"]["L"].as_array().cloned().unwrap_or_default();
-        let of_run = claimants.iter().map(|it| &it["M"]).filter(|it| it["run"]["N"] == run.to_string());
+        let run = run.to_string();
+        let of_run = claimants.iter().map(|it| &it["M"]).filter(|it| it["run"]["N"] == run.as_str());
         // A deployment on behalf of an upload that waited is the work of another request.
         let request = |it: &Value| it["request"]["S"].as_str()?.split('/').next().map(str::to_owned);
         of_run.filter_map(request).collect()
