@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use dropship::cache_tag::CacheTags;
 use dropship::invalidation::{
-    Distribution, Invalidation, InvalidationRules, StaleKeys, Tags, invalidation, is_tag, tagged_invalidation,
+    Distribution, Folders, Invalidation, InvalidationRules, Origin, StaleKeys, Tags, invalidation, is_tag,
+    tagged_invalidation,
 };
 
 /// A name, and the key with a given number.
@@ -32,19 +33,15 @@ fn main() {
     let keys: u64 = numbers.next().unwrap_or(100_000);
     let distribution = Distribution {
         id: "E1EXAMPLE".to_owned(),
-        origin_paths: vec![String::new()],
+        origins: vec![Origin { path: String::new(), folders: Folders::Function }],
         default_root_object: Some("index.html".to_owned()),
         caches_errors: false,
         fallbacks: Vec::new(),
-        tags: None,
-    };
-    let rules = InvalidationRules {
-        max_items: 200,
-        max_wildcards: 10,
-        clean_urls: false,
-        invalidate_new: false,
         query_strings: false,
+        tags: None,
+        warnings: Vec::new(),
     };
+    let rules = InvalidationRules::default();
     println!("{keys} keys, 200 items");
     for (shape, key) in SHAPES {
         let keys: Vec<String> = (0..keys).map(key).collect();

@@ -15,7 +15,7 @@ use dropship::aws::Clients;
 use dropship::config::Config;
 use dropship::deploy::{Invocation, Site};
 use dropship::handler::handle;
-use dropship::invalidation::matches;
+use dropship::invalidation::{Folders, InvalidationRules, Origin, matches};
 use dropship::report::{Progress, Report};
 use serde_json::{Value, json};
 use standins::{Cloud, Distribution, Etags, Headers, Object, Versioning};
@@ -281,18 +281,21 @@ fn print_items(items: &[String], before: &BTreeMap<String, Object>, after: &BTre
         return;
     }
     println!("  invalidated {} items:", items.len());
+    let rules = InvalidationRules::default();
     let distribution = dropship::invalidation::Distribution {
         id: DISTRIBUTION.to_owned(),
-        origin_paths: vec![String::new()],
+        origins: vec![Origin { path: String::new(), folders: Folders::Function }],
         default_root_object: Some("index.html".to_owned()),
         caches_errors: false,
         fallbacks: Vec::new(),
+        query_strings: false,
         tags: None,
+        warnings: Vec::new(),
     };
     for item in items.iter().take(ITEMS_SHOWN) {
         let is_reason = |key: &&String| {
             before.get(*key).map(|it| &it.etag) != after.get(*key).map(|it| &it.etag)
-                && dropship::invalidation::paths(key, &distribution, false).iter().any(|path| matches(item, path))
+                && dropship::invalidation::paths(key, &distribution, &rules).iter().any(|path| matches(item, path))
         };
         let reasons: Vec<String> = before
             .keys()

@@ -41,8 +41,8 @@ pub struct Config {
     /// The most invalidation items per deployment and distribution.
     pub max_invalidation_paths: usize,
     pub clean_urls: bool,
-    pub invalidate_new: bool,
-    pub invalidate_query_strings: bool,
+    /// The name of the files that answer for their folders.
+    pub index_document: String,
     /// Whether an invocation waits until CloudFront reports its invalidations as completed.
     pub wait_for_invalidation: bool,
     pub history_days: u32,
@@ -94,8 +94,7 @@ pub const VARIABLES: &[&str] = &[
     "DISTRIBUTION_IDS",
     "GZIP",
     "HISTORY_DAYS",
-    "INVALIDATE_NEW",
-    "INVALIDATE_QUERY_STRINGS",
+    "INDEX_DOCUMENT",
     "LIVE_BUCKET",
     "LIVE_PREFIX",
     "MAX_ARCHIVE_BYTES",
@@ -145,8 +144,9 @@ impl Config {
             // (CloudFront Developer Guide, "Concurrent invalidation request maximum").
             max_invalidation_paths: variables.number("MAX_INVALIDATION_PATHS", 1..=3_000, 200),
             clean_urls: variables.flag("CLEAN_URLS"),
-            invalidate_new: variables.flag("INVALIDATE_NEW"),
-            invalidate_query_strings: variables.flag("INVALIDATE_QUERY_STRINGS"),
+            index_document: variables
+                .read("INDEX_DOCUMENT", names::FILE, names::file)
+                .unwrap_or_else(|| "index.html".to_owned()),
             wait_for_invalidation: variables.flag("WAIT_FOR_INVALIDATION"),
             history_days: variables.number("HISTORY_DAYS", 1..=3_650, 365),
             max_entries: variables.number("MAX_ENTRIES", 1..=10_000_000, 1_000_000),

@@ -29,7 +29,7 @@ mod target;
 mod wildcards;
 
 pub use self::batch::{Batch, References, batches};
-pub use self::distribution::{Distribution, Tagging};
+pub use self::distribution::{Distribution, Folders, Origin, Tagging};
 pub use self::item::{InvalidItem, is_tag, matches, validate};
 pub use self::path::paths;
 pub use self::stale_keys::StaleKeys;
@@ -39,18 +39,27 @@ use self::inventory::Inventory;
 
 /// The operator's settings for invalidations.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct InvalidationRules {
+pub struct InvalidationRules<'a> {
     /// The most items of one deployment on one distribution, both phases together.
     pub max_items: usize,
     /// The most wildcards among them. CloudFront accepts one a second, or has room for 15 at a time.
     pub max_wildcards: usize,
     /// Whether the site answers `/about` with `about.html`.
     pub clean_urls: bool,
-    /// Whether new keys are stale even where errors are not cached for long.
-    pub invalidate_new: bool,
-    /// Whether query strings are part of the cache key; then each path has unknown variants.
-    pub query_strings: bool,
+    /// The name of the files that answer for their folders.
+    pub index_document: &'a str,
 }
+
+impl Default for InvalidationRules<'_> {
+    /// Returns the rules of a stack that sets none.
+    fn default() -> Self {
+        Self { max_items: 200, max_wildcards: MAX_WILDCARDS, clean_urls: false, index_document: "index.html" }
+    }
+}
+
+/// How many wildcards one deployment sends to one distribution. CloudFront takes 15 in progress; the rest is left to
+/// the site's owner.
+const MAX_WILDCARDS: usize = 10;
 
 /// The items of one phase.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -114,7 +123,7 @@ impl Phase {
 ///
 /// Coverage goes before the budget: each phase with stale paths gets one item, and one wildcard if it needs one, even
 /// where `max_items` or `max_wildcards` is lower.
-pub fn invalidation(distribution: &Distribution, stale: &StaleKeys<'_>, rules: &InvalidationRules) -> Invalidation {
+pub fn invalidation(distribution: &Distribution, stale: &StaleKeys<'_>, rules: &InvalidationRules<'_>) -> Invalidation {
     let inventory = Inventory::new(distribution, stale, rules);
     inventory.cheapest_invalidation(&inventory.no_tags())
 }
@@ -125,7 +134,7 @@ pub fn invalidation(distribution: &Distribution, stale: &StaleKeys<'_>, rules: &
 pub fn tagged_invalidation<'k>(
     distribution: &Distribution,
     stale: &StaleKeys<'_>,
-    rules: &InvalidationRules,
+    rules: &InvalidationRules<'_>,
     tags: impl FnOnce() -> Tags<'k>,
 ) -> Invalidation {
     let inventory = Inventory::new(distribution, stale, rules);

@@ -1,7 +1,10 @@
 //! CloudFront: reads the distributions in front of the live bucket, and sends invalidation batches to them.
 
+mod behaviour;
+mod cache_policy;
 mod distribution;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_cloudfront::error::{BuildError, ProvideErrorMetadata, SdkError};
@@ -14,7 +17,8 @@ use crate::config::{self, Config};
 use crate::error::Error;
 use crate::invalidation::{Batch, Distribution};
 
-use distribution::{describe, tagging};
+use cache_policy::{QueryStrings, query_strings};
+use distribution::{Described, Traffic, describe, tagging};
 
 /// The pauses between two reads of an invalidation's status, which double. AWS says that invalidations complete "under
 /// 25 seconds at P95" (What's New, April 2026), and the API takes few requests per second.
@@ -60,35 +64,43 @@ impl Cdn {
     /// `WrongDistribution` when one does not exist, is another account's, or has no origin that serves the live prefix,
     /// because invalidating a wrong distribution succeeds silently; `Aws`.
     pub async fn discover(&self) -> Result<Vec<Distribution>, Error> {
-        try_join_all(self.configured.iter().map(|distribution| self.read(distribution))).await
+        let mut described = try_join_all(self.configured.iter().map(|configured| self.read(configured))).await?;
+        let ids: BTreeSet<String> = described.iter().flat_map(|it| it.cache_policies.iter().cloned()).collect();
+        let policies = try_join_all(ids.into_iter().map(|id| self.read_policy(id))).await?.into_iter().collect();
+        let count = |traffic| described.iter().filter(|it| it.traffic == traffic).count();
+        // A staging distribution does not say whose viewers it takes.
+        let lacks_staging = count(Traffic::Shared) > count(Traffic::Staging);
+        for it in &mut described {
+            it.add_query_strings(&policies);
+            if lacks_staging && it.traffic == Traffic::Shared {
+                it.distribution.warnings.push(staging_warning(&it.distribution.id));
+            }
+        }
+        Ok(described.into_iter().map(|it| it.distribution).collect())
     }
 
-    async fn read(&self, distribution: &config::DistributionConfig) -> Result<Distribution, Error> {
-        let id = &distribution.id;
-        if let Some(path) = &distribution.origin_path {
-            return Ok(Distribution {
-                id: id.clone(),
-                origin_paths: vec![path.clone()],
-                default_root_object: None,
-                caches_errors: false,
-                fallbacks: Vec::new(),
-                tags: None,
-            });
-        }
+    async fn read(&self, configured: &config::DistributionConfig) -> Result<Described, Error> {
+        let id = &configured.id;
         let answer = self.client.get_distribution().id(id).send().await;
         let answer = answer.map_err(|error| unreadable(id, error))?;
         let version = answer.e_tag.unwrap_or_default();
         let distribution = answer.distribution;
         let described = distribution.as_ref().and_then(|distribution| {
             let config = distribution.distribution_config.as_ref()?;
-            let described = describe(id, config, &self.bucket, &self.live_prefix)?;
-            Some(Distribution { tags: tagging(distribution, version), ..described })
+            let mut described = describe(configured, config, &self.bucket, &self.live_prefix)?;
+            described.distribution.tags = tagging(distribution, version);
+            Some(described)
         });
         described.ok_or_else(|| Error::WrongDistribution {
             id: id.clone(),
             bucket: self.bucket.clone(),
             prefix: self.live_prefix.clone(),
         })
+    }
+
+    async fn read_policy(&self, id: String) -> Result<(String, QueryStrings), Error> {
+        let query_strings = query_strings(&self.client, &id).await?;
+        Ok((id, query_strings))
     }
 
     /// Returns the version of a distribution's configuration, or `None` if there is no such distribution.
@@ -170,6 +182,14 @@ fn unreadable(id: &str, error: SdkError<GetDistributionError>) -> Error {
         }
         _ => failed(format!("reading distribution {id}"), error),
     }
+}
+
+fn staging_warning(id: &str) -> String {
+    format!(
+        "{id} has a continuous deployment policy, so a staging distribution may serve some of its viewers from a \
+         cache of its own, which is not invalidated: add the staging distribution's id to DISTRIBUTION_IDS \
+         (DistributionIds)"
+    )
 }
 
 /// Whether the answer says that the caller reference was used before.

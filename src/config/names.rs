@@ -55,6 +55,14 @@ pub(super) fn folder(value: &str) -> Option<String> {
     is_relative_path(path).then(|| format!("{path}/"))
 }
 
+/// The allowed names of a file, for errors.
+pub(super) const FILE: &str = "the name of a file, such as `index.html`, without `/`, backslashes or control \
+                               characters, of at most 512 bytes";
+
+pub(super) fn file(value: &str) -> Option<String> {
+    (is_relative_path(value) && !value.contains('/')).then(|| value.to_owned())
+}
+
 pub(super) fn is_relative_path(value: &str) -> bool {
     value.len() <= 512
         && !value.chars().any(|character| character.is_control() || character == '\\')

@@ -49,8 +49,7 @@ fn three_variables_are_enough() {
         retain_removed_days: 0,
         max_invalidation_paths: 200,
         clean_urls: false,
-        invalidate_new: false,
-        invalidate_query_strings: false,
+        index_document: "index.html",
         wait_for_invalidation: false,
         history_days: 365,
         max_entries: 1000000,
@@ -75,13 +74,12 @@ fn every_variable_has_an_effect() {
         ("ARCHIVE_ROOT", "dist"),
         ("CACHE_CONTROL_ASSETS", "public, max-age=31536000, immutable"),
         ("CACHE_CONTROL_PAGES", "no-cache"),
-        ("CLEAN_URLS", "true"),
+        ("CLEAN_URLS", "True"),
         ("COMPARE", "content"),
         ("DISTRIBUTION_IDS", "E1EXAMPLE, E2EXAMPLE=/docs,E3EXAMPLE=/,"),
         ("GZIP", "true"),
         ("HISTORY_DAYS", "30"),
-        ("INVALIDATE_NEW", "TRUE"),
-        ("INVALIDATE_QUERY_STRINGS", "True"),
+        ("INDEX_DOCUMENT", "home.htm"),
         ("LIVE_PREFIX", "docs/v2"),
         ("MAX_ARCHIVE_BYTES", "1000"),
         ("MAX_DELETE_PERCENT", "10"),
@@ -93,7 +91,7 @@ fn every_variable_has_an_effect() {
         ("RETAIN_REMOVED_DAYS", "7"),
         ("S3_FORCE_PATH_STYLE", "true"),
         ("SITE", "docs"),
-        ("WAIT_FOR_INVALIDATION", "true"),
+        ("WAIT_FOR_INVALIDATION", "TRUE"),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769"),
     ]);
     assert_debug_snapshot!(config.unwrap(), @r#"
@@ -131,8 +129,7 @@ fn every_variable_has_an_effect() {
         retain_removed_days: 7,
         max_invalidation_paths: 30,
         clean_urls: true,
-        invalidate_new: true,
-        invalidate_query_strings: true,
+        index_document: "home.htm",
         wait_for_invalidation: true,
         history_days: 30,
         max_entries: 20,
@@ -193,6 +190,7 @@ fn all_errors_are_reported_together() {
         ("MAX_DELETE_PERCENT", "101"),
         ("HISTORY_DAYS", "0"),
         ("CLEAN_URLS", "1"),
+        ("INDEX_DOCUMENT", "docs/index.html"),
         ("CACHE_CONTROL_PAGES", "max-age: 300"),
     ]);
     assert_snapshot!(errors, @r"
@@ -209,6 +207,7 @@ fn all_errors_are_reported_together() {
     COMPARE is `md5`; it must be `crc32` or `content`
     MAX_DELETE_PERCENT is `101`; it must be a whole number from 0 to 100
     CLEAN_URLS is `1`; it must be `true` or `false`
+    INDEX_DOCUMENT is `docs/index.html`; it must be the name of a file, such as `index.html`, without `/`, backslashes or control characters, of at most 512 bytes
     HISTORY_DAYS is `0`; it must be a whole number from 1 to 3650
     CACHE_CONTROL_PAGES is `max-age: 300`; it must be a list of Cache-Control directives separated by commas (`public, max-age=300`)
     ");
@@ -265,6 +264,12 @@ fn a_site_is_named_after_its_bucket_and_prefix() {
     assert_eq!(with("LIVE_PREFIX", "docs/v2/").site, "live/docs/v2");
     assert_eq!(with("SITE", "team/docs").site, "team/docs");
     assert_refused("SITE", &["/docs", "docs/", "a//b", "../a"]);
+}
+
+#[test]
+fn an_index_document_is_a_plain_file_name() {
+    assert_eq!(with("INDEX_DOCUMENT", " default.htm ").index_document, "default.htm");
+    assert_refused("INDEX_DOCUMENT", &["/index.html", "docs/", "a/b", "..", ".", "a\\b", "a\u{7}b", &"a".repeat(513)]);
 }
 
 #[test]

@@ -4,10 +4,6 @@ use crate::config::Config;
 use crate::invalidation::{self, Distribution, Invalidation, InvalidationRules, StaleKeys, is_tag};
 use crate::plan::TagEvidence;
 
-/// How many wildcards one deployment sends to one distribution. CloudFront takes 15 in progress; the rest is left to
-/// the site's owner.
-const MAX_WILDCARDS: usize = 10;
-
 /// Finds what goes stale on each distribution. Without evidence, no tag is relied on.
 pub(super) fn invalidations<'d>(
     config: &Config,
@@ -17,10 +13,9 @@ pub(super) fn invalidations<'d>(
 ) -> Vec<(&'d Distribution, Invalidation)> {
     let rules = InvalidationRules {
         max_items: config.max_invalidation_paths,
-        max_wildcards: MAX_WILDCARDS,
         clean_urls: config.clean_urls,
-        invalidate_new: config.invalidate_new,
-        query_strings: config.invalidate_query_strings,
+        index_document: &config.index_document,
+        ..InvalidationRules::default()
     };
     let of_one = |distribution: &'d Distribution| {
         let tagging = distribution.tags.as_ref();

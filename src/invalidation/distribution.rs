@@ -4,9 +4,9 @@
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Distribution {
     pub id: String,
-    /// The origin paths under which the live bucket is an origin: each `""` or like `/prod`, without a trailing slash.
-    /// There must be at least one, since a distribution without any shows no key under any path.
-    pub origin_paths: Vec<String>,
+    /// The origins that show the live bucket. There must be at least one, since a distribution without any shows no key
+    /// under any path.
+    pub origins: Vec<Origin>,
     /// The object that answers `/`, relative to the origin path and without a leading slash.
     pub default_root_object: Option<String>,
     /// Whether the distribution caches some error for over 10 seconds. Then viewers who asked for a key before it
@@ -15,21 +15,50 @@ pub struct Distribution {
     /// Pages that the distribution serves with a success status in place of any missing key, and caches there for over
     /// 10 seconds, such as a single-page application's `/index.html`. They are viewer paths, decoded.
     pub fallbacks: Vec<String>,
+    /// Whether query strings are part of the cache key; then each path has unknown variants.
+    pub query_strings: bool,
     /// How the distribution learns cache tags, if it accepts them.
     pub tags: Option<Tagging>,
+    /// Sentences for the report: settings that keep invalidations from being exact or complete.
+    pub warnings: Vec<String>,
+}
+
+/// A view of the live bucket.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Origin {
+    /// `""`, or like `/prod`, without a trailing slash.
+    pub path: String,
+    pub folders: Folders,
+}
+
+/// The answers under a folder's own paths, `/docs/` and `/docs`.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Folders {
+    /// S3 takes them for keys, and has none of these names.
+    Keys,
+    /// The bucket's website endpoint answers `/docs/` with the folder's index document, and `/docs` with a redirect to
+    /// `/docs/` (S3 User Guide, "Configuring an index document").
+    Website,
+    /// A function may rewrite both to the index document. It does not know whether there is one, so where it answers
+    /// with a redirect instead, this never goes stale.
+    Function,
+    /// Another server answers, with the index document or with a redirect to it.
+    Server,
 }
 
 #[cfg(test)]
 impl Distribution {
-    /// Returns a distribution that shows a whole bucket as it is.
+    /// Returns a distribution that shows a whole bucket, and index documents under their folders too.
     pub fn plain() -> Self {
         Self {
             id: "E1".to_owned(),
-            origin_paths: vec![String::new()],
+            origins: vec![Origin { path: String::new(), folders: Folders::Function }],
             default_root_object: None,
             caches_errors: false,
             fallbacks: Vec::new(),
+            query_strings: false,
             tags: None,
+            warnings: Vec::new(),
         }
     }
 
@@ -37,6 +66,12 @@ impl Distribution {
     pub fn tagged(metadata: &str) -> Self {
         let tagging = Tagging { metadata: metadata.to_owned(), since: Some(0), version: String::new() };
         Self { tags: Some(tagging), ..Self::plain() }
+    }
+
+    /// Returns the same distribution with these origins.
+    pub fn with_origins(self, origins: &[(&str, Folders)]) -> Self {
+        let origin = |&(path, folders): &(&str, Folders)| Origin { path: path.to_owned(), folders };
+        Self { origins: origins.iter().map(origin).collect(), ..self }
     }
 }
 

@@ -14,7 +14,8 @@ pub(super) struct Inventory<'k> {
     /// Sorted by path and unique.
     pub(super) stale: ByPhase<Vec<StalePath<'k>>>,
     pub(super) live: LiveObjects<'k>,
-    pub(super) rules: InvalidationRules,
+    pub(super) budget: Budget,
+    query_strings: bool,
     /// The folders under which anything may be cached.
     unknown: Vec<String>,
     /// The fallback page that goes stale.
@@ -22,12 +23,13 @@ pub(super) struct Inventory<'k> {
 }
 
 impl<'k> Inventory<'k> {
-    pub(super) fn new(distribution: &Distribution, keys: &StaleKeys<'k>, rules: &InvalidationRules) -> Self {
+    pub(super) fn new(distribution: &Distribution, keys: &StaleKeys<'k>, rules: &InvalidationRules<'_>) -> Self {
         let stale = stale_paths(distribution, keys, rules);
         let live = LiveObjects::new(distribution, &keys.kept, &stale);
         let fallbacks = stale.each_ref().map(|stale| stale_fallback(distribution, stale));
         let unknown = keys.unknown_under.map(|live_prefix| folders(live_prefix, distribution)).unwrap_or_default();
-        Self { stale, live, rules: *rules, unknown, fallbacks }
+        let budget = Budget { items: rules.max_items, wildcards: rules.max_wildcards };
+        Self { stale, live, budget, query_strings: distribution.query_strings, unknown, fallbacks }
     }
 
     /// Returns the choice of no tags at all.
@@ -37,8 +39,7 @@ impl<'k> Inventory<'k> {
 
     /// Returns the cheapest invalidation that contains `tags`: wildcards and exact items cover the rest.
     pub(super) fn cheapest_invalidation(&self, tags: &ChosenTags) -> Invalidation {
-        let budget =
-            Budget { items: self.rules.max_items.saturating_sub(tags.count()), wildcards: self.rules.max_wildcards };
+        let budget = Budget { items: self.budget.items.saturating_sub(tags.count()), ..self.budget };
         let targets = self.targets(tags);
         let live_paths = self.live.paths(tags);
         let prefixes = wildcards(&targets, &live_paths, budget);
@@ -60,7 +61,7 @@ impl<'k> Inventory<'k> {
             // The stale paths and the prefixes are sorted, and no prefix starts with another one.
             while prefixes_left.next_if(|prefix| is_past(&stale.path, prefix)).is_some() {}
             if !prefixes_left.peek().is_some_and(|prefix| stale.path.starts_with(**prefix)) {
-                list.extend(Spelling::of(&stale.path, self.rules.query_strings).items);
+                list.extend(Spelling::of(&stale.path, self.query_strings).items);
             }
         }
         list.sort_unstable();
@@ -89,7 +90,7 @@ impl<'k> Inventory<'k> {
             targets.extend(self.untagged(phase, tags).map(|stale| stale.target(phase)));
         }
         for folder in &self.unknown {
-            let wildcard_bytes = Spelling::of(folder, self.rules.query_strings).wildcard_bytes;
+            let wildcard_bytes = Spelling::of(folder, self.query_strings).wildcard_bytes;
             targets.push(Target::new(Phase::Changed, &folder[..wildcard_bytes], wildcard_bytes, Need::Wildcard));
         }
         // The stable sort is fast on input that is nearly sorted.

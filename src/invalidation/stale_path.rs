@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::item::Spelling;
-use super::path::folders;
+use super::path::{Answer, outer_aliases, viewer_paths};
 use super::target::{Need, Target};
 use super::{ByPhase, Distribution, InvalidationRules, Phase, StaleKeys, paths};
 
@@ -45,48 +45,59 @@ fn saturated(count: usize) -> u8 {
 pub(super) fn stale_paths<'k>(
     distribution: &Distribution,
     stale: &StaleKeys<'k>,
-    rules: &InvalidationRules,
+    rules: &InvalidationRules<'_>,
 ) -> ByPhase<Vec<StalePath<'k>>> {
-    let mut changed = paths_with_keys(distribution, &stale.changed, rules);
+    // A redirect to an index document stays as it is while the document only changes.
+    let mut changed = paths_with_keys(distribution, &stale.changed, rules, |answer| match answer {
+        Answer::Object | Answer::ObjectOrRedirect => Some(IsTagged(true)),
+        Answer::Redirect => None,
+    });
     let new = paths_of_new_keys(distribution, stale, rules);
     changed.extend(new.into_iter().map(|path| (path, None)));
-    let folders = stale.unknown_under.map(|live_prefix| folders(live_prefix, distribution)).unwrap_or_default();
-    // The folder is also asked for without its slash.
-    let bare = folders.iter().filter_map(|folder| folder.strip_suffix('/')).filter(|bare| !bare.is_empty());
-    changed.extend(bare.map(|bare| (bare.to_owned(), None)));
-    let deleted = paths_with_keys(distribution, &stale.deleted, rules);
-    [changed, deleted].map(|paths| unique(paths, rules.query_strings))
+    let outside = stale.unknown_under.map(|live_prefix| outer_aliases(live_prefix, distribution)).unwrap_or_default();
+    changed.extend(outside.into_iter().map(|path| (path, None)));
+    let deleted =
+        paths_with_keys(distribution, &stale.deleted, rules, |answer| Some(IsTagged(answer == Answer::Object)));
+    [changed, deleted].map(|paths| unique(paths, distribution.query_strings))
 }
 
+/// Whether every answer under a path that goes stale with its key has the key's cache tags.
+struct IsTagged(bool);
+
+/// Returns the paths of these keys that go stale, as `judge` says by their answers.
 fn paths_with_keys<'k>(
     distribution: &Distribution,
     keys: &[&'k str],
-    rules: &InvalidationRules,
+    rules: &InvalidationRules<'_>,
+    judge: impl Fn(Answer) -> Option<IsTagged>,
 ) -> Vec<(String, Option<&'k str>)> {
     let mut found = Vec::new();
     for key in keys {
-        found.extend(paths(key, distribution, rules.clean_urls).into_iter().map(|path| (path, Some(*key))));
+        let paths = viewer_paths(key, distribution, rules).into_iter();
+        found.extend(paths.filter_map(|path| Some((path.path, judge(path.answer)?.0.then_some(*key)))));
     }
     found
 }
 
 /// Returns the paths of new keys for which caches may hold an answer.
-fn paths_of_new_keys(distribution: &Distribution, stale: &StaleKeys<'_>, rules: &InvalidationRules) -> Vec<String> {
+fn paths_of_new_keys(distribution: &Distribution, stale: &StaleKeys<'_>, rules: &InvalidationRules<'_>) -> Vec<String> {
     let mut keys = stale.new.clone();
     keys.sort_unstable();
     keys.dedup();
-    let new_paths = keys.iter().flat_map(|key| paths(key, distribution, rules.clean_urls));
-    if distribution.caches_errors || rules.invalidate_new {
+    let new_paths = keys.iter().flat_map(|key| paths(key, distribution, rules));
+    if distribution.caches_errors {
         return new_paths.collect();
     }
     // Where errors are not cached, no cache has an answer from a key that did not exist. There are two exceptions, both
     // for aliases. Two new keys may share one: until the second is written, the first answers it alone. And another
-    // object may have answered it until now, as `about/index.html` did before `about.html` was added.
+    // object may have answered it until now, as `about/index.html` did before `about.html` was added. A changed object
+    // may have answered with a redirect, which its change alone does not make stale.
     let mut unique = HashSet::new();
     let mut answered: Vec<String> = new_paths.filter_map(|path| unique.replace(path)).collect();
     if !unique.is_empty() {
-        let kept_paths = stale.kept.iter().flat_map(|key| paths(key, distribution, rules.clean_urls));
-        answered.extend(kept_paths.filter(|path| unique.contains(path)));
+        let known = stale.kept.iter().chain(&stale.changed);
+        let known_paths = known.flat_map(|key| paths(key, distribution, rules));
+        answered.extend(known_paths.filter(|path| unique.contains(path)));
     }
     answered
 }

@@ -2,6 +2,7 @@
 
 mod brute_force;
 mod budget;
+mod folders;
 mod laws;
 mod site;
 mod stale_paths;
@@ -10,14 +11,8 @@ mod tags;
 
 use super::*;
 
-fn rules() -> InvalidationRules {
-    InvalidationRules {
-        max_items: 200,
-        max_wildcards: 10,
-        clean_urls: false,
-        invalidate_new: false,
-        query_strings: false,
-    }
+fn rules() -> InvalidationRules<'static> {
+    InvalidationRules::default()
 }
 
 fn count_wildcards(plan: &Invalidation) -> usize {

@@ -109,7 +109,7 @@ class Judge:
                     "TargetOriginId": "live",
                     "ViewerProtocolPolicy": "redirect-to-https",
                     # Managed-CachingOptimized
-                    "CachePolicyId": "658327ea-f89d-4fab-a63d-7439f9dadd72",
+                    "CachePolicyId": "658327ea-f89d-4fab-a63d-7e88639e58f6",
                 },
             }
         )["Distribution"]["Id"]

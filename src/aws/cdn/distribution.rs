@@ -1,10 +1,14 @@
 //! Reads a distribution's configuration.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use aws_sdk_cloudfront::types::{self, CustomErrorResponse, DistributionConfig};
 use percent_encoding::percent_decode_str;
 
+use super::behaviour::{Behaviour, behaviours};
+use super::cache_policy::QueryStrings;
 use crate::config;
-use crate::invalidation::{Distribution, Tagging};
+use crate::invalidation::{Distribution, Folders, Origin, Tagging};
 
 /// CloudFront's own default (Developer Guide, "Controlling how long CloudFront caches errors").
 const DEFAULT_ERROR_CACHING_SECONDS: i64 = 10;
@@ -15,30 +19,107 @@ const USER_METADATA: &str = "x-amz-meta-";
 /// A changed configuration reaches all edge locations in less than this; it usually takes minutes.
 const DEPLOYMENT_SECONDS: i64 = 3_600;
 
-/// Reads how a distribution serves the bucket. Returns `None` if no viewer's path leads to the live prefix.
-pub(super) fn describe(id: &str, config: &DistributionConfig, bucket: &str, live_prefix: &str) -> Option<Distribution> {
-    let origins = config.origins().map(types::Origins::items).unwrap_or_default();
-    let mut origin_paths: Vec<String> = origins
-        .iter()
+/// A distribution as its configuration describes it.
+pub(super) struct Described {
+    pub(super) distribution: Distribution,
+    /// The ids of the cache policies under which it caches the live bucket.
+    pub(super) cache_policies: BTreeSet<String>,
+    pub(super) traffic: Traffic,
+}
+
+impl Described {
+    /// Adds what the distribution's cache policies say about query strings.
+    pub(super) fn add_query_strings(&mut self, policies: &BTreeMap<String, QueryStrings>) {
+        let Self { distribution, cache_policies, .. } = self;
+        for id in cache_policies.iter() {
+            let query_strings = policies.get(id).copied().unwrap_or(QueryStrings::Unknown);
+            distribution.query_strings |= query_strings != QueryStrings::Ignored;
+            if query_strings == QueryStrings::Unknown {
+                distribution.warnings.push(format!(
+                    "the function may not read cache policy {id} of {}: in case query strings are part of its cache \
+                     key, every path is invalidated with all its query strings; give the function's role \
+                     cloudfront:GetCachePolicy",
+                    distribution.id
+                ));
+            }
+        }
+    }
+}
+
+/// Which part of its viewers a distribution serves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Traffic {
+    All,
+    /// A staging distribution may take some of them.
+    Shared,
+    /// It is such a staging distribution.
+    Staging,
+}
+
+/// Reads how a distribution serves the bucket, with the origin path that the settings state, if any. Returns `None` if
+/// no viewer's path leads to the live prefix.
+pub(super) fn describe(
+    configured: &config::DistributionConfig,
+    config: &DistributionConfig,
+    bucket: &str,
+    live_prefix: &str,
+) -> Option<Described> {
+    let stated = configured.origin_path.as_deref();
+    let shown: Vec<&types::Origin> = (config.origins().map(types::Origins::items).unwrap_or_default().iter())
         .filter(|origin| is_bucket_domain(origin.domain_name(), bucket))
-        .map(|origin| origin.origin_path().unwrap_or_default().trim_end_matches('/').to_owned())
-        .filter(|origin_path| config::reaches(origin_path, live_prefix))
+        .filter(|origin| config::reaches(path_of(origin), live_prefix))
+        .filter(|origin| stated.is_none_or(|stated| stated == path_of(origin)))
         .collect();
-    origin_paths.sort();
-    origin_paths.dedup();
+    let mut behaviours = behaviours(config);
+    let mut origins: Vec<Origin> = shown.iter().map(|origin| view(origin, &behaviours)).collect();
+    origins.sort();
+    origins.dedup();
+    if origins.is_empty() {
+        // The bucket is behind another origin, and any behaviour may lead there.
+        origins.push(Origin { path: stated?.to_owned(), folders: Folders::Server });
+    } else {
+        behaviours.retain(|behaviour| shown.iter().any(|origin| behaviour.leads_to(origin.id())));
+    }
     let errors = config.custom_error_responses().map(types::CustomErrorResponses::items).unwrap_or_default();
     let mut cached_errors = errors.iter().filter(|error| is_cached_for_long(error)).peekable();
-    (!origin_paths.is_empty()).then(|| Distribution {
-        id: id.to_owned(),
-        origin_paths,
-        default_root_object: config
-            .default_root_object()
-            .map(|object| object.trim_start_matches('/').to_owned())
-            .filter(|object| !object.is_empty()),
+    let root_object = config.default_root_object().map(|object| object.trim_start_matches('/').to_owned());
+    let distribution = Distribution {
+        id: configured.id.clone(),
+        origins,
+        default_root_object: root_object.filter(|object| !object.is_empty()),
         caches_errors: cached_errors.peek().is_some(),
         fallbacks: cached_errors.filter_map(fallback).collect(),
+        query_strings: behaviours.iter().any(|it| it.cache_policy.is_none() && it.forwards_query_strings),
         tags: None,
-    })
+        warnings: Vec::new(),
+    };
+    let cache_policies = behaviours.iter().filter_map(|it| it.cache_policy).map(str::to_owned).collect();
+    Some(Described { distribution, cache_policies, traffic: traffic(config) })
+}
+
+fn path_of(origin: &types::Origin) -> &str {
+    origin.origin_path().unwrap_or_default().trim_end_matches('/')
+}
+
+/// Returns what an origin that is the bucket shows of it.
+fn view(origin: &types::Origin, behaviours: &[Behaviour<'_>]) -> Origin {
+    let has_function = behaviours.iter().any(|behaviour| behaviour.has_function && behaviour.leads_to(origin.id()));
+    let folders = match has_function {
+        true => Folders::Function,
+        false if is_website(origin.domain_name()) => Folders::Website,
+        false => Folders::Keys,
+    };
+    Origin { path: path_of(origin).to_owned(), folders }
+}
+
+fn traffic(config: &DistributionConfig) -> Traffic {
+    if config.staging() == Some(true) {
+        Traffic::Staging
+    } else if config.continuous_deployment_policy_id().is_some_and(|id| !id.is_empty()) {
+        Traffic::Shared
+    } else {
+        Traffic::All
+    }
 }
 
 fn is_cached_for_long(error: &CustomErrorResponse) -> bool {
@@ -70,6 +151,12 @@ fn fallback(error: &CustomErrorResponse) -> Option<String> {
     let page = error.response_page_path().filter(|_| is_missing_key && is_success)?;
     let page = percent_decode_str(page).decode_utf8_lossy();
     Some(format!("/{}", page.trim_start_matches('/')))
+}
+
+/// Whether the domain of a bucket is its website endpoint, which Regions spell with a dash or a dot.
+fn is_website(domain: &str) -> bool {
+    let domain = domain.to_ascii_lowercase();
+    domain.contains(".s3-website-") || domain.contains(".s3-website.")
 }
 
 /// Whether an origin's domain is the bucket in any of S3's spellings: `<bucket>.s3.amazonaws.com`, regional, dualstack,

@@ -28,7 +28,7 @@ pub(super) fn rank(index: &TagIndex<'_>, order: Order) -> Vec<TagInPhase> {
     candidates.truncate(MAX_CANDIDATES);
 
     let mut ranked = Vec::new();
-    while ranked.len() < index.inventory.rules.max_items {
+    while ranked.len() < index.inventory.budget.items {
         let gains = candidates.iter().enumerate().filter(|(_, tag)| scores.is_gain(**tag));
         let Some((position, &best)) = gains.max_by_key(|(_, tag)| scores.score(**tag)) else {
             break;

@@ -26,8 +26,8 @@ pub(in crate::invalidation) fn improve(
     });
     let mut search = TagSearch {
         // Coverage may take more than the rules allow.
-        most_wildcards: inventory.rules.max_wildcards.max(wildcards(&untagged)),
-        most_items: inventory.rules.max_items.max(items(&untagged)),
+        most_wildcards: inventory.budget.wildcards.max(wildcards(&untagged)),
+        most_items: inventory.budget.items.max(items(&untagged)),
         index,
         best: untagged,
         planned_paths: 0,

@@ -6,15 +6,19 @@ use super::site::{Site, Verdict};
 use super::*;
 
 /// Returns the least collateral, then wildcards, then items, of all sets of wildcards within the limits.
-pub(super) fn cheapest_by_brute_force(site: &Site, rules: &InvalidationRules) -> Option<(usize, usize, usize)> {
+pub(super) fn cheapest_by_brute_force(
+    site: &Site,
+    distribution: &Distribution,
+    rules: &InvalidationRules<'_>,
+) -> Option<(usize, usize, usize)> {
     let stale = [Verdict::Changed, Verdict::Deleted].map(|verdict| -> BTreeSet<String> {
-        (site.keys(verdict).iter()).flat_map(|key| paths(key, &Distribution::plain(), false)).collect()
+        (site.keys(verdict).iter()).flat_map(|key| paths(key, distribution, rules)).collect()
     });
     let kept: Vec<String> = (site.keys(Verdict::Kept).iter())
         .map(|key| format!("/{key}"))
         .filter(|path| !stale.iter().any(|stale| stale.contains(path)))
         .collect();
-    let covers = [0, 1].map(|phase| covers(&stale[phase], rules));
+    let covers = [0, 1].map(|phase| covers(&stale[phase], distribution, rules));
     let mut best = None;
     for (changed, changed_wildcards, changed_items) in &covers[0] {
         for (deleted, deleted_wildcards, deleted_items) in &covers[1] {
@@ -34,7 +38,11 @@ pub(super) fn cheapest_by_brute_force(site: &Site, rules: &InvalidationRules) ->
 
 /// Returns all sets of up to `max_wildcards` prefixes such that exact items can name the remaining paths, each with the
 /// number of its wildcards and of its items.
-fn covers<'a>(stale: &'a BTreeSet<String>, rules: &InvalidationRules) -> Vec<(Vec<&'a str>, usize, usize)> {
+fn covers<'a>(
+    stale: &'a BTreeSet<String>,
+    distribution: &Distribution,
+    rules: &InvalidationRules<'_>,
+) -> Vec<(Vec<&'a str>, usize, usize)> {
     let prefixes: BTreeSet<&str> = stale
         .iter()
         .flat_map(|path| (1..=path.len()).filter_map(|end| path.get(..end)))
@@ -59,7 +67,7 @@ fn covers<'a>(stale: &'a BTreeSet<String>, rules: &InvalidationRules) -> Vec<(Ve
                 return None;
             }
             let names: usize = alone.iter().map(|path| if path.contains('+') { 2 } else { 1 }).sum();
-            let queries = if rules.query_strings { names } else { 0 };
+            let queries = if distribution.query_strings { names } else { 0 };
             let wildcards = set.len() + queries;
             Some((set, wildcards, wildcards + names))
         })

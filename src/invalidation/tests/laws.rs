@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::super::path::{Answer, own_paths, viewer_paths};
 use super::brute_force::cheapest_by_brute_force;
 use super::site::{AWKWARD, Site, Verdict, any_rules, distributions, sites};
 use super::*;
@@ -17,7 +18,7 @@ proptest! {
         site in sites(AWKWARD), distribution in distributions(), rules in any_rules(),
     ) {
         let plan = site.plan(&distribution, &rules);
-        let new_is_stale = distribution.caches_errors || rules.invalidate_new;
+        let new_is_stale = distribution.caches_errors;
         for (key, verdict) in &site.keys {
             let items = match verdict {
                 Verdict::Changed => &plan.changed.list,
@@ -25,11 +26,13 @@ proptest! {
                 Verdict::Deleted => &plan.deleted.list,
                 _ => continue,
             };
-            for path in paths(key, &distribution, rules.clean_urls) {
-                for url in urls(&path) {
-                    prop_assert!(evicted(items, &url), "{url} by {items:?}");
+            let is_changed = *verdict == Verdict::Changed;
+            for path in viewer_paths(key, &distribution, &rules) {
+                let is_stale = !is_changed || path.answer != Answer::Redirect;
+                for url in urls(&path.path).iter().filter(|_| is_stale) {
+                    prop_assert!(evicted(items, url), "{url} by {items:?}");
                     let variant = format!("{url}?a");
-                    prop_assert!(!rules.query_strings || evicted(items, &variant), "{variant}");
+                    prop_assert!(!distribution.query_strings || evicted(items, &variant), "{variant}");
                 }
             }
         }
@@ -38,14 +41,16 @@ proptest! {
     #[test]
     fn if_keys_may_be_unknown_every_url_under_the_prefix_is_evicted_after_the_writes(
         site in sites(AWKWARD), distribution in distributions(), rules in any_rules(),
-        live_prefix in prop::sample::select(vec!["", "a/", "a/é~/", "b/"]),
+        live_prefix in prop::sample::select(vec!["", "a/", "a/é~/", "b/"]), root in any::<bool>(),
     ) {
+        let root = root.then(|| format!("{live_prefix}index.html"));
+        let distribution = Distribution { default_root_object: root, ..distribution };
         let stale = StaleKeys { unknown_under: Some(live_prefix), ..site.stale_keys() };
         let plan = invalidation(&distribution, &stale, &rules);
         let unknown = ["index.html", "x", "x/index.html"].map(|name| format!("{live_prefix}{name}"));
         for key in unknown.iter().map(String::as_str).chain(site.keys(Verdict::Kept)) {
             let is_under = key.starts_with(live_prefix);
-            for url in paths(key, &distribution, false).iter().filter(|_| is_under).flat_map(|path| urls(path)) {
+            for url in paths(key, &distribution, &rules).iter().filter(|_| is_under).flat_map(|path| urls(path)) {
                 prop_assert!(evicted(&plan.changed.list, &url), "{url} by {:?}", plan.changed.list);
             }
         }
@@ -84,22 +89,20 @@ proptest! {
 
     #[test]
     fn within_the_budget_no_unchanged_object_is_evicted(
-        site in sites("[ab/éè]{1,4}"), distribution in distributions(), queries in any::<bool>(),
+        site in sites("[ab/éè]{1,4}"), distribution in distributions(),
     ) {
-        let roomy = InvalidationRules {
-            max_items: 1_000, max_wildcards: 1_000, query_strings: queries, ..rules()
-        };
+        let roomy = InvalidationRules { max_items: 1_000, max_wildcards: 1_000, ..rules() };
         let plan = site.plan(&distribution, &roomy);
         prop_assert_eq!(plan.collateral, 0);
-        if !queries {
+        if !distribution.query_strings {
             prop_assert_eq!(count_wildcards(&plan), 0);
         }
         let stale: BTreeSet<String> = (site.keys.iter())
             .filter(|(_, verdict)| *verdict != Verdict::Kept)
-            .flat_map(|(key, _)| paths(key, &distribution, false))
+            .flat_map(|(key, _)| paths(key, &distribution, &roomy))
             .collect();
         for key in site.keys(Verdict::Kept) {
-            for path in paths(key, &distribution, false) {
+            for path in own_paths(key, &distribution) {
                 let url = &urls(&path)[0];
                 let spared = !evicted(&plan.changed.list, url) && !evicted(&plan.deleted.list, url);
                 prop_assert!(stale.contains(&path) || spared, "{url}");
@@ -109,9 +112,10 @@ proptest! {
 
     #[test]
     fn within_the_budget_a_wildcard_covers_only_what_no_exact_item_names(
-        site in sites(AWKWARD), distribution in distributions(), invalidate_new in any::<bool>(),
+        site in sites(AWKWARD), distribution in distributions(),
     ) {
-        let roomy = InvalidationRules { max_items: 1_000, max_wildcards: 1_000, invalidate_new, ..rules() };
+        let distribution = Distribution { query_strings: false, ..distribution };
+        let roomy = InvalidationRules { max_items: 1_000, max_wildcards: 1_000, ..rules() };
         let plan = site.plan(&distribution, &roomy);
         let is_unnameable = |path: &String| Spelling::of(path, false).items.is_empty();
         for (verdicts, items) in [
@@ -119,7 +123,7 @@ proptest! {
             (&[Verdict::Deleted][..], &plan.deleted),
         ] {
             let keys = verdicts.iter().flat_map(|verdict| site.keys(*verdict));
-            let unnameable = keys.flat_map(|key| paths(key, &distribution, false)).filter(is_unnameable);
+            let unnameable = keys.flat_map(|key| paths(key, &distribution, &roomy)).filter(is_unnameable);
             let urls: Vec<String> = unnameable.flat_map(|path| urls(&path)).collect();
             for wildcard in items.list.iter().filter(|item| item.ends_with('*')) {
                 prop_assert!(urls.iter().any(|url| evicts(wildcard, url)), "{wildcard} of {items:?}");
@@ -152,10 +156,11 @@ proptest! {
                 *verdict = Verdict::Changed;
             }
         }
-        let tight = InvalidationRules { max_items, max_wildcards, query_strings: queries, ..rules() };
-        let plan = site.plan(&Distribution::plain(), &tight);
+        let tight = InvalidationRules { max_items, max_wildcards, ..rules() };
+        let distribution = Distribution { query_strings: queries, ..Distribution::plain() };
+        let plan = site.plan(&distribution, &tight);
         let found = (plan.collateral, count_wildcards(&plan), count_items(&plan));
-        prop_assert_eq!(Some(found), cheapest_by_brute_force(&site, &tight), "{:?}", plan);
+        prop_assert_eq!(Some(found), cheapest_by_brute_force(&site, &distribution, &tight), "{:?}", plan);
     }
 
     #[test]
@@ -169,6 +174,6 @@ proptest! {
         let tight = InvalidationRules { max_items, max_wildcards: 3, ..rules() };
         let plan = site.plan(&Distribution::plain(), &tight);
         let found = (plan.collateral, count_wildcards(&plan), count_items(&plan));
-        prop_assert_eq!(Some(found), cheapest_by_brute_force(&site, &tight), "{:?}", plan);
+        prop_assert_eq!(Some(found), cheapest_by_brute_force(&site, &Distribution::plain(), &tight), "{:?}", plan);
     }
 }

@@ -51,30 +51,30 @@ pub(super) fn sites(alphabet: &'static str) -> impl Strategy<Value = Site> {
     proptest::collection::btree_map(key, verdicts, 0..14).prop_map(|keys| Site { keys: keys.into_iter().collect() })
 }
 
-pub(super) fn any_rules() -> impl Strategy<Value = InvalidationRules> {
-    (0..12_usize, 0..4_usize, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(max_items, max_wildcards, clean_urls, invalidate_new, query_strings)| InvalidationRules {
+pub(super) fn any_rules() -> impl Strategy<Value = InvalidationRules<'static>> {
+    let index_document = prop::sample::select(vec!["index.html", "a"]);
+    (0..12_usize, 0..4_usize, any::<bool>(), index_document).prop_map(
+        |(max_items, max_wildcards, clean_urls, index_document)| InvalidationRules {
             max_items,
             max_wildcards,
             clean_urls,
-            invalidate_new,
-            query_strings,
+            index_document,
         },
     )
 }
 
 pub(super) fn distributions() -> impl Strategy<Value = Distribution> {
-    let origin_paths = prop_oneof![
-        3 => Just(vec![""]),
-        1 => Just(vec!["/a"]),
-        1 => Just(vec!["/a", ""]),
+    let folders = || prop::sample::select(vec![Folders::Keys, Folders::Website, Folders::Function, Folders::Server]);
+    let origins = prop_oneof![
+        3 => folders().prop_map(|folders| vec![("", folders)]),
+        1 => folders().prop_map(|folders| vec![("/a", folders)]),
+        1 => (folders(), folders()).prop_map(|(one, other)| vec![("/a", one), ("", other)]),
     ];
-    let root = proptest::option::of(Just("a.html".to_owned()));
-    (origin_paths, root, any::<bool>()).prop_map(|(origin_paths, default_root_object, caches_errors)| Distribution {
-        origin_paths: origin_paths.into_iter().map(str::to_owned).collect(),
-        default_root_object,
-        caches_errors,
-        ..Distribution::plain()
+    let root = proptest::option::of(prop::sample::select(vec!["a.html", "index.html"]).prop_map(str::to_owned));
+    let settings = (origins, root, any::<bool>(), any::<bool>());
+    settings.prop_map(|(origins, default_root_object, caches_errors, query_strings)| {
+        Distribution { default_root_object, caches_errors, query_strings, ..Distribution::plain() }
+            .with_origins(&origins)
     })
 }
 

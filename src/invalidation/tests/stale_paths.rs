@@ -53,8 +53,6 @@ fn each_phase_names_its_stale_paths_and_no_others() {
     let with_new = ["/", "/a.css", "/b.css", "/index.html"];
     let caching = Distribution { caches_errors: true, ..Distribution::plain() };
     assert_eq!(invalidation(&caching, &stale, &rules()).changed.list, with_new);
-    let asked = InvalidationRules { invalidate_new: true, ..rules() };
-    assert_eq!(invalidation(&Distribution::plain(), &stale, &asked).changed.list, with_new);
 }
 
 #[test]
@@ -76,8 +74,8 @@ fn an_alias_that_a_new_key_takes_over_is_stale() {
 fn each_origin_path_has_items_of_its_own() {
     let stale = StaleKeys { changed: vec!["prod/a.css", "beta/a.css", "other/a.css"], ..StaleKeys::default() };
     let paths = |origin_paths: &[&str]| {
-        let origin_paths = origin_paths.iter().map(|&path| path.to_owned()).collect();
-        let distribution = Distribution { origin_paths, ..Distribution::plain() };
+        let origins: Vec<_> = origin_paths.iter().map(|&path| (path, Folders::Function)).collect();
+        let distribution = Distribution::plain().with_origins(&origins);
         invalidation(&distribution, &stale, &rules()).changed.list
     };
     assert_eq!(paths(&["/prod"]), ["/a.css"]);
@@ -88,9 +86,9 @@ fn each_origin_path_has_items_of_its_own() {
 
 #[test]
 fn with_query_strings_the_items_cover_all_variants() {
-    let with_queries = InvalidationRules { query_strings: true, ..rules() };
+    let with_queries = Distribution { query_strings: true, ..Distribution::plain() };
     let stale = StaleKeys { changed: vec!["a.html", "index.html"], kept: vec!["b.html"], ..StaleKeys::default() };
-    let invalidation = invalidation(&Distribution::plain(), &stale, &with_queries);
+    let invalidation = invalidation(&with_queries, &stale, &rules());
     assert_eq!(invalidation.changed.list, ["/", "/?*", "/a.html*", "/index.html*"]);
     assert_eq!(invalidation.collateral, 0);
 }

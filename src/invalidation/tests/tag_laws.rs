@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::super::path::{Answer, ViewerPath, viewer_paths};
 use super::site::{Site, TaggedSite, Verdict, any_rules, distributions, tagged_sites};
 use super::tags::tags_of;
 use super::*;
@@ -16,16 +17,22 @@ proptest! {
         tagged in tagged_sites(), distribution in distributions(), rules in any_rules(),
     ) {
         let plan = tagged.plan(&distribution, &rules);
-        let new_is_stale = distribution.caches_errors || rules.invalidate_new;
-        let paths_of = |key: &str| paths(key, &distribution, rules.clean_urls);
-        let new: BTreeSet<String> = tagged.site.keys(Verdict::New).into_iter().flat_map(paths_of).collect();
+        let new_is_stale = distribution.caches_errors;
+        let new: BTreeSet<String> = (tagged.site.keys(Verdict::New).iter())
+            .flat_map(|key| paths(key, &distribution, &rules))
+            .collect();
         for (key, verdict) in &tagged.site.keys {
-            for path in paths_of(key) {
+            for ViewerPath { path, answer } in viewer_paths(key, &distribution, &rules) {
                 for url in urls(&path) {
                     let is_evicted = match verdict {
+                        Verdict::Changed if answer == Answer::Redirect => {
+                            new_is_stale || !new.contains(&path) || evicted(&plan.changed.list, &url)
+                        }
                         Verdict::Changed => tagged.is_evicted(&plan.changed.list, key, &url),
                         // A cached error has no tags.
                         Verdict::New => !new_is_stale || evicted(&plan.changed.list, &url),
+                        // Nor has a redirect.
+                        Verdict::Deleted if answer != Answer::Object => evicted(&plan.deleted.list, &url),
                         Verdict::Deleted => tagged.is_evicted(&plan.deleted.list, key, &url),
                         // A kept object may have been cached at any time, with or without tags.
                         Verdict::Kept => new_is_stale || !new.contains(&path) || evicted(&plan.changed.list, &url),
@@ -60,7 +67,7 @@ proptest! {
         let plan = tagged.plan(&site, &rules);
         let stale: BTreeSet<String> = (tagged.site.keys.iter())
             .filter(|(_, verdict)| *verdict != Verdict::Kept)
-            .flat_map(|(key, _)| paths(key, &site, rules.clean_urls))
+            .flat_map(|(key, _)| paths(key, &site, &rules))
             .collect();
         let lost = tagged.site.keys(Verdict::Kept).into_iter().filter(|key| {
             let path = format!("/{key}");

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use dropship::invalidation::matches;
 use dropship::report::{Outcome, Progress};
-use standins::{Call, CustomError, Distribution, Does, Domain, Edge, Fault, Origin};
+use serde_json::json;
+use standins::{Call, CustomError, Distribution, Does, Domain, Edge, Fault, IndexFunction, Origin, QueryStrings};
 
 use super::{assert_fresh, evicted, first, second, set, urls};
 use crate::build::files;
@@ -202,4 +204,121 @@ async fn refuses(stage: &Stage, id: &str, message: &str) {
     assert!(stage.cloud.objects(LIVE).is_empty());
     let reads = stage.cloud.calls().into_iter().filter(|call| call.distribution.as_deref() == Some(id));
     assert_eq!(reads.count(), 1, "settings do not become right by asking again");
+}
+
+#[tokio::test]
+async fn another_index_document_answers_for_its_folder() {
+    let stage = Stage::new().await.with("INDEX_DOCUMENT", "home.htm");
+    let distribution = Distribution {
+        index_document: "home.htm".to_owned(),
+        default_root_object: String::new(),
+        ..Distribution::of(DISTRIBUTION, LIVE)
+    };
+    stage.cloud.create_distribution(distribution.clone());
+    let build = |text| files([("home.htm", text), ("docs/home.htm", text), ("docs/index.html", text)]);
+    stage.deploy("one", &stage.upload("1.zip", &build("one"))).await;
+    let urls = ["/", "/home.htm", "/docs/", "/docs", "/docs/home.htm", "/docs/index.html"].map(str::to_owned);
+    stage.cloud.edge(DISTRIBUTION).warm_all(&urls);
+    let report = stage.deploy("two", &stage.upload("2.zip", &build("two"))).await;
+    assert_eq!(stage.items_sent(&report, DISTRIBUTION), BTreeSet::from(urls.clone()));
+    assert_fresh(&stage, distribution, &urls);
+}
+
+#[tokio::test]
+async fn a_stated_origin_path_replaces_only_the_search_for_the_origin() {
+    let stage = Stage::new().await.with("DISTRIBUTION_IDS", "E2PROXY=/www");
+    let mut proxied = Distribution {
+        default_root_object: "home.html".to_owned(),
+        index_function: IndexFunction::None,
+        query_strings: QueryStrings::Forwarded(true),
+        custom_errors: vec![CustomError { code: 404, page: None, min_ttl_seconds: 300 }],
+        ..Distribution::of("E2PROXY", LIVE).with_origin_path("/www")
+    };
+    // The emulated proxy hands everything on to the bucket.
+    proxied.origins[0].domain = Domain::Other("proxy.example.com".to_owned());
+    stage.cloud.create_distribution(proxied.clone());
+    let build = |text| files([("www/home.html", text), ("www/docs/index.html", text), ("www/docs/kept.css", "kept")]);
+    stage.deploy("one", &stage.upload("1.zip", &build("one"))).await;
+    let urls = ["/", "/?x=1", "/home.html", "/docs/index.html?x=1", "/new.html"].map(str::to_owned);
+    stage.cloud.edge("E2PROXY").warm_all(&urls);
+    let mut second = build("two");
+    second.insert("www/new.html".to_owned(), b"new".to_vec());
+    let report = stage.deploy("two", &stage.upload("2.zip", &second)).await;
+    let sent = stage.items_sent(&report, "E2PROXY");
+    // Nobody knows what the proxy makes of a folder's paths.
+    for path in ["/docs", "/docs/"] {
+        assert!(sent.iter().any(|item| matches(item, path)), "{path} by {sent:?}");
+    }
+    assert!(!sent.iter().any(|item| matches(item, "/docs/kept.css")), "{sent:?}");
+    assert_fresh(&stage, proxied, &urls);
+}
+
+#[tokio::test]
+async fn a_stated_origin_path_of_the_bucket_itself_names_no_needless_paths() {
+    let stage = Stage::new().await.with("DISTRIBUTION_IDS", &format!("{DISTRIBUTION}=/www"));
+    let www = Distribution {
+        index_function: IndexFunction::None,
+        ..Distribution::of(DISTRIBUTION, LIVE).with_origin_path("/www")
+    };
+    stage.cloud.create_distribution(www);
+    let build = |text| files([("www/docs/index.html", text)]);
+    stage.deploy("one", &stage.upload("1.zip", &build("one"))).await;
+    let report = stage.deploy("two", &stage.upload("2.zip", &build("two"))).await;
+    assert_eq!(stage.items_sent(&report, DISTRIBUTION), set(["/docs/index.html"]));
+}
+
+#[tokio::test]
+async fn a_cache_policy_is_read_once_for_all_distributions_and_a_well_known_one_never() {
+    let ids = ["E1OWN", "E2OWN", "E3KNOWN"];
+    let stage = Stage::new().await.with("DISTRIBUTION_IDS", &ids.join(","));
+    let own = QueryStrings::Policy { id: "own".to_owned(), behavior: "all" };
+    for id in ids {
+        let query_strings = if id == "E3KNOWN" { QueryStrings::Ignored } else { own.clone() };
+        stage.cloud.create_distribution(Distribution { query_strings, ..Distribution::of(id, LIVE) });
+    }
+    stage.deploy("one", &stage.upload("1.zip", &files([("a.css", "one")]))).await;
+    let report = stage.deploy("two", &stage.upload("2.zip", &files([("a.css", "two")]))).await;
+    assert_eq!(ids.len() * stage.count("GetCachePolicy"), stage.count("GetDistribution"));
+    let sent = ids.map(|id| stage.items_sent(&report, id));
+    assert_eq!(sent, [set(["/a.css*"]), set(["/a.css*"]), set(["/a.css"])]);
+    assert_eq!(report.warnings, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_cache_policy_that_may_not_be_read_counts_as_one_with_query_strings() {
+    let stage = Stage::new().await;
+    let own = QueryStrings::Policy { id: "own".to_owned(), behavior: "none" };
+    stage.cloud.create_distribution(Distribution { query_strings: own, ..Distribution::of(DISTRIBUTION, LIVE) });
+    stage.deploy("one", &stage.upload("1.zip", &files([("a.css", "one")]))).await;
+    stage.cloud.fault(Fault { times: usize::MAX, ..Fault::on("GetCachePolicy", Does::refuse(403, "AccessDenied")) });
+    let event = stage.upload("2.zip", &files([("a.css", "two")]));
+    let mut rehearsal = event.clone();
+    rehearsal["options"] = json!({"dryRun": true});
+    let planned = stage.deploy("two", &rehearsal).await;
+    let report = stage.deploy("two", &event).await;
+    assert_eq!(stage.items_sent(&report, DISTRIBUTION), set(["/a.css*"]));
+    for warnings in [planned.warnings, report.warnings] {
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        for part in [DISTRIBUTION, "cache policy own", "cloudfront:GetCachePolicy"] {
+            assert!(warning.contains(part), "{warning}");
+        }
+    }
+    let unchanged = stage.deploy("three", &event).await;
+    assert_eq!((unchanged.outcome, unchanged.warnings.len()), (Outcome::Unchanged, 1));
+}
+
+#[tokio::test]
+async fn a_staging_distribution_that_is_not_listed_is_warned_of() {
+    let stage = Stage::new().await;
+    let policy = Some("P1".to_owned());
+    let primary = Distribution { continuous_deployment_policy: policy, ..Distribution::of(DISTRIBUTION, LIVE) };
+    stage.cloud.create_distribution(primary);
+    let event = stage.upload("site.zip", &files([("a.css", "one")]));
+    let report = stage.deploy("one", &event).await;
+    let warnings: Vec<_> = report.warnings.iter().filter(|it| it.contains("continuous deployment policy")).collect();
+    let [warning] = &warnings[..] else { panic!("{:?}", report.warnings) };
+    assert!(warning.contains(DISTRIBUTION) && warning.contains("DISTRIBUTION_IDS"), "{warning}");
+    stage.cloud.create_distribution(Distribution { is_staging: true, ..Distribution::of("E2STAGING", LIVE) });
+    let stage = stage.with("DISTRIBUTION_IDS", &format!("{DISTRIBUTION},E2STAGING"));
+    assert_eq!(stage.deploy("two", &event).await.warnings, [""; 0]);
 }

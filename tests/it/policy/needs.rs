@@ -66,6 +66,10 @@ fn cloudfront_needs(call: &Call) -> Vec<Permission> {
             let arn = format!("arn:aws:cloudfront::{ACCOUNT}:distribution/{id}");
             vec![need(&format!("cloudfront:{}", call.operation), arn)]
         }
+        "GetCachePolicy" => {
+            let id = call.cache_policy.as_deref().unwrap_or_default();
+            vec![need("cloudfront:GetCachePolicy", format!("arn:aws:cloudfront::{ACCOUNT}:cache-policy/{id}"))]
+        }
         other => panic!("no rule says what CloudFront's {other} needs"),
     }
 }

@@ -33,6 +33,7 @@ pub struct Call {
     /// The `Range` header, or the `x-amz-copy-source-range`.
     pub range: Option<String>,
     pub distribution: Option<String>,
+    pub cache_policy: Option<String>,
     pub table: Option<String>,
     /// Whether the request is conditional on the ETag of an existing object.
     pub is_etag_required: bool,
@@ -66,6 +67,7 @@ impl Call {
             version_id: None,
             range: None,
             distribution: None,
+            cache_policy: None,
             table: None,
             is_etag_required: false,
             copy_source: None,
@@ -104,8 +106,13 @@ impl Call {
     fn parse_cloudfront(&mut self, parts: &Parts) {
         self.service = Service::CloudFront;
         let segments: Vec<&str> = parts.uri.path().split('/').skip(2).collect();
-        self.distribution = segments.get(1).map(|id| (*id).to_owned());
+        let id = segments.get(1).map(|id| (*id).to_owned());
+        match segments.first() {
+            Some(&"cache-policy") => self.cache_policy = id,
+            _ => self.distribution = id,
+        }
         self.operation = match (&parts.method, segments.as_slice()) {
+            (&Method::GET, ["cache-policy", _]) => "GetCachePolicy",
             (&Method::GET, ["distribution", _]) => "GetDistribution",
             (&Method::GET, ["distribution", _, "config"]) => "GetDistributionConfig",
             (&Method::POST, ["distribution", _, "invalidation"]) => "CreateInvalidation",

@@ -13,7 +13,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response};
 use s3s::Body;
 
-pub use distribution::{CustomError, Distribution, Domain, Origin};
+pub use distribution::{CustomError, Distribution, Domain, IndexFunction, Origin, QueryStrings};
 use invalidation::is_valid;
 pub use invalidation::{Invalidation, ReferenceConflict};
 pub use quota::Quota;
@@ -188,6 +188,9 @@ impl CloudFront {
             let configs: Vec<&Distribution> = distributions.values().map(|state| &state.config).collect();
             return Ok(response(200, "text/xml", xml::distribution_list(&configs)));
         }
+        if let (&Method::GET, ["cache-policy", id]) = (&parts.method, segments.as_slice()) {
+            return cache_policy(distributions.values().map(|state| &state.config), id);
+        }
         let ["distribution", id, rest @ ..] = segments.as_slice() else {
             return refuse(501, "NotImplemented", format!("{} is not emulated", parts.uri));
         };
@@ -206,6 +209,21 @@ impl CloudFront {
             (&Method::GET, ["invalidation", id]) => distribution.get_invalidation(id),
             _ => refuse(501, "NotImplemented", format!("{} {} is not emulated", parts.method, parts.uri)),
         }
+    }
+}
+
+/// Returns the cache policy that some distribution has.
+fn cache_policy<'a>(
+    mut configs: impl Iterator<Item = &'a Distribution>,
+    wanted: &str,
+) -> Result<Response<Body>, Refusal> {
+    let behavior = configs.find_map(|config| match &config.query_strings {
+        QueryStrings::Policy { id, behavior } if id == wanted => Some(*behavior),
+        _ => None,
+    });
+    match behavior {
+        Some(behavior) => Ok(response(200, "text/xml", xml::cache_policy(wanted, behavior))),
+        None => refuse(404, "NoSuchCachePolicy", "The cache policy does not exist."),
     }
 }
 

@@ -7,7 +7,8 @@
 //!   browsers may or may not escape (the unsafe characters of RFC 1738, except `~`) counts the same raw and escaped.
 //! - An item matches the whole key, case-sensitively. A trailing `*` matches any rest. An item with a raw unsafe
 //!   character, or with `%7E`, is accepted and matches nothing.
-//! - `/`, `/index.html`, `/docs/`, `/docs` and `/docs/index.html` are five entries.
+//! - `/`, `/index.html`, `/docs/`, `/docs` and `/docs/index.html` are five entries, unless a function maps them to
+//!   fewer before the cache is asked ([`IndexFunction`](crate::IndexFunction)).
 //! - A tag invalidates the answers that had it in the configured header when they were cached. Later changes of the
 //!   object or the configuration add no tag. Error pages have no tags.
 //! - Errors are cached only if a custom error response keeps their code for longer than 10 s, the default. They then

@@ -49,7 +49,9 @@ pub use call::{Call, Service};
 pub use call_log::Observer;
 pub use clock::VirtualClock;
 pub use cloud::{Authorizer, Cloud};
-pub use cloudfront::{CustomError, Distribution, Domain, Invalidation, Origin, Quota, ReferenceConflict};
+pub use cloudfront::{
+    CustomError, Distribution, Domain, IndexFunction, Invalidation, Origin, QueryStrings, Quota, ReferenceConflict,
+};
 pub use edge::{Begun, Edge, EdgeAnswer, Fetch, Spread};
 pub use faults::{Does, Fault};
 pub use gate::{Gate, Waiting};

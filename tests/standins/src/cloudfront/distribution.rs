@@ -13,18 +13,62 @@ pub struct Distribution {
     /// Without a leading slash; "" for none.
     pub default_root_object: String,
     pub custom_errors: Vec<CustomError>,
-    /// Whether query strings are part of the cache key.
-    pub cache_query_strings: bool,
-    /// Whether an index function or a website endpoint maps `/docs/` and `/docs` to `docs/index.html`.
-    pub index_documents: bool,
+    pub query_strings: QueryStrings,
+    pub index_function: IndexFunction,
+    /// The name of the index documents that the function, or a website endpoint, serves.
+    pub index_document: String,
     /// Whether a function maps `/about` to `about.html`.
     pub clean_urls: bool,
+    /// The `ContinuousDeploymentPolicyId`.
+    pub continuous_deployment_policy: Option<String>,
+    /// Whether it is a staging distribution.
+    pub is_staging: bool,
     /// The header with the cache tags, such as `x-amz-meta-cache-tag`.
     pub cache_tag_header: Option<String>,
     /// Whether the configuration has reached every edge location.
     pub is_deployed: bool,
     /// The time of the last change of the configuration.
     pub modified_at: DateTime<Utc>,
+}
+
+/// The settings that say whether query strings are part of the cache key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryStrings {
+    /// Managed-CachingOptimized, which leaves them out.
+    Ignored,
+    /// A cache policy with this id and `QueryStringBehavior`. Unless that is `none`, the emulation takes all of them.
+    Policy { id: String, behavior: &'static str },
+    /// The `QueryString` of `ForwardedValues`, which older distributions have.
+    Forwarded(bool),
+}
+
+impl QueryStrings {
+    pub(crate) fn are_in_key(&self) -> bool {
+        match self {
+            Self::Ignored => false,
+            Self::Policy { behavior, .. } => *behavior != "none",
+            Self::Forwarded(in_key) => *in_key,
+        }
+    }
+}
+
+/// The function that maps `/docs/` and `/docs` to `docs/index.html`.
+///
+/// AWS recommends to invalidate both the path before and the one after a viewer-request function, and does not say
+/// under which of them the answer is cached. So both can be emulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexFunction {
+    /// There is none: a website endpoint does what it does, and any other origin takes the paths for keys.
+    None,
+    /// A CloudFront function on viewer requests; answers are cached under the viewer's path.
+    ViewerRequest,
+    /// The same, but answers are cached under the path to which the function maps it. This function goes by the path
+    /// alone: it takes a name without a dot for a folder.
+    RewritingKey,
+    /// A Lambda function on viewer requests; answers are cached under the viewer's path.
+    LambdaOnViewerRequest,
+    /// A Lambda function on origin requests, which runs behind the cache.
+    LambdaOnOriginRequest,
 }
 
 /// A bucket behind a distribution.
@@ -52,6 +96,10 @@ pub enum Domain {
 }
 
 impl Origin {
+    pub(crate) fn is_website(&self) -> bool {
+        matches!(self.domain, Domain::Website | Domain::WebsiteDotted)
+    }
+
     pub(super) fn domain_name(&self) -> String {
         let bucket = &self.bucket;
         match &self.domain {
@@ -76,7 +124,7 @@ pub struct CustomError {
 }
 
 impl Distribution {
-    /// Returns a distribution whose only origin is a whole bucket.
+    /// Returns a distribution whose only origin is a whole bucket, with a function for index documents.
     pub fn of(id: &str, bucket: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -88,9 +136,12 @@ impl Distribution {
             }],
             default_root_object: "index.html".to_owned(),
             custom_errors: Vec::new(),
-            cache_query_strings: false,
-            index_documents: true,
+            query_strings: QueryStrings::Ignored,
+            index_function: IndexFunction::ViewerRequest,
+            index_document: "index.html".to_owned(),
             clean_urls: false,
+            continuous_deployment_policy: None,
+            is_staging: false,
             cache_tag_header: None,
             is_deployed: true,
             modified_at: DateTime::UNIX_EPOCH,

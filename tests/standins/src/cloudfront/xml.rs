@@ -2,7 +2,7 @@
 
 use chrono::SecondsFormat;
 
-use super::{Distribution, Domain, Invalidation, Origin};
+use super::{Distribution, IndexFunction, Invalidation, Origin, QueryStrings};
 use crate::xml::escaped;
 
 const XMLNS: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
@@ -63,7 +63,7 @@ fn settings(config: &Distribution) -> String {
         .enumerate()
         .filter_map(|(index, origin)| {
             let pattern = escaped(origin.path_pattern.as_ref()?);
-            let behaviour = behaviour(index);
+            let behaviour = behaviour(config, index);
             Some(format!("<CacheBehavior><PathPattern>{pattern}</PathPattern>{behaviour}</CacheBehavior>"))
         })
         .collect();
@@ -85,30 +85,70 @@ fn settings(config: &Distribution) -> String {
         format!("<CacheTagConfig><HeaderName>{}</HeaderName></CacheTagConfig>", escaped(name))
     });
     format!(
-        "<Aliases><Quantity>0</Quantity></Aliases><DefaultRootObject>{}</DefaultRootObject><Origins><Quantity>{}</Quantity><Items>{origins}</Items></Origins><DefaultCacheBehavior>{}</DefaultCacheBehavior><CacheBehaviors><Quantity>{}</Quantity><Items>{}</Items></CacheBehaviors><CustomErrorResponses><Quantity>{}</Quantity><Items>{errors}</Items></CustomErrorResponses><Comment></Comment><PriceClass>PriceClass_All</PriceClass><Enabled>true</Enabled>{tags}",
+        "<Aliases><Quantity>0</Quantity></Aliases><DefaultRootObject>{}</DefaultRootObject><Origins><Quantity>{}</Quantity><Items>{origins}</Items></Origins><DefaultCacheBehavior>{}</DefaultCacheBehavior><CacheBehaviors><Quantity>{}</Quantity><Items>{}</Items></CacheBehaviors><CustomErrorResponses><Quantity>{}</Quantity><Items>{errors}</Items></CustomErrorResponses><Comment></Comment><PriceClass>PriceClass_All</PriceClass><Enabled>true</Enabled><ContinuousDeploymentPolicyId>{}</ContinuousDeploymentPolicyId><Staging>{}</Staging>{tags}",
         escaped(&config.default_root_object),
         config.origins.len(),
-        behaviour(0),
+        behaviour(config, 0),
         behaviours.len(),
         behaviours.concat(),
         config.custom_errors.len(),
+        escaped(config.continuous_deployment_policy.as_deref().unwrap_or_default()),
+        config.is_staging,
     )
 }
 
 /// Returns the elements that all behaviours have.
-fn behaviour(origin_index: usize) -> String {
+fn behaviour(config: &Distribution, origin_index: usize) -> String {
+    let (functions, query_strings) = (functions(config), query_strings(config));
     format!(
-        "<TargetOriginId>origin-{origin_index}</TargetOriginId><TrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></TrustedSigners><ViewerProtocolPolicy>redirect-to-https</ViewerProtocolPolicy><Compress>true</Compress><CachePolicyId>658327ea-f89d-4fab-a63d-7e88639e58f6</CachePolicyId>"
+        "<TargetOriginId>origin-{origin_index}</TargetOriginId><TrustedSigners><Enabled>false</Enabled><Quantity>0</Quantity></TrustedSigners><ViewerProtocolPolicy>redirect-to-https</ViewerProtocolPolicy><Compress>true</Compress>{functions}{query_strings}"
+    )
+}
+
+/// Returns the associations of functions with a behaviour.
+fn functions(config: &Distribution) -> String {
+    let (lambda, function) = match config.index_function {
+        IndexFunction::None => (None, config.clean_urls.then_some("viewer-request")),
+        IndexFunction::ViewerRequest | IndexFunction::RewritingKey => (None, Some("viewer-request")),
+        IndexFunction::LambdaOnViewerRequest => (Some("viewer-request"), None),
+        IndexFunction::LambdaOnOriginRequest => (Some("origin-request"), None),
+    };
+    let lambda = lambda.map_or_else(
+        || "<Quantity>0</Quantity>".to_owned(),
+        |event| format!("<Quantity>1</Quantity><Items><LambdaFunctionAssociation><LambdaFunctionARN>arn:aws:lambda:us-east-1:123456789012:function:index:1</LambdaFunctionARN><EventType>{event}</EventType></LambdaFunctionAssociation></Items>"),
+    );
+    let function = function.map_or_else(
+        || "<Quantity>0</Quantity>".to_owned(),
+        |event| format!("<Quantity>1</Quantity><Items><FunctionAssociation><FunctionARN>arn:aws:cloudfront::123456789012:function/index</FunctionARN><EventType>{event}</EventType></FunctionAssociation></Items>"),
+    );
+    format!(
+        "<LambdaFunctionAssociations>{lambda}</LambdaFunctionAssociations><FunctionAssociations>{function}</FunctionAssociations>"
+    )
+}
+
+fn query_strings(config: &Distribution) -> String {
+    match &config.query_strings {
+        QueryStrings::Ignored => "<CachePolicyId>658327ea-f89d-4fab-a63d-7e88639e58f6</CachePolicyId>".to_owned(),
+        QueryStrings::Policy { id, .. } => format!("<CachePolicyId>{}</CachePolicyId>", escaped(id)),
+        QueryStrings::Forwarded(in_key) => format!(
+            "<ForwardedValues><QueryString>{in_key}</QueryString><Cookies><Forward>none</Forward></Cookies></ForwardedValues>"
+        ),
+    }
+}
+
+pub(super) fn cache_policy(id: &str, query_string_behavior: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\"?>\n<CachePolicy xmlns=\"{XMLNS}\"><Id>{id}</Id><LastModifiedTime>1970-01-01T00:00:00Z</LastModifiedTime><CachePolicyConfig><Name>{id}</Name><MinTTL>0</MinTTL><ParametersInCacheKeyAndForwardedToOrigin><EnableAcceptEncodingGzip>true</EnableAcceptEncodingGzip><HeadersConfig><HeaderBehavior>none</HeaderBehavior></HeadersConfig><CookiesConfig><CookieBehavior>none</CookieBehavior></CookiesConfig><QueryStringsConfig><QueryStringBehavior>{query_string_behavior}</QueryStringBehavior></QueryStringsConfig></ParametersInCacheKeyAndForwardedToOrigin></CachePolicyConfig></CachePolicy>",
+        id = escaped(id),
     )
 }
 
 fn origin(index: usize, origin: &Origin) -> String {
     // To CloudFront, a website endpoint is not an S3 origin but a custom one over HTTP.
-    let config = match origin.domain {
-        Domain::Website | Domain::WebsiteDotted => {
-            "<CustomOriginConfig><HTTPPort>80</HTTPPort><HTTPSPort>443</HTTPSPort><OriginProtocolPolicy>http-only</OriginProtocolPolicy></CustomOriginConfig>"
-        }
-        _ => "<S3OriginConfig><OriginAccessIdentity></OriginAccessIdentity></S3OriginConfig>",
+    let config = if origin.is_website() {
+        "<CustomOriginConfig><HTTPPort>80</HTTPPort><HTTPSPort>443</HTTPSPort><OriginProtocolPolicy>http-only</OriginProtocolPolicy></CustomOriginConfig>"
+    } else {
+        "<S3OriginConfig><OriginAccessIdentity></OriginAccessIdentity></S3OriginConfig>"
     };
     format!(
         "<Origin><Id>origin-{index}</Id><DomainName>{}</DomainName><OriginPath>{}</OriginPath><CustomHeaders><Quantity>0</Quantity></CustomHeaders>{config}<ConnectionAttempts>3</ConnectionAttempts><ConnectionTimeout>10</ConnectionTimeout></Origin>",

@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::EdgeAnswer;
-use super::origin::split_query;
-use crate::Distribution;
+use super::origin::{rewritten, split_query};
+use crate::{Distribution, IndexFunction};
 
 /// RFC 1738's unsafe characters in a path, except `~` and the `%` that begins an escape.
 const UNSAFE: AsciiSet = CONTROLS
@@ -233,9 +233,13 @@ fn escaped(path: &str) -> String {
 
 pub(super) fn cache_key(config: &Distribution, path_and_query: &str) -> String {
     let (path, query) = split_query(path_and_query);
-    match query.filter(|_| config.cache_query_strings) {
-        Some(query) => format!("{}?{query}", escaped(path)),
-        None => escaped(path),
+    let path = match config.index_function {
+        IndexFunction::RewritingKey => escaped(&rewritten(config, path)),
+        _ => escaped(path),
+    };
+    match query.filter(|_| config.query_strings.are_in_key()) {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
     }
 }
 

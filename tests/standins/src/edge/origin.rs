@@ -8,17 +8,20 @@ use percent_encoding::percent_decode_str;
 use super::EdgeAnswer;
 use crate::pattern;
 use crate::storage::Buckets;
-use crate::{Distribution, Object, Origin};
+use crate::{Distribution, IndexFunction, Object, Origin};
 
 /// Returns the answer of the origin, or for an error the error page. Also returns whether an object was found.
 pub(super) fn fetch(config: &Distribution, buckets: &Buckets, path_and_query: &str) -> (EdgeAnswer, bool) {
     let (path, _) = split_query(path_and_query);
-    if let Some(object) = find(config, buckets, path) {
-        return (answer(200, object), true);
+    if let Some(answer) = find(config, buckets, path) {
+        return (answer, true);
     }
     let custom = config.custom_errors.iter().find(|error| error.code == 404);
     let page = custom.and_then(|error| error.page.as_ref());
-    let page = page.and_then(|(path, status)| Some(answer(*status, find(config, buckets, path)?)));
+    let page = page.and_then(|(path, status)| {
+        let found = find(config, buckets, path).filter(|page| page.status == 200)?;
+        Some(EdgeAnswer { status: *status, ..found })
+    });
     (page.unwrap_or_else(not_found), false)
 }
 
@@ -30,30 +33,51 @@ pub(super) fn split_query(path_and_query: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Finds the object behind a viewer's path.
-fn find(config: &Distribution, buckets: &Buckets, path: &str) -> Option<Object> {
+/// Finds the object behind a viewer's path, or a website endpoint's redirect.
+fn find(config: &Distribution, buckets: &Buckets, path: &str) -> Option<EdgeAnswer> {
     let origin = origin_of(config, path)?;
     let bucket = buckets.get(&origin.bucket)?;
-    let path = percent_decode_str(path).decode_utf8().ok()?;
+    let path = match config.index_function {
+        IndexFunction::RewritingKey => rewritten(config, path),
+        _ => path.to_owned(),
+    };
+    let path = percent_decode_str(&path).decode_utf8().ok()?;
     let name = path.strip_prefix('/').unwrap_or(&path);
     let folder = origin.path.trim_matches('/');
     let look_up = |name: &str| match folder {
-        "" => bucket.object(name),
-        folder => bucket.object(&format!("{folder}/{name}")),
+        "" => bucket.object(name).map(found),
+        folder => bucket.object(&format!("{folder}/{name}")).map(found),
     };
     if name.is_empty() && !config.default_root_object.is_empty() {
         return look_up(&config.default_root_object);
     }
-    let index = || {
-        if name.is_empty() || name.ends_with('/') {
-            look_up(&format!("{name}index.html"))
-        } else {
-            look_up(&format!("{name}/index.html"))
+    let is_folder = name.is_empty() || name.ends_with('/');
+    let slash = if is_folder { "" } else { "/" };
+    let index = || look_up(&format!("{name}{slash}{}", config.index_document));
+    let answer = match config.index_function {
+        // S3 User Guide, "Configuring an index document".
+        IndexFunction::None if origin.is_website() && is_folder => index(),
+        IndexFunction::None if origin.is_website() => {
+            let redirect = || index().map(|_| redirect(format!("{}/{name}/", origin.path)));
+            look_up(name).or_else(redirect)
         }
+        IndexFunction::None | IndexFunction::RewritingKey => look_up(name),
+        _ => look_up(name).or_else(index),
     };
-    look_up(name)
-        .or_else(|| config.index_documents.then(index)?)
-        .or_else(|| config.clean_urls.then(|| look_up(&format!("{name}.html")))?)
+    answer.or_else(|| config.clean_urls.then(|| look_up(&format!("{name}.html")))?)
+}
+
+/// Returns the path to which [`IndexFunction::RewritingKey`] maps a viewer's.
+pub(super) fn rewritten(config: &Distribution, path: &str) -> String {
+    let (document, root) = (&config.index_document, &config.default_root_object);
+    let name = path.rsplit('/').next().unwrap_or_default();
+    match name {
+        _ if path == "/" && !root.is_empty() => format!("/{root}"),
+        "" => format!("{path}{document}"),
+        _ if name.contains('.') => path.to_owned(),
+        _ if config.clean_urls => format!("{path}.html"),
+        _ => format!("{path}/{document}"),
+    }
 }
 
 /// Returns the origin of the first matching behaviour, or of the default one.
@@ -62,7 +86,7 @@ fn origin_of<'a>(config: &'a Distribution, path: &str) -> Option<&'a Origin> {
     config.origins.iter().find(matches).or(config.origins.first())
 }
 
-fn answer(status: u16, object: Object) -> EdgeAnswer {
+fn found(object: Object) -> EdgeAnswer {
     let stored = object.headers;
     let mut headers: BTreeMap<String, String> = [
         ("content-type", stored.content_type),
@@ -78,7 +102,12 @@ fn answer(status: u16, object: Object) -> EdgeAnswer {
     for (name, value) in stored.metadata {
         headers.insert(format!("x-amz-meta-{}", name.to_lowercase()), value);
     }
-    EdgeAnswer { status, headers, body: object.body, from_cache: false }
+    EdgeAnswer { status: 200, headers, body: object.body, from_cache: false }
+}
+
+fn redirect(location: String) -> EdgeAnswer {
+    let headers = BTreeMap::from([("location".to_owned(), location)]);
+    EdgeAnswer { status: 302, headers, body: Bytes::new(), from_cache: false }
 }
 
 fn not_found() -> EdgeAnswer {

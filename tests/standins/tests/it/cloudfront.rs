@@ -1,6 +1,7 @@
 //! Distributions and invalidations.
 
-use standins::{CustomError, Distribution, Domain, Origin, ReferenceConflict};
+use aws_sdk_cloudfront::types::EventType;
+use standins::{CustomError, Distribution, Domain, IndexFunction, Origin, QueryStrings, ReferenceConflict};
 
 use crate::account::{account, cloudfront_of, offer, refusal};
 
@@ -106,4 +107,49 @@ async fn a_distribution_can_be_read() {
     assert_eq!(tags.header_name(), "x-amz-meta-cache-tag");
     let default = config.default_cache_behavior().unwrap();
     assert_eq!(default.target_origin_id(), origins[0].id());
+}
+
+#[tokio::test]
+async fn a_distribution_tells_of_functions_query_strings_and_continuous_deployment() {
+    let (cloud, _) = account().await;
+    let cloudfront = cloudfront_of(&cloud).await;
+    let read = async |distribution: Distribution| {
+        cloud.create_distribution(distribution);
+        let answer = cloudfront.get_distribution().id("E1").send().await.unwrap();
+        answer.distribution.unwrap().distribution_config.unwrap()
+    };
+    let plain = Distribution::of("E1", "site");
+    let config = read(plain.clone()).await;
+    let behaviour = config.default_cache_behavior().unwrap();
+    assert_eq!(*behaviour.function_associations().unwrap().items()[0].event_type(), EventType::ViewerRequest);
+    assert_eq!(behaviour.lambda_function_associations().unwrap().quantity(), 0);
+    assert_eq!(behaviour.cache_policy_id(), Some("658327ea-f89d-4fab-a63d-7e88639e58f6"));
+    assert_eq!((config.continuous_deployment_policy_id(), config.staging()), (Some(""), Some(false)));
+
+    let config = read(Distribution {
+        index_function: IndexFunction::LambdaOnOriginRequest,
+        query_strings: QueryStrings::Policy { id: "mine".to_owned(), behavior: "whitelist" },
+        continuous_deployment_policy: Some("P1".to_owned()),
+        is_staging: true,
+        ..plain.clone()
+    })
+    .await;
+    let behaviour = config.default_cache_behavior().unwrap();
+    assert_eq!(behaviour.function_associations().unwrap().quantity(), 0);
+    assert_eq!(*behaviour.lambda_function_associations().unwrap().items()[0].event_type(), EventType::OriginRequest);
+    assert_eq!(behaviour.cache_policy_id(), Some("mine"));
+    assert_eq!((config.continuous_deployment_policy_id(), config.staging()), (Some("P1"), Some(true)));
+    let policy = cloudfront.get_cache_policy().id("mine").send().await.unwrap().cache_policy.unwrap();
+    let parameters = policy.cache_policy_config.unwrap().parameters_in_cache_key_and_forwarded_to_origin.unwrap();
+    assert_eq!(parameters.query_strings_config().unwrap().query_string_behavior().as_str(), "whitelist");
+    let missing = cloudfront.get_cache_policy().id("other").send().await;
+    assert_eq!(refusal(missing), ("NoSuchCachePolicy".to_owned(), 404));
+
+    let legacy = Distribution { query_strings: QueryStrings::Forwarded(true), ..plain };
+    let config = read(Distribution { index_function: IndexFunction::None, ..legacy }).await;
+    let behaviour = config.default_cache_behavior().unwrap();
+    assert_eq!(behaviour.function_associations().unwrap().quantity(), 0);
+    #[expect(deprecated, reason = "older distributions have it")]
+    let forwarded = behaviour.forwarded_values().unwrap();
+    assert!(forwarded.query_string() && behaviour.cache_policy_id().is_none());
 }

@@ -1,6 +1,6 @@
 //! The edge cache.
 
-use standins::{CustomError, Distribution, EdgeAnswer, Headers};
+use standins::{CustomError, Distribution, Domain, EdgeAnswer, Headers, IndexFunction, QueryStrings};
 
 use crate::account::{account, cloudfront_of, offer, raw_http};
 
@@ -82,7 +82,7 @@ async fn the_edge_caches_variants_errors_and_tags_as_configured() {
 
     cloud.create_distribution(Distribution {
         custom_errors: vec![CustomError { code: 404, page: Some(("/404.html".to_owned(), 404)), min_ttl_seconds: 300 }],
-        cache_query_strings: true,
+        query_strings: QueryStrings::Forwarded(true),
         clean_urls: true,
         cache_tag_header: Some("x-amz-meta-cache-tag".to_owned()),
         ..plain
@@ -106,4 +106,41 @@ async fn the_edge_caches_variants_errors_and_tags_as_configured() {
     let answer = answer.await;
     assert!(answer.contains("x-cache: Hit from cloudfront"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nb"), "{answer}");
+}
+
+#[tokio::test]
+async fn each_kind_of_origin_answers_for_a_folder_in_its_own_way() {
+    let (cloud, _) = account().await;
+    for key in ["www/docs/index.html", "www/docs/page.html", "www/index.html", "www/file"] {
+        cloud.put_object("site", key, key.to_owned(), Headers::of_type("text/html"));
+    }
+    let behind = |domain: Domain, index_function| {
+        let mut distribution = Distribution::of("E1", "site").with_origin_path("/www");
+        distribution.origins[0].domain = domain;
+        distribution.default_root_object = String::new();
+        cloud.create_distribution(Distribution { index_function, ..distribution });
+        let edge = cloud.edge("E1");
+        let answers = ["/", "/docs/", "/docs", "/file", "/none/"].map(|url| {
+            let answer = edge.get(url);
+            answer.headers.get("location").cloned().unwrap_or_else(|| match answer.status {
+                200 => String::from_utf8(answer.body.to_vec()).unwrap(),
+                status => status.to_string(),
+            })
+        });
+        (answers, edge.cached().into_keys().collect::<Vec<_>>())
+    };
+    let (answers, cached) = behind(Domain::Regional, IndexFunction::None);
+    assert_eq!(answers, ["404", "404", "404", "www/file", "404"]);
+    assert_eq!(cached, ["/file"]);
+    let (answers, cached) = behind(Domain::Website, IndexFunction::None);
+    assert_eq!(answers, ["www/index.html", "www/docs/index.html", "/www/docs/", "www/file", "404"]);
+    assert_eq!(cached, ["/", "/docs", "/docs/", "/file"]);
+    for function in [IndexFunction::ViewerRequest, IndexFunction::LambdaOnOriginRequest] {
+        let (answers, cached) = behind(Domain::Regional, function);
+        assert_eq!(answers, ["www/index.html", "www/docs/index.html", "www/docs/index.html", "www/file", "404"]);
+        assert_eq!(cached, ["/", "/docs", "/docs/", "/file"]);
+    }
+    let (answers, cached) = behind(Domain::Regional, IndexFunction::RewritingKey);
+    assert_eq!(answers, ["www/index.html", "www/docs/index.html", "www/docs/index.html", "404", "404"]);
+    assert_eq!(cached, ["/docs/index.html", "/index.html"]);
 }
