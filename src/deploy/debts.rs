@@ -9,7 +9,7 @@ use crate::deployment::{Owed, RunId};
 use crate::error::Error;
 use crate::invalidation::{Distribution, Invalidation, References, StaleKeys, batches, matches};
 use crate::plan::TagEvidence;
-use crate::report::Invalidated;
+use crate::report::{Invalidated, Report};
 
 /// The invalidations that the site owes to CloudFront, as the ledger and this invocation know them.
 pub(super) struct Debts<'a> {
@@ -25,6 +25,8 @@ pub(super) struct Debts<'a> {
     /// Owed to distributions that `DISTRIBUTION_IDS` no longer names.
     of_former_distributions: Vec<Owed>,
     accepted: Vec<Invalidated>,
+    /// Sentences for the report.
+    warnings: Vec<String>,
     pace: Pace,
 }
 
@@ -39,6 +41,7 @@ impl<'a> Debts<'a> {
             settled: Vec::new(),
             of_former_distributions: Vec::new(),
             accepted: Vec::new(),
+            warnings: Vec::new(),
             pace: Pace::default(),
         }
     }
@@ -96,9 +99,10 @@ impl<'a> Debts<'a> {
         &mut self.settled
     }
 
-    /// Takes what CloudFront has accepted so far.
-    pub(super) fn drain_accepted(&mut self) -> Vec<Invalidated> {
-        std::mem::take(&mut self.accepted)
+    /// Moves into the report what CloudFront has accepted so far, and what there is to say about it.
+    pub(super) fn report(&mut self, report: &mut Report) {
+        report.invalidations = std::mem::take(&mut self.accepted);
+        report.warnings.append(&mut self.warnings);
     }
 
     /// Records batches for keys that are going stale, and returns warnings about them.
@@ -219,8 +223,9 @@ impl<'a> Debts<'a> {
     }
 
     fn absorb(&mut self, sent: Sent) -> Result<(), Error> {
-        let Sent { accepted, settled, remaining, reason, of_former_distributions } = sent;
+        let Sent { accepted, warnings, settled, remaining, reason, of_former_distributions } = sent;
         self.accepted.extend(accepted);
+        self.warnings.extend(warnings);
         self.settled.extend(settled);
         self.due.extend(remaining);
         self.of_former_distributions.extend(of_former_distributions);

@@ -42,6 +42,8 @@ pub(super) type Pace = Mutex<Option<Instant>>;
 #[derive(Default)]
 pub(super) struct Sent {
     pub accepted: Vec<Invalidated>,
+    /// Sentences for the report.
+    pub warnings: Vec<String>,
     /// Owed no more, but still in the ledger. Until they are deleted there, later runs offer them again under the same
     /// reference, which CloudFront recognises.
     pub settled: Vec<Owed>,
@@ -51,6 +53,14 @@ pub(super) struct Sent {
     pub reason: Option<String>,
     /// Still owed to distributions that the site no longer names.
     pub of_former_distributions: Vec<Owed>,
+}
+
+/// A batch that is owed no more.
+struct Settled {
+    /// `None` if its distribution is gone.
+    accepted: Option<Invalidated>,
+    /// Why everything was invalidated instead of its items, if it was.
+    replaced: Option<String>,
 }
 
 impl Sender<'_> {
@@ -64,6 +74,7 @@ impl Sender<'_> {
         let mut sent = Sent::default();
         for one in join_all(offering).await {
             sent.accepted.extend(one.accepted);
+            sent.warnings.extend(one.warnings);
             sent.settled.extend(one.settled);
             sent.remaining.extend(one.remaining);
             sent.reason = sent.reason.or(one.reason);
@@ -72,14 +83,20 @@ impl Sender<'_> {
         sent
     }
 
-    /// Offers one distribution's batches in order. A batch that fails holds up no other.
+    /// Offers one distribution's batches in order. A batch that fails holds up no other, and one that is replaced by
+    /// everything settles those after it.
     async fn offer_to_one(&self, distribution: String, due: Vec<Owed>) -> Sent {
         let mut sent = Sent::default();
-        for mut owed in due {
+        let mut due = due.into_iter();
+        while let Some(mut owed) = due.next() {
             match self.offer_until_accepted(&mut owed).await {
-                Ok(accepted) => {
+                Ok(Settled { accepted, replaced }) => {
                     sent.accepted.extend(accepted);
                     sent.settled.push(owed);
+                    if let Some(warning) = replaced {
+                        sent.warnings.push(warning);
+                        sent.settled.extend(due.by_ref());
+                    }
                 }
                 Err(error) if self.is_of_site(&distribution) => {
                     sent.remaining.push(owed);
@@ -99,20 +116,28 @@ impl Sender<'_> {
         self.distributions.iter().any(|known| known.id == distribution)
     }
 
-    /// Offers one batch until it is accepted or the deadline nears. Returns `None` if its distribution is gone.
-    async fn offer_until_accepted(&self, owed: &mut Owed) -> Result<Option<Invalidated>, String> {
+    /// Offers one batch until it is accepted or the deadline nears.
+    async fn offer_until_accepted(&self, owed: &mut Owed) -> Result<Settled, String> {
         self.mark_offered(owed).await?;
         let mut batch = owed.batch();
+        let mut replaced = None;
         let mut pause = FIRST_PAUSE;
         loop {
-            batch = self.with_valid_tags(batch).await?;
+            if self.relies_on_outdated_tags(&batch).await? {
+                replaced = Some(why_replaced(&batch, "the distribution's configuration has changed since"));
+                batch = batch.of_everything();
+            }
             self.wait_for_turn().await;
             match self.site.clients.cdn.offer(&batch).await.map_err(|error| error.to_string())? {
-                Reply::Accepted(id) => return Ok(Some(accepted(&batch, Some(id)))),
-                Reply::AcceptedBefore => return Ok(Some(accepted(&batch, None))),
+                Reply::Accepted(id) => return Ok(Settled { accepted: Some(accepted(&batch, Some(id))), replaced }),
+                Reply::AcceptedBefore => return Ok(Settled { accepted: Some(accepted(&batch, None)), replaced }),
                 Reply::NoSuchDistribution => return self.without_distribution(&batch.distribution),
                 Reply::QuotaFull(reason) => self.wait_for_quota(&batch.distribution, &reason, &mut pause).await?,
-                Reply::Refused(reason) => batch = without_refused_items(batch, reason)?,
+                Reply::Refused(reason) if batch.is_of_everything() => return Err(reason),
+                Reply::Refused(reason) => {
+                    replaced = Some(why_replaced(&batch, &format!("CloudFront refuses it: {reason}")));
+                    batch = batch.of_everything();
+                }
             }
         }
     }
@@ -128,28 +153,21 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// Replaces a batch's tags by `/*` if the distribution has been reconfigured since they were chosen.
-    async fn with_valid_tags(&self, batch: Batch) -> Result<Batch, String> {
+    /// Whether the distribution has been reconfigured since the batch's tags were chosen.
+    async fn relies_on_outdated_tags(&self, batch: &Batch) -> Result<bool, String> {
         let Some(version) = &batch.relies_on else {
-            return Ok(batch);
+            return Ok(false);
         };
         let now = self.site.clients.cdn.version(&batch.distribution).await;
-        if now.map_err(|error| error.to_string())?.as_ref() == Some(version) {
-            return Ok(batch);
-        }
-        tracing::warn!(
-            distribution = %batch.distribution,
-            "the distribution's configuration changed since this batch was recorded; invalidating /* instead of cache tags"
-        );
-        Ok(batch.of_everything())
+        Ok(now.map_err(|error| error.to_string())?.as_ref() != Some(version))
     }
 
-    fn without_distribution(&self, distribution: &str) -> Result<Option<Invalidated>, String> {
+    fn without_distribution(&self, distribution: &str) -> Result<Settled, String> {
         if self.is_of_site(distribution) {
             return Err(format!("distribution {distribution} does not exist"));
         }
         tracing::warn!(%distribution, "an invalidation was owed to a distribution that is gone; deleting it from the ledger");
-        Ok(None)
+        Ok(Settled { accepted: None, replaced: None })
     }
 
     /// Waits until the next batch may be offered, or until the deadline nears.
@@ -182,18 +200,12 @@ fn next_turn() -> Instant {
     Instant::now() + PACE.mul_f64(1.0 + fastrand::f64() / 4.0)
 }
 
-/// Returns the batch to offer instead of one whose contents CloudFront refuses.
-fn without_refused_items(batch: Batch, reason: String) -> Result<Batch, String> {
-    let everything = batch.of_everything();
-    if batch.items == everything.items {
-        return Err(reason);
-    }
-    tracing::warn!(
-        distribution = %batch.distribution,
-        items = ?batch.items,
-        "CloudFront refuses a batch, so /* is invalidated instead: {reason}"
-    );
-    Ok(everything)
+/// Returns, and logs, why everything is invalidated instead of a batch's items.
+fn why_replaced(batch: &Batch, reason: &str) -> String {
+    let Batch { distribution, items, .. } = batch;
+    let warning = format!("/* is invalidated on {distribution} instead of a batch of {} items: {reason}", items.len());
+    tracing::warn!(%distribution, ?items, "{warning}");
+    warning
 }
 
 fn accepted(batch: &Batch, id: Option<String>) -> Invalidated {

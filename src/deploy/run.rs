@@ -316,8 +316,8 @@ impl<'a> Run<'a> {
         report.drift += self.writer.drift();
         report.bytes_read = archive.bytes_read();
         report.bytes_written = self.writer.bytes_written();
-        report.invalidations = self.debts.drain_accepted();
         report.warnings.append(&mut self.warnings);
+        self.debts.report(&mut report);
         report.duration_ms = self.attempt.duration_ms();
         self.save_manifest().await?;
         let answer = serde_json::to_string(&report.bounded()).ok();

@@ -65,7 +65,7 @@ async fn sweep_into(
     let deleted = delete(&mut writer, expired).await;
     report.deleted = writer.deleted();
     let sent = send(site, &mut held, &mut debts).await;
-    report.invalidations = debts.drain_accepted();
+    debts.report(report);
     let released = release(&mut held, &mut writer, &mut debts).await;
     debts.report_oldest();
     deleted.and(sent).and(released).map(|()| Outcome::Swept)

@@ -45,6 +45,11 @@ impl Batch {
         Self { reference: self.derived("everything", &[]), items, relies_on: None, ..self.clone() }
     }
 
+    /// Whether the batch evicts everything.
+    pub fn is_of_everything(&self) -> bool {
+        self.items == *EVERYTHING
+    }
+
     /// Returns the batches to send instead of one that an earlier release made larger than [`batches`] does. Returns
     /// none for a batch that fits.
     ///

@@ -2,6 +2,7 @@
 //!
 //! The emulated caches never evict anything by themselves, so that a missing invalidation shows as a stale answer.
 
+mod acceptance;
 mod cached_errors;
 mod completion;
 mod distributions;

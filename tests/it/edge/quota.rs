@@ -91,7 +91,14 @@ async fn a_batch_that_cloudfront_refuses_for_what_it_says_is_replaced_and_holds_
         stage.cloud.fault(Fault::on("CreateInvalidation", Does::refuse(400, "InvalidArgument")));
         let report = stage.deploy("two", &stage.upload("2.zip", &pages(150, "two"))).await;
         let items: Vec<usize> = report.invalidations.iter().map(|sent| sent.items).collect();
-        assert_eq!(items, [1, 50]);
+        assert_eq!(items, [1], "everything is evicted, with what the other batch has");
+        let [warning] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
+        assert_eq!(
+            warning,
+            "/* is invalidated on E1EXAMPLE instead of a batch of 100 items: CloudFront refuses it: injected \
+             InvalidArgument"
+        );
+        assert_eq!(stage.ledger().await.owed().await.unwrap(), []);
         assert!(stage.items_sent(&report, DISTRIBUTION).contains("/*"));
         assert_fresh(&stage, Distribution::of(DISTRIBUTION, LIVE), &urls);
 
