@@ -15,8 +15,8 @@ use crate::response::error;
 /// length (UTF-8 length) and attribute value lengths" (DynamoDB Developer Guide, Quotas).
 const MAX_ITEM_BYTES: usize = 400 * 1024;
 
-/// "TransactWriteItems is a synchronous write operation that groups up to 100 action requests", and "the aggregate size
-/// of the items in the transaction cannot exceed 4 MB" (DynamoDB API, `TransactWriteItems`).
+/// A transaction "groups up to 100 action requests", and "the aggregate size of the items in the transaction cannot
+/// exceed 4 MB" (DynamoDB API, `TransactWriteItems`).
 const MAX_ACTIONS: usize = 100;
 const MAX_TRANSACTION_BYTES: usize = 4 * 1024 * 1024;
 
