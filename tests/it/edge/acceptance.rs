@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use dropship::aws::ledger::{Change, Committed};
 use dropship::deployment::Owed;
-use dropship::invalidation::{self, InvalidationRules, References, StaleKeys};
+use dropship::invalidation::{self, Folders, InvalidationRules, Origin, References, StaleKeys};
 use serde_json::json;
 use standins::Quota;
 
@@ -118,19 +118,15 @@ async fn a_million_stale_keys_are_accepted_as_fast_as_the_quota_allows() {
     let stale = StaleKeys { changed, kept, ..StaleKeys::default() };
     let distribution = invalidation::Distribution {
         id: DISTRIBUTION.to_owned(),
-        origin_paths: vec![String::new()],
+        origins: vec![Origin { path: String::new(), folders: Folders::Keys }],
         default_root_object: None,
         caches_errors: false,
         fallbacks: Vec::new(),
-        tags: None,
-    };
-    let rules = InvalidationRules {
-        max_items: 200,
-        max_wildcards: 10,
-        clean_urls: false,
-        invalidate_new: false,
         query_strings: false,
+        tags: None,
+        warnings: Vec::new(),
     };
+    let rules = InvalidationRules::default();
     let invalidation = invalidation::invalidation(&distribution, &stale, &rules);
     for quota in QUOTAS {
         let stage = stage_under(quota, &build(["index.html".to_owned()], "one")).await;
