@@ -199,7 +199,9 @@ impl Case {
         let is_cached = before.contains_key(item) || before.contains_key(&spelled);
         // AWS does not say whether the path before the function or the one after it is the key.
         let is_rewritten = matches!(self.folders, Folders::Function(_));
-        let is_requested = urls.contains(item) || urls.contains(&spelled);
+        // Browsers do not escape brackets.
+        let as_key = |url: &String| url.replace('[', "%5B").replace(']', "%5D");
+        let is_requested = urls.iter().map(as_key).any(|url| url == item || url == spelled);
         !is_plain || is_cached || is_rewritten && is_requested
     }
 
