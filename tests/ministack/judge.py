@@ -260,11 +260,9 @@ def stale(old, new):
         if new.get(name) == old[name]:
             continue
         paths.add("/" + name)
+        # Behind S3 itself, an index document answers for no folder but the root.
         if name == "index.html":
             paths.add("/")
-        elif name.endswith("/index.html"):
-            folder = "/" + name.removesuffix("/index.html")
-            paths |= {folder, folder + "/"}
     # Encoded by RFC 1738, as CloudFront requires. S3 reads both `%20` and `+` as a space, so a viewer may have asked
     # for either. The samples have no names with `~` or `+`, which have more than one spelling.
     quoted = {urllib.parse.quote(path, safe="/$-_.!*(),;:@=&?") for path in paths}
