@@ -32,6 +32,7 @@ pub mod listing;
 pub mod manifest;
 pub mod metrics;
 pub mod packed_map;
+pub mod patterns;
 pub mod plan;
 pub mod report;
 pub mod transfer;
