@@ -7,10 +7,11 @@ use futures_util::future::join_all;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::invalidations::invalidations;
 use super::{Invocation, Site};
 use crate::aws::cdn::Reply;
 use crate::deployment::Owed;
-use crate::invalidation::{Batch, Distribution};
+use crate::invalidation::{Batch, Distribution, StaleKeys, is_tag, matches};
 use crate::report::Invalidated;
 
 /// The first pause between two offers of a batch while CloudFront's quota is full; each one after it is twice as long.
@@ -89,7 +90,7 @@ impl Sender<'_> {
         let mut sent = Sent::default();
         let mut due = due.into_iter();
         while let Some(mut owed) = due.next() {
-            match self.offer_until_accepted(&mut owed).await {
+            match self.offer_until_accepted(&mut owed, due.as_slice()).await {
                 Ok(Settled { accepted, replaced }) => {
                     sent.accepted.extend(accepted);
                     sent.settled.push(owed);
@@ -116,8 +117,8 @@ impl Sender<'_> {
         self.distributions.iter().any(|known| known.id == distribution)
     }
 
-    /// Offers one batch until it is accepted or the deadline nears.
-    async fn offer_until_accepted(&self, owed: &mut Owed) -> Result<Settled, String> {
+    /// Offers one batch until it is accepted or the deadline nears. Whatever replaces it covers the `others` too.
+    async fn offer_until_accepted(&self, owed: &mut Owed, others: &[Owed]) -> Result<Settled, String> {
         self.mark_offered(owed).await?;
         let mut batch = owed.batch();
         let mut replaced = None;
@@ -125,7 +126,7 @@ impl Sender<'_> {
         loop {
             if self.relies_on_outdated_tags(&batch).await? {
                 replaced = Some(why_replaced(&batch, "the distribution's configuration has changed since"));
-                batch = batch.of_everything();
+                batch = batch.of_everything(self.everything(&batch, others));
             }
             self.wait_for_turn().await;
             match self.site.clients.cdn.offer(&batch).await.map_err(|error| error.to_string())? {
@@ -133,13 +134,31 @@ impl Sender<'_> {
                 Reply::AcceptedBefore => return Ok(Settled { accepted: Some(accepted(&batch, None)), replaced }),
                 Reply::NoSuchDistribution => return self.without_distribution(&batch.distribution),
                 Reply::QuotaFull(reason) => self.wait_for_quota(&batch.distribution, &reason, &mut pause).await?,
-                Reply::Refused(reason) if batch.is_of_everything() => return Err(reason),
                 Reply::Refused(reason) => {
+                    let everything = batch.of_everything(self.everything(&batch, others));
+                    if everything.items == batch.items {
+                        return Err(reason);
+                    }
                     replaced = Some(why_replaced(&batch, &format!("CloudFront refuses it: {reason}")));
-                    batch = batch.of_everything();
+                    batch = everything;
                 }
             }
         }
+    }
+
+    /// Returns the items that evict everything of the site from the batch's distribution. Returns none if they are no
+    /// single batch, or do not cover it and the `others`: an earlier release or another setting has recorded those.
+    fn everything(&self, batch: &Batch, others: &[Owed]) -> Vec<String> {
+        let config = &self.site.config;
+        let is_its = |distribution: &&Distribution| distribution.id == batch.distribution;
+        let known: Vec<Distribution> = self.distributions.iter().filter(is_its).cloned().collect();
+        let stale = StaleKeys { unknown_under: Some(&config.live_prefix), ..StaleKeys::default() };
+        let everything = invalidations(config, &known, &stale, None).into_iter().map(|(_, it)| it.changed);
+        let everything: Vec<String> =
+            everything.filter(|items| items.wildcards == 1).flat_map(|items| items.list).collect();
+        let is_covered = |item: &String| is_tag(item) || everything.iter().any(|covering| matches(covering, item));
+        let mut items = others.iter().flat_map(|owed| &owed.items).chain(&batch.items);
+        if items.all(is_covered) { everything } else { Vec::new() }
     }
 
     /// Records that a batch is about to be offered: from now on it covers no later write.
@@ -203,7 +222,8 @@ fn next_turn() -> Instant {
 /// Returns, and logs, why everything is invalidated instead of a batch's items.
 fn why_replaced(batch: &Batch, reason: &str) -> String {
     let Batch { distribution, items, .. } = batch;
-    let warning = format!("/* is invalidated on {distribution} instead of a batch of {} items: {reason}", items.len());
+    let count = items.len();
+    let warning = format!("everything of the site is invalidated on {distribution} instead of {count} items: {reason}");
     tracing::warn!(%distribution, ?items, "{warning}");
     warning
 }

@@ -37,17 +37,13 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Returns the batch to send instead when its items can have no effect any more: it evicts everything.
+    /// Returns the batch to send instead when its items can have no effect any more. `everything` are the items that
+    /// evict the whole site; without any, `/*` does.
     ///
-    /// Its reference follows from this one's, so that every offer repeats it.
-    pub fn of_everything(&self) -> Self {
-        let items = EVERYTHING.to_vec();
-        Self { reference: self.derived("everything", &[]), items, relies_on: None, ..self.clone() }
-    }
-
-    /// Whether the batch evicts everything.
-    pub fn is_of_everything(&self) -> bool {
-        self.items == *EVERYTHING
+    /// Its reference follows from this one's and from its items, so that every offer repeats it.
+    pub fn of_everything(&self, everything: Vec<String>) -> Self {
+        let items = if everything.is_empty() { EVERYTHING.to_vec() } else { everything };
+        Self { reference: self.derived("everything", &items), items, relies_on: None, ..self.clone() }
     }
 
     /// Returns the batches to send instead of one that an earlier release made larger than [`batches`] does. Returns

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use standins::{CLIENT, Distribution, Does, Fault, Quota};
+use standins::{CLIENT, Distribution, Does, Fault, Headers, Quota};
 
 use super::{assert_fresh, first, second, set, urls};
 use crate::build::Files;
@@ -95,8 +95,8 @@ async fn a_batch_that_cloudfront_refuses_for_what_it_says_is_replaced_and_holds_
         let [warning] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
         assert_eq!(
             warning,
-            "/* is invalidated on E1EXAMPLE instead of a batch of 100 items: CloudFront refuses it: injected \
-             InvalidArgument"
+            "everything of the site is invalidated on E1EXAMPLE instead of 100 items: CloudFront refuses it: \
+             injected InvalidArgument"
         );
         assert_eq!(stage.ledger().await.owed().await.unwrap(), []);
         assert!(stage.items_sent(&report, DISTRIBUTION).contains("/*"));
@@ -112,6 +112,28 @@ async fn a_batch_that_cloudfront_refuses_for_what_it_says_is_replaced_and_holds_
         assert_eq!(report.invalidations.iter().map(|sent| sent.items).collect::<Vec<_>>(), [100]);
         assert_fresh(&stage, Distribution::of(DISTRIBUTION, LIVE), &urls);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_batch_of_one_site_evicts_no_other_site() {
+    let stage = Stage::under(Quota::InProgress).await.with("SITE", "site").with("LIVE_PREFIX", "docs");
+    deploy_first(&stage, &[DISTRIBUTION], &pages(2, "one")).await;
+    stage.cloud.put_object(LIVE, "blog/a.html", "blog", Headers::of_type("text/html"));
+    let edge = stage.cloud.edge(DISTRIBUTION);
+    edge.get("/blog/a.html");
+    stage.cloud.fault(Fault::on("CreateInvalidation", Does::refuse(400, "InvalidArgument")));
+    let report = stage.deploy("two", &stage.upload("2.zip", &pages(2, "two"))).await;
+    assert_eq!(stage.items_sent(&report, DISTRIBUTION), set(["/docs*"]));
+    assert!(edge.get("/blog/a.html").from_cache);
+
+    // A batch that has more than the site, from before its prefix was set, needs more.
+    stage.cloud.fault(Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied")));
+    let whole = stage.with("LIVE_PREFIX", "");
+    whole.invoke("three", &whole.upload("3.zip", &pages(2, "three"))).await.into_answer().unwrap_err();
+    let docs = whole.with("LIVE_PREFIX", "docs");
+    docs.cloud.fault(Fault::on("CreateInvalidation", Does::refuse(400, "InvalidArgument")));
+    let report = docs.deploy("four", &docs.upload("4.zip", &pages(2, "four"))).await;
+    assert!(docs.items_sent(&report, DISTRIBUTION).contains("/*"));
 }
 
 #[tokio::test(start_paused = true)]
