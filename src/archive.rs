@@ -17,7 +17,9 @@ mod encoding;
 mod end;
 mod entry;
 mod extra;
+mod faults;
 mod flag;
+mod format;
 mod gzip;
 mod header;
 mod inflate;
@@ -33,8 +35,9 @@ mod zstd;
 pub use corrupt::Corrupt;
 pub use encoding::{Encoding, Unpacker, unpack};
 pub use entry::{Entry, Method};
+pub use format::{FORMAT_BYTES, is_named_zip, other_by_name};
 pub use inflate::{Inflater, Step, check, check_bytes, inflate};
-pub use name::NameProblem;
+pub use name::{NameProblem, printable};
 pub use rejection::Rejection;
 pub use span::{Span, header_spans, spans};
 
@@ -45,7 +48,7 @@ pub struct ArchiveIndex {
     pub entries: Vec<Entry>,
     /// The file `_headers` at the root, which is read and not deployed.
     pub headers_file: Option<Entry>,
-    /// How many files were left out because they do not belong to a site: `__MACOSX/`, `.DS_Store`, `Thumbs.db`.
+    /// How many files were left out: `__MACOSX/`, `.DS_Store`, `Thumbs.db`, and those of [`Selection::left_out`].
     pub left_out: u64,
     /// Sentences for the report.
     pub warnings: Vec<String>,
@@ -61,28 +64,39 @@ pub enum Parsed {
     NeedsFrom(u64),
 }
 
+/// How many zero bytes may pad the central directory: some aligners leave them.
+const MAX_PADDING_BYTES: u64 = 4_096;
+
 impl ArchiveIndex {
     /// Reads the index from `tail`, the archive's last bytes.
     ///
-    /// `root` is the folder to deploy, `""` or with a trailing slash; entry names are relative to
-    /// it. Entries outside it must have valid names, offsets and sizes, and are otherwise ignored.
+    /// Entries outside the selection's root, and those that it leaves out, must have valid names,
+    /// offsets and sizes, and are otherwise ignored.
     ///
     /// At most three calls are needed if each passes the bytes that the previous one asked for.
     /// The last 65,633 bytes are always needed, because a second end record may hide in them. An
     /// archive over the limits is refused without asking for its directory.
-    pub fn parse(archive_bytes: u64, tail: &[u8], root: &str, limits: &Limits) -> Result<Parsed, Rejection> {
+    pub fn parse(
+        archive_bytes: u64,
+        tail: &[u8],
+        selection: &Selection<'_>,
+        limits: &Limits,
+    ) -> Result<Parsed, Rejection> {
         let tail_offset = archive_bytes.saturating_sub(tail.len() as u64);
         if tail_offset > 0 && (tail.len() as u64) < end::END_SEARCH_BYTES {
             return Ok(Parsed::NeedsFrom(archive_bytes.saturating_sub(end::END_SEARCH_BYTES)));
         }
         let location = end::find_directory(tail, tail_offset)?;
         location.check(limits)?;
-        let Some(at) = location.offset.checked_sub(tail_offset) else {
-            return Ok(Parsed::NeedsFrom(location.offset));
-        };
+        let padding_from = location.offset.saturating_sub(MAX_PADDING_BYTES);
+        if padding_from < tail_offset {
+            return Ok(Parsed::NeedsFrom(padding_from));
+        }
         // In bounds: the directory ends before the end record, which was found in `tail`.
-        let directory = &tail[at as usize..][..location.size_bytes as usize];
-        directory::read(directory, location, root, limits).map(Parsed::Index)
+        let (before, directory) = tail.split_at((location.offset - tail_offset) as usize);
+        let directory = &directory[..location.size_bytes as usize];
+        let padding = before[(padding_from - tail_offset) as usize..].iter().rev().take_while(|byte| **byte == 0);
+        directory::read(directory, location, padding.count() as u64, selection, limits).map(Parsed::Index)
     }
 
     /// Refuses an archive that contains itself, given the archive's own size and CRC-32.
@@ -94,6 +108,29 @@ impl ArchiveIndex {
         }
         Ok(())
     }
+}
+
+/// The entries of an archive that belong to the site.
+#[derive(Clone, Copy)]
+pub struct Selection<'a> {
+    /// The folder to deploy, `""` or with a trailing slash; entry names are relative to it.
+    pub root: &'a str,
+    /// Returns why a name under the root is left out; `None` for a file of the site.
+    pub left_out: &'a (dyn Fn(&str) -> Option<LeftOut> + Sync),
+}
+
+impl Selection<'_> {
+    /// The whole archive.
+    pub const ALL: Selection<'static> = Selection { root: "", left_out: &|_| None };
+}
+
+/// Why a file is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// No site shows such files on purpose; a warning names them.
+    AsPrivate,
+    /// A setting says so.
+    BySetting,
 }
 
 /// How much an archive may hold.

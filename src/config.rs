@@ -6,6 +6,7 @@
 mod cache_control;
 mod distribution;
 mod error;
+mod exclude;
 mod names;
 mod variables;
 
@@ -14,6 +15,7 @@ use variables::Variables;
 pub use cache_control::CacheControl;
 pub use distribution::{DistributionConfig, reaches};
 pub use error::{ConfigError, ConfigErrors};
+pub use exclude::Exclude;
 
 /// The settings of one stack.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,6 +33,8 @@ pub struct Config {
     pub site: String,
     /// The folder of the archive to deploy: empty, or ending in `/`.
     pub archive_root: String,
+    /// The files of the archive that are not deployed.
+    pub exclude: Exclude,
     /// The account that must own both buckets (`ExpectedBucketOwner`).
     pub account_id: Option<String>,
     pub prune: Prune,
@@ -92,6 +96,7 @@ pub const VARIABLES: &[&str] = &[
     "CLEAN_URLS",
     "COMPARE",
     "DISTRIBUTION_IDS",
+    "EXCLUDE",
     "GZIP",
     "HISTORY_DAYS",
     "INDEX_DOCUMENT",
@@ -135,6 +140,7 @@ impl Config {
                 .read("SITE", names::SITE, names::site)
                 .unwrap_or_else(|| names::default_site(&live_bucket, &live_prefix)),
             archive_root: variables.read("ARCHIVE_ROOT", names::FOLDER, names::folder).unwrap_or_default(),
+            exclude: Exclude::read(&mut variables),
             account_id: variables.read("ACCOUNT_ID", names::ACCOUNT, names::account),
             prune: variables.read("PRUNE", "`all`, `owned` or `off`", Prune::parse).unwrap_or(Prune::All),
             compare: variables.read("COMPARE", "`crc32` or `content`", Compare::parse).unwrap_or(Compare::Crc32),

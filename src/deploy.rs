@@ -12,6 +12,7 @@ mod draft;
 mod held;
 mod invalidations;
 mod offer;
+mod private_keys;
 mod rehearsal;
 mod run;
 mod survey;
@@ -189,7 +190,7 @@ async fn bring_live(
     // before it.
     let survey = Survey::complete(attempt, build, live, &transfer, &rules).await?;
     let plan = survey.plan(&build.index, &rules)?;
-    let report = run.begin_report(&plan, build);
+    let report = run.begin_report(&plan, build).await;
 
     // The owed batches are recorded before the first write, so that no crash can lose an invalidation. The preflight
     // reads the local headers meanwhile, so that an archive that contradicts itself changes nothing.

@@ -93,10 +93,9 @@ impl Event {
                     .collect::<Result<_, _>>()?,
                 Envelope::EventBridge(detail) => vec![event_bridge::upload(payload, detail)?],
             };
-            return Ok(Event::Uploads {
-                uploads: upload::in_upload_order(uploads, staging_bucket)?,
-                options: Options::from_map(&options)?,
-            });
+            let options = Options::from_map(&options)?;
+            let uploads = upload::in_upload_order(uploads, staging_bucket, options)?;
+            return Ok(Event::Uploads { uploads, options });
         }
     }
 }

@@ -82,6 +82,10 @@ async fn carry_out(site: &Site, event: Event, invocation: &Invocation<'_>) -> Ve
         Event::Uploads { uploads, options } => {
             let mut results = Vec::new();
             for upload in uploads {
+                if !options.are_a_persons() && !upload.is_named_as_archive() {
+                    results.push(Ok(Report::ignored_upload(site.config.site.clone(), &upload)));
+                    continue;
+                }
                 let deployment = Box::pin(deploy(site, &upload, options, invocation));
                 let result = deployment.instrument(deployment_span(site)).await;
                 results.push(result.map_err(|error| Failure { key: Some(upload.key), error }));

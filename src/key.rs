@@ -10,6 +10,9 @@ use percent_encoding::percent_decode_str;
 /// No archive may be in it, and no event about it starts a deployment.
 pub const OWN_FOLDER: &str = ".dropship/";
 
+/// The folder of the staging bucket for archives that are planned and never deployed.
+pub const PLANS_FOLDER: &str = "plans/";
+
 /// Returns the live key of an entry: the live prefix, which is empty or ends in `/`, and the entry's name.
 pub fn live_key(prefix: &str, name: &str) -> String {
     format!("{prefix}{name}")

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::deployment::DeploymentId;
+use crate::event::Upload;
 use crate::plan::Plan;
 
 /// The answer to an invocation.
@@ -37,6 +38,9 @@ pub struct Report {
     pub deleted: usize,
     pub kept: usize,
     pub retained: usize,
+    /// The number of files of the archive that are not deployed because of their names.
+    #[serde(default)]
+    pub left_out: u64,
     /// The number of objects that others changed, added or removed since the last deployment, or during this one.
     pub drift: usize,
     /// Bytes read from the archive.
@@ -71,6 +75,7 @@ impl Report {
             deleted: 0,
             kept: 0,
             retained: 0,
+            left_out: 0,
             drift: 0,
             bytes_read: 0,
             bytes_written: 0,
@@ -79,6 +84,13 @@ impl Report {
             duration_ms: 0,
             plan: None,
         }
+    }
+
+    /// Creates the report of an upload that is no archive by its name.
+    pub fn ignored_upload(site: String, upload: &Upload) -> Self {
+        let reason =
+            "the name does not end in `.zip`, so nothing is deployed; if the file is a zip, upload it as `.zip`";
+        Self { archive: Some(ArchiveName::of(upload)), warnings: vec![reason.to_owned()], ..Self::ignored(site) }
     }
 
     /// Takes the counts from a plan.
@@ -108,7 +120,7 @@ pub enum Outcome {
     Planned,
     /// Retained objects whose days are over were deleted, and owed invalidations were sent.
     Swept,
-    /// An event that asks for nothing.
+    /// An event that asks for nothing, or an upload that is no archive.
     Ignored,
 }
 
@@ -119,6 +131,12 @@ pub struct ArchiveName {
     pub bucket: String,
     pub key: String,
     pub version_id: Option<String>,
+}
+
+impl ArchiveName {
+    pub fn of(upload: &Upload) -> Self {
+        Self { bucket: upload.bucket.clone(), key: upload.key.clone(), version_id: upload.version_id.clone() }
+    }
 }
 
 /// A batch that CloudFront accepted during the run.

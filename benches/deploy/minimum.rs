@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use dropship::archive::{ArchiveIndex, Encoding, Entry, Limits, Method, Parsed, Step, Unpacker, spans};
+use dropship::archive::{ArchiveIndex, Encoding, Entry, Limits, Method, Parsed, Selection, Step, Unpacker, spans};
 use serde::{Deserialize, Serialize};
 
 use crate::workload::Scenario;
@@ -34,7 +34,7 @@ impl Build {
     /// Parses an archive.
     pub fn of(archive: &[u8]) -> Result<Self, Box<dyn Error>> {
         let limits = Limits::default();
-        match ArchiveIndex::parse(archive.len() as u64, archive, "", &limits)? {
+        match ArchiveIndex::parse(archive.len() as u64, archive, &Selection::ALL, &limits)? {
             Parsed::Index(index) => Ok(Self { entries: index.entries, directory_bytes: index.directory_bytes }),
             Parsed::NeedsFrom(_) => Err("the whole archive was there".into()),
         }

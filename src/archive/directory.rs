@@ -12,23 +12,26 @@ use super::cursor::Cursor;
 use super::end::DirectoryLocation;
 use super::entry::RawName;
 use super::extra::Extent;
+use super::faults::Faults;
 use super::header::{CENTRAL_HEADER_BYTES, CentralHeader, Kind};
 use super::layout::{Layout, LayoutError};
-use super::name::{self, printable};
-use super::{ArchiveIndex, Entry, Limits, Rejection};
+use super::name::{self, printable, without_dot};
+use super::{ArchiveIndex, Entry, LeftOut, Limits, Rejection, Selection};
 
-/// Reads the directory, whose size and number of entries [`DirectoryLocation::check`] has accepted.
+/// Reads the directory, whose size and number of entries [`DirectoryLocation::check`] has accepted. Before it are
+/// `padding_bytes` zero bytes, or more.
 pub(super) fn read(
     directory: &[u8],
     location: DirectoryLocation,
-    root: &str,
+    padding_bytes: u64,
+    selection: &Selection<'_>,
     limits: &Limits,
 ) -> Result<ArchiveIndex, Rejection> {
-    let mut reader = DirectoryReader::new(root, limits, location);
+    let mut reader = DirectoryReader::new(*selection, limits, location, padding_bytes);
     let mut cursor = Cursor::new(directory);
     for _ in 0..location.entry_count {
         let header = CentralHeader::parse(&mut cursor).ok_or_else(|| location.malformed())?;
-        reader.add(&header)?;
+        reader.add(&header).or_else(|rejection| reader.faults.add(rejection))?;
     }
     if cursor.remaining() > 0 {
         return Err(location.malformed());
@@ -61,27 +64,37 @@ impl DirectoryLocation {
 }
 
 /// Collects the entries, header by header.
-struct DirectoryReader {
+struct DirectoryReader<'a> {
+    selection: Selection<'a>,
     root: Arc<str>,
     limits: Limits,
     entries: Vec<Entry>,
     /// Names of folders, without the trailing slash.
     folders: Vec<Box<str>>,
     layout: Layout,
+    /// How many zero bytes are before the directory.
+    padding_bytes: u64,
+    faults: Faults,
     left_out: u64,
+    /// The names of files that are left out as private.
+    private: Vec<String>,
     expanded_bytes: u64,
 }
 
-impl DirectoryReader {
-    fn new(root: &str, limits: &Limits, location: DirectoryLocation) -> Self {
+impl<'a> DirectoryReader<'a> {
+    fn new(selection: Selection<'a>, limits: &Limits, location: DirectoryLocation, padding_bytes: u64) -> Self {
         let entry_count = location.entry_count as usize;
         Self {
-            root: Arc::from(root),
+            selection,
+            root: Arc::from(selection.root),
             limits: *limits,
             entries: Vec::with_capacity(entry_count),
             folders: Vec::new(),
             layout: Layout::new(entry_count, location.offset),
+            padding_bytes,
+            faults: Faults::default(),
             left_out: 0,
+            private: Vec::new(),
             expanded_bytes: 0,
         }
     }
@@ -90,9 +103,12 @@ impl DirectoryReader {
     fn add(&mut self, header: &CentralHeader<'_>) -> Result<(), Rejection> {
         let extra = header.extra_fields()?;
         let extent = header.extent(&extra)?;
-        let full_name = header.decode_name(&extra)?;
-        name::check(full_name)
-            .map_err(|problem| Rejection::UnsafeName { entry: printable(full_name.as_bytes()), problem })?;
+        let full_name = &*header.decode_name(&extra)?;
+        // `./` is the archive's root itself.
+        if !(full_name.is_empty() && header.name == b"./") {
+            name::check(full_name)
+                .map_err(|problem| Rejection::UnsafeName { entry: printable(full_name.as_bytes()), problem })?;
+        }
         self.layout.add(header, extent)?;
 
         // The other rules are for deployed entries only: the archive of a whole project has links in node_modules.
@@ -110,11 +126,22 @@ impl DirectoryReader {
 
     /// Returns the name relative to the root, or `None` for an entry that is not part of the site.
     fn deployed_name<'name>(&mut self, full_name: &'name str) -> Option<&'name str> {
-        if name::is_desktop_metadata(full_name) {
-            self.left_out += u64::from(!full_name.ends_with('/'));
-            return None;
+        let name = full_name.strip_prefix(&*self.root);
+        let reason = if name::is_desktop_metadata(full_name) {
+            Some(LeftOut::BySetting)
+        } else {
+            name.and_then(self.selection.left_out)
+        };
+        let Some(reason) = reason else {
+            return name;
+        };
+        if !full_name.ends_with('/') {
+            self.left_out += 1;
+            if reason == LeftOut::AsPrivate {
+                self.private.push(printable(full_name.as_bytes()));
+            }
         }
-        full_name.strip_prefix(&*self.root)
+        None
     }
 
     fn add_file(
@@ -134,7 +161,8 @@ impl DirectoryReader {
             crc32: header.crc32,
             method,
             header_offset: extent.header_offset,
-            end_offset: 0, // known in `finish`
+            end_offset: 0, // known in `finish`, like the next
+            padding_bytes_max: 0,
             flags: header.flags,
             raw_name: self.raw_name(header, full_name).map(Box::new),
         });
@@ -162,8 +190,9 @@ impl DirectoryReader {
 
     /// Returns the name's bytes in the headers, unless they are the entry's name.
     fn raw_name(&self, header: &CentralHeader<'_>, full_name: &str) -> Option<RawName> {
-        if full_name.as_bytes() != header.name {
-            Some(RawName::Other(header.name.into()))
+        let raw_name = without_dot(header.name);
+        if full_name.as_bytes() != raw_name {
+            Some(RawName::Other(raw_name.into()))
         } else if self.root.is_empty() {
             None
         } else {
@@ -173,17 +202,23 @@ impl DirectoryReader {
 
     /// Applies the rules between entries and completes the index.
     fn finish(mut self, directory: &[u8], location: DirectoryLocation) -> Result<ArchiveIndex, Rejection> {
+        self.faults.check()?;
         let ends = self.layout.check().map_err(|error| layout_rejection(directory, &error))?;
         for entry in &mut self.entries {
             entry.end_offset = ends.after(entry.header_offset);
+            if entry.end_offset == location.offset {
+                entry.padding_bytes_max = self.padding_bytes;
+            }
         }
         self.entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        collisions::check(&self.entries, &self.folders)?;
+        collisions::find(&self.entries, &self.folders, &mut self.faults)?;
+        self.faults.check()?;
         let headers_file = remove(&mut self.entries, "_headers");
         if self.entries.is_empty() {
             return Err(no_file(&self.root));
         }
-        let warnings = warnings::warnings(&self.entries, headers_file.is_some(), &self.root);
+        let mut warnings = warnings::warnings(&self.entries, headers_file.is_some(), &self.root);
+        warnings.extend(warnings::private_warning(&self.private));
         Ok(ArchiveIndex {
             entries: self.entries,
             headers_file,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::name::printable;
+use super::name::{printable, without_dot};
 use super::zstd;
 
 /// A file in an archive.
@@ -19,12 +19,14 @@ pub struct Entry {
     pub header_offset: u64,
     /// Where the next local header or the central directory starts.
     ///
-    /// Local header, data and data descriptor fill the bytes up to here exactly:
-    /// [`Entry::data_range`] refuses a gap.
+    /// Local header, data and data descriptor fill the bytes up to here exactly, except that zero
+    /// bytes may follow the last entry: [`Entry::data_range`] refuses any other gap.
     pub end_offset: u64,
+    /// How many zero bytes before the end may be padding: none, unless the central directory follows.
+    pub(super) padding_bytes_max: u64,
     /// The general purpose flags of the central directory.
     pub(super) flags: u16,
-    /// The bytes of the name in both headers, unless they are [`Entry::name`].
+    /// The bytes of the name in both headers without a leading `./`, unless they are [`Entry::name`].
     pub(super) raw_name: Option<Box<RawName>>,
 }
 
@@ -39,7 +41,7 @@ pub(super) enum RawName {
 
 impl Entry {
     /// Returns the name with its root, in the form in which messages show it.
-    pub(super) fn display_name(&self) -> String {
+    pub fn display_name(&self) -> String {
         printable(self.full_name().as_bytes())
     }
 
@@ -51,8 +53,9 @@ impl Entry {
         }
     }
 
-    /// Returns whether the name has these bytes in the central directory.
+    /// Returns whether the name has these bytes in the central directory, apart from a leading `./`.
     pub(super) fn has_raw_name(&self, raw: &[u8]) -> bool {
+        let raw = without_dot(raw);
         match self.raw_name.as_deref() {
             None => raw == self.name.as_bytes(),
             Some(RawName::UnderRoot(root)) => raw.strip_prefix(root.as_bytes()) == Some(self.name.as_bytes()),

@@ -1,8 +1,10 @@
 //! One header of the central directory.
 
+use std::borrow::Cow;
+
 use super::cursor::Cursor;
 use super::extra::{Extent, Extra, NarrowExtent};
-use super::name::{from_unicode_path, printable};
+use super::name::{from_unicode_path, printable, without_dot};
 use super::{Rejection, flag};
 
 /// APPNOTE 4.3.12.
@@ -71,21 +73,22 @@ impl<'a> CentralHeader<'a> {
         Ok(extent)
     }
 
-    /// Decodes the name, and refuses it unless the header says that it is UTF-8.
+    /// Decodes the name, without a leading `./`, and refuses it unless the header says that it is UTF-8.
     ///
     /// Readers decode other names by their own code page, each differently.
-    pub(super) fn decode_name(&self, extra: &Extra<'a>) -> Result<&'a str, Rejection> {
+    pub(super) fn decode_name(&self, extra: &Extra<'a>) -> Result<Cow<'a, str>, Rejection> {
+        let raw = without_dot(self.name);
         let is_utf8 = self.flags & flag::UTF8 != 0;
         if let Some(field) = extra.unicode_path {
             let name = from_unicode_path(field, self.name).map_err(|problem| self.bad_unicode_path(problem))?;
-            if is_utf8 && name.as_bytes() != self.name {
+            if is_utf8 && name.as_bytes() != raw {
                 return Err(self.bad_unicode_path("differs from the entry's own name, which is UTF-8"));
             }
             return Ok(name);
         }
-        match str::from_utf8(self.name) {
+        match str::from_utf8(raw) {
             // Names on Unix and macOS have been UTF-8 for decades; Debian's `zip` writes them without the flag.
-            Ok(name) if is_utf8 || self.is_made_on_unix() || name.is_ascii() => Ok(name),
+            Ok(name) if is_utf8 || self.is_made_on_unix() || name.is_ascii() => Ok(Cow::Borrowed(name)),
             _ => Err(Rejection::NameEncoding { entry: self.display_name() }),
         }
     }
@@ -102,7 +105,12 @@ impl<'a> CentralHeader<'a> {
     pub(super) fn kind(&self) -> Kind {
         const TYPE_MASK: u32 = 0o170_000;
         const MSDOS_FOLDER: u32 = 0x10;
-        let mode = if self.is_made_on_unix() { self.external_attributes >> 16 } else { 0 };
+        let mode = match self.external_attributes >> 16 {
+            _ if !self.is_made_on_unix() => 0,
+            // All bits are no mode: some writers of jars set them for folders.
+            0xffff => 0,
+            mode => mode,
+        };
         match mode & TYPE_MASK {
             0 if self.external_attributes & MSDOS_FOLDER != 0 => Kind::Folder,
             0 => Kind::Unknown,

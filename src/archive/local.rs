@@ -64,34 +64,53 @@ impl Entry {
     ///
     /// There are none if the entry has no descriptor. A descriptor may have a signature, and sizes
     /// of 4 or 8 bytes; these four forms have four lengths, so the length tells which one it is.
+    ///
+    /// After the last entry, zero bytes may follow, which [`Entry::data_range`] has counted.
     pub fn check_descriptor(&self, bytes: &[u8]) -> Result<(), Rejection> {
-        let (has_signature, has_wide_sizes) = match bytes.len() {
-            0 => return Ok(()),
+        let lengths = if self.padding_bytes_max > 0 { [0, 12, 16, 20, 24] } else { [bytes.len(); 5] };
+        let is_right = lengths.into_iter().any(|length| {
+            let Some((descriptor, padding)) = bytes.split_at_checked(length) else {
+                return false;
+            };
+            padding.iter().all(|byte| *byte == 0) && self.descriptor(length).is_some_and(|right| right == descriptor)
+        });
+        if is_right { Ok(()) } else { Err(self.wrong_descriptor()) }
+    }
+
+    /// Returns the data descriptor of this length; `None` if the entry cannot have one.
+    fn descriptor(&self, length: usize) -> Option<Vec<u8>> {
+        let (has_signature, has_wide_sizes) = match length {
+            0 => return Some(Vec::new()),
             12 => (false, false),
             16 => (true, false),
             20 => (false, true),
             24 => (true, true),
-            _ => return Err(self.wrong_descriptor()),
+            _ => return None,
         };
-        let mut expected = Vec::with_capacity(bytes.len());
+        let mut descriptor = Vec::with_capacity(length);
         if has_signature {
-            expected.extend(DESCRIPTOR_SIGNATURE.to_le_bytes());
+            descriptor.extend(DESCRIPTOR_SIGNATURE.to_le_bytes());
         }
-        expected.extend(self.crc32.to_le_bytes());
+        descriptor.extend(self.crc32.to_le_bytes());
         for size in [self.compressed_bytes, self.size_bytes] {
             if has_wide_sizes {
-                expected.extend(size.to_le_bytes());
+                descriptor.extend(size.to_le_bytes());
             } else {
-                expected.extend(u32::try_from(size).map_err(|_| self.wrong_descriptor())?.to_le_bytes());
+                descriptor.extend(u32::try_from(size).ok()?.to_le_bytes());
             }
         }
-        if bytes == expected { Ok(()) } else { Err(self.wrong_descriptor()) }
+        Some(descriptor)
     }
 
-    /// Refuses bytes after the data that cannot be a data descriptor.
+    /// Refuses bytes after the data that can be neither a data descriptor nor padding.
     fn check_descriptor_length(&self, header: &LocalHeader, descriptor_bytes: u64) -> Result<(), Rejection> {
         match (header.is_streamed(), descriptor_bytes) {
             (false, 0) | (true, 12 | 16 | 20 | 24) => Ok(()),
+            // Some of the zeros may belong to the descriptor.
+            (false, padding_bytes) if padding_bytes <= self.padding_bytes_max => Ok(()),
+            (true, DESCRIPTOR_BYTES_MIN..) if descriptor_bytes <= self.padding_bytes_max + DESCRIPTOR_BYTES_MAX => {
+                Ok(())
+            }
             // Another entry may hide here, for readers that go by local headers alone.
             (false, _) => Err(Rejection::UnclaimedBytes { entry: self.display_name() }),
             (true, _) => Err(self.wrong_descriptor()),
@@ -111,7 +130,7 @@ impl Entry {
         }
         let extra = Extra::parse(extra)?;
         if let Some(field) = extra.unicode_path
-            && from_unicode_path(field, name) != Ok(&*self.full_name())
+            && from_unicode_path(field, name).as_deref() != Ok(&*self.full_name())
         {
             return Err("its Unicode path differs from the central directory");
         }

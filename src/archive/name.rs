@@ -1,5 +1,7 @@
 //! Names of entries: which of them may become keys, and how messages show them.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 use super::cursor::Cursor;
@@ -15,17 +17,22 @@ pub enum NameProblem {
     DriveLetter,
     #[error(
         "has a backslash, which does not separate folders in a zip; older versions of PowerShell's Compress-Archive \
-         and of .NET write it: pack with PowerShell 7, `tar -a` or 7-Zip"
+         and of .NET write it: pack with 7-Zip, or with `tar -a -c -f site.zip -C dist .`"
     )]
     Backslash,
     #[error("has a `..` component and could leave the archive's root; pack the folder's contents with relative names")]
     ParentFolder,
-    #[error("has a `.` component; pack with `*` instead of `.`")]
+    #[error("has a `.` component after its start; pack the archive with another tool")]
     CurrentFolder,
     #[error("has an empty component (two slashes in a row); pack the archive with another tool")]
     EmptyComponent,
     #[error("has a control character; rename the file")]
     ControlCharacter,
+}
+
+/// Returns a name without the `./` that `tar` and others put before every name when they pack `.`.
+pub(super) fn without_dot(name: &[u8]) -> &[u8] {
+    name.strip_prefix(b"./").unwrap_or(name)
 }
 
 /// Checks a `/`-separated name; a folder's name ends with a slash.
@@ -76,11 +83,12 @@ fn file_name(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-/// Reads Info-ZIP's Unicode path field (APPNOTE 4.6.9) of the entry that is named `raw`.
+/// Reads Info-ZIP's Unicode path field (APPNOTE 4.6.9) of the entry that is named `raw`. The name is without a leading
+/// `./`.
 ///
 /// A reader may ignore a field whose CRC-32 is not that of `raw`, the specification says. Some
 /// readers would and some would not, and they would deploy different keys; so it is an error here.
-pub(super) fn from_unicode_path<'a>(field: &'a [u8], raw: &[u8]) -> Result<&'a str, &'static str> {
+pub(super) fn from_unicode_path<'a>(field: &'a [u8], raw: &[u8]) -> Result<Cow<'a, str>, &'static str> {
     let mut cursor = Cursor::new(field);
     if cursor.byte() != Some(1) {
         return Err("is not of version 1");
@@ -88,16 +96,20 @@ pub(super) fn from_unicode_path<'a>(field: &'a [u8], raw: &[u8]) -> Result<&'a s
     if cursor.u32() != Some(crc32fast::hash(raw)) {
         return Err("belongs to another name (its CRC-32 differs)");
     }
-    let name = str::from_utf8(cursor.rest()).map_err(|_| "is not UTF-8")?;
+    let name = str::from_utf8(without_dot(cursor.rest())).map_err(|_| "is not UTF-8")?;
+    // WinZip ends a folder's name with a slash in the header and with a backslash here.
+    if let Some(folder) = name.strip_suffix('\\').filter(|_| raw.ends_with(b"/")) {
+        return Ok(Cow::Owned(format!("{folder}/")));
+    }
     // Whether the entry is a folder must not depend on which of the two names a reader takes.
     if name.ends_with('/') != raw.ends_with(b"/") {
         return Err("and the entry's own name disagree on whether it is a folder");
     }
-    Ok(name)
+    Ok(Cow::Borrowed(name))
 }
 
 /// Returns a name in the form in which messages show it: on one line, and cut to 200 characters.
-pub(super) fn printable(name: &[u8]) -> String {
+pub fn printable(name: &[u8]) -> String {
     const CHARS_MAX: usize = 200;
     let name = String::from_utf8_lossy(name);
     let mut printable = String::new();

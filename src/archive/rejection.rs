@@ -9,6 +9,10 @@ use super::NameProblem;
 pub enum Rejection {
     #[error("the archive is not a zip, or its end is missing (it has no end record); upload a complete zip")]
     NotAZip,
+    #[error("{name} is {format}; dropship takes zip files, so pack the contents of the site's folder as a zip")]
+    OtherFormat { name: String, format: &'static str },
+    #[error("the archive is a zip without its end, so it was cut short; upload it again, exactly as it was packed")]
+    CutOff,
     #[error(
         "bytes follow the end of the zip, or its end was cut off; upload it exactly as it was packed, and let bsdtar \
          write to a file, because it pads what it writes to a pipe"
@@ -64,8 +68,8 @@ pub enum Rejection {
     #[error("`{entry}` is both a file and a folder; rename one of them")]
     FileAndFolder { entry: String },
     #[error(
-        "entry `{entry}` is a symbolic link or another special file; pack the file that it points to (`zip` does so \
-         without -y)"
+        "entry `{entry}` is a symbolic link or another special file; pack a copy in which files replace the links \
+         (`cp -RL dist copy`; `zip` without -y also follows them), or leave it out with EXCLUDE"
     )]
     SpecialFile { entry: String },
     #[error(
@@ -109,6 +113,10 @@ pub enum Rejection {
     #[error("entry `{entry}`: its local header was not read completely; retry the deployment")]
     LocalHeaderCut { entry: String },
 
+    /// Several entries have faults; the text has them all.
+    #[error("{0}")]
+    Several(String),
+
     #[error("entry `{entry}` is the archive itself, so unpacking it would never end; leave it out of the archive")]
     Quine { entry: String },
 
@@ -116,4 +124,23 @@ pub enum Rejection {
     Empty,
     #[error("the archive has no file under ARCHIVE_ROOT `{root}`; correct ARCHIVE_ROOT, or pack that folder")]
     RootNotFound { root: String },
+}
+
+impl Rejection {
+    /// Returns the name of the entry, if the fault is of this entry alone, so that others may be looked for.
+    pub(super) fn faulty_entry(&mut self) -> Option<&mut String> {
+        match self {
+            Self::UnsafeName { entry, .. }
+            | Self::NameEncoding { entry }
+            | Self::UnicodePath { entry, .. }
+            | Self::NameTooLong { entry, .. }
+            | Self::DuplicateName { entry }
+            | Self::FileAndFolder { entry }
+            | Self::SpecialFile { entry }
+            | Self::FolderMismatch { entry }
+            | Self::Encrypted { entry }
+            | Self::UnsupportedMethod { entry, .. } => Some(entry),
+            _ => None,
+        }
+    }
 }

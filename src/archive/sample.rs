@@ -5,7 +5,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
-use super::{ArchiveIndex, Limits, Parsed, Rejection, flag};
+use super::{ArchiveIndex, Limits, Parsed, Rejection, Selection, flag};
 
 /// The fields of a header; the local and the central header differ only if a test changes one of them.
 #[derive(Clone)]
@@ -230,7 +230,15 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ArchiveIndex, Rejection> {
 }
 
 pub(super) fn parse_root(bytes: &[u8], root: &str, limits: &Limits) -> Result<ArchiveIndex, Rejection> {
-    match ArchiveIndex::parse(bytes.len() as u64, bytes, root, limits)? {
+    parse_selected(bytes, &Selection { root, ..Selection::ALL }, limits)
+}
+
+pub(super) fn parse_selected(
+    bytes: &[u8],
+    selection: &Selection<'_>,
+    limits: &Limits,
+) -> Result<ArchiveIndex, Rejection> {
+    match ArchiveIndex::parse(bytes.len() as u64, bytes, selection, limits)? {
         Parsed::Index(index) => Ok(index),
         Parsed::NeedsFrom(offset) => panic!("the archive is complete, but bytes from {offset} are needed"),
     }

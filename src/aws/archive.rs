@@ -14,7 +14,7 @@ use chrono::DateTime;
 
 use super::response::unquoted;
 use super::signed_request::SignedRequests;
-use crate::archive::{ArchiveIndex, Entry, Limits, Parsed, inflate};
+use crate::archive::{ArchiveIndex, Entry, FORMAT_BYTES, Limits, Parsed, Rejection, Selection, inflate};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::Upload;
@@ -102,14 +102,20 @@ impl Archive {
     ///
     /// # Errors
     /// `ArchiveRejected` when the parser refuses the archive, `ArchiveGone` when the version no longer exists, `Aws`.
-    pub async fn read_index(&self, root: &str, limits: &Limits) -> Result<ArchiveIndex, Error> {
+    pub async fn read_index(&self, selection: &Selection<'_>, limits: &Limits) -> Result<ArchiveIndex, Error> {
         let (mut start, mut tail, size) = self.object.get_last(TAIL_BYTES).await?;
         // Only the first read is kept: the memory of a larger directory would not be worth it.
-        let first = (start, tail.clone());
+        let _ = self.tail.set((start, tail.clone()));
         loop {
-            match ArchiveIndex::parse(size, &tail, root, limits)? {
+            let parsed = match ArchiveIndex::parse(size, &tail, selection, limits) {
+                Err(Rejection::NotAZip) => {
+                    let first = self.read(0..FORMAT_BYTES.min(size)).await?;
+                    return Err(Rejection::of_no_zip(&first).into());
+                }
+                parsed => parsed?,
+            };
+            match parsed {
                 Parsed::Index(index) => {
-                    let _ = self.tail.set(first);
                     self.check_quine(&index, size).await?;
                     return Ok(index);
                 }

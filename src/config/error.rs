@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::patterns::BadPattern;
+
 /// All errors in the settings, one sentence each.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigErrors(pub(super) Vec<ConfigError>);
@@ -27,6 +29,8 @@ pub enum ConfigError {
     Missing { variable: &'static str, allowed: &'static str },
     #[error("{variable} is `{value}`; it must be {allowed}")]
     Invalid { variable: &'static str, value: String, allowed: String },
+    #[error("{variable}: {bad}; correct it, as in `*.map,/drafts/` (the syntax of `.gitignore`, with commas)")]
+    Pattern { variable: &'static str, bad: BadPattern },
     /// Every object that a deployment writes would be an upload, and every archive an object that the next
     /// deployment deletes because the site's archive lacks it.
     #[error(

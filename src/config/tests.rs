@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use insta::{assert_debug_snapshot, assert_snapshot};
 
 use super::*;
+use crate::archive::LeftOut;
 
 /// Reads the required variables, overridden by these.
 fn config(variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
@@ -42,6 +43,15 @@ fn three_variables_are_enough() {
         distributions: [],
         site: "live",
         archive_root: "",
+        exclude: Exclude(
+            [
+                ".git/",
+                ".hg/",
+                ".svn/",
+                ".env",
+                ".env.*",
+            ],
+        ),
         account_id: None,
         prune: All,
         compare: Crc32,
@@ -77,6 +87,7 @@ fn every_variable_has_an_effect() {
         ("CLEAN_URLS", "True"),
         ("COMPARE", "content"),
         ("DISTRIBUTION_IDS", "E1EXAMPLE, E2EXAMPLE=/docs,E3EXAMPLE=/,"),
+        ("EXCLUDE", "*.map, !.env.example"),
         ("GZIP", "true"),
         ("HISTORY_DAYS", "30"),
         ("INDEX_DOCUMENT", "home.htm"),
@@ -120,6 +131,17 @@ fn every_variable_has_an_effect() {
         ],
         site: "docs",
         archive_root: "dist/",
+        exclude: Exclude(
+            [
+                ".git/",
+                ".hg/",
+                ".svn/",
+                ".env",
+                ".env.*",
+                "*.map",
+                "!.env.example",
+            ],
+        ),
         account_id: Some(
             "123456789012",
         ),
@@ -184,6 +206,7 @@ fn all_errors_are_reported_together() {
         ("DISTRIBUTION_IDS", "d111111abcdef8.cloudfront.net,E1EXAMPLE=docs"),
         ("SITE", "docs/"),
         ("ARCHIVE_ROOT", "./dist"),
+        ("EXCLUDE", "*.map,drafts/[a"),
         ("ACCOUNT_ID", "1234"),
         ("PRUNE", "yes"),
         ("COMPARE", "md5"),
@@ -202,6 +225,7 @@ fn all_errors_are_reported_together() {
     DISTRIBUTION_IDS is `E1EXAMPLE=docs`; it must be a list of distribution ids separated by commas, each with its origin path if that cannot be read from the distribution (`E1EXAMPLE,E2EXAMPLE=/docs`)
     SITE is `docs/`; it must be a name without a slash at either end, `//`, `.`, `..`, backslashes or control characters, of at most 512 bytes
     ARCHIVE_ROOT is `./dist`; it must be a folder such as `docs` or `docs/v2/`, without a leading slash, `//`, `.`, `..`, backslashes or control characters, of at most 512 bytes
+    EXCLUDE: the pattern `drafts/[a`: unclosed character class; missing ']'; correct it, as in `*.map,/drafts/` (the syntax of `.gitignore`, with commas)
     ACCOUNT_ID is `1234`; it must be 12 digits
     PRUNE is `yes`; it must be `all`, `owned` or `off`
     COMPARE is `md5`; it must be `crc32` or `content`
@@ -338,4 +362,22 @@ fn a_cache_control_is_a_list_of_directives() {
         "CACHE_CONTROL_ASSETS",
         &["max-age: 1", "max-age=1 day", "public,,private", "a=", "größe", "a\r\nb: c"],
     );
+}
+
+#[test]
+fn private_files_are_left_out_at_any_depth_unless_the_setting_brings_them_back() {
+    let default = config(&[]).unwrap().exclude;
+    for name in [".git/config", "a/.git/HEAD", ".hg/a", ".svn/a/b", ".env", "a/.env", ".env.production"] {
+        assert_eq!(default.left_out(name), Some(LeftOut::AsPrivate), "{name}");
+    }
+    for name in ["index.html", ".gitignore", "git/a", "a.env", ".environment", ".well-known/security.txt", "app.js.map"]
+    {
+        assert_eq!(default.left_out(name), None, "{name}");
+    }
+    let given = with("EXCLUDE", "*.map, !.env.example\n!.hg/").exclude;
+    assert_eq!(given.left_out("a/app.js.map"), Some(LeftOut::BySetting));
+    assert_eq!(given.left_out("a/.env.example"), None);
+    assert_eq!(given.left_out(".hg/a"), None);
+    assert_eq!(given.left_out(".env.local"), Some(LeftOut::AsPrivate));
+    assert_refused("EXCLUDE", &["[a", "!", "/", "a\\"]);
 }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::error::ConfigError;
+use crate::patterns::Patterns;
 
 /// The environment, and the errors found in it so far.
 pub(super) struct Variables<Get> {
@@ -59,6 +60,15 @@ impl<Get: Fn(&str) -> Option<String>> Variables<Get> {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
         self.read(variable, &allowed, |value| value.parse().ok().filter(|number| range.contains(number)))
             .unwrap_or(default)
+    }
+
+    /// Reads patterns in the syntax of `.gitignore`, which follow those that are `built_in`.
+    pub(super) fn patterns(&mut self, variable: &'static str, built_in: &str) -> Patterns {
+        let given = self.text(variable).unwrap_or_default();
+        Patterns::parse(&format!("{built_in}{given}")).unwrap_or_else(|bad| {
+            self.errors.push(ConfigError::Pattern { variable, bad });
+            Patterns::default()
+        })
     }
 
     pub(super) fn flag(&mut self, variable: &'static str) -> bool {

@@ -137,11 +137,7 @@ impl<'a> Attempt<'a> {
 
     /// Returns a report without counts.
     pub(super) fn report(&self, outcome: Outcome, run: u64) -> Report {
-        let archive = ArchiveName {
-            bucket: self.upload.bucket.clone(),
-            key: self.upload.key.clone(),
-            version_id: self.upload.version_id.clone(),
-        };
+        let archive = ArchiveName::of(&self.upload);
         let site = self.site.config.site.clone();
         Report {
             duration_ms: self.duration_ms(),

@@ -1,11 +1,14 @@
 //! The build: an archive whose index was read and accepted.
 
 use super::attempt::Attempt;
-use crate::archive::{ArchiveIndex, Limits};
+use super::private_keys;
+use crate::archive::{ArchiveIndex, Limits, Rejection, Selection, other_by_name, printable};
 use crate::aws::archive::Archive;
 use crate::config::Config;
 use crate::error::Error;
 use crate::headers::{HeaderRules, HeadersFile};
+use crate::plan::Plan;
+use crate::report::Report;
 
 /// S3's longest key in bytes (S3 user guide, "Object key naming").
 const MAX_KEY_BYTES: usize = 1_024;
@@ -20,14 +23,20 @@ pub(super) struct Build {
 }
 
 impl Build {
-    /// Opens the archive and judges it by its index and its `_headers` file.
+    /// Opens the archive and judges it by its name, its index and its `_headers` file.
     ///
     /// # Errors
     /// `ArchiveRejected`, `ArchiveGone`, `Aws`.
     pub(super) async fn read(attempt: &Attempt<'_>) -> Result<Self, Error> {
         let config = &attempt.site.config;
+        let key = &attempt.upload.key;
+        if let Some(format) = other_by_name(key) {
+            return Err(Rejection::OtherFormat { name: format!("`{}`", printable(key.as_bytes())), format }.into());
+        }
         let archive = attempt.site.clients.archives.open(&attempt.upload);
-        let index = archive.read_index(&config.archive_root, &limits(config)).await?;
+        let left_out = |name: &str| config.exclude.left_out(name);
+        let selection = Selection { root: &config.archive_root, left_out: &left_out };
+        let index = archive.read_index(&selection, &limits(config)).await?;
         tracing::info!(entries = index.entries.len(), left_out = index.left_out, "archive read");
         let file = match &index.headers_file {
             Some(entry) => Some(HeadersFile::parse(&archive.read_small(entry).await?)?),
@@ -40,6 +49,14 @@ impl Build {
         }
         let headers = HeaderRules::new(config.cache_control.clone(), &names, file);
         Ok(Self { archive, index, headers, warnings })
+    }
+
+    /// Adds to a report the counts of a plan, and the warnings about the archive.
+    pub(super) async fn describe(&self, plan: &Plan<'_>, report: &mut Report) {
+        report.count(plan);
+        report.left_out = self.index.left_out;
+        report.warnings.extend(self.warnings.iter().cloned());
+        report.warnings.extend(private_keys::warning(&self.archive, &plan.puts).await);
     }
 }
 

@@ -34,9 +34,8 @@ pub(super) async fn rehearse(attempt: &Attempt<'_>) -> Result<Report, Error> {
     let invalidations = invalidations(config, distributions, &stale, Some(&evidence));
 
     let mut report = attempt.report(Outcome::Planned, 0);
-    report.count(&plan);
+    build.describe(&plan, &mut report).await;
     report.bytes_read = build.archive.bytes_read();
-    report.warnings.extend(build.warnings);
     report.warnings.extend(survey.live.warning(config));
     report.warnings.extend(distributions.iter().flat_map(|distribution| distribution.warnings.iter().cloned()));
     report.warnings.extend(invalidations.iter().filter_map(|(distribution, it)| warning(config, distribution, it)));

@@ -49,7 +49,7 @@ impl<'a> Run<'a> {
     }
 
     /// Returns the report of a run that follows `plan`, with its counts.
-    pub(super) fn begin_report(&self, plan: &Plan<'_>, build: &Build) -> Report {
+    pub(super) async fn begin_report(&self, plan: &Plan<'_>, build: &Build) -> Report {
         let outcome = if self.held.record().rollback {
             Outcome::RolledBack
         } else if plan.is_empty() {
@@ -58,8 +58,7 @@ impl<'a> Run<'a> {
             Outcome::Deployed
         };
         let mut report = self.attempt.report(outcome, self.held.record().run);
-        report.count(plan);
-        report.warnings.extend(build.warnings.iter().cloned());
+        build.describe(plan, &mut report).await;
         if self.held.found_unfinished() {
             // The writes of a run that died are no drift.
             report.drift = 0;

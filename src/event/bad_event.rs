@@ -59,6 +59,11 @@ pub enum BadEvent {
     )]
     ForeignBucket { key: String, bucket: String, staging_bucket: String },
     #[error(
+        "`{key}` is in `plans/`, which takes archives for dry runs alone; add \"options\":{{\"dryRun\":true}}, or upload \
+         the archive to the folder for uploads"
+    )]
+    OnlyPlanned { key: String },
+    #[error(
         "`{key}` is in `.dropship/`, which holds dropship's own objects; upload archives to another folder, and \
          restrict the notification to that one"
     )]

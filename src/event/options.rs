@@ -16,6 +16,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether a person has sent the event: S3 sets no options.
+    pub fn are_a_persons(self) -> bool {
+        self != Self::default()
+    }
+
     pub(super) fn from_map(given: &Map<String, Value>) -> Result<Options, BadEvent> {
         let mut options = Options::default();
         for (name, value) in given {

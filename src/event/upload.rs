@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::bad_event::BadEvent;
+use super::options::Options;
+use crate::archive::{is_named_zip, other_by_name};
 use crate::key;
 
 /// The longest event of one upload. The ledger keeps it beside the answer, in an item of at most 400 KB.
@@ -30,7 +32,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    fn check(&self, staging_bucket: &str) -> Result<(), BadEvent> {
+    fn check(&self, staging_bucket: &str, options: Options) -> Result<(), BadEvent> {
         let size_bytes = self.event.to_string().len();
         if size_bytes > MAX_EVENT_BYTES {
             return Err(BadEvent::TooLong { size_bytes, max_bytes: MAX_EVENT_BYTES });
@@ -45,7 +47,16 @@ impl Upload {
         if self.key.starts_with(key::OWN_FOLDER) {
             return Err(BadEvent::OwnKey { key: self.key.clone() });
         }
+        if self.key.starts_with(key::PLANS_FOLDER) && !options.dry_run {
+            return Err(BadEvent::OnlyPlanned { key: self.key.clone() });
+        }
         Ok(())
+    }
+
+    /// Whether the name is that of an archive. Others are uploaded beside archives: checksums, and the console's markers
+    /// of folders.
+    pub fn is_named_as_archive(&self) -> bool {
+        is_named_zip(&self.key) || other_by_name(&self.key).is_some()
     }
 
     /// Returns the sort key of the upload order.
@@ -70,9 +81,13 @@ impl Upload {
 }
 
 /// Sorts uploads, keeps each of them once, and refuses those outside the staging bucket.
-pub(super) fn in_upload_order(mut uploads: Vec<Upload>, staging_bucket: &str) -> Result<Vec<Upload>, BadEvent> {
+pub(super) fn in_upload_order(
+    mut uploads: Vec<Upload>,
+    staging_bucket: &str,
+    options: Options,
+) -> Result<Vec<Upload>, BadEvent> {
     for upload in &uploads {
-        upload.check(staging_bucket)?;
+        upload.check(staging_bucket, options)?;
     }
     uploads.sort_by_cached_key(Upload::order);
     let mut seen = BTreeSet::new();

@@ -4,7 +4,7 @@ use proptest::collection::btree_map;
 use proptest::prelude::*;
 
 use super::*;
-use crate::archive::{Limits, Parsed};
+use crate::archive::{Limits, Parsed, Selection};
 use crate::cache_tag::CacheTags;
 use crate::config::{CacheControl, Compare, Prune};
 use crate::etag::Etag;
@@ -45,7 +45,7 @@ fn index(files: &BTreeMap<String, String>) -> ArchiveIndex {
         zip.write_all(body.as_bytes()).unwrap();
     }
     let zip = zip.finish().unwrap().into_inner();
-    match ArchiveIndex::parse(zip.len() as u64, &zip, "", &Limits::default()).unwrap() {
+    match ArchiveIndex::parse(zip.len() as u64, &zip, &Selection::ALL, &Limits::default()).unwrap() {
         Parsed::Index(index) => index,
         Parsed::NeedsFrom(_) => unreachable!("the whole archive was given"),
     }

@@ -81,6 +81,7 @@ impl Report {
             deleted: self.deleted,
             kept: self.kept,
             retained: self.retained,
+            left_out: self.left_out,
             drift: self.drift,
             bytes_read: self.bytes_read,
             bytes_written: self.bytes_written,
@@ -237,6 +238,6 @@ mod tests {
         let plan = bounded.plan.as_ref().unwrap();
         let (shown, last) = (plan.new.len() - 1, plan.new.last().unwrap());
         assert_eq!((&bounded.warnings, &plan.deleted), (&report.warnings, &vec!["old.js".to_owned()]));
-        assert_snapshot!(format!("{shown}, {last}; {} bytes", json_bytes(&bounded)), @"5915, and 94085 more; 99771 bytes");
+        assert_snapshot!(format!("{shown}, {last}; {} bytes", json_bytes(&bounded)), @"5914, and 94086 more; 99766 bytes");
     }
 }

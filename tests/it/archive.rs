@@ -5,7 +5,7 @@ mod limits;
 mod packers;
 
 use bytes::Bytes;
-use dropship::archive::{ArchiveIndex, Limits, Parsed, inflate, spans};
+use dropship::archive::{ArchiveIndex, Limits, Parsed, Selection, inflate, spans};
 use proptest::prelude::*;
 use standins::quine;
 use zip::CompressionMethod;
@@ -41,7 +41,7 @@ pub fn contents(archive: &[u8]) -> Result<Contents, String> {
 fn index(archive: &[u8]) -> Result<ArchiveIndex, String> {
     let mut from = archive.len().saturating_sub(1_000);
     loop {
-        let parsed = ArchiveIndex::parse(archive.len() as u64, &archive[from..], "", &Limits::default());
+        let parsed = ArchiveIndex::parse(archive.len() as u64, &archive[from..], &Selection::ALL, &Limits::default());
         match parsed.map_err(|error| error.to_string())? {
             Parsed::Index(index) => return Ok(index),
             Parsed::NeedsFrom(offset) => {

@@ -29,6 +29,7 @@ mod tags;
 mod template;
 mod transfer;
 mod untrusted_archives;
+mod uploads;
 mod viewers;
 mod world;
 mod write_order;

@@ -45,6 +45,7 @@ fn the_template_sets_a_valid_configuration() {
         &[
             ("LiveBucketName", "my-site"),
             ("DistributionIds", "E1EXAMPLE,E2EXAMPLE"),
+            ("Exclude", "*.map,/drafts/,!.env.example"),
             ("OriginPaths", "E1EXAMPLE=/docs,E2EXAMPLE=/"),
         ],
     ] {
@@ -64,6 +65,14 @@ fn the_template_sets_a_valid_configuration() {
             panic!("{parameters:?}: {errors}");
         }
     }
+}
+
+/// The function answers for every upload: what is no zip is refused or ignored in words.
+#[test]
+fn every_upload_to_the_folder_starts_the_function() {
+    let function = Template::with(&[]).resource("Function").clone();
+    let rules = &function["Properties"]["Events"]["Upload"]["Properties"]["Filter"]["S3Key"]["Rules"];
+    assert_eq!(*rules, json!([{"Name": "prefix", "Value": "uploads/"}]));
 }
 
 /// Of CloudFront's flat-rate plans, Free has no cache tags, and Free and Pro have no policies of one's own (Developer

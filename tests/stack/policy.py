@@ -57,7 +57,7 @@ def failures(stack, work):
 
 
 def put_archive(stack, work):
-    """Uploads an archive with a change under a key that sends no event; returns its version."""
+    """Uploads an archive with a change under a name whose own event is ignored; returns its version."""
     archive = work / "change.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("index.html", f"<h1>{uuid.uuid4()}</h1>")
@@ -70,7 +70,10 @@ def put_archive(stack, work):
 
 
 def event(stack, version):
-    """Returns the fields of S3's event that matter, with its time: S3's own dates have whole seconds."""
+    """Returns the fields of S3's event that matter, with its time: S3's own dates have whole seconds.
+
+    As a replay it deploys a zip of any name.
+    """
     uploaded = {"bucket": {"name": stack["StagingBucketName"]}, "object": {"key": "uploads/change", "versionId": version}}
     time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return {"Records": [{"eventTime": time, "s3": uploaded}]}
+    return {"Records": [{"eventTime": time, "s3": uploaded}], "options": {"replay": True}}

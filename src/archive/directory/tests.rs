@@ -1,4 +1,4 @@
-use super::super::sample::{File, Zip, parse_root, unicode_path_field, zip};
+use super::super::sample::{File, Zip, parse_root, parse_selected, unicode_path_field, zip};
 use super::super::{Method, NameProblem, flag};
 use super::*;
 
@@ -162,9 +162,13 @@ fn unsafe_names_are_refused() {
         ("a/../../b", P::ParentFolder),
         ("a/..", P::ParentFolder),
         ("a/../", P::ParentFolder),
-        ("./index.html", P::CurrentFolder),
-        ("./", P::CurrentFolder),
+        ("././index.html", P::CurrentFolder),
+        (".", P::CurrentFolder),
         ("a/./b", P::CurrentFolder),
+        ("a/.", P::CurrentFolder),
+        (".//index.html", P::Absolute),
+        ("./../app.js", P::ParentFolder),
+        ("./C:/index.html", P::DriveLetter),
         ("a//b", P::EmptyComponent),
         ("a//", P::EmptyComponent),
         ("a\0.html", P::ControlCharacter),
@@ -173,9 +177,82 @@ fn unsafe_names_are_refused() {
         ("a\u{85}é", P::ControlCharacter),
     ] {
         let rejection = zip([page(), File::stored(name, b"")]).rejection();
-        let entry = printable(name.as_bytes());
+        let entry = printable(without_dot(name.as_bytes()));
         assert_eq!(rejection, Rejection::UnsafeName { entry, problem }, "{name:?}");
     }
+}
+
+#[test]
+fn a_dot_and_a_slash_before_every_name_are_dropped() {
+    let zip = zip([
+        File::folder("./"),
+        page().both(|header| header.name = b"./index.html".to_vec()),
+        File::folder("./.well-known/"),
+        File::stored("./.well-known/security.txt", b""),
+        File::stored("./.nojekyll", b""),
+        File::stored("./_headers", b""),
+    ]);
+    assert_eq!(names(&zip), [".nojekyll", ".well-known/security.txt", "index.html"]);
+    let index = zip.parse().unwrap();
+    assert!(index.headers_file.is_some());
+    for entry in &index.entries {
+        entry.data_range(&zip.bytes()[entry.header_offset as usize..]).unwrap();
+    }
+    let index = with_root(&zip, ".well-known/").unwrap();
+    assert_eq!(&*index.entries[0].name, "security.txt");
+    index.entries[0].data_range(&zip.bytes()[index.entries[0].header_offset as usize..]).unwrap();
+}
+
+#[test]
+fn names_with_and_without_the_dot_collide() {
+    let twice = zip([page(), File::stored("./index.html", b"")]);
+    assert_eq!(twice.rejection(), Rejection::DuplicateName { entry: "index.html".into() });
+    let payload = zip([page(), File::stored("./", b"payload")]);
+    assert!(matches!(payload.rejection(), Rejection::FolderMismatch { .. }));
+}
+
+#[test]
+fn all_faulty_entries_are_told_at_once() {
+    let link = |name| File::stored(name, b"x").both(|header| header.external_attributes = 0o120_777 << 16);
+    let mut files = vec![File::stored("a\\b", b""), File::stored("../c", b""), link("d"), File::stored("a\\e", b"")];
+    let zip = Zip { files: files.clone(), ..Zip::default() };
+    insta::assert_snapshot!(zip.rejection(), @r"entry `a\b`: its name has a backslash, which does not separate folders in a zip; older versions of PowerShell's Compress-Archive and of .NET write it: pack with 7-Zip, or with `tar -a -c -f site.zip -C dist .` (the same goes for `a\e`); entry `../c`: its name has a `..` component and could leave the archive's root; pack the folder's contents with relative names; entry `d` is a symbolic link or another special file; pack a copy in which files replace the links (`cp -RL dist copy`; `zip` without -y also follows them), or leave it out with EXCLUDE");
+    files.extend((0..12).map(|number| File::stored(&format!("/{number}"), b"")));
+    let zip = Zip { files, ..Zip::default() };
+    let message = zip.rejection().to_string();
+    assert!(message.contains("`/5`") && !message.contains("`/6`"), "{message}");
+    assert!(message.ends_with("; and 6 more entries have faults"), "{message}");
+
+    let twins = ["a", "a", "a", "b", "b/c/d", "b/c/e"].map(|name| File::stored(name, b""));
+    insta::assert_snapshot!(self::zip(twins).rejection(), @"entry `a` is in the archive twice; pack the archive into a new file; `b` is both a file and a folder; rename one of them");
+}
+
+#[test]
+fn what_the_selection_leaves_out_is_counted_whatever_it_is() {
+    let link = |name| File::stored(name, b"x").both(|header| header.external_attributes = 0o120_777 << 16);
+    let zip = zip([
+        page(),
+        File::folder(".git/"),
+        File::stored(".git/HEAD", b"x"),
+        link("node_modules/.bin/x"),
+        File::stored("_headers", b"x"),
+        File::stored("a.map", b"x"),
+    ]);
+    let left_out = |name: &str| match name {
+        "_headers" | "a.map" | "node_modules/.bin/x" => Some(LeftOut::BySetting),
+        _ => name.starts_with(".git/").then_some(LeftOut::AsPrivate),
+    };
+    let selection = Selection { root: "", left_out: &left_out };
+    let index = parse_selected(&zip.bytes(), &selection, &Limits::default()).unwrap();
+    assert_eq!((index.entries.len(), index.left_out, index.headers_file), (1, 4, None));
+    insta::assert_snapshot!(index.warnings.join("\n"), @"private files are left out: `.git/HEAD`; to deploy one of them, add its name to EXCLUDE with `!` in front, such as `!.env.example`");
+}
+
+#[test]
+fn files_of_other_hosts_are_deployed_with_a_warning() {
+    let zip = zip([page(), File::stored("_redirects", b"x"), File::stored("a/_redirects", b"x")]);
+    assert_eq!(names(&zip), ["_redirects", "a/_redirects", "index.html"]);
+    insta::assert_snapshot!(zip.parse().unwrap().warnings.join("\n"), @"these files configure other hosts and are deployed like any other file, since neither S3 nor CloudFront reads them: `_redirects`; write redirects in a function of the distribution, and leave the files out with EXCLUDE");
 }
 
 #[test]
@@ -195,7 +272,7 @@ fn a_message_names_the_entry_in_one_line() {
     .map(|rejection| rejection.to_string());
     insta::assert_snapshot!(messages.join("\n"), @r"
     entry `a\n\u{1b}[31mb`: its name has a control character; rename the file
-    entry `a\b`: its name has a backslash, which does not separate folders in a zip; older versions of PowerShell's Compress-Archive and of .NET write it: pack with PowerShell 7, `tar -a` or 7-Zip
+    entry `a\b`: its name has a backslash, which does not separate folders in a zip; older versions of PowerShell's Compress-Archive and of .NET write it: pack with 7-Zip, or with `tar -a -c -f site.zip -C dist .`
     entry `x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/…`: its name, attributes and size disagree on whether it is a folder; pack the archive with another tool
     ");
 }
@@ -248,6 +325,15 @@ fn a_unicode_path_names_the_entry() {
     };
     let right = zip([file(b"\x82", unicode_path_field(b"\x82", "é"))]);
     assert_eq!(names(&right), ["é"]);
+
+    // WinZip ends the name of a folder with a backslash in this field.
+    let folder = zip([page(), file(b"\x82/", unicode_path_field(b"\x82/", "é\\"))]);
+    assert_eq!(names(&folder), ["index.html"]);
+    let file_and_folder = zip([file(b"\x82/", unicode_path_field(b"\x82/", "é\\")), File::stored("é", b"")]);
+    assert_eq!(file_and_folder.rejection(), Rejection::FileAndFolder { entry: "é".into() });
+    for (raw, name) in [(&b"\x82"[..], "é\\"), (b"\x82/", "a\\é\\")] {
+        zip([page(), file(raw, unicode_path_field(raw, name))]).rejection();
+    }
 
     let mut twice = unicode_path_field(b"\x82", "é");
     twice.extend(unicode_path_field(b"\x82", "é"));
@@ -319,6 +405,9 @@ fn a_folder_whose_name_attributes_and_size_disagree_is_refused() {
         File::folder("a/"),
         attributes(File::folder("a/"), 0),
         attributes(File::folder("a/"), 0o755 << 16),
+        // Some writers of jars know no mode.
+        attributes(File::folder("a/"), 0xffff_0010),
+        attributes(File::folder("a/"), 0xffff_0000),
         File::deflated("a/", b"").both(|header| header.external_attributes = 0),
     ] {
         assert!(zip([page(), folder]).parse().is_ok());

@@ -12,7 +12,40 @@ pub(super) fn warnings(entries: &[Entry], has_headers_file: bool, root: &str) ->
         warnings.extend(wrapper_folder_warning(entries));
     }
     warnings.extend(normalisation_warning(entries));
+    warnings.extend(other_host_warning(entries));
     warnings
+}
+
+/// Warns of files that are left out because no site shows them on purpose; `names` are as messages show them.
+pub(super) fn private_warning(names: &[String]) -> Option<String> {
+    let names = first_names(names)?;
+    Some(format!(
+        "private files are left out: {names}; to deploy one of them, add its name to EXCLUDE with `!` in front, such as \
+         `!.env.example`"
+    ))
+}
+
+/// Files at the root by which other hosts are configured.
+const OF_OTHER_HOSTS: [&str; 6] =
+    [".htaccess", "_redirects", "_routes.json", "_worker.js", "netlify.toml", "vercel.json"];
+
+/// Warns of files that do nothing on S3 and CloudFront.
+fn other_host_warning(entries: &[Entry]) -> Option<String> {
+    let is_there = |name: &&str| entries.binary_search_by(|entry| (*entry.name).cmp(*name)).is_ok();
+    let names: Vec<String> = OF_OTHER_HOSTS.iter().copied().filter(is_there).map(str::to_owned).collect();
+    let names = first_names(&names)?;
+    Some(format!(
+        "these files configure other hosts and are deployed like any other file, since neither S3 nor CloudFront reads \
+         them: {names}; write redirects in a function of the distribution, and leave the files out with EXCLUDE"
+    ))
+}
+
+/// Returns up to ten names for a sentence, and how many more there are.
+fn first_names(names: &[String]) -> Option<String> {
+    let first: Vec<String> = names.iter().take(10).map(|name| format!("`{name}`")).collect();
+    let more = names.len() - first.len();
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!first.is_empty()).then(|| format!("{}{rest}", first.join(", ")))
 }
 
 fn wrapper_folder_warning(entries: &[Entry]) -> Option<String> {

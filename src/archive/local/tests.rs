@@ -67,13 +67,46 @@ fn a_data_descriptor_that_disagrees_is_refused() {
                 assert!(is_bad_descriptor(changed), "byte {at}");
             }
             let mut longer = file.clone();
-            longer.after.push(0);
+            longer.after.push(1);
             assert!(is_bad_descriptor(longer));
         }
     }
     let mut none = page().streamed(true, false).central(|central| central.flags = 0);
     none.after.clear();
     assert!(is_bad_descriptor(none));
+}
+
+#[test]
+fn zero_bytes_may_pad_the_last_entry_alone() {
+    let mut streamed: Vec<File> = Vec::new();
+    for with_signature in [false, true] {
+        streamed.extend([false, true].map(|zip64| page().streamed(with_signature, zip64)));
+    }
+    for file in [page()].into_iter().chain(streamed) {
+        for (padding, is_right) in [(&[0; 100][..], true), (&[0], true), (&[0, 0, 1], false), (b"PK\x03\x04", false)] {
+            let mut padded = file.clone();
+            padded.after.extend(padding);
+            assert_eq!(open(padded.clone()).is_ok(), is_right, "{padding:?}");
+            // Another entry would be out of sight for readers that go from one local header to the next.
+            let followed = zip([padded, File::stored("other", b"")]);
+            let entry = &followed.parse().unwrap().entries[0];
+            assert!(entry.data_range(&followed.bytes()).is_err(), "{padding:?}");
+        }
+    }
+}
+
+#[test]
+fn a_local_name_may_have_a_dot_and_a_slash_before_it() {
+    open(page().both(|header| header.name = b"./index.html".to_vec())).unwrap();
+    open(page().central(|central| central.name = b"./index.html".to_vec()).local(|local| local.extra = vec![0; 2]))
+        .unwrap();
+    let raw = b"./\x82";
+    let file = page().both(|header| {
+        header.made_by_host = 0;
+        header.name = raw.to_vec();
+        header.extra = unicode_path_field(raw, "./é");
+    });
+    open(file).unwrap();
 }
 
 #[test]
@@ -165,7 +198,7 @@ fn an_entry_without_a_central_header_is_refused() {
     hiding.after = hidden[..30 + 6 + 1].to_vec();
     assert!(matches!(open(hiding), Err(Rejection::UnclaimedBytes { .. })));
     let mut gap = page();
-    gap.after.push(0);
+    gap.after.push(1);
     assert!(matches!(open(gap), Err(Rejection::UnclaimedBytes { .. })));
     // A local extra field can make the header longer than the directory leaves room for.
     let long = page().local(|local| local.extra = extra_field(0xcafe, &[0; 20]));

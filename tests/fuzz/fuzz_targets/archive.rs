@@ -12,7 +12,7 @@ mod source {
 }
 
 use libfuzzer_sys::fuzz_target;
-use source::archive::{ArchiveIndex, Inflater, Limits, Parsed, Step, spans};
+use source::archive::{ArchiveIndex, Inflater, Limits, Parsed, Selection, Step, spans};
 
 fuzz_target!(|bytes: &[u8]| {
     let limits = Limits::default();
@@ -26,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
 fn index(bytes: &[u8], root: &str, limits: &Limits) -> Option<ArchiveIndex> {
     let mut from = bytes.len().saturating_sub(200);
     loop {
-        match ArchiveIndex::parse(bytes.len() as u64, &bytes[from..], root, limits).ok()? {
+        match ArchiveIndex::parse(bytes.len() as u64, &bytes[from..], &Selection { root, ..Selection::ALL }, limits).ok()? {
             Parsed::Index(index) => return Some(index),
             Parsed::NeedsFrom(offset) => {
                 assert!(offset < from as u64);

@@ -1,6 +1,6 @@
 //! Sizes, offsets and counts around the limits, in central directories without an archive.
 
-use dropship::archive::{ArchiveIndex, Limits, Parsed, spans};
+use dropship::archive::{ArchiveIndex, Limits, Parsed, Selection, spans};
 
 #[test]
 fn sizes_and_offsets_past_4_gib_are_read() {
@@ -16,7 +16,7 @@ fn sizes_and_offsets_past_4_gib_are_read() {
     let missing = 70_000 - tail.len();
     tail.splice(0..0, std::iter::repeat_n(0, missing));
     let archive_bytes = directory_offset + tail.len() as u64 - missing as u64;
-    let parsed = ArchiveIndex::parse(archive_bytes, &tail, "", &Limits::default());
+    let parsed = ArchiveIndex::parse(archive_bytes, &tail, &Selection::ALL, &Limits::default());
     let Ok(Parsed::Index(index)) = parsed else { panic!("{parsed:?}") };
     let read: Vec<_> =
         index.entries.iter().map(|entry| (entry.name.to_string(), entry.size_bytes, entry.header_offset)).collect();
@@ -30,7 +30,7 @@ fn sizes_and_offsets_past_4_gib_are_read() {
 
     // The same archive exceeds a limit of the large file's size.
     let limits = Limits { max_expanded_bytes: LARGE, ..Limits::default() };
-    let refused = ArchiveIndex::parse(archive_bytes, &tail, "", &limits);
+    let refused = ArchiveIndex::parse(archive_bytes, &tail, &Selection::ALL, &limits);
     assert!(refused.unwrap_err().to_string().contains("MAX_ARCHIVE_BYTES"));
 }
 
@@ -57,7 +57,7 @@ fn a_directory_over_the_limits_is_refused_by_its_end_record_alone() {
         let mut tail = vec![0; 70_000];
         tail.extend(zip64_end(count, bytes, offset));
         let archive_bytes = offset + bytes + 98;
-        let refused = ArchiveIndex::parse(archive_bytes, &tail, "", &Limits::default());
+        let refused = ArchiveIndex::parse(archive_bytes, &tail, &Selection::ALL, &Limits::default());
         let reason = refused.unwrap_err().to_string();
         assert!(reason.contains(words), "{reason}");
     }
@@ -67,19 +67,20 @@ fn a_directory_over_the_limits_is_refused_by_its_end_record_alone() {
 fn entries_that_share_their_data_are_refused() {
     // Each of 60,000 entries has a name of its own and would expand to the same megabyte.
     let count = 60_000_u64;
-    let mut tail = Vec::new();
+    // The end of the data: zero bytes before the directory could be padding.
+    let mut tail = vec![b'x'; 4_096];
     for number in 0..count {
         tail.extend(zip64_header(&format!("{number:05}"), 1 << 20, number));
     }
-    let directory_bytes = tail.len() as u64;
+    let directory_bytes = tail.len() as u64 - 4_096;
     let offset = 2 << 20;
     tail.extend(zip64_end(count, directory_bytes, offset));
-    let refused = ArchiveIndex::parse(offset + tail.len() as u64, &tail, "", &Limits::default());
+    let refused = ArchiveIndex::parse(offset - 4_096 + tail.len() as u64, &tail, &Selection::ALL, &Limits::default());
     let limits = refused.unwrap_err().to_string();
     // 60,000 MiB exceed the size limit first; without that limit, the overlap is refused.
     assert!(limits.contains("MAX_ARCHIVE_BYTES"), "{limits}");
     let limits = Limits { max_expanded_bytes: u64::MAX, ..Limits::default() };
-    let refused = ArchiveIndex::parse(offset + tail.len() as u64, &tail, "", &limits);
+    let refused = ArchiveIndex::parse(offset - 4_096 + tail.len() as u64, &tail, &Selection::ALL, &limits);
     let reason = refused.unwrap_err().to_string();
     assert!(reason.contains("overlaps"), "{reason}");
 }
