@@ -90,7 +90,7 @@ impl Sender<'_> {
         let mut sent = Sent::default();
         let mut due = due.into_iter();
         while let Some(mut owed) = due.next() {
-            match self.offer_until_accepted(&mut owed, due.as_slice()).await {
+            match self.offer_until_accepted(&mut owed, due.as_mut_slice()).await {
                 Ok(Settled { accepted, replaced }) => {
                     sent.accepted.extend(accepted);
                     sent.settled.push(owed);
@@ -118,7 +118,7 @@ impl Sender<'_> {
     }
 
     /// Offers one batch until it is accepted or the deadline nears. Whatever replaces it covers the `others` too.
-    async fn offer_until_accepted(&self, owed: &mut Owed, others: &[Owed]) -> Result<Settled, String> {
+    async fn offer_until_accepted(&self, owed: &mut Owed, others: &mut [Owed]) -> Result<Settled, String> {
         self.mark_offered(owed).await?;
         let mut batch = owed.batch();
         let mut replaced = None;
@@ -126,7 +126,7 @@ impl Sender<'_> {
         loop {
             if self.relies_on_outdated_tags(&batch).await? {
                 replaced = Some(why_replaced(&batch, "the distribution's configuration has changed since"));
-                batch = batch.of_everything(self.everything(&batch, others));
+                batch = self.replacement(&batch, others).await?;
             }
             self.wait_for_turn().await;
             match self.site.clients.cdn.offer(&batch).await.map_err(|error| error.to_string())? {
@@ -135,7 +135,7 @@ impl Sender<'_> {
                 Reply::NoSuchDistribution => return self.without_distribution(&batch.distribution),
                 Reply::QuotaFull(reason) => self.wait_for_quota(&batch.distribution, &reason, &mut pause).await?,
                 Reply::Refused(reason) => {
-                    let everything = batch.of_everything(self.everything(&batch, others));
+                    let everything = self.replacement(&batch, others).await?;
                     if everything.items == batch.items {
                         return Err(reason);
                     }
@@ -144,6 +144,16 @@ impl Sender<'_> {
                 }
             }
         }
+    }
+
+    /// Returns the batch that evicts everything of the site in place of a batch and of `others`, which are offered with
+    /// it.
+    async fn replacement(&self, batch: &Batch, others: &mut [Owed]) -> Result<Batch, String> {
+        for owed in others.iter_mut() {
+            self.mark_offered(owed).await?;
+        }
+        let others = &*others;
+        Ok(batch.of_everything(self.everything(batch, others), others.iter().map(|owed| owed.reference.as_str())))
     }
 
     /// Returns the items that evict everything of the site from the batch's distribution. Returns none if they are no

@@ -58,7 +58,9 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
         // An upload that had waited and is live needs no run: if it failed, it would have no retry.
         Standing::Live if is_replay || is_repeated(request.id) && !head.has_later_unfinished() => start(false),
         Standing::Overtaken | Standing::Finished if is_replay => start(true),
-        Standing::Overtaken | Standing::Live | Standing::Finished if is_newest => start(false),
+        Standing::Live if is_newest => start(false),
+        // A person who has gone back to an older upload since is not overruled.
+        Standing::Overtaken | Standing::Finished if is_newest && !head.is_back_at_older() => start(false),
         Standing::Overtaken => Decision::Superseded,
         // While a later run waits for its retry, a mere duplicate of the live build must not finish ahead of it: the
         // retry would then count as overtaken.

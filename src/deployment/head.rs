@@ -81,6 +81,12 @@ impl Head {
         is_older_in(self) && !is_older_in(&finished)
     }
 
+    /// Whether the live deployment is another one than the newest that has finished: a person has gone back to it.
+    pub fn is_back_at_older(&self) -> bool {
+        let live = self.live.as_ref().zip(self.newest.as_ref());
+        live.is_some_and(|(live, newest)| live.deployment != newest.deployment)
+    }
+
     /// Whether a run has not finished, and no other one has begun since.
     pub fn is_last_and_unfinished(&self, number: u64) -> bool {
         self.sequence == number && self.live.as_ref().is_none_or(|live| live.number < number)

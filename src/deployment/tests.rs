@@ -127,6 +127,19 @@ fn an_upload_whose_first_time_makes_it_the_newest_runs_once_more() {
 }
 
 #[test]
+fn the_first_time_of_an_upload_does_not_bring_it_back_once_a_person_has_gone_back_to_another() {
+    // The newest upload, whose event told no time, or the one after it; run 3 rolls back to the upload of second 1.
+    let told = event(9);
+    for newest in [5, 9] {
+        let mut head = head(3, 5, Some(run(1, 3)));
+        head.newest = Some(Place { deployment: id(newest), ..place(5) });
+        assert_eq!(told.decide(&head, Some(&record(9, Status::Finished, 2))), Decision::Duplicate);
+        assert_eq!(told.decide(&head, Some(&record(9, Status::Unfinished, 2))), Decision::Superseded);
+        assert_eq!(told.decide(&head, None), START, "it has not been live");
+    }
+}
+
+#[test]
 fn a_saved_event_without_a_record_needs_the_option_to_go_back() {
     let late = event(0).now(86_400);
     assert_eq!(late.decide(&head(1, 5, Some(run(5, 1))), None), Decision::Superseded);

@@ -37,13 +37,17 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Returns the batch to send instead when its items can have no effect any more. `everything` are the items that
-    /// evict the whole site; without any, `/*` does.
+    /// Returns the batch to send instead of this one and of those with the references `others`, when its items can have
+    /// no effect any more. `everything` are the items that evict the whole site; without any, `/*` does.
     ///
-    /// Its reference follows from this one's and from its items, so that every offer repeats it.
-    pub fn of_everything(&self, everything: Vec<String>) -> Self {
+    /// Its reference follows from all of theirs and from its items, so that every offer repeats it. Where another batch
+    /// has become due since, which may cover later writes, CloudFront takes it for a new one.
+    pub fn of_everything<'r>(&self, everything: Vec<String>, others: impl Iterator<Item = &'r str>) -> Self {
         let items = if everything.is_empty() { EVERYTHING.to_vec() } else { everything };
-        Self { reference: self.derived("everything", &items), items, relies_on: None, ..self.clone() }
+        let mut others: Vec<&str> = others.collect();
+        others.sort_unstable();
+        let contents = items.iter().map(String::as_str).chain(others);
+        Self { reference: self.derived("everything", contents), items, relies_on: None, ..self.clone() }
     }
 
     /// Returns the batches to send instead of one that an earlier release made larger than [`batches`] does. Returns
@@ -56,7 +60,7 @@ impl Batch {
             return Vec::new();
         }
         let portion = |items: Vec<String>| Self {
-            reference: self.derived("portion", &items),
+            reference: self.derived("portion", items.iter().map(String::as_str)),
             relies_on: self.relies_on.clone().filter(|_| items.iter().any(|item| is_tag(item))),
             items,
             ..self.clone()
@@ -65,9 +69,8 @@ impl Batch {
     }
 
     /// Returns this batch's reference with another digest.
-    fn derived(&self, reason: &str, items: &[String]) -> String {
-        let texts = [self.reference.as_str(), reason].into_iter();
-        let digest = digest(texts.chain(items.iter().map(String::as_str)));
+    fn derived<'t>(&'t self, reason: &'t str, contents: impl Iterator<Item = &'t str>) -> String {
+        let digest = digest([self.reference.as_str(), reason].into_iter().chain(contents));
         let prefix = self.reference.rsplit_once('-').map_or(self.reference.as_str(), |(prefix, _)| prefix);
         format!("{prefix}-{digest}")
     }

@@ -90,6 +90,24 @@ async fn the_first_event_with_a_time_corrects_that_of_a_hand_written_one() {
 }
 
 #[tokio::test]
+async fn a_late_event_does_not_bring_a_build_back_that_a_person_has_taken_off() {
+    let stage = Stage::new().await;
+    stage.deploy("old", &stage.upload("old.zip", &first())).await;
+    stage.pass(TimeDelta::minutes(10));
+    let initiated = stage.now();
+    stage.pass(TimeDelta::minutes(1));
+    // S3's event is late, so a person deploys by hand, finds the build broken, and goes back.
+    let notification = stage.upload("site.zip", &second());
+    stage.cloud.set_modified(STAGING, "site.zip", initiated.into());
+    let by_hand = json!({"Records": [{"s3": {"bucket": {"name": STAGING}, "object": {"key": "site.zip"}}}]});
+    assert_eq!(stage.deploy("hand", &by_hand).await.outcome, Outcome::Deployed);
+    assert_eq!(stage.deploy("undo", &json!({"rollback": "previous"})).await.outcome, Outcome::RolledBack);
+    stage.assert_live(&first());
+    assert_eq!(stage.deploy("late", &notification).await.outcome, Outcome::Duplicate);
+    stage.assert_live(&first());
+}
+
+#[tokio::test]
 async fn two_events_of_one_upload_at_once_become_one_deployment() {
     let stage = Stage::new().await;
     let notification = stage.upload("site.zip", &first());
