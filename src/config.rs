@@ -38,7 +38,6 @@ pub struct Config {
     /// The account that must own both buckets (`ExpectedBucketOwner`).
     pub account_id: Option<String>,
     pub prune: Prune,
-    pub compare: Compare,
     /// A plan that deletes more than this share of the site is refused; 100 allows any.
     pub max_delete_percent: u8,
     pub retain_removed_days: u32,
@@ -76,15 +75,6 @@ pub enum Prune {
     Off,
 }
 
-/// The way to recognise an unchanged entry.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Compare {
-    /// By its size and CRC-32 in the archive's central directory.
-    Crc32,
-    /// By reading and hashing it.
-    Content,
-}
-
 /// Every variable that a stack may set.
 ///
 /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE` is read too, but Lambda sets it and reserves its name.
@@ -94,7 +84,6 @@ pub const VARIABLES: &[&str] = &[
     "CACHE_CONTROL_ASSETS",
     "CACHE_CONTROL_PAGES",
     "CLEAN_URLS",
-    "COMPARE",
     "DISTRIBUTION_IDS",
     "EXCLUDE",
     "GZIP",
@@ -143,7 +132,6 @@ impl Config {
             exclude: Exclude::read(&mut variables),
             account_id: variables.read("ACCOUNT_ID", names::ACCOUNT, names::account),
             prune: variables.read("PRUNE", "`all`, `owned` or `off`", Prune::parse).unwrap_or(Prune::All),
-            compare: variables.read("COMPARE", "`crc32` or `content`", Compare::parse).unwrap_or(Compare::Crc32),
             max_delete_percent: variables.number("MAX_DELETE_PERCENT", 0..=100, 90),
             retain_removed_days: variables.number("RETAIN_REMOVED_DAYS", 0..=3_650, 0),
             // A distribution can have at most 3,000 paths in progress at a time
@@ -181,16 +169,6 @@ impl Prune {
             "all" => Some(Self::All),
             "owned" => Some(Self::Owned),
             "off" => Some(Self::Off),
-            _ => None,
-        }
-    }
-}
-
-impl Compare {
-    fn parse(value: &str) -> Option<Self> {
-        match value.to_ascii_lowercase().as_str() {
-            "crc32" => Some(Self::Crc32),
-            "content" => Some(Self::Content),
             _ => None,
         }
     }

@@ -54,7 +54,6 @@ fn three_variables_are_enough() {
         ),
         account_id: None,
         prune: All,
-        compare: Crc32,
         max_delete_percent: 90,
         retain_removed_days: 0,
         max_invalidation_paths: 200,
@@ -85,7 +84,6 @@ fn every_variable_has_an_effect() {
         ("CACHE_CONTROL_ASSETS", "public, max-age=31536000, immutable"),
         ("CACHE_CONTROL_PAGES", "no-cache"),
         ("CLEAN_URLS", "True"),
-        ("COMPARE", "content"),
         ("DISTRIBUTION_IDS", "E1EXAMPLE, E2EXAMPLE=/docs,E3EXAMPLE=/,"),
         ("EXCLUDE", "*.map, !.env.example"),
         ("GZIP", "true"),
@@ -146,7 +144,6 @@ fn every_variable_has_an_effect() {
             "123456789012",
         ),
         prune: Owned,
-        compare: Content,
         max_delete_percent: 10,
         retain_removed_days: 7,
         max_invalidation_paths: 30,
@@ -209,7 +206,6 @@ fn all_errors_are_reported_together() {
         ("EXCLUDE", "*.map,drafts/[a"),
         ("ACCOUNT_ID", "1234"),
         ("PRUNE", "yes"),
-        ("COMPARE", "md5"),
         ("MAX_DELETE_PERCENT", "101"),
         ("HISTORY_DAYS", "0"),
         ("CLEAN_URLS", "1"),
@@ -228,7 +224,6 @@ fn all_errors_are_reported_together() {
     EXCLUDE: the pattern `drafts/[a`: unclosed character class; missing ']'; correct it, as in `*.map,/drafts/` (the syntax of `.gitignore`, with commas)
     ACCOUNT_ID is `1234`; it must be 12 digits
     PRUNE is `yes`; it must be `all`, `owned` or `off`
-    COMPARE is `md5`; it must be `crc32` or `content`
     MAX_DELETE_PERCENT is `101`; it must be a whole number from 0 to 100
     CLEAN_URLS is `1`; it must be `true` or `false`
     INDEX_DOCUMENT is `docs/index.html`; it must be the name of a file, such as `index.html`, without `/`, backslashes or control characters, of at most 512 bytes

@@ -115,7 +115,6 @@ impl<'a> Attempt<'a> {
             headers,
             gzip: config.gzip,
             tags,
-            compare: config.compare,
             prune: config.prune,
             max_delete_percent: config.max_delete_percent,
             allow_large_delete: self.options.allow_large_delete,

@@ -125,7 +125,7 @@ impl Survey {
         // An entry is read only if S3 has no CRC-32 of its object, or one that the archive does not have.
         let comparisons = to_inspect.into_iter().filter_map(|(key, entry, encoding)| {
             let seen = inspections.get(&key)?;
-            let checksum = seen.comparison(&live.listing.get(&key)?, rules.compare, encoding)?;
+            let checksum = seen.comparison(&live.listing.get(&key)?, encoding)?;
             Some(Comparison { entry, key, checksum })
         });
         let comparisons: Vec<_> = comparisons.collect();

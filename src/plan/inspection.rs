@@ -3,7 +3,6 @@
 use super::known::all_known;
 use super::rules::Rules;
 use crate::archive::{ArchiveIndex, Encoding, Entry};
-use crate::config::Compare;
 use crate::headers::HeadersDigest;
 use crate::listing::{Listing, Object};
 use crate::manifest::Manifest;
@@ -40,7 +39,7 @@ pub fn to_inspect<'a>(
     all_known(index, listing, manifest, rules.live_prefix)
         .filter_map(|known| {
             let (entry, object) = (known.entry?, known.object.as_ref()?);
-            if rules.compare == Compare::Crc32 && known.valid_row().is_some() {
+            if known.valid_row().is_some() {
                 return None;
             }
             let encoding = rules.wanted(entry).encoding;
@@ -67,14 +66,13 @@ impl Inspection {
     /// Returns the checksum with which the bytes of the entry must be compared, after reading them.
     ///
     /// Returns `None` if the CRC-32 in the archive's directory settles it, or if S3 keeps no checksum.
-    pub fn comparison(&self, object: &Object, compare: Compare, encoding: Encoding) -> Option<Checksum> {
-        let md5 = object.md5().map(Checksum::Md5);
-        let crc32 = self.crc32.map(Checksum::Crc32);
-        match (compare, encoding) {
-            (Compare::Content, _) => md5.or(crc32),
-            (Compare::Crc32, Encoding::Identity) if crc32.is_some() => None,
-            // An ETag that looks like an MD5 may be something else, so the CRC-32 goes first.
-            (Compare::Crc32, _) => crc32.or(md5),
+    pub fn comparison(&self, object: &Object, encoding: Encoding) -> Option<Checksum> {
+        match (self.crc32, encoding) {
+            (Some(_), Encoding::Identity) => None,
+            (Some(crc32), Encoding::Gzip) => Some(Checksum::Crc32(crc32)),
+            // An ETag that looks like an MD5 may be something else, as those of SSE-KMS do. Then the bytes differ from
+            // it, and the object is written once, with a CRC-32.
+            (None, _) => object.md5().map(Checksum::Md5),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::archive::{Encoding, Entry};
 use crate::cache_tag::CacheTags;
-use crate::config::{Compare, Prune};
+use crate::config::Prune;
 use crate::etag::Etag;
 use crate::headers::{HeaderRules, Headers, HeadersDigest};
 use crate::manifest::Row;
@@ -15,7 +15,6 @@ pub struct Rules<'a> {
     pub tags: &'a CacheTags,
     /// Whether compressible text is stored as gzip.
     pub gzip: bool,
-    pub compare: Compare,
     pub prune: Prune,
     pub max_delete_percent: u8,
     pub allow_large_delete: bool,

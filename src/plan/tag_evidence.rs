@@ -63,7 +63,7 @@ fn has_headers(row: &Row, headers: &Headers) -> bool {
 mod tests {
     use super::*;
     use crate::cache_tag::CacheTags;
-    use crate::config::{Compare, Prune};
+    use crate::config::Prune;
     use crate::headers::{HeaderRules, HeadersDigest};
     use crate::invalidation::Distribution;
     use crate::listing::Object;
@@ -77,7 +77,6 @@ mod tests {
             headers: &headers,
             tags: &tags,
             gzip: true,
-            compare: Compare::Crc32,
             prune: Prune::All,
             max_delete_percent: 90,
             allow_large_delete: false,

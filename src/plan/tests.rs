@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::archive::{Limits, Parsed, Selection};
 use crate::cache_tag::CacheTags;
-use crate::config::{CacheControl, Compare, Prune};
+use crate::config::{CacheControl, Prune};
 use crate::etag::Etag;
 use crate::headers::{HeaderRules, Headers};
 use crate::listing::Object;
@@ -27,7 +27,6 @@ fn rules(headers: &HeaderRules) -> Rules<'_> {
         headers,
         gzip: false,
         tags: &NO_TAGS,
-        compare: Compare::Crc32,
         prune: Prune::All,
         max_delete_percent: 90,
         allow_large_delete: false,

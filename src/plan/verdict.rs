@@ -7,7 +7,6 @@ use super::known::Known;
 use super::rules::Rules;
 use super::writes::{Delete, HeaderChange, Put};
 use crate::archive::Entry;
-use crate::config::Compare;
 use crate::headers::{Headers, HeadersDigest};
 use crate::listing::Object;
 use crate::manifest::Row;
@@ -87,11 +86,9 @@ impl<'r> Verdicts<'r> {
                 let has_crc32 = inspection.crc32 == Some(entry.crc32);
                 (inspection.same_bytes.unwrap_or(has_crc32), Some(inspection.headers))
             }
-            (Some(row), None) if rules.compare == Compare::Crc32 => {
-                (wanted.is_recorded_by(row, entry), Some(row.headers))
-            }
+            (Some(row), None) => (wanted.is_recorded_by(row, entry), Some(row.headers)),
             // The object was not inspected, because its size is wrong; or it was gone by then.
-            _ => (false, None),
+            (None, None) => (false, None),
         };
         let (key, etag, is_page) = (known.key(), object.etag.clone(), wanted.headers.is_page());
         if has_bytes && headers == Some(digest) {

@@ -102,15 +102,6 @@ async fn a_copy_repeats_every_header_and_keeps_the_gzip_body() {
 }
 
 #[tokio::test]
-async fn comparing_contents_recognises_gzip_objects() {
-    let build = files([("a.txt", &compressible(2_000)), ("index.html", "page")]);
-    let stage = Stage::new().await.with("GZIP", "true").with("COMPARE", "content");
-    stage.deploy("one", &stage.upload("1.zip", &build)).await;
-    let again = stage.deploy("two", &stage.upload("2.zip", &build)).await;
-    assert_eq!((again.outcome, again.kept), (Outcome::Unchanged, 2));
-}
-
-#[tokio::test]
 async fn a_lost_reply_to_a_gzip_put_does_not_count_as_a_foreign_write() {
     let build = files([("a.txt", &compressible(2_000))]);
     let stage = Stage::new().await.with("GZIP", "true");
