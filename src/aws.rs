@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod bucket;
 pub mod cdn;
+pub mod delete;
 pub mod ledger;
 mod listing;
 pub mod manifests;

@@ -1,6 +1,6 @@
-//! The live bucket: one object's description, and deletes.
+//! The live bucket, and the description of one object.
 
-use aws_sdk_s3::types::{ChecksumMode, ChecksumType, ObjectIdentifier};
+use aws_sdk_s3::types::{ChecksumMode, ChecksumType};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -13,9 +13,6 @@ use crate::error::Error;
 use crate::etag::Etag;
 use crate::headers::Headers;
 use crate::listing::ranges_at_once;
-
-/// `DeleteObjects` takes at most 1,000 keys (S3 API).
-pub const DELETES_PER_CALL: usize = 1_000;
 
 /// The live bucket, under its prefix.
 pub struct Bucket {
@@ -37,28 +34,6 @@ pub struct InspectedObject {
     /// The CRC-32 of the whole object, if it was uploaded with one.
     pub crc32: Option<u32>,
     pub headers: Headers,
-}
-
-/// A key that `DeleteObjects` did not delete.
-#[derive(Clone, Debug)]
-pub struct NotDeleted {
-    pub key: String,
-    pub code: String,
-    pub message: String,
-}
-
-impl std::fmt::Display for NotDeleted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { key, code, message } = self;
-        write!(f, "{key} ({code}: {message})")
-    }
-}
-
-impl NotDeleted {
-    /// Whether someone else has written the object since it was listed.
-    pub fn is_conflict(&self) -> bool {
-        matches!(self.code.as_str(), "PreconditionFailed" | "ConditionalRequestConflict")
-    }
 }
 
 impl Bucket {
@@ -121,31 +96,6 @@ impl Bucket {
                 metadata: head.metadata.unwrap_or_default().into_iter().collect(),
             },
         }))
-    }
-
-    /// Deletes up to 1,000 objects, each only if it still has the given ETag. Returns the objects that remain.
-    ///
-    /// # Errors
-    /// `Aws` when the call as a whole failed.
-    pub async fn delete(&self, keys: &[(&str, Option<&Etag>)]) -> Result<Vec<NotDeleted>, Error> {
-        let objects = keys.iter().filter_map(|(key, etag)| {
-            // Building fails only without a key.
-            ObjectIdentifier::builder().key(*key).set_e_tag(etag.map(|etag| format!("\"{etag}\""))).build().ok()
-        });
-        let delete = aws_sdk_s3::types::Delete::builder().set_objects(Some(objects.collect())).quiet(true).build();
-        let what = || format!("deleting {} objects", keys.len());
-        let delete = delete.map_err(|error| Error::Aws { what: what(), reason: error.to_string(), source: None })?;
-        let request = self.s3.delete_objects().bucket(&self.name).delete(delete);
-        let request = request.set_expected_bucket_owner(self.account_id.clone());
-        let answer = self.in_its_region(async || request.clone().send().await).await;
-        let errors = answer.map_err(|error| failed(what(), error))?.errors.unwrap_or_default();
-        let remaining = errors.into_iter().map(|error| NotDeleted {
-            key: error.key.unwrap_or_default(),
-            code: error.code.unwrap_or_default(),
-            message: error.message.unwrap_or_default(),
-        });
-        // An object that is gone already needs no delete.
-        Ok(remaining.filter(|error| error.code != "NoSuchKey").collect())
     }
 }
 

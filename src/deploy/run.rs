@@ -11,7 +11,7 @@ use super::held::HeldRun;
 use super::survey::{Live, Survey};
 use super::writes::{DeleteResult, Writer};
 use crate::aws::archive::Archive;
-use crate::aws::bucket::NotDeleted;
+use crate::aws::delete::NotDeleted;
 use crate::config::Prune;
 use crate::cut;
 use crate::error::Error;

@@ -2,7 +2,8 @@
 
 use super::draft::Draft;
 use super::{Invocation, Site};
-use crate::aws::bucket::{Bucket, DELETES_PER_CALL, NotDeleted};
+use crate::aws::bucket::Bucket;
+use crate::aws::delete::{DELETES_PER_CALL, NotDeleted};
 use crate::error::Error;
 use crate::manifest::Row;
 use crate::plan::{self, Delete, Put};

@@ -264,8 +264,11 @@ def delete_of_missing_keys(aws):
 
 
 def delete_of_control_characters(aws):
-    put(aws, "control-\x01", ONE)
-    aws.s3.delete_object(Bucket=aws.live, Key="control-\x01")
+    old = put(aws, "control-\x01", ONE)
+    etag = put(aws, "control-\x01", TWO)
+    with refused("PreconditionFailed"):
+        aws.s3.delete_object(Bucket=aws.live, Key="control-\x01", IfMatch=old)
+    aws.s3.delete_object(Bucket=aws.live, Key="control-\x01", IfMatch=etag)
     with refused("404"):
         head(aws, "control-\x01")
 

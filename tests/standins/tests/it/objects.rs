@@ -190,6 +190,21 @@ async fn delete_objects_reports_each_key() {
 }
 
 #[tokio::test]
+async fn delete_objects_refuses_all_keys_because_of_one_that_xml_cannot_carry() {
+    let (cloud, s3) = account().await;
+    for odd in ["\u{10}", "\u{fffe}"] {
+        put(&s3, "plain", "x").await;
+        put(&s3, odd, "x").await;
+        let objects = ["plain", odd].map(|key| ObjectIdentifier::builder().key(key).build().unwrap());
+        let delete = Delete::builder().set_objects(Some(objects.into())).build().unwrap();
+        let refused = refusal(s3.delete_objects().bucket("site").delete(delete).send().await);
+        assert_eq!(refused, ("MalformedXML".to_owned(), 400));
+        s3.delete_object().bucket("site").key(odd).send().await.unwrap();
+        assert!(cloud.objects("site").keys().eq(["plain"]));
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_expects_another_bucket_owner_is_refused() {
     let (cloud, s3) = account().await;
     cloud.set_account_id("111122223333");
