@@ -99,6 +99,16 @@ impl ArchiveIndex {
         directory::read(directory, location, padding.count() as u64, selection, limits).map(Parsed::Index)
     }
 
+    /// Returns the one top folder that contains all files, with its slash; `None` if there is none.
+    ///
+    /// A `_headers` file beside the folder shows that the archive's root is the site's.
+    pub fn only_folder(&self) -> Option<&str> {
+        // Sorted: if the first and the last share a folder, all do.
+        let first = &self.entries.first().filter(|_| self.headers_file.is_none())?.name;
+        let (folder, _) = first.split_at(first.find('/')? + 1);
+        self.entries.last()?.name.starts_with(folder).then_some(folder)
+    }
+
     /// Refuses an archive that contains itself, given the archive's own size and CRC-32.
     pub fn check_quine(&self, archive_bytes: u64, crc32: u32) -> Result<(), Rejection> {
         for entry in &self.entries {

@@ -31,8 +31,8 @@ pub struct Config {
     pub distributions: Vec<DistributionConfig>,
     /// The name of the site in the ledger, and of its folder under `.dropship/`.
     pub site: String,
-    /// The folder of the archive to deploy: empty, or ending in `/`.
-    pub archive_root: String,
+    /// The folder of the archive to deploy, ending in `/`; empty if the archive's root is said to be meant.
+    pub archive_root: Option<String>,
     /// The files of the archive that are not deployed.
     pub exclude: Exclude,
     /// The account that must own both buckets (`ExpectedBucketOwner`).
@@ -128,7 +128,7 @@ impl Config {
             site: variables
                 .read("SITE", names::SITE, names::site)
                 .unwrap_or_else(|| names::default_site(&live_bucket, &live_prefix)),
-            archive_root: variables.read("ARCHIVE_ROOT", names::FOLDER, names::folder).unwrap_or_default(),
+            archive_root: variables.read("ARCHIVE_ROOT", &names::archive_root_words(), names::archive_root),
             exclude: Exclude::read(&mut variables),
             account_id: variables.read("ACCOUNT_ID", names::ACCOUNT, names::account),
             prune: variables.read("PRUNE", "`all`, `owned` or `off`", Prune::parse).unwrap_or(Prune::All),

@@ -182,7 +182,7 @@ async fn bring_live(
     let tags = CacheTags::new(&attempt.site.config.site, &live.distributions);
     run.take_over_debts(&mut live).await?;
     let build = &build?;
-    let rules = attempt.rules(&build.headers, &tags);
+    let rules = attempt.rules(Some(run.deployment_record()), &build.headers, &tags);
     let is_late = || attempt.invocation.is_late();
     let transfer = attempt.transfer(&build.archive, &rules, &is_late);
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use lambda_runtime::Diagnostic;
 
 use crate::deployment::{DeploymentId, RunId};
+use crate::plan::LargeDelete;
 use crate::{archive, config, cut, event, headers};
 
 /// The reason why a deployment, or a whole invocation, failed.
@@ -26,12 +27,8 @@ pub enum Error {
     Torn { refusal: Box<Error>, live: Option<RunId> },
     #[error("the archive s3://{bucket}/{key}{} is gone: {reason}", version(.version_id))]
     ArchiveGone { bucket: String, key: String, version_id: Option<String>, reason: String },
-    #[error(
-        "the deployment would remove {removed} of the {objects} live objects, so nothing was changed: check that \
-         this is the right archive (ARCHIVE_ROOT, LIVE_PREFIX), then send the event again with \
-         \"options\":{{\"allowLargeDelete\":true}}, or raise MAX_DELETE_PERCENT (now {percent})"
-    )]
-    LargeDelete { removed: usize, objects: usize, percent: u8 },
+    #[error("{0}")]
+    LargeDelete(#[from] LargeDelete),
     /// An upload waits for the site; a replay does not.
     #[error("{} holds the site until {until}: {}", holder(.deployment), next_try(*.waits))]
     Busy { deployment: Option<DeploymentId>, until: DateTime<Utc>, waits: bool },
@@ -118,7 +115,7 @@ impl Error {
             Self::ArchiveRejected(_) | Self::CorruptBody(_) | Self::RefusedForGood(_) => "ArchiveRejected",
             Self::Torn { refusal, .. } => refusal.kind(),
             Self::ArchiveGone { .. } => "ArchiveGone",
-            Self::LargeDelete { .. } => "LargeDelete",
+            Self::LargeDelete(_) => "LargeDelete",
             Self::Busy { .. } => "Busy",
             Self::LeaseLost => "LeaseLost",
             Self::Unfinished { .. } => "Unfinished",
@@ -144,7 +141,7 @@ impl Error {
             Self::ArchiveRejected(_)
                 | Self::CorruptBody(_)
                 | Self::RefusedForGood(_)
-                | Self::LargeDelete { .. }
+                | Self::LargeDelete(_)
                 | Self::Torn { .. }
         )
     }

@@ -71,7 +71,7 @@ impl<'a> Plan<'a> {
     /// Compares archive and bucket.
     ///
     /// # Errors
-    /// The plan would remove more than 100 objects that are also more than `max_delete_percent` of the site.
+    /// The plan would take most of the site away, or its index document, or replace it by a folder.
     pub fn new(
         index: &'a ArchiveIndex,
         listing: &Listing,
@@ -80,7 +80,7 @@ impl<'a> Plan<'a> {
         rules: &Rules,
     ) -> Result<Self, LargeDelete> {
         let mut plan = Self::default();
-        let mut guard = Guard::default();
+        let mut guard = Guard::new(index, rules);
         let mut verdicts = Verdicts::new(rules, inspections);
         for known in all_known(index, listing, manifest, rules.live_prefix) {
             // Without a manifest there is nothing to compare the listing with.

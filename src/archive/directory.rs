@@ -217,7 +217,7 @@ impl<'a> DirectoryReader<'a> {
         if self.entries.is_empty() {
             return Err(no_file(&self.root));
         }
-        let mut warnings = warnings::warnings(&self.entries, headers_file.is_some(), &self.root);
+        let mut warnings = warnings::warnings(&self.entries);
         warnings.extend(warnings::private_warning(&self.private));
         Ok(ArchiveIndex {
             entries: self.entries,

@@ -55,6 +55,16 @@ pub(super) fn folder(value: &str) -> Option<String> {
     is_relative_path(path).then(|| format!("{path}/"))
 }
 
+/// The allowed archive roots, for errors.
+pub(super) fn archive_root_words() -> String {
+    format!("`.` for the whole archive, or {FOLDER}")
+}
+
+/// Checks a folder of an archive like [`folder`]. The whole archive is the folder "".
+pub(super) fn archive_root(value: &str) -> Option<String> {
+    if matches!(value, "." | "./") { Some(String::new()) } else { folder(value) }
+}
+
 /// The allowed names of a file, for errors.
 pub(super) const FILE: &str = "the name of a file, such as `index.html`, without `/`, backslashes or control \
                                characters, of at most 512 bytes";

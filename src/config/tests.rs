@@ -42,7 +42,7 @@ fn three_variables_are_enough() {
         live_prefix: "",
         distributions: [],
         site: "live",
-        archive_root: "",
+        archive_root: None,
         exclude: Exclude(
             [
                 ".git/",
@@ -128,7 +128,9 @@ fn every_variable_has_an_effect() {
             },
         ],
         site: "docs",
-        archive_root: "dist/",
+        archive_root: Some(
+            "dist/",
+        ),
         exclude: Exclude(
             [
                 ".git/",
@@ -220,7 +222,7 @@ fn all_errors_are_reported_together() {
     DISTRIBUTION_IDS is `d111111abcdef8.cloudfront.net`; it must be a list of distribution ids separated by commas, each with its origin path if that cannot be read from the distribution (`E1EXAMPLE,E2EXAMPLE=/docs`)
     DISTRIBUTION_IDS is `E1EXAMPLE=docs`; it must be a list of distribution ids separated by commas, each with its origin path if that cannot be read from the distribution (`E1EXAMPLE,E2EXAMPLE=/docs`)
     SITE is `docs/`; it must be a name without a slash at either end, `//`, `.`, `..`, backslashes or control characters, of at most 512 bytes
-    ARCHIVE_ROOT is `./dist`; it must be a folder such as `docs` or `docs/v2/`, without a leading slash, `//`, `.`, `..`, backslashes or control characters, of at most 512 bytes
+    ARCHIVE_ROOT is `./dist`; it must be `.` for the whole archive, or a folder such as `docs` or `docs/v2/`, without a leading slash, `//`, `.`, `..`, backslashes or control characters, of at most 512 bytes
     EXCLUDE: the pattern `drafts/[a`: unclosed character class; missing ']'; correct it, as in `*.map,/drafts/` (the syntax of `.gitignore`, with commas)
     ACCOUNT_ID is `1234`; it must be 12 digits
     PRUNE is `yes`; it must be `all`, `owned` or `off`
@@ -266,7 +268,7 @@ fn a_folder_gets_a_slash_at_its_end() {
             let config = with(variable, value);
             match variable {
                 "LIVE_PREFIX" => config.live_prefix,
-                _ => config.archive_root,
+                _ => config.archive_root.unwrap(),
             }
         };
         assert_eq!(folder("docs"), "docs/");
@@ -274,6 +276,10 @@ fn a_folder_gets_a_slash_at_its_end() {
         assert_eq!(folder("größe ..a/.b"), "größe ..a/.b/");
         assert_refused(variable, &["/", "/docs", "docs//", "a//b", "..", "a/../b", "./a", "a/.", "a\\b", "a\u{7}b"]);
         assert_refused(variable, &[&"a".repeat(513)]);
+    }
+    for value in [".", "./"] {
+        assert_eq!(with("ARCHIVE_ROOT", value).archive_root.as_deref(), Some(""), "the whole archive is meant");
+        assert_refused("LIVE_PREFIX", &[value]);
     }
 }
 

@@ -107,9 +107,16 @@ impl<'a> Attempt<'a> {
         (self.invocation.now() + TimeDelta::days(i64::from(self.site.config.history_days))).timestamp()
     }
 
-    /// Returns the rules that the plan follows.
-    pub(super) fn rules<'r>(&'r self, headers: &'r HeaderRules, tags: &'r CacheTags) -> Rules<'r> {
+    /// Returns the rules that the plan of the deployment with this record follows.
+    pub(super) fn rules<'r>(
+        &'r self,
+        record: Option<&Record>,
+        headers: &'r HeaderRules,
+        tags: &'r CacheTags,
+    ) -> Rules<'r> {
         let config = &self.site.config;
+        // Someone brings back a build that has been live, so it is the right one, however small.
+        let is_way_back = |record: &Record| record.has_been_live() && (record.rollback || self.options.replay);
         Rules {
             live_prefix: &config.live_prefix,
             headers,
@@ -117,7 +124,9 @@ impl<'a> Attempt<'a> {
             tags,
             prune: config.prune,
             max_delete_percent: config.max_delete_percent,
-            allow_large_delete: self.options.allow_large_delete,
+            allow_large_delete: self.options.allow_large_delete || record.is_some_and(is_way_back),
+            archive_root: config.archive_root.as_deref(),
+            index_document: &config.index_document,
             retain_removed_days: config.retain_removed_days,
             now: self.started_at.timestamp(),
         }

@@ -35,7 +35,7 @@ impl Build {
         }
         let archive = attempt.site.clients.archives.open(&attempt.upload);
         let left_out = |name: &str| config.exclude.left_out(name);
-        let selection = Selection { root: &config.archive_root, left_out: &left_out };
+        let selection = Selection { root: config.archive_root.as_deref().unwrap_or_default(), left_out: &left_out };
         let index = archive.read_index(&selection, &limits(config)).await?;
         tracing::info!(entries = index.entries.len(), left_out = index.left_out, "archive read");
         let file = match &index.headers_file {

@@ -14,6 +14,7 @@ use crate::aws::archive::Archive;
 use crate::aws::delete::NotDeleted;
 use crate::config::Prune;
 use crate::cut;
+use crate::deployment::Record;
 use crate::error::Error;
 use crate::invalidation::{Distribution, StaleKeys};
 use crate::plan::{Delete, Plan, Put, Rules, TagEvidence, Wave};
@@ -46,6 +47,11 @@ impl<'a> Run<'a> {
             has_begun: false,
             warnings: Vec::new(),
         }
+    }
+
+    /// Returns the record of the run's deployment, as it was claimed.
+    pub(super) fn deployment_record(&self) -> &Record {
+        self.held.record()
     }
 
     /// Returns the report of a run that follows `plan`, with its counts.

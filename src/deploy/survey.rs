@@ -146,11 +146,7 @@ impl Survey {
     /// `LargeDelete`.
     pub(super) fn plan<'i>(&self, index: &'i ArchiveIndex, rules: &Rules) -> Result<Plan<'i>, Error> {
         let Live { listing, manifest, .. } = &self.live;
-        Plan::new(index, listing, manifest, &self.inspections, rules).map_err(|large| Error::LargeDelete {
-            removed: large.removed,
-            objects: large.objects,
-            percent: rules.max_delete_percent,
-        })
+        Ok(Plan::new(index, listing, manifest, &self.inspections, rules)?)
     }
 }
 

@@ -11,7 +11,7 @@ pub struct Options {
     pub replay: bool,
     /// Plan and report, but change nothing.
     pub dry_run: bool,
-    /// Allow deletes beyond `MAX_DELETE_PERCENT`.
+    /// Allow a deployment that would take the site away.
     pub allow_large_delete: bool,
 }
 

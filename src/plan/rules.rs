@@ -17,7 +17,11 @@ pub struct Rules<'a> {
     pub gzip: bool,
     pub prune: Prune,
     pub max_delete_percent: u8,
+    /// Whether no plan is refused for what it takes away.
     pub allow_large_delete: bool,
+    /// The folder of the archive to deploy, if one is set; "" says that the archive's root is meant.
+    pub archive_root: Option<&'a str>,
+    pub index_document: &'a str,
     pub retain_removed_days: u32,
     /// Epoch seconds.
     pub now: i64,

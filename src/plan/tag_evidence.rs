@@ -80,6 +80,8 @@ mod tests {
             prune: Prune::All,
             max_delete_percent: 90,
             allow_large_delete: false,
+            archive_root: None,
+            index_document: "index.html",
             retain_removed_days: 0,
             now: 0,
         };

@@ -30,6 +30,8 @@ fn rules(headers: &HeaderRules) -> Rules<'_> {
         prune: Prune::All,
         max_delete_percent: 90,
         allow_large_delete: false,
+        archive_root: None,
+        index_document: "index.html",
         retain_removed_days: 0,
         now: NOW,
     }
@@ -224,7 +226,7 @@ fn deletes(objects: usize, rules: &Rules) -> Result<usize, LargeDelete> {
 fn up_to_a_hundred_deletes_are_never_refused() {
     let headers = header_rules("");
     assert_eq!(deletes(100, &rules(&headers)), Ok(100));
-    assert_eq!(deletes(101, &rules(&headers)), Err(LargeDelete { removed: 101, objects: 101 }));
+    assert_eq!(deletes(101, &rules(&headers)), Err(LargeDelete::Objects { removed: 101, objects: 101, percent: 90 }));
 }
 
 #[test]
@@ -249,7 +251,7 @@ fn the_guard_counts_a_retained_object_once_when_it_leaves_the_site() {
         let plan = Plan::new(&new_index, &bucket.listing(), manifest, &BTreeMap::new(), rules);
         plan.map(|plan| (plan.retained.len(), plan.deletes.len()))
     };
-    let refused = LargeDelete { removed: 200, objects: 200 };
+    let refused = LargeDelete::Objects { removed: 200, objects: 200, percent: 90 };
     assert_eq!(planned(&bucket, &manifest, &rules(1)), Err(refused));
     let allowed = Rules { allow_large_delete: true, ..rules(1) };
     let removal = plan(&new_index, &bucket, &manifest, &allowed);
@@ -313,7 +315,7 @@ fn an_immutable_asset_is_retained_for_its_days_and_then_deleted_without_an_inval
     // Requests for a key in its place may be answered from the cached copy of the deleted object.
     let in_its_place = [("app.1.js/index.html".to_owned(), "two".to_owned())];
     let index = index(&in_its_place.into());
-    let due = plan(&index, &bucket, &manifest, &at(8));
+    let due = plan(&index, &bucket, &manifest, &Rules { allow_large_delete: true, ..at(8) });
     let mut kept = Vec::new();
     let stale = due.stale(&bucket.listing(), &mut kept);
     assert_eq!(stale.new, ["app.1.js/index.html"]);

@@ -12,6 +12,7 @@ mod documentation;
 mod edge;
 mod events;
 mod faults;
+mod guard;
 mod gzip;
 mod headers;
 mod late_retries;

@@ -183,7 +183,8 @@ async fn every_granted_permission_is_needed() {
     let own_policy = QueryStrings::Policy { id: "own".to_owned(), behavior: "none" };
     let distribution = Distribution::of(DISTRIBUTION, LIVE);
     stage.cloud.create_distribution(Distribution { query_strings: own_policy, ..distribution });
-    let large: Files = [("large.bin".to_owned(), noise(17 << 20, 3))].into();
+    let large: Files =
+        [("large.bin".to_owned(), noise(17 << 20, 3)), ("index.html".to_owned(), b"one".to_vec())].into();
     let small = files([("index.html", "one"), ("gone.txt", "gone tomorrow"), ("kept.txt", "kept")]);
     stage.deploy("one", &stage.upload("1.zip", &small)).await;
     let mut second = small.clone();

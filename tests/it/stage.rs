@@ -218,6 +218,12 @@ impl Stage {
     }
 }
 
+/// Returns an event with the option that no plan is refused for what it takes away.
+pub fn allowing(mut event: Value) -> Value {
+    event["options"] = json!({"allowLargeDelete": true});
+    event
+}
+
 fn start() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 11, 22, 10, 15, 0).unwrap()
 }

@@ -121,18 +121,15 @@ fn names_are_relative_to_the_root_and_files_outside_it_are_not_deployed() {
 }
 
 #[test]
-fn an_archive_of_one_single_folder_is_a_warning() {
+fn an_archive_has_one_folder_if_no_file_is_beside_it() {
     let wrapped = [File::stored("site/index.html", b""), File::stored("site/a", b"")];
-    let warnings = zip(wrapped.clone()).parse().unwrap().warnings;
-    insta::assert_snapshot!(
-        warnings.join("\n"),
-        @"all files are in the folder `site/` and none is at the root; to deploy the folder's contents, set ARCHIVE_ROOT to `site/`"
-    );
-    let [a, b] = wrapped;
-    assert!(zip([a.clone(), b.clone(), page()]).parse().unwrap().warnings.is_empty());
-    let other = File::stored("other/a", b"");
-    assert!(zip([a.clone(), b.clone(), other]).parse().unwrap().warnings.is_empty());
-    assert!(with_root(&zip([a, b]), "site/").unwrap().warnings.is_empty());
+    let only_folder = |zip: Zip| zip.parse().unwrap().only_folder().map(str::to_owned);
+    assert_eq!(only_folder(zip(wrapped.clone())).as_deref(), Some("site/"));
+    for beside in [page(), File::stored("other/a", b""), File::stored("_headers", b"")] {
+        let [a, b] = wrapped.clone();
+        assert_eq!(only_folder(zip([a, b, beside])), None);
+    }
+    assert_eq!(with_root(&zip(wrapped), "site/").unwrap().only_folder(), None);
 }
 
 #[test]

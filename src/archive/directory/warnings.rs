@@ -5,15 +5,8 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use super::super::Entry;
 
 /// Returns the warnings about these entries, which are sorted by name.
-pub(super) fn warnings(entries: &[Entry], has_headers_file: bool, root: &str) -> Vec<String> {
-    let mut warnings = Vec::new();
-    // A `_headers` file at the root, or a root that was chosen, shows that the folder is meant.
-    if root.is_empty() && !has_headers_file {
-        warnings.extend(wrapper_folder_warning(entries));
-    }
-    warnings.extend(normalisation_warning(entries));
-    warnings.extend(other_host_warning(entries));
-    warnings
+pub(super) fn warnings(entries: &[Entry]) -> Vec<String> {
+    normalisation_warning(entries).into_iter().chain(other_host_warning(entries)).collect()
 }
 
 /// Warns of files that are left out because no site shows them on purpose; `names` are as messages show them.
@@ -46,22 +39,6 @@ fn first_names(names: &[String]) -> Option<String> {
     let more = names.len() - first.len();
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     (!first.is_empty()).then(|| format!("{}{rest}", first.join(", ")))
-}
-
-fn wrapper_folder_warning(entries: &[Entry]) -> Option<String> {
-    let folder = wrapper_folder(entries)?;
-    Some(format!(
-        "all files are in the folder `{folder}` and none is at the root; to deploy the folder's contents, set \
-         ARCHIVE_ROOT to `{folder}`"
-    ))
-}
-
-/// Returns the one top folder that contains everything, with its slash.
-fn wrapper_folder(entries: &[Entry]) -> Option<&str> {
-    // Sorted: if the first and the last share a folder, all do.
-    let first = &entries.first()?.name;
-    let (folder, _) = first.split_at(first.find('/')? + 1);
-    entries.last()?.name.starts_with(folder).then_some(folder)
 }
 
 /// Warns of names that differ only in how their accents are composed.

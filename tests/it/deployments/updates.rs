@@ -123,7 +123,7 @@ async fn a_dry_run_lists_keys_and_items_and_changes_nothing() {
         .map(|call| call.operation)
         .filter(|operation| {
             !READS.contains(&operation.as_str())
-                && !["GetItem", "Query", "GetDistribution"].contains(&operation.as_str())
+                && !["TransactGetItems", "GetItem", "Query", "GetDistribution"].contains(&operation.as_str())
         })
         .collect();
     assert_eq!(changes, [] as [String; 0]);

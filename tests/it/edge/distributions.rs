@@ -226,7 +226,7 @@ async fn another_index_document_answers_for_its_folder() {
 
 #[tokio::test]
 async fn a_stated_origin_path_replaces_only_the_search_for_the_origin() {
-    let stage = Stage::new().await.with("DISTRIBUTION_IDS", "E2PROXY=/www");
+    let stage = Stage::new().await.with("ARCHIVE_ROOT", ".").with("DISTRIBUTION_IDS", "E2PROXY=/www");
     let mut proxied = Distribution {
         default_root_object: "home.html".to_owned(),
         index_function: IndexFunction::None,
@@ -255,7 +255,7 @@ async fn a_stated_origin_path_replaces_only_the_search_for_the_origin() {
 
 #[tokio::test]
 async fn a_stated_origin_path_of_the_bucket_itself_names_no_needless_paths() {
-    let stage = Stage::new().await.with("DISTRIBUTION_IDS", &format!("{DISTRIBUTION}=/www"));
+    let stage = Stage::new().await.with("ARCHIVE_ROOT", ".").with("DISTRIBUTION_IDS", &format!("{DISTRIBUTION}=/www"));
     let www = Distribution {
         index_function: IndexFunction::None,
         ..Distribution::of(DISTRIBUTION, LIVE).with_origin_path("/www")

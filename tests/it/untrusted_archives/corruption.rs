@@ -100,7 +100,8 @@ async fn a_corrupt_entry_that_memory_cannot_hold_never_goes_live_and_the_next_de
 async fn a_site_that_a_corrupt_archive_has_left_half_way_comes_back_by_previous() {
     let mut random = fastrand::Rng::with_seed(7);
     let mut hex = || -> Vec<u8> { std::iter::repeat_with(|| random.digit(16) as u8).take(1 << 20).collect() };
-    let new: Files = (0..26).map(|number| (format!("{number:02}.txt"), hex())).collect();
+    let mut new: Files = (0..26).map(|number| (format!("{number:02}.txt"), hex())).collect();
+    new.insert("index.html".to_owned(), b"new".to_vec());
     let stage = Stage::new().await.with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
     stage.deploy("zero", &stage.upload("0.zip", &files([("index.html", "older")]))).await;
     stage.deploy("one", &stage.upload("1.zip", &old())).await;
@@ -148,7 +149,9 @@ async fn deploy_changed(
     match stage.invoke("two", &event).await.into_answer() {
         Ok(_) => stage.assert_live(&new),
         Err(failure) => {
-            prop_assert_eq!(&failure.error_type, "ArchiveRejected", "{}", failure.error_message);
+            // The name of the index document may be the one that was changed.
+            let is_refused = ["ArchiveRejected", "LargeDelete"].contains(&failure.error_type.as_str());
+            prop_assert!(is_refused, "{}", failure.error_message);
             prop_assert_eq!(stage.cloud.objects(LIVE).len(), old.len(), "after byte {} was changed", at);
             stage.assert_live(&old);
         }

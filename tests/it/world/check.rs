@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use standins::EdgeAnswer;
 
 use super::contents::IMMUTABLE;
-use super::history::{Answer, History, Outcome, Sent, Take, Uploaded};
+use super::history::{Answer, History, Outcome, Request, Sent, Take, Uploaded};
 use super::plan::{Deed, What};
 use super::{LAST, World};
 use crate::stage::{LIVE, TABLE};
@@ -65,7 +65,7 @@ impl World {
         let has_odd_settings = self.has_odd_settings();
         let is_right = match kind {
             "ArchiveRejected" => upload.build.flaw.is_some() || has_odd_settings,
-            "LargeDelete" => upload.build.lacks_index(),
+            "LargeDelete" => upload.build.lacks_index() && !is_way_back(&history, request, answer),
             "BadEvent" => matches!(request.sent, Sent::Redrive(_)) || matches!(request.sent, Sent::Word(_)),
             "BadConfig" => false,
             _ => true,
@@ -97,9 +97,26 @@ impl World {
         if upload.build.flaw.is_some() {
             self.wrong(format!("flawed build: upload {} is live", take.upload));
         }
+        if self.has_lost_index(&upload) {
+            self.wrong(format!("lost index: upload {} took the index document off the site", take.upload));
+        }
         for wrong in self.differences(&upload, take.began) {
             self.wrong(format!("live objects: upload {} went live, but {wrong}", take.upload));
         }
+    }
+
+    /// Whether a build that nobody has meant goes live without the index document that the site had.
+    fn has_lost_index(&self, upload: &Uploaded) -> bool {
+        let history = self.history();
+        let Some(before) = history.takes.last() else { return false };
+        let since = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at >= before.began);
+        let is_meant = |request: &Request| matches!(request.sent.root(), Sent::Word(_) | Sent::Previous);
+        let others = history.foreign.iter().any(|(at, key)| *key == "index.html" && since(Some(*at)))
+            || history.requests.iter().any(|request| is_meant(request) && since(request.invoked_at))
+            || !history.restored.is_empty();
+        let was_live = history.takes.iter().any(|take| take.upload == upload.number);
+        let had_index = !history.upload(before.upload).build.lacks_index();
+        had_index && upload.build.lacks_index() && !(others || was_live || self.may_have_more())
     }
 
     /// Returns how the bucket differs from a build, except for what foreign hands touched since.
@@ -329,6 +346,12 @@ impl World {
         let was_others = is_others(fresh) && self.may_have_more() && !history.foreign.is_empty();
         is_foreign || has_left || was_others || history.foreign.iter().any(touched)
     }
+}
+
+/// Whether a request brings back a build that has been live.
+fn is_way_back(history: &History, request: &Request, answer: &Answer) -> bool {
+    let Sent::Word(upload) = request.sent.root() else { return false };
+    history.takes.iter().any(|take| take.upload == *upload && take.at < answer.began)
 }
 
 /// Whether viewers see no difference.

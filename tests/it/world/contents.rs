@@ -68,7 +68,7 @@ impl Build {
         Self { files, has_hour: rng.u8(..4) == 0, flaw }
     }
 
-    /// Whether a site with an index document may refuse it.
+    /// Whether a site with an index document refuses it.
     pub fn lacks_index(&self) -> bool {
         !self.files.contains_key("index.html")
     }

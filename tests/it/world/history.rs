@@ -147,6 +147,14 @@ impl History {
 }
 
 impl Sent {
+    /// Returns who sent the event first.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::Redrive(sent) => sent.root(),
+            sent => sent,
+        }
+    }
+
     /// Returns the upload that the event names.
     pub fn upload(&self) -> Option<u64> {
         match self {
