@@ -154,7 +154,7 @@ pub struct Limits {
     ///
     /// Deflate itself cannot exceed 1,032.
     pub max_ratio: u64,
-    /// The size of the central directory, which is held in memory as a whole.
+    /// The size of the central directory, which is held in memory as a whole, and then in parts.
     ///
     /// The default allows 160 bytes for each of 1,000,000 entries: 46 fixed, 28 for a ZIP64 field,
     /// 24 for Info-ZIP's times and owners, and 62 for the name. Names on sites built by Streamlit,
@@ -162,6 +162,21 @@ pub struct Limits {
     pub max_directory_bytes: u64,
     /// The length of a name: the 1,024 bytes of an S3 key, less the live prefix.
     pub max_name_bytes: usize,
+}
+
+/// An idle function takes 15 MiB, and transfers take some more. Each byte of the directory costs up to six bytes: its
+/// own, then those of the index, the listing, the manifest and the plan.
+const MIB_WITHOUT_DIRECTORY: u64 = 32;
+const MEMORY_PER_DIRECTORY_BYTE: u64 = 6;
+
+/// Returns the largest central directory for which a function with this much memory has room.
+pub fn max_directory_bytes(memory_mib: u64) -> u64 {
+    (memory_mib.saturating_sub(MIB_WITHOUT_DIRECTORY) << 20) / MEMORY_PER_DIRECTORY_BYTE
+}
+
+/// Returns how much memory a function needs for a central directory.
+fn memory_mib_for(directory_bytes: u64) -> u64 {
+    MIB_WITHOUT_DIRECTORY + directory_bytes.saturating_mul(MEMORY_PER_DIRECTORY_BYTE).div_ceil(1 << 20)
 }
 
 impl Default for Limits {

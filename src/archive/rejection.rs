@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use super::NameProblem;
+use super::{NameProblem, memory_mib_for};
 
 /// Why an archive is not deployed; nothing was written.
 ///
@@ -40,8 +40,9 @@ pub enum Rejection {
     )]
     TooManyEntries { count: u64, max: u64 },
     #[error(
-        "the archive's central directory has {size_bytes} bytes, but at most {max_bytes} are read; use fewer files or \
-         shorter names"
+        "the archive's central directory has {size_bytes} bytes, and the function's memory has room for {max_bytes}; \
+         raise MemorySize to at least {} MiB, or use fewer files or shorter names",
+        memory_mib_for(*.size_bytes)
     )]
     DirectoryTooLarge { size_bytes: u64, max_bytes: u64 },
     #[error(

@@ -2,7 +2,7 @@
 
 use super::attempt::Attempt;
 use super::private_keys;
-use crate::archive::{ArchiveIndex, Limits, Rejection, Selection, other_by_name, printable};
+use crate::archive::{ArchiveIndex, Limits, Rejection, Selection, max_directory_bytes, other_by_name, printable};
 use crate::aws::archive::Archive;
 use crate::config::Config;
 use crate::error::Error;
@@ -65,7 +65,7 @@ fn limits(config: &Config) -> Limits {
         max_entries: config.max_entries,
         max_expanded_bytes: config.max_archive_bytes,
         max_ratio: config.max_ratio,
+        max_directory_bytes: max_directory_bytes(config.memory_mib),
         max_name_bytes: MAX_KEY_BYTES.saturating_sub(config.live_prefix.len()),
-        ..Limits::default()
     }
 }

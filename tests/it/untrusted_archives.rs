@@ -5,7 +5,6 @@ mod preflight;
 
 use std::io::Cursor;
 
-use standins::Headers;
 use standins::quine::{self, quine};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -120,37 +119,6 @@ fn archive_with_entry(name: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_wrapper_folder_causes_a_warning_and_never_replaces_a_large_site() {
-    let wrapped = files([("dist/index.html", "page"), ("dist/app.js", "app")]);
-    let stage = Stage::new().await;
-    let event = stage.upload("site.zip", &wrapped);
-    let report = stage.deploy("one", &event).await;
-    assert_eq!(report.warnings.len(), 1);
-    assert!(report.warnings[0].contains("set ARCHIVE_ROOT to `dist/`"), "{:?}", report.warnings);
-
-    let unwrapped = Stage::new().await.with("ARCHIVE_ROOT", "dist");
-    let event = unwrapped.upload("site.zip", &wrapped);
-    let report = unwrapped.deploy("one", &event).await;
-    assert_eq!(report.warnings, [] as [String; 0]);
-    unwrapped.assert_live(&files([("index.html", "page"), ("app.js", "app")]));
-
-    let elsewhere = Stage::new().await.with("ARCHIVE_ROOT", "build");
-    let event = elsewhere.upload("site.zip", &wrapped);
-    let message = elsewhere.refusal("one", &event).await;
-    assert!(message.contains("ARCHIVE_ROOT `build/`"), "{message}");
-    assert_eq!(elsewhere.writes_to_live(), [] as [String; 0]);
-
-    let large = Stage::new().await;
-    for n in 0..500 {
-        large.cloud.put_object(LIVE, &format!("{n}.html"), "page", Headers::of_type("text/html"));
-    }
-    let event = large.upload("site.zip", &wrapped);
-    let failure = large.invoke("one", &event).await.into_answer().unwrap_err();
-    assert_eq!(failure.error_type, "LargeDelete");
-    assert_eq!(large.writes_to_live(), [] as [String; 0]);
-}
-
-#[tokio::test]
 async fn a_quine_is_refused_but_another_file_of_the_archives_size_is_not() {
     let stage = Stage::new().await;
     let event = stage.upload_bytes("site.zip", quine());
@@ -174,15 +142,31 @@ fn archive_with_text(size: usize) -> Vec<u8> {
 #[tokio::test]
 async fn a_central_directory_over_the_limit_is_refused_before_it_is_read() {
     let stage = Stage::new().await;
-    // An end record that counts 65,535 entries, after a directory of the size that they would need.
-    let directory = vec![0; 46 * 65_535];
-    let mut archive = directory.clone();
-    archive.extend(b"PK\x05\x06\0\0\0\0\xff\xff\xff\xff");
-    archive.extend((directory.len() as u32).to_le_bytes());
-    archive.extend([0; 6]);
-    let event = stage.upload_bytes("bomb.zip", archive);
+    // The directory has the size that 65,535 entries need.
+    let event = stage.upload_bytes("bomb.zip", with_false_directory(46 * 65_535));
     let stage = stage.with("MAX_ENTRIES", "65534");
     let message = stage.refusal("one", &event).await;
     assert!(message.contains("MAX_ENTRIES"), "{message}");
     assert_eq!(stage.archive_ranges(), ["bytes=-262144"]);
+}
+
+#[tokio::test]
+async fn a_central_directory_that_the_memory_has_no_room_for_is_refused_before_it_is_read() {
+    let stage = Stage::new().await;
+    let event = stage.upload_bytes("site.zip", with_false_directory(17 << 20));
+    let small = stage.clone().with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
+    insta::assert_snapshot!(small.refusal("one", &event).await, @"the archive was refused: the archive's central directory has 17825792 bytes, and the function's memory has room for 16777216; raise MemorySize to at least 134 MiB, or use fewer files or shorter names");
+    assert_eq!(stage.archive_ranges(), ["bytes=-262144"]);
+    let large = stage.clone().with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "134");
+    let message = large.refusal("two", &event).await;
+    assert!(!message.contains("MemorySize"), "the directory is read now: {message}");
+}
+
+/// Packs zeros as the directory of an archive whose end record counts as many entries as it can.
+fn with_false_directory(size_bytes: u32) -> Vec<u8> {
+    let mut archive = vec![0; size_bytes as usize];
+    archive.extend(b"PK\x05\x06\0\0\0\0\xff\xff\xff\xff");
+    archive.extend(size_bytes.to_le_bytes());
+    archive.extend([0; 6]);
+    archive
 }
