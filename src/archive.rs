@@ -37,7 +37,7 @@ pub use encoding::{Encoding, Unpacker, unpack};
 pub use entry::{Entry, Method};
 pub use format::{FORMAT_BYTES, is_named_zip, other_by_name};
 pub use inflate::{Inflater, Step, check, check_bytes, inflate};
-pub use name::{NameProblem, printable};
+pub use name::{NameProblem, shown};
 pub use rejection::Rejection;
 pub use span::{Span, header_spans, spans};
 

@@ -1,32 +1,43 @@
 //! Cuts texts and lists that an uploader may have chosen, so that no answer, record or error is too long to be carried.
 //!
-//! Lengths are those of JSON text, in which some characters take six bytes.
+//! The texts are made printable, too. Lengths are those of JSON text, in which some characters take two bytes.
+
+use crate::printable::printable;
 
 /// The longest text: S3's keys have at most 1,024 bytes, and CloudFront's paths 4,000 characters.
 const MAX_TEXT_BYTES: usize = 4_096;
 
 /// How many elements of a list a sentence names, and how long each of them may be.
-const NAMED: usize = 10;
+pub const NAMED: usize = 10;
 const MAX_NAME_BYTES: usize = 256;
 
 /// More than the quotes and the comma around an element, or around the text that ends a cut list or text.
 const QUOTES_BYTES: usize = 3;
 const END_BYTES: usize = 40;
 
-/// Returns a text, or its beginning and how much was cut.
+/// Returns a [`printable`] text, or its beginning and how much was cut.
 pub fn text(text: &str) -> String {
     text_to(text, MAX_TEXT_BYTES)
 }
 
 /// Returns the elements of a list that a sentence names: the first ones, and how many more there are.
 pub fn named<T: AsRef<str>>(list: &[T]) -> Vec<String> {
-    let first = list.iter().take(NAMED).map(|element| text_to(element.as_ref(), MAX_NAME_BYTES));
-    with_rest(first.collect(), list.len())
+    named_of(list, list.len())
 }
 
 /// Returns the [named] elements of a list as a part of a sentence.
 pub fn sentence<T: AsRef<str>>(list: &[T]) -> String {
-    named(list).join(", ")
+    sentence_of(list, list.len())
+}
+
+/// Returns the same as [`sentence`], for a list of `count` elements of which the first are given.
+pub fn sentence_of<T: AsRef<str>>(first: &[T], count: usize) -> String {
+    named_of(first, count).join(", ")
+}
+
+fn named_of<T: AsRef<str>>(first: &[T], count: usize) -> Vec<String> {
+    let first = first.iter().take(NAMED).map(|element| text_to(element.as_ref(), MAX_NAME_BYTES));
+    with_rest(first.collect(), count)
 }
 
 /// Returns the first elements of a list that together take at most `max_bytes`, and how many more there are.
@@ -77,6 +88,7 @@ fn with_rest(mut first: Vec<String>, count: usize) -> Vec<String> {
 }
 
 fn text_to(text: &str, max_bytes: usize) -> String {
+    let text = &*printable(text);
     let sizes = || text.chars().map(char_bytes);
     if fitting(sizes(), max_bytes) == text.chars().count() {
         return text.to_owned();
@@ -89,14 +101,13 @@ fn text_to(text: &str, max_bytes: usize) -> String {
 
 /// Returns how many bytes [`text`] takes as JSON, without quotes.
 fn text_bytes(text: &str) -> usize {
-    let bytes: usize = text.chars().map(char_bytes).sum();
+    let bytes: usize = printable(text).chars().map(char_bytes).sum();
     bytes.min(MAX_TEXT_BYTES)
 }
 
 fn char_bytes(char: char) -> usize {
     match char {
-        '"' | '\\' | '\n' | '\r' | '\t' | '\x08' | '\x0c' => 2,
-        '\0'..'\x20' => 6,
+        '"' | '\\' => 2,
         _ => char.len_utf8(),
     }
 }
@@ -127,7 +138,7 @@ mod tests {
     proptest! {
         #[test]
         fn lengths_are_those_of_json(text in any::<String>()) {
-            prop_assert_eq!(text_bytes(&text) + 2, serde_json::to_string(&text).unwrap().len());
+            prop_assert_eq!(text_bytes(&text) + 2, serde_json::to_string(&super::text(&text)).unwrap().len());
         }
 
         #[test]
@@ -137,9 +148,10 @@ mod tests {
         ) {
             let cut = super::list(&list, max_bytes);
             prop_assert!(serde_json::to_string(&cut).unwrap().len() <= max_bytes + 1);
-            if cut != list {
+            if cut.len() != list.len() || list.iter().any(|text| !cut.contains(&printable(text).into_owned())) {
                 let kept = cut.len() - 1;
-                prop_assert_eq!(&cut[..kept], &list[..kept]);
+                let printable: Vec<_> = list[..kept].iter().map(|text| printable(text)).collect();
+                prop_assert_eq!(&cut[..kept], &printable[..]);
                 prop_assert_eq!(&cut[kept], &format!("and {} more", list.len() - kept));
             }
         }

@@ -34,5 +34,6 @@ pub mod metrics;
 pub mod packed_map;
 pub mod patterns;
 pub mod plan;
+pub mod printable;
 pub mod report;
 pub mod transfer;

@@ -9,6 +9,7 @@ use dropship::deploy::{Invocation, Site};
 use dropship::error::Error;
 use dropship::handler::{handle, owed_seconds};
 use dropship::metrics::Moment;
+use dropship::printable::{PrintableLines, printable};
 use dropship::report::{Answer, Progress};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -35,7 +36,7 @@ fn main() -> Result<(), lambda_runtime::Error> {
 }
 
 async fn serve(config: Result<Config, Error>) -> Result<(), lambda_runtime::Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    lambda_runtime::tracing::init_default_subscriber_with_writer(PrintableLines(std::io::stdout));
     let site = match config {
         Ok(config) => {
             let clients = Clients::new(&aws::load().await, &config);
@@ -71,7 +72,7 @@ async fn answer(site: &Site, event: LambdaEvent<Value>) -> Result<Answer, Diagno
     let now = Utc::now();
     let moment = Moment { now, owed_seconds: owed_seconds(site, invocation.progress, now).await };
     for line in handled.log_lines(moment) {
-        println!("{line}");
+        println!("{}", printable(&line));
     }
     handled.into_answer()
 }

@@ -3,6 +3,7 @@
 //! Planning reads nothing. [`to_inspect`] returns the objects that listing and manifest do not settle, and the results
 //! come back as [`Inspection`]s. A second plan, made after the first was carried out, is empty.
 
+mod drift;
 mod guard;
 mod inspection;
 mod known;
@@ -22,6 +23,7 @@ use guard::Guard;
 use known::all_known;
 use verdict::{Verdict, Verdicts};
 
+pub use drift::Drift;
 pub use guard::LargeDelete;
 pub use inspection::{Checksum, Inspection, removed_without_row, to_inspect};
 pub use rules::{Rules, Wanted};
@@ -60,8 +62,8 @@ pub struct Plan<'a> {
     /// The keys whose rows say nothing any more: an unfinished run announced them and did not write them, or they
     /// departed so long ago that no cache has them.
     pointless: Vec<String>,
-    /// The number of objects that others changed, added or removed since the last deployment.
-    pub drift: usize,
+    /// The objects that others changed, added or removed since the last deployment.
+    pub drift: Drift,
     /// Whether a write could make an outdated row of the manifest look valid again. The amended manifest must then be
     /// saved before the first write.
     pub revives_rows: bool,
@@ -84,7 +86,9 @@ impl<'a> Plan<'a> {
         let mut verdicts = Verdicts::new(rules, inspections);
         for known in all_known(index, listing, manifest, rules.live_prefix) {
             // Without a manifest there is nothing to compare the listing with.
-            plan.drift += usize::from(!manifest.is_empty() && known.is_drift(rules.prune));
+            if !manifest.is_empty() && known.is_drift(rules.prune) {
+                plan.drift.note(&known.key());
+            }
             if known.is_object_missing() {
                 plan.missing.push(known.key().into_owned());
             }

@@ -101,7 +101,7 @@ impl Report {
         self.deleted = plan.deletes.len();
         self.kept = plan.kept;
         self.retained = plan.retained.len();
-        self.drift = plan.drift;
+        self.drift = plan.drift.count();
     }
 }
 

@@ -15,7 +15,7 @@ use super::extra::Extent;
 use super::faults::Faults;
 use super::header::{CENTRAL_HEADER_BYTES, CentralHeader, Kind};
 use super::layout::{Layout, LayoutError};
-use super::name::{self, printable, without_dot};
+use super::name::{self, shown, without_dot};
 use super::{ArchiveIndex, Entry, LeftOut, Limits, Rejection, Selection};
 
 /// Reads the directory, whose size and number of entries [`DirectoryLocation::check`] has accepted. Before it are
@@ -107,7 +107,7 @@ impl<'a> DirectoryReader<'a> {
         // `./` is the archive's root itself.
         if !(full_name.is_empty() && header.name == b"./") {
             name::check(full_name)
-                .map_err(|problem| Rejection::UnsafeName { entry: printable(full_name.as_bytes()), problem })?;
+                .map_err(|problem| Rejection::UnsafeName { entry: shown(full_name.as_bytes()), problem })?;
         }
         self.layout.add(header, extent)?;
 
@@ -138,7 +138,7 @@ impl<'a> DirectoryReader<'a> {
         if !full_name.ends_with('/') {
             self.left_out += 1;
             if reason == LeftOut::AsPrivate {
-                self.private.push(printable(full_name.as_bytes()));
+                self.private.push(shown(full_name.as_bytes()));
             }
         }
         None

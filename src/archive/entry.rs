@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::name::{printable, without_dot};
+use super::name::{shown, without_dot};
 use super::zstd;
 
 /// A file in an archive.
@@ -42,7 +42,7 @@ pub(super) enum RawName {
 impl Entry {
     /// Returns the name with its root, in the form in which messages show it.
     pub fn display_name(&self) -> String {
-        printable(self.full_name().as_bytes())
+        shown(self.full_name().as_bytes())
     }
 
     /// Returns the name with its root.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::cursor::Cursor;
 use super::extra::{Extent, Extra, NarrowExtent};
-use super::name::{from_unicode_path, printable, without_dot};
+use super::name::{from_unicode_path, shown, without_dot};
 use super::{Rejection, flag};
 
 /// APPNOTE 4.3.12.
@@ -129,7 +129,7 @@ impl<'a> CentralHeader<'a> {
 
     /// Returns the entry's name in the form in which messages show it.
     pub(super) fn display_name(&self) -> String {
-        printable(self.name)
+        shown(self.name)
     }
 
     fn bad_extra_field(&self, problem: &'static str) -> Rejection {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 use super::cursor::Cursor;
+use crate::printable::printable;
 
 /// Why a name is not safe to use as a key.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -108,19 +109,11 @@ pub(super) fn from_unicode_path<'a>(field: &'a [u8], raw: &[u8]) -> Result<Cow<'
     Ok(Cow::Borrowed(name))
 }
 
-/// Returns a name in the form in which messages show it: on one line, and cut to 200 characters.
-pub fn printable(name: &[u8]) -> String {
+/// Returns a name in the form in which messages show it: printable, and cut to 200 characters.
+pub fn shown(name: &[u8]) -> String {
     const CHARS_MAX: usize = 200;
     let name = String::from_utf8_lossy(name);
-    let mut printable = String::new();
-    for char in name.chars().take(CHARS_MAX) {
-        match char {
-            '\\' | '\'' | '"' => printable.push(char),
-            _ => printable.extend(char.escape_debug()),
-        }
-    }
-    if name.chars().nth(CHARS_MAX).is_some() {
-        printable.push('…');
-    }
-    printable
+    let cut: String = name.chars().take(CHARS_MAX).collect();
+    let rest = if name.chars().nth(CHARS_MAX).is_some() { "…" } else { "" };
+    format!("{}{rest}", printable(&cut))
 }

@@ -2,7 +2,7 @@
 
 use super::attempt::Attempt;
 use super::private_keys;
-use crate::archive::{ArchiveIndex, Limits, Rejection, Selection, max_directory_bytes, other_by_name, printable};
+use crate::archive::{ArchiveIndex, Limits, Rejection, Selection, max_directory_bytes, other_by_name, shown};
 use crate::aws::archive::Archive;
 use crate::config::Config;
 use crate::error::Error;
@@ -31,7 +31,7 @@ impl Build {
         let config = &attempt.site.config;
         let key = &attempt.upload.key;
         if let Some(format) = other_by_name(key) {
-            return Err(Rejection::OtherFormat { name: format!("`{}`", printable(key.as_bytes())), format }.into());
+            return Err(Rejection::OtherFormat { name: format!("`{}`", shown(key.as_bytes())), format }.into());
         }
         let archive = attempt.site.clients.archives.open(&attempt.upload);
         let left_out = |name: &str| config.exclude.left_out(name);

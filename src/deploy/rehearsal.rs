@@ -37,6 +37,7 @@ pub(super) async fn rehearse(attempt: &Attempt<'_>) -> Result<Report, Error> {
     let mut report = attempt.report(Outcome::Planned, 0);
     build.describe(&plan, &mut report).await;
     report.bytes_read = build.archive.bytes_read();
+    report.warnings.extend(plan.drift.warning());
     report.warnings.extend(survey.live.warning(config));
     report.warnings.extend(distributions.iter().flat_map(|distribution| distribution.warnings.iter().cloned()));
     report.warnings.extend(invalidations.iter().filter_map(|(distribution, it)| warning(config, distribution, it)));

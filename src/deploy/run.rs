@@ -17,7 +17,7 @@ use crate::cut;
 use crate::deployment::Record;
 use crate::error::Error;
 use crate::invalidation::{Distribution, StaleKeys};
-use crate::plan::{Delete, Plan, Put, Rules, TagEvidence, Wave};
+use crate::plan::{Delete, Drift, Plan, Put, Rules, TagEvidence, Wave};
 use crate::report::{Outcome, Report};
 use crate::transfer::Transfer;
 
@@ -32,6 +32,8 @@ pub(super) struct Run<'a> {
     writer: Writer<'a>,
     /// Whether this invocation may have written to the live bucket.
     has_begun: bool,
+    /// The objects that others have changed since the last deployment.
+    drift: Drift,
     /// Sentences for the report.
     warnings: Vec<String>,
 }
@@ -45,6 +47,7 @@ impl<'a> Run<'a> {
             writer: Writer::new(site, invocation),
             held,
             has_begun: false,
+            drift: Drift::default(),
             warnings: Vec::new(),
         }
     }
@@ -55,7 +58,7 @@ impl<'a> Run<'a> {
     }
 
     /// Returns the report of a run that follows `plan`, with its counts.
-    pub(super) async fn begin_report(&self, plan: &Plan<'_>, build: &Build) -> Report {
+    pub(super) async fn begin_report(&mut self, plan: &Plan<'_>, build: &Build) -> Report {
         let outcome = if self.held.record().rollback {
             Outcome::RolledBack
         } else if plan.is_empty() {
@@ -65,9 +68,9 @@ impl<'a> Run<'a> {
         };
         let mut report = self.attempt.report(outcome, self.held.record().run);
         build.describe(plan, &mut report).await;
-        if self.held.found_unfinished() {
-            // The writes of a run that died are no drift.
-            report.drift = 0;
+        // The writes of a run that died are no drift.
+        if !self.held.found_unfinished() {
+            self.drift = plan.drift.clone();
         }
         self.attempt.invocation.progress.expect(plan.puts.len() + plan.header_changes.len());
         let Report { new, changed, headers, deleted, kept, .. } = report;
@@ -318,7 +321,9 @@ impl<'a> Run<'a> {
     /// # Errors
     /// `LeaseLost`, `Aws`.
     pub(super) async fn finish(&mut self, mut report: Report, archive: &Archive) -> Result<Report, Error> {
-        report.drift += self.writer.drift();
+        self.drift.append(self.writer.drift());
+        report.drift = self.drift.count();
+        report.warnings.extend(self.drift.warning());
         report.bytes_read = archive.bytes_read();
         report.bytes_written = self.writer.bytes_written();
         report.warnings.append(&mut self.warnings);

@@ -6,7 +6,7 @@ use crate::aws::bucket::Bucket;
 use crate::aws::delete::{DELETES_PER_CALL, NotDeleted};
 use crate::error::Error;
 use crate::manifest::Row;
-use crate::plan::{self, Delete, Put};
+use crate::plan::{self, Delete, Drift, Put};
 use crate::transfer::{Transfer, WaveResult};
 
 /// How many writes are moved to the manifest together. A row is smaller there, so a large site needs less memory.
@@ -23,7 +23,7 @@ pub(super) struct Writer<'a> {
     bytes_written: u64,
     deleted: usize,
     /// Objects that others changed during the run.
-    drift: usize,
+    drift: Drift,
 }
 
 /// The result of a pass of deletes.
@@ -45,7 +45,7 @@ impl<'a> Writer<'a> {
             written: 0,
             bytes_written: 0,
             deleted: 0,
-            drift: 0,
+            drift: Drift::default(),
         }
     }
 
@@ -69,9 +69,9 @@ impl<'a> Writer<'a> {
         self.deleted
     }
 
-    /// Returns how many objects others changed during the run.
-    pub(super) fn drift(&self) -> usize {
-        self.drift
+    /// Returns the objects that others changed during the run.
+    pub(super) fn drift(&self) -> &Drift {
+        &self.drift
     }
 
     /// Carries out one wave, and returns the puts that it left out because another writer has changed their objects.
@@ -97,7 +97,9 @@ impl<'a> Writer<'a> {
     fn absorb<'p>(&mut self, done: WaveResult<'p>) -> Result<Vec<Put<'p>>, Error> {
         self.written += done.written.len();
         self.bytes_written += done.bytes_written;
-        self.drift += done.conflicts.len();
+        for put in &done.conflicts {
+            self.drift.note(&put.key);
+        }
         self.draft.change(done.written.into_iter().map(|(key, row)| (key, Some(row))).collect());
         match done.error {
             Some(error) => Err(error),
@@ -146,7 +148,7 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// `Aws`.
     pub(super) async fn look_up_replacement(&mut self, delete: Delete) -> Result<Option<Delete>, Error> {
-        self.drift += 1;
+        self.drift.note(&delete.key);
         let found = self.bucket.inspect(&delete.key).await?;
         if found.is_none() {
             let now = self.invocation.now().timestamp();

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
+use chrono::TimeDelta;
 use dropship::handler::Handled;
+use dropship::metrics::Moment;
+use dropship::printable::PrintableLines;
 use lambda_runtime::tracing::subscriber::{fmt, fmt::MakeWriter};
 use serde_json::{Value, json};
+use standins::{CLIENT, Does, Fault, Headers};
 use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
 use crate::build::files;
-use crate::stage::Stage;
+use crate::stage::{LIVE, Stage};
 
 /// A log that a test reads.
 #[derive(Clone, Default)]
@@ -95,4 +99,54 @@ async fn a_line_of_text_begins_with_its_deployment() {
             format!("deployment{{site=\"{}\" deployment={} run={}}}: planned", report.site, id.as_str(), report.run);
         assert_eq!(text.matches(&prefix).count(), 1, "{text}");
     }
+}
+
+/// A name that forges a metric and recolours the terminal.
+const FORGED: &str = "a\r\n{\"_aws\":{}}\u{1b}[31m\u{85}\u{202e}";
+
+/// Whether a text has a character that FORGED abuses.
+fn is_forged(text: &str) -> bool {
+    text.contains(|char: char| char.is_control() || char == '\u{202e}')
+}
+
+#[tokio::test]
+async fn no_name_and_no_error_text_begins_a_line_of_its_own() {
+    let _second = Dispatch::new(NoSubscriber::default());
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("1.zip", &files([("index.html", "one")]))).await;
+    stage.cloud.put_object(LIVE, FORGED, "foreign", Headers::of_type("text/plain"));
+    let refusal =
+        || Does::Refuse { status: 403, code: "AccessDenied".to_owned(), message: FORGED.replace('\u{1b}', "") };
+    let faults = |_| {
+        stage.cloud.fault(Fault { times: usize::MAX, ..Fault::on("DeleteObject", refusal()) });
+        let manifest = Some(".dropship/*".to_owned());
+        stage.cloud.fault(Fault { key: manifest, times: usize::MAX, ..Fault::on("PutObject", refusal()) });
+    };
+    let log = Log::default();
+    let writer = PrintableLines(log.clone());
+    let subscriber = fmt().without_time().with_target(false).with_writer(writer).finish();
+    let event = stage.upload(&format!("{FORGED}.zip"), &files([("index.html", "two")]));
+    faults(());
+    let handled =
+        stage.invoke_as(CLIENT, "two", &event, TimeDelta::minutes(15)).with_subscriber(Dispatch::new(subscriber));
+    let handled = handled.await;
+
+    let text = log.text();
+    assert!(text.contains("could not save the manifest"), "{text}");
+    for line in text.lines() {
+        assert!(!is_forged(line) && line.contains("deployment{site="), "{line:?} in {text}");
+    }
+    for line in handled.log_lines(Moment { now: stage.now(), owed_seconds: None }) {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        for member in ["key", "errorMessage"] {
+            let text = line[member].as_str().unwrap();
+            assert!(text.contains(r"a\u000d\u000a{") && !is_forged(text), "{text:?}");
+        }
+    }
+    let failure = handled.into_answer().unwrap_err();
+    assert!(!is_forged(&failure.error_message), "{:?}", failure.error_message);
+
+    stage.cloud.clear_faults();
+    let report = stage.deploy("three", &event).await;
+    assert!(!is_forged(&serde_json::to_string(&report.bounded()).unwrap().replace("\\\\u", "")), "{report:?}");
 }

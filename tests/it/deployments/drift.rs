@@ -34,6 +34,7 @@ async fn foreign_changes_additions_and_deletions_are_repaired_and_counted() {
     let report = stage.deploy("two", &event).await;
     assert_eq!((report.outcome, report.drift), (Outcome::Deployed, 3));
     assert_eq!((report.new, report.changed, report.deleted), (1, 1, 1));
+    assert_eq!(report.warnings, ["objects that something else had changed: app.1.js, logo.svg, stray.txt"]);
     stage.assert_live(&first());
     assert_eq!(
         stage.items_sent(&report, DISTRIBUTION),
