@@ -156,6 +156,30 @@ async fn a_distribution_that_is_reconfigured_during_a_run_is_evicted_at_its_end(
 }
 
 #[tokio::test]
+async fn a_distribution_that_is_reconfigured_is_evicted_by_the_retry_of_the_run_that_did_not_see_it() {
+    let errors_for = |min_ttl_seconds| Distribution {
+        custom_errors: vec![CustomError { code: 404, page: None, min_ttl_seconds }],
+        ..Distribution::of(DISTRIBUTION, LIVE)
+    };
+    let stage = Stage::new().await;
+    stage.cloud.create_distribution(errors_for(0));
+    stage.deploy("one", &stage.upload("site.zip", &files([("index.html", "one")]))).await;
+    let event = stage.upload("site.zip", &files([("index.html", "one"), ("new.js", "new")]));
+    let edge = stage.cloud.edge(DISTRIBUTION);
+    let reconfiguring = async {
+        stage.cloud.change_distribution(errors_for(300));
+        edge.clear();
+        edge.get("/new.js");
+    };
+    stage.cloud.fault(Fault { first: 2, ..Fault::on("GetDistribution", Does::refuse(403, "AccessDenied")) });
+    let is_write = |call: &Call| call.operation == "PutObject" && call.bucket.as_deref() == Some(LIVE);
+    let failed = interrupted(&stage.cloud, stage.invoke("two", &event), is_write, reconfiguring).await;
+    assert!(failed.into_answer().is_err());
+    stage.deploy("two", &event).await;
+    assert_eq!(edge.get("/new.js").body, "new");
+}
+
+#[tokio::test]
 async fn a_distribution_that_does_not_reach_the_prefix_is_refused() {
     let stage = Stage::new().await.with("LIVE_PREFIX", "docs").with("DISTRIBUTION_IDS", "E2OTHER");
     stage.cloud.create_distribution(Distribution::of("E2OTHER", LIVE).with_origin_path("/blog"));
