@@ -29,7 +29,7 @@ mod target;
 mod wildcards;
 
 pub use self::batch::{Batch, References, batches};
-pub use self::distribution::{Distribution, Folders, Origin, Tagging};
+pub use self::distribution::{Distribution, Folders, Origin, Tagging, fingerprint};
 pub use self::item::{InvalidItem, is_tag, matches, validate};
 pub use self::path::paths;
 pub use self::stale_keys::StaleKeys;

@@ -78,11 +78,8 @@ impl<'a> Debts<'a> {
 
     /// Keeps the distributions that say something else than before, and returns whether there are any.
     pub(super) fn narrow_to_reconfigured(&mut self, now: Vec<Distribution>) -> bool {
-        // A batch with cache tags is checked when it is offered.
-        let without_tags = |distribution: &Distribution| Distribution { tags: None, ..distribution.clone() };
-        let before: Vec<Distribution> = self.distributions.iter().map(without_tags).collect();
-        self.distributions = now;
-        self.distributions.retain(|distribution| !before.contains(&without_tags(distribution)));
+        let before = std::mem::replace(&mut self.distributions, now);
+        self.distributions.retain(|distribution| !before.iter().any(|before| before.is_configured_like(distribution)));
         !self.distributions.is_empty()
     }
 

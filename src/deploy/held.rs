@@ -78,6 +78,8 @@ pub(super) struct HeldRun<'a> {
     record: Record,
     /// The head that the claim was made from.
     before: Head,
+    /// The fingerprint of the distributions from which the run's batches follow.
+    distributions: Option<String>,
 }
 
 impl<'a> HeldRun<'a> {
@@ -93,7 +95,7 @@ impl<'a> HeldRun<'a> {
         };
         tracing::Span::current().record("run", record.run);
         tracing::info!(run = record.run, rollback = record.rollback, "claimed the site");
-        Ok(Some(Self { head, record: record.clone(), before: from.clone() }))
+        Ok(Some(Self { head, record: record.clone(), before: from.clone(), distributions: None }))
     }
 
     /// Returns the run that holds the lease.
@@ -143,7 +145,21 @@ impl<'a> HeldRun<'a> {
     pub(super) async fn record_batches(&mut self, batches: &[Owed], settled: &mut Vec<Owed>) -> Result<(), Error> {
         // The count is written with the batches, so that no caller reference is ever used twice.
         let record = self.record.clone().owing(batches.len());
-        self.commit(self.head.head.begun(&self.run()), record, batches, settled).await
+        self.commit(self.begun(), record, batches, settled).await
+    }
+
+    /// Sets the fingerprint of the distributions that the head keeps once the run begins to write.
+    pub(super) fn begins_with(&mut self, distributions: String) {
+        self.distributions = Some(distributions);
+    }
+
+    /// Takes back what the head says of the distributions, because this invocation has not written anything.
+    pub(super) fn has_not_begun(&mut self) {
+        self.head.head.distributions.clone_from(&self.before.distributions);
+    }
+
+    fn begun(&self) -> Head {
+        Head { distributions: self.distributions.clone(), ..self.head.head.begun(&self.run()) }
     }
 
     /// Writes the head once more, and deletes the batches in `settled`.
@@ -159,7 +175,7 @@ impl<'a> HeldRun<'a> {
     /// # Errors
     /// `LeaseLost`, `Aws`.
     pub(super) async fn begin(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
-        self.commit(self.head.head.begun(&self.run()), self.record.clone(), &[], settled).await
+        self.commit(self.begun(), self.record.clone(), &[], settled).await
     }
 
     /// Makes the run the live one, and releases the lease.

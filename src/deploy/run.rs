@@ -16,7 +16,7 @@ use crate::config::Prune;
 use crate::cut;
 use crate::deployment::Record;
 use crate::error::Error;
-use crate::invalidation::{Distribution, StaleKeys};
+use crate::invalidation::{Distribution, StaleKeys, fingerprint};
 use crate::plan::{Delete, Drift, Plan, Put, Rules, TagEvidence, Wave};
 use crate::report::{Outcome, Report};
 use crate::transfer::Transfer;
@@ -84,6 +84,7 @@ impl<'a> Run<'a> {
     /// `LeaseLost`, `Aws`.
     pub(super) async fn take_over_debts(&mut self, live: &mut Live) -> Result<(), Error> {
         self.warnings.extend(live.distributions.iter().flat_map(|distribution| distribution.warnings.iter().cloned()));
+        self.held.begins_with(fingerprint(&live.distributions));
         self.debts.take_over(std::mem::take(&mut live.owed));
         self.debts.set_distributions(std::mem::take(&mut live.distributions));
         self.debts.split_large(self.held.lease()).await
@@ -344,6 +345,9 @@ impl<'a> Run<'a> {
     /// has changed objects, what it owes is sent first, since it has no retry that would do so.
     pub(super) async fn give_up(mut self, mut error: Error) -> Error {
         let has_begun = self.has_begun || self.held.has_begun_before();
+        if !self.has_begun {
+            self.held.has_not_begun();
+        }
         if error.is_refusal() && has_begun {
             if let Err(owed) = self.debts.send_all().await {
                 tracing::warn!("the next deployment or sweep sends what the refused run owes: {owed}");

@@ -12,7 +12,7 @@ use crate::aws::bucket::Bucket;
 use crate::config::{Config, Prune};
 use crate::deployment::{Head, Owed};
 use crate::error::Error;
-use crate::invalidation::{Distribution, StaleKeys};
+use crate::invalidation::{Distribution, StaleKeys, fingerprint};
 use crate::listing::Listing;
 use crate::manifest::Manifest;
 use crate::plan::{self, Inspection, Plan, Rules};
@@ -33,6 +33,9 @@ pub(super) struct Live {
     is_unrecorded: bool,
     /// Whether the site is new as far as the ledger and the bucket know, so that a manifest is not expected.
     is_new: bool,
+    /// Whether the distributions were reconfigured since a run that has not finished began to write. Its batches follow
+    /// from what they said before.
+    is_reconfigured: bool,
     /// Whether objects without a row may be ours all the same.
     may_lack_rows: bool,
 }
@@ -52,6 +55,8 @@ impl Live {
         )?;
         tracing::info!(objects = listing.len(), "live bucket listed");
         let is_unrecorded = manifest.is_none();
+        let before = head.distributions.as_ref().filter(|_| head.is_between_builds());
+        let is_reconfigured = before.is_some_and(|before| *before != fingerprint(&distributions));
         let is_new = head.manifest.is_none() && listing.is_empty();
         Ok(Self {
             listing,
@@ -60,6 +65,7 @@ impl Live {
             owed,
             is_unrecorded,
             is_new,
+            is_reconfigured,
             may_lack_rows: is_unrecorded || head.is_torn || !head.unfinished.is_empty(),
         })
     }
@@ -67,7 +73,7 @@ impl Live {
     /// Returns the keys that go stale. It fills `kept` and borrows it, like [`Plan::stale`].
     pub(super) fn stale<'k>(&self, plan: &'k Plan<'_>, config: &'k Config, kept: &'k mut Vec<String>) -> StaleKeys<'k> {
         let mut stale = plan.stale(&self.listing, kept);
-        if self.is_unrecorded {
+        if self.is_unrecorded || self.is_reconfigured {
             // The prefix's wildcard evicts the kept objects too.
             return StaleKeys { unknown_under: Some(&config.live_prefix), kept: Vec::new(), ..stale };
         }

@@ -26,6 +26,9 @@ pub struct Head {
     /// Whether a run was refused after its first write, and none has finished since: the site is between two builds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_torn: bool,
+    /// The fingerprint of the distributions as they were configured when the last run began to write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distributions: Option<String>,
     /// The run that finished last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<RunId>,
@@ -95,6 +98,11 @@ impl Head {
     /// Whether a run with a higher number than the live one is unfinished.
     pub fn has_later_unfinished(&self) -> bool {
         self.unfinished.iter().any(|run| self.live.as_ref().is_none_or(|live| run.number > live.number))
+    }
+
+    /// Whether a run has begun to write that has not finished, so that the site may be between two builds.
+    pub fn is_between_builds(&self) -> bool {
+        self.is_torn || self.unfinished.iter().any(|run| run.has_begun)
     }
 
     /// Returns the unfinished run with this number.

@@ -1,5 +1,7 @@
 //! The settings of a CloudFront distribution that decide what it caches under which path.
 
+use sha2::{Digest, Sha256};
+
 /// A CloudFront distribution in front of the live bucket, as far as invalidations depend on it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Distribution {
@@ -44,6 +46,25 @@ pub enum Folders {
     Function,
     /// Another server answers, with the index document or with a redirect to it.
     Server,
+}
+
+impl Distribution {
+    /// Returns what decides the items of an invalidation. A batch with cache tags is checked when it is offered.
+    fn without_tags(&self) -> Self {
+        Self { tags: None, warnings: Vec::new(), ..self.clone() }
+    }
+
+    /// Whether it is configured in the same way as another one, as far as invalidations without tags depend on it.
+    pub fn is_configured_like(&self, other: &Self) -> bool {
+        self.without_tags() == other.without_tags()
+    }
+}
+
+/// Returns a text that differs if one of the distributions is [configured](Distribution::is_configured_like) otherwise.
+/// It may also differ from that of another release.
+pub fn fingerprint(distributions: &[Distribution]) -> String {
+    let configured: Vec<Distribution> = distributions.iter().map(Distribution::without_tags).collect();
+    hex::encode(&Sha256::digest(format!("{configured:?}"))[..16])
 }
 
 #[cfg(test)]
