@@ -84,7 +84,8 @@ impl Manifests {
         Ok(key)
     }
 
-    /// Deletes a manifest that no head points at any more. One that is left over does no harm.
+    /// Deletes a manifest that no head points at any more. One that is left over does harm only if a head that points at
+    /// it is restored from a backup.
     pub async fn remove(&self, key: &str) {
         let request = self.s3.delete_object().bucket(&self.bucket).key(key);
         if let Err(error) = request.set_expected_bucket_owner(self.account_id.clone()).send().await {

@@ -26,8 +26,9 @@ impl<'k> Inventory<'k> {
     pub(super) fn new(distribution: &Distribution, keys: &StaleKeys<'k>, rules: &InvalidationRules<'_>) -> Self {
         let stale = stale_paths(distribution, keys, rules);
         let live = LiveObjects::new(distribution, &keys.kept, &stale);
-        let fallbacks = stale.each_ref().map(|stale| stale_fallback(distribution, stale));
+        let [changed, deleted] = stale.each_ref().map(|stale| stale_fallback(distribution, stale));
         let unknown = keys.unknown_under.map(|live_prefix| folders(live_prefix, distribution)).unwrap_or_default();
+        let fallbacks = [changed.or_else(|| unknown_fallback(distribution, &unknown)), deleted];
         let budget = Budget { items: rules.max_items, wildcards: rules.max_wildcards };
         Self { stale, live, budget, query_strings: distribution.query_strings, unknown, fallbacks }
     }
@@ -110,6 +111,13 @@ impl<'k> Inventory<'k> {
 fn stale_fallback(distribution: &Distribution, stale: &[StalePath<'_>]) -> Option<String> {
     let is_stale = |fallback: &&String| stale.binary_search_by(|path| path.path.as_str().cmp(fallback)).is_ok();
     distribution.fallbacks.iter().find(is_stale).cloned()
+}
+
+/// Returns the fallback page that may have changed, because it is in a folder under which anything may be cached. It may
+/// then be cached outside that folder too.
+fn unknown_fallback(distribution: &Distribution, unknown: &[String]) -> Option<String> {
+    let is_unknown = |page: &&String| unknown.iter().any(|folder| folder != "/" && page.starts_with(folder));
+    distribution.fallbacks.iter().find(is_unknown).cloned()
 }
 
 /// Whether `path` sorts after all paths that start with `prefix`.

@@ -113,3 +113,12 @@ fn a_stale_fallback_evicts_every_path() {
     assert_eq!(other.changed.list, ["/app.css"]);
     assert_eq!((other.collateral, other.fallback), (0, None));
 }
+
+#[test]
+fn a_fallback_that_may_have_changed_may_be_cached_under_any_path() {
+    let stale = StaleKeys { unknown_under: Some("docs/"), ..StaleKeys::default() };
+    for (page, items) in [("/docs/index.html", ["/*"]), ("/blog/index.html", ["/docs*"])] {
+        let distribution = Distribution { fallbacks: vec![page.to_owned()], ..Distribution::plain() };
+        assert_eq!(invalidation(&distribution, &stale, &rules()).changed.list, items);
+    }
+}
