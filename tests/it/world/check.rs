@@ -256,7 +256,7 @@ impl World {
         }
         // A person has meant the live build, and has said so after the newest upload came to the function.
         let is_word = |take: &&Take| {
-            let request = history.request(&take.request);
+            let request = history.request(&take.request).filter(|request| request.id == take.request);
             request.is_some_and(|request| matches!(request.sent, Sent::Word(_) | Sent::Previous))
         };
         // Any event may finish a run that a person has begun: every way back was checked when it was taken.

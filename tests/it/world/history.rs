@@ -76,6 +76,7 @@ pub struct Take {
     /// The number of the upload.
     pub upload: u64,
     pub run: u64,
+    /// The request that claimed the run. A deployment of an upload that had waited has one of its own, `…/waiting`.
     pub request: String,
     /// When the request's invocation began.
     pub began: DateTime<Utc>,

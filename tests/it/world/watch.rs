@@ -48,12 +48,15 @@ impl World {
         let claimants = self.claimants(id, run).await;
         let (request, began) = {
             let queue = self.queue();
-            // Another instance's call may be the first to show what one did whose answer was lost.
-            let is_its = |(name, request, _): &&(String, String, _)| {
-                claimants.contains(request) && (Some(name.as_str()) == client || claimants.last() == Some(request))
+            let at_work = |claimant: &String| {
+                let is_its = |(_, request, _): &&(String, String, _)| claimant.split('/').next() == Some(request);
+                queue.at_work.iter().find(is_its).map(|(name, _, began)| (claimant.clone(), name, *began))
             };
-            match queue.at_work.iter().find(is_its) {
-                Some((_, request, began)) => (request.clone(), *began),
+            let mut at_work: Vec<_> = claimants.iter().rev().filter_map(at_work).collect();
+            // Another instance's call may be the first to show what one did whose answer was lost.
+            at_work.sort_by_key(|(_, name, _)| Some(name.as_str()) != client);
+            match at_work.into_iter().next() {
+                Some((request, _, began)) => (request, began),
                 // A call of an instance that is dead by now.
                 None if client.is_some() => (claimants.last().cloned().unwrap_or_default(), self.now()),
                 // A restored ledger writes no object.
@@ -75,9 +78,7 @@ impl World {
         let claimants = record["requests"]["L"].as_array().cloned().unwrap_or_default();
         let run = run.to_string();
         let of_run = claimants.iter().map(|it| &it["M"]).filter(|it| it["run"]["N"] == run.as_str());
-        // A deployment on behalf of an upload that waited is the work of another request.
-        let request = |it: &Value| it["request"]["S"].as_str()?.split('/').next().map(str::to_owned);
-        of_run.filter_map(request).collect()
+        of_run.filter_map(|it| it["request"]["S"].as_str().map(str::to_owned)).collect()
     }
 
     /// Checks that nothing corrupt is live.
