@@ -6,7 +6,7 @@ mod acceptance;
 mod cached_errors;
 mod completion;
 mod distributions;
-mod quota;
+pub mod quota;
 mod real_release;
 mod references;
 mod simulation;

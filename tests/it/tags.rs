@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use dropship::report::{Outcome, Progress, Report};
-use standins::{Distribution, Headers};
+use standins::{CLIENT, Distribution, Headers};
 
 use crate::build::Files;
+use crate::edge::quota::{QUOTAS, too_many};
 use crate::stage::{DISTRIBUTION, LIVE, STAGING, Stage, report};
 
 const HEADER: &str = "x-amz-meta-cache-tag";
@@ -30,7 +31,11 @@ fn site(text: &str) -> Files {
 
 /// Returns a stage whose invalidations may have fewer items than there are pages.
 async fn stage() -> Stage {
-    let stage = Stage::new().await.with("MAX_INVALIDATION_PATHS", "8");
+    tagged(Stage::new().await)
+}
+
+fn tagged(stage: Stage) -> Stage {
+    let stage = stage.with("MAX_INVALIDATION_PATHS", "8");
     stage.cloud.create_distribution(tagging());
     stage
 }
@@ -138,20 +143,19 @@ async fn an_object_that_someone_else_rewrote_is_invalidated_by_its_path() {
     assert_eq!(report.drift, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_owed_tag_becomes_a_wildcard_if_the_distribution_no_longer_reads_tags() {
-    for (is_removed, expected) in [(false, "#247610f4dedd.page"), (true, "/*")] {
-        let stage = stage().await;
+    let tags = [(false, "#247610f4dedd.page"), (true, "/*")];
+    for (quota, (is_removed, expected)) in QUOTAS.into_iter().flat_map(|quota| tags.map(|case| (quota, case))) {
+        let stage = tagged(Stage::under(quota).await);
         deploy(&stage, "one").await;
         warm(&stage);
         let event = stage.upload("site.zip", &site("two"));
         let accepted = stage.cloud.invalidations(DISTRIBUTION).len();
-        stage.cloud.occupy_invalidations(DISTRIBUTION, 3_000, 0);
-        stage.cloud.clear_calls();
-        let deadline = stage.pass_deadline_after("CreateInvalidation", 1);
-        let (handled, ()) = tokio::join!(stage.invoke("two", &event), deadline);
+        stage.cloud.fault(too_many(usize::MAX));
+        let handled = stage.invoke_as(CLIENT, "two", &event, TimeDelta::seconds(90)).await;
         assert_eq!(handled.into_answer().unwrap_err().error_type, "InvalidationOwed");
-        stage.cloud.occupy_invalidations(DISTRIBUTION, 0, 0);
+        stage.cloud.clear_faults();
         if is_removed {
             stage.cloud.change_distribution(Distribution::of(DISTRIBUTION, LIVE));
         }

@@ -17,7 +17,7 @@ fn pages(count: usize, text: &str) -> Files {
     (0..count).map(|n| (format!("{n}.html"), text.as_bytes().to_vec())).collect()
 }
 
-fn too_many(times: usize) -> Fault {
+pub fn too_many(times: usize) -> Fault {
     Fault { times, ..Fault::on("CreateInvalidation", Does::refuse(400, "TooManyInvalidationsInProgress")) }
 }
 

@@ -8,7 +8,7 @@ use dropship::aws::ledger::Ledger;
 use dropship::report::Report;
 use serde_json::Value;
 
-use super::{LIVE, STAGING, Stage, TABLE, TIMEOUT};
+use super::{LIVE, STAGING, Stage, TABLE};
 use crate::build::Files;
 
 /// S3 operations that change nothing.
@@ -49,12 +49,6 @@ impl Stage {
         while self.count(operation) < count {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    }
-
-    /// Moves the clock past the deadline once this many calls of one operation were made.
-    pub async fn pass_deadline_after(&self, operation: &str, count: usize) {
-        self.wait_for_calls(operation, count).await;
-        self.pass(TIMEOUT);
     }
 
     /// Returns the calls that changed the live bucket, as `PutObject index.html`.
