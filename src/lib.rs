@@ -29,6 +29,7 @@ pub mod headers;
 pub mod invalidation;
 pub mod key;
 pub mod listing;
+pub mod log;
 pub mod manifest;
 pub mod metrics;
 pub mod packed_map;

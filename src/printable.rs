@@ -4,9 +4,6 @@
 //! sequence could change what a terminal shows.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
-
-use lambda_runtime::tracing::subscriber::fmt::MakeWriter;
 
 /// Returns a text with its unprintable characters escaped as in JSON, such as `\u000a`.
 ///
@@ -35,32 +32,6 @@ fn is_unprintable(char: char) -> bool {
     char.is_control() || breaks_line || turns_text
 }
 
-/// A writer of log lines that makes each line [`printable`]. The formatter of log lines writes each of them at once.
-#[derive(Clone, Debug)]
-pub struct PrintableLines<W>(pub W);
-
-impl<W: Write> Write for PrintableLines<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(bytes);
-        let line = printable(text.trim_end_matches('\n'));
-        let end = if text.ends_with('\n') { "\n" } else { "" };
-        self.0.write_all(format!("{line}{end}").as_bytes())?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for PrintableLines<W> {
-    type Writer = PrintableLines<W::Writer>;
-
-    fn make_writer(&'w self) -> Self::Writer {
-        PrintableLines(self.0.make_writer())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -79,14 +50,6 @@ mod tests {
             let json = serde_json::to_string(&text).unwrap();
             let read: String = serde_json::from_str(&printable(&json)).unwrap();
             prop_assert_eq!(read, text);
-        }
-
-        #[test]
-        fn a_line_stays_one_line(text in "(?s:.){0,20}") {
-            let mut written = Vec::new();
-            PrintableLines(&mut written).write_all(format!("{text}\n").as_bytes()).unwrap();
-            let written = String::from_utf8(written).unwrap();
-            prop_assert!(!written.strip_suffix('\n').unwrap().contains(is_unprintable));
         }
     }
 }

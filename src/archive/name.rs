@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+use super::super::printable::printable;
 use super::cursor::Cursor;
-use crate::printable::printable;
 
 /// Why a name is not safe to use as a key.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
 use dropship::handler::Handled;
+use dropship::log::PrintableLines;
 use dropship::metrics::Moment;
-use dropship::printable::PrintableLines;
 use lambda_runtime::tracing::subscriber::{fmt, fmt::MakeWriter};
 use serde_json::{Value, json};
 use standins::{CLIENT, Does, Fault, Headers};

@@ -9,6 +9,7 @@
 #[expect(dead_code, unused_imports, reason = "the target uses only part of the reader")]
 mod source {
     pub mod archive;
+    pub mod printable;
 }
 
 use libfuzzer_sys::fuzz_target;

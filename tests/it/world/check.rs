@@ -65,7 +65,10 @@ impl World {
         let has_odd_settings = self.has_odd_settings();
         let is_right = match kind {
             "ArchiveRejected" => upload.build.flaw.is_some() || has_odd_settings,
-            "LargeDelete" => upload.build.lacks_index() && !is_way_back(&history, request, answer),
+            // A restored ledger may not know that a build has been live.
+            "LargeDelete" => {
+                upload.build.lacks_index() && (!is_way_back(&history, request, answer) || !history.restored.is_empty())
+            }
             "BadEvent" => matches!(request.sent, Sent::Redrive(_)) || matches!(request.sent, Sent::Word(_)),
             "BadConfig" => false,
             _ => true,
