@@ -305,7 +305,9 @@ fn print_items(items: &[String], before: &BTreeMap<String, Object>, after: &BTre
                 None => format!("{key} deleted"),
             })
             .collect();
-        println!("    {item}  ({})", reasons.join(", "));
+        // A first deployment evicts what nobody can know.
+        let reasons = if reasons.is_empty() { "whatever was cached before".to_owned() } else { reasons.join(", ") };
+        println!("    {item}  ({reasons})");
     }
     if items.len() > ITEMS_SHOWN {
         println!("    … and {} more", items.len() - ITEMS_SHOWN);
