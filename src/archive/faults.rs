@@ -7,7 +7,7 @@ use super::Rejection;
 /// How many entries a rejection names.
 const NAMED: usize = 10;
 
-/// What is wrong with single entries.
+/// The faults of single entries.
 #[derive(Default)]
 pub(super) struct Faults {
     problems: Vec<Problem>,

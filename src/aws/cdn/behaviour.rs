@@ -31,7 +31,7 @@ pub(super) fn behaviours(config: &DistributionConfig) -> Vec<Behaviour<'_>> {
     all.map(|parts| parts.behaviour(config)).collect()
 }
 
-/// What the API's two types of behaviours have in common.
+/// The fields that both of the API's types of behaviours have.
 struct Parts<'a> {
     target: &'a str,
     functions: Option<&'a FunctionAssociations>,

@@ -46,7 +46,7 @@ impl Described {
     }
 }
 
-/// Which part of its viewers a distribution serves.
+/// The part of its viewers that a distribution serves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Traffic {
     All,

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use super::item::{HEAD, Item, identity_name, malformed, owed_name, record_name, to_attribute};
 use super::{COLLISIONS, Committed, Ledger, is_cancelled, pause_after};
 use crate::aws::response::failed;
+use crate::cut;
 use crate::deployment::{Head, Owed, Record};
 use crate::error::Error;
 
@@ -33,13 +34,7 @@ pub struct Change<'c> {
 
 /// Returns how many of the batches, from the first one on, fit into one transaction.
 pub fn fitting<'o>(batches: impl IntoIterator<Item = &'o Owed>) -> usize {
-    let mut room_bytes = MAX_BATCH_BYTES;
-    let has_room = |batch: &&Owed| {
-        let left = room_bytes.checked_sub(batch.size_bytes());
-        room_bytes = left.unwrap_or_default();
-        left.is_some()
-    };
-    batches.into_iter().take(MAX_BATCHES).take_while(has_room).count()
+    cut::fitting(batches.into_iter().take(MAX_BATCHES).map(Owed::size_bytes), MAX_BATCH_BYTES)
 }
 
 impl Ledger {
