@@ -5,6 +5,7 @@
 
 mod cache_control;
 mod distribution;
+mod encryption;
 mod error;
 mod exclude;
 mod names;
@@ -14,6 +15,7 @@ use variables::Variables;
 
 pub use cache_control::CacheControl;
 pub use distribution::{DistributionConfig, reaches};
+pub use encryption::Encryption;
 pub use error::{ConfigError, ConfigErrors};
 pub use exclude::Exclude;
 
@@ -55,6 +57,7 @@ pub struct Config {
     /// The largest ratio of expanded to compressed size of one entry.
     pub max_ratio: u64,
     pub cache_control: CacheControl,
+    pub encryption: Encryption,
     /// Whether compressible text is stored as gzip.
     pub gzip: bool,
     pub s3_force_path_style: bool,
@@ -101,6 +104,7 @@ pub const VARIABLES: &[&str] = &[
     "RETAIN_REMOVED_DAYS",
     "S3_FORCE_PATH_STYLE",
     "SITE",
+    "SSE",
     "STAGING_BUCKET",
     "TABLE_NAME",
     "WAIT_FOR_INVALIDATION",
@@ -147,6 +151,7 @@ impl Config {
             max_archive_bytes: variables.number("MAX_ARCHIVE_BYTES", 1..=5 << 40, 20 << 30),
             max_ratio: variables.number("MAX_RATIO", 1..=1_000_000, 1_000),
             cache_control: cache_control::read(&mut variables, !distributions.is_empty()),
+            encryption: variables.read("SSE", encryption::WORDS, encryption::parse).unwrap_or_default(),
             gzip: variables.flag("GZIP"),
             s3_force_path_style: variables.flag("S3_FORCE_PATH_STYLE"),
             // "At least 3,500 PUT/COPY/POST/DELETE requests per second per partitioned prefix"

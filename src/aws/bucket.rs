@@ -8,7 +8,7 @@ use super::rate_limit::RateLimit;
 use super::region::BucketRegion;
 use super::response::{failed, status, unquoted};
 use super::signed_request::SignedRequests;
-use crate::config::Config;
+use crate::config::{Config, Encryption};
 use crate::error::Error;
 use crate::etag::Etag;
 use crate::headers::Headers;
@@ -22,6 +22,7 @@ pub struct Bucket {
     pub(super) name: String,
     pub(super) prefix: String,
     pub(super) account_id: Option<String>,
+    pub(super) encryption: Encryption,
     pub(super) rate_limit: RateLimit,
     /// How many ranges of keys are listed at the same time.
     pub(super) ranges_at_once: usize,
@@ -52,6 +53,7 @@ impl Bucket {
             name: config.live_bucket.clone(),
             prefix: config.live_prefix.clone(),
             account_id: config.account_id.clone(),
+            encryption: config.encryption.clone(),
             rate_limit,
             ranges_at_once: ranges_at_once(config.memory_mib),
         }

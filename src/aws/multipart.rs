@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption,
+};
 use bytes::Bytes;
 
 use super::archive::Archive;
@@ -21,7 +23,7 @@ impl Bucket {
     /// `Aws`.
     pub async fn begin(&self, key: &str, headers: &Headers) -> Result<MultipartUpload<'_>, Error> {
         let request = self.s3.create_multipart_upload().bucket(&self.name).key(key);
-        let answer = under_headers!(request, headers)
+        let answer = under_headers!(request, headers, self.encryption)
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .checksum_type(ChecksumType::FullObject)
             .set_expected_bucket_owner(self.account_id.clone())

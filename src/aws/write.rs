@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::MetadataDirective;
+use aws_sdk_s3::types::{AnnotationDirective, MetadataDirective, ServerSideEncryption, TaggingDirective};
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -13,10 +13,14 @@ use crate::error::Error;
 use crate::etag::Etag;
 use crate::headers::Headers;
 
-/// Sets all headers on one of the three requests that take them; the SDK has no common trait for these.
+/// Sets all headers and the encryption on one of the three requests that take them; the SDK has no common trait for
+/// these.
 macro_rules! under_headers {
-    ($request:expr, $headers:expr) => {
+    ($request:expr, $headers:expr, $encryption:expr) => {
         $request
+            .set_server_side_encryption($encryption.algorithm().map(ServerSideEncryption::from))
+            .set_ssekms_key_id($encryption.kms_key().map(str::to_owned))
+            .set_bucket_key_enabled($encryption.kms_key().map(|_| true))
             .content_type(&$headers.content_type)
             .set_cache_control($headers.cache_control.clone())
             .set_content_disposition($headers.content_disposition.clone())
@@ -93,7 +97,7 @@ impl Bucket {
     ) -> Result<WriteResult, Error> {
         self.rate_limit.turn().await;
         let request = self.s3.put_object().bucket(&self.name).key(key);
-        let answer = under_headers!(request, headers)
+        let answer = under_headers!(request, headers, self.encryption)
             .body(ByteStream::from(body))
             .checksum_crc32(encode_crc32(crc32))
             .set_if_match(condition.if_match())
@@ -128,6 +132,9 @@ impl Bucket {
             ("content-encoding", content_encoding.as_deref()),
             ("x-amz-checksum-crc32", Some(&crc32)),
             ("x-amz-expected-bucket-owner", self.account_id.as_deref()),
+            ("x-amz-server-side-encryption", self.encryption.algorithm()),
+            ("x-amz-server-side-encryption-aws-kms-key-id", self.encryption.kms_key()),
+            ("x-amz-server-side-encryption-bucket-key-enabled", self.encryption.kms_key().map(|_| "true")),
             ("if-match", if_match.as_deref()),
             ("if-none-match", if_none_match.as_deref()),
         ]);
@@ -148,7 +155,8 @@ impl Bucket {
     /// Copies one object onto itself with other headers.
     ///
     /// It sends every header, because the copy loses headers that are left out (S3 API, `CopyObject`,
-    /// `MetadataDirective`).
+    /// `MetadataDirective`). Tags and annotations of the object are lost too: to copy them takes rights that the
+    /// function lacks, and each annotation costs a request.
     ///
     /// # Errors
     /// `Aws`; a condition that does not hold is no error.
@@ -156,10 +164,12 @@ impl Bucket {
         self.rate_limit.turn().await;
         let request = self.s3.copy_object().bucket(&self.name).key(key);
         let encoded_key = utf8_percent_encode(key, NON_ALPHANUMERIC);
-        let answer = under_headers!(request, headers)
+        let answer = under_headers!(request, headers, self.encryption)
             .copy_source(format!("{}/{encoded_key}", self.name))
             .copy_source_if_match(format!("\"{etag}\""))
             .metadata_directive(MetadataDirective::Replace)
+            .tagging_directive(TaggingDirective::Replace)
+            .annotation_directive(AnnotationDirective::Exclude)
             .set_expected_bucket_owner(self.account_id.clone())
             .set_expected_source_bucket_owner(self.account_id.clone())
             .send()

@@ -68,6 +68,7 @@ fn three_variables_are_enough() {
             pages: "public, max-age=0, must-revalidate",
             assets: "public, max-age=0, must-revalidate",
         },
+        encryption: OfBucket,
         gzip: false,
         s3_force_path_style: false,
         max_writes_per_second: 3500,
@@ -98,6 +99,7 @@ fn every_variable_has_an_effect() {
         ("MAX_WRITES_PER_SECOND", "100"),
         ("PRUNE", "Owned"),
         ("RETAIN_REMOVED_DAYS", "7"),
+        ("SSE", "AES256"),
         ("S3_FORCE_PATH_STYLE", "true"),
         ("SITE", "docs"),
         ("WAIT_FOR_INVALIDATION", "TRUE"),
@@ -160,6 +162,7 @@ fn every_variable_has_an_effect() {
             pages: "no-cache",
             assets: "public, max-age=31536000, immutable",
         },
+        encryption: Aes256,
         gzip: true,
         s3_force_path_style: true,
         max_writes_per_second: 100,
@@ -381,4 +384,26 @@ fn private_files_are_left_out_at_any_depth_unless_the_setting_brings_them_back()
     assert_eq!(given.left_out(".hg/a"), None);
     assert_eq!(given.left_out(".env.local"), Some(LeftOut::AsPrivate));
     assert_refused("EXCLUDE", &["[a", "!", "/", "a\\"]);
+}
+
+#[test]
+fn encryption_is_s3s_own_or_a_key_in_kms() {
+    let key = "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab";
+    assert_eq!(with("SSE", &format!("aws:kms:{key}")).encryption, Encryption::Kms(key.to_owned()));
+    assert_eq!(with("SSE", "AES256").encryption, Encryption::Aes256);
+    assert_eq!(with("SSE", "").encryption, Encryption::OfBucket);
+    let refused = [
+        "aes256",
+        "true",
+        "aws:kms",
+        "aws:kms:",
+        "aws:kms:1234abcd-12ab-34cd-56ef-1234567890ab",
+        "aws:kms:alias/site",
+        "aws:kms:arn:aws:kms:us-east-1:123456789012:alias/site",
+        "aws:kms:arn:aws:kms:us-east-1:1234:key/a",
+        "aws:kms:arn:aws:kms:us-east-1:123456789012:key/*",
+        "aws:kms:arn:aws:kms:us-east-1:123456789012:key/a:b",
+        "aws:kms:dsse:arn:aws:kms:us-east-1:123456789012:key/a",
+    ];
+    assert_refused("SSE", &refused);
 }

@@ -6,7 +6,7 @@ use futures_util::future::{BoxFuture, FutureExt, MaybeDone, maybe_done};
 
 use super::attempt::Attempt;
 use super::build::Build;
-use crate::aws::ledger::{Committed, Known};
+use crate::aws::ledger::{Change, Committed, Known};
 use crate::deployment::{Decision, Head, Identity, Lease, Record, Request, Status, decide};
 use crate::error::Error;
 use crate::report::Outcome;
@@ -66,6 +66,10 @@ impl<'a> Claimant<'a> {
             let decision = decide(&head, record.as_ref(), &attempt.request());
             match decision {
                 Decision::Rejected(reason) => return Err(Error::RefusedForGood(reason)),
+                Decision::Remember => {
+                    // If another invocation has changed the head meanwhile, the next look decides again.
+                    let _ = self.remember_newest(&head, record.as_ref()).await?;
+                }
                 Decision::Duplicate => return Ok(Decided::Nothing(Outcome::Duplicate, last_run)),
                 Decision::Superseded => {
                     if self.write_superseded(record.as_ref()).await? == Committed::Yes
@@ -142,6 +146,14 @@ impl<'a> Claimant<'a> {
     fn fail_unless(&mut self, left_for_later: impl Fn(&Error) -> bool) -> Result<(), Error> {
         let error = self.judged.take_if(|judged| judged.as_ref().is_err_and(|error| !left_for_later(error)));
         error.map_or(Ok(()), |error| error.map(drop))
+    }
+
+    /// Writes down that the upload is the newest, with the time that its event tells.
+    async fn remember_newest(&self, head: &Head, record: Option<&Record>) -> Result<Committed, Error> {
+        let attempt = self.attempt;
+        let (to, record) = (head.knowing_newest(&attempt.place), attempt.record(record));
+        let change = Change { from: head, to: &to, record: Some(&record), owed: &[], settled: &[] };
+        attempt.site.clients.ledger.commit(change).await
     }
 
     async fn write_superseded(&self, record: Option<&Record>) -> Result<Committed, Error> {

@@ -28,6 +28,8 @@ pub enum Decision {
     Wait,
     /// A newer upload has taken the site.
     Superseded,
+    /// The deployment is over, but its upload proves to be the newest: write that down, and decide again.
+    Remember,
     /// The deployment is over, and this event does not ask for it again.
     Duplicate,
     /// The archive is corrupt, as an earlier run has found; the text is the reason that was recorded.
@@ -51,16 +53,23 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
         };
     };
     // Only an event that tells the time of an upload for the first time can show that it is newer than all others.
-    let is_newest = newest.is_some_and(|newest| newest.is_older_than(request.place)) && is_repeated(request.id);
+    let is_newest = newest.is_some_and(|newest| newest.is_older_than(request.place));
     match status {
         Standing::Corrupt => Decision::Rejected(record.rejection.clone().unwrap_or_default()),
         Standing::Unfinished => when_free(head, request, Decision::Resume),
         // An upload that had waited and is live needs no run: if it failed, it would have no retry.
         Standing::Live if is_replay || is_repeated(request.id) && !head.has_later_unfinished() => start(false),
         Standing::Overtaken | Standing::Finished if is_replay => start(true),
-        Standing::Live if is_newest => start(false),
+        Standing::Live if is_newest && is_repeated(request.id) => start(false),
         // A person who has gone back to an older upload since is not overruled.
-        Standing::Overtaken | Standing::Finished if is_newest && !head.is_back_at_older() => start(false),
+        Standing::Overtaken | Standing::Finished
+            if is_newest && is_repeated(request.id) && !head.is_back_at_older() =>
+        {
+            start(false)
+        }
+        Standing::Live | Standing::Overtaken | Standing::Finished if is_newest => {
+            when_free(head, request, Decision::Remember)
+        }
         Standing::Overtaken => Decision::Superseded,
         // While a later run waits for its retry, a mere duplicate of the live build must not finish ahead of it: the
         // retry would then count as overtaken.

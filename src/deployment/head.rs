@@ -77,6 +77,12 @@ impl Head {
         known.reduce(|newest, place| if place.is_older_than(newest) { newest } else { place })
     }
 
+    /// The head that knows that `upload`, whose deployment is over, is the newest.
+    #[must_use]
+    pub fn knowing_newest(&self, upload: &Place) -> Self {
+        Self { newest: Some(upload.clone()), ..self.next_version() }
+    }
+
     /// Whether `upload` is older only than uploads with unfinished runs, which may still be refused.
     pub fn may_still_take(&self, upload: &Place, now: DateTime<Utc>) -> bool {
         let finished = Self { unfinished: Vec::new(), ..self.clone() };

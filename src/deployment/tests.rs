@@ -133,8 +133,14 @@ fn the_first_time_of_an_upload_does_not_bring_it_back_once_a_person_has_gone_bac
     for newest in [5, 9] {
         let mut head = head(3, 5, Some(run(1, 3)));
         head.newest = Some(Place { deployment: id(newest), ..place(5) });
-        assert_eq!(told.decide(&head, Some(&record(9, Status::Finished, 2))), Decision::Duplicate);
-        assert_eq!(told.decide(&head, Some(&record(9, Status::Unfinished, 2))), Decision::Superseded);
+        for status in [Status::Finished, Status::Unfinished] {
+            assert_eq!(told.decide(&head, Some(&record(9, status, 2))), Decision::Remember);
+        }
+        // From then on it supersedes what is older.
+        let told_head = head.knowing_newest(&place(9));
+        assert_eq!(told.decide(&told_head, Some(&record(9, Status::Finished, 2))), Decision::Duplicate);
+        assert_eq!(told.decide(&told_head, Some(&record(9, Status::Unfinished, 2))), Decision::Superseded);
+        assert_eq!(event(7).decide(&told_head, None), Decision::Superseded);
         assert_eq!(told.decide(&head, None), START, "it has not been live");
     }
 }

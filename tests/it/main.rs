@@ -10,6 +10,7 @@ mod deletes;
 mod deployments;
 mod documentation;
 mod edge;
+mod encryption;
 mod events;
 mod faults;
 mod guard;

@@ -126,6 +126,7 @@ fn policy_for(variables: &BTreeMap<String, String>) -> Policy {
         "" => live.to_owned(),
         prefix => format!("{live}/{prefix}"),
     };
+    let kms_key = text("SSE").strip_prefix("aws:kms:").unwrap_or_default();
     let site = match text("SITE") {
         "" => &default_site,
         site => site,
@@ -135,6 +136,7 @@ fn policy_for(variables: &BTreeMap<String, String>) -> Policy {
         ("LivePrefix", prefix),
         ("DistributionIds", &ids.join(",")),
         ("Site", site),
+        ("KmsKeyArn", kms_key),
     ]))
 }
 
@@ -284,6 +286,20 @@ fn nothing_outside_the_site_is_allowed() {
 fn a_site_without_distributions_may_invalidate_nothing() {
     let policy = Policy::of(&Template::with(&[("LiveBucketName", LIVE)]));
     assert!(!policy.granted().iter().any(|(_, action)| action.starts_with("cloudfront:")));
+}
+
+#[test]
+fn a_key_in_kms_brings_two_rights_on_that_key_and_no_key_brings_none() {
+    let key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab";
+    let of_kms = |parameters: &[(&str, &str)]| {
+        let policy = Policy::of(&Template::with(&[&[("LiveBucketName", LIVE)], parameters].concat()));
+        let statements = policy.statements.into_iter().filter(|it| it.actions.iter().any(|it| it.starts_with("kms:")));
+        statements.map(|it| (it.actions, it.resources)).collect::<Vec<_>>()
+    };
+    let actions = ["kms:GenerateDataKey", "kms:Decrypt"].map(str::to_owned);
+    assert_eq!(of_kms(&[("KmsKeyArn", key)]), [(actions.to_vec(), vec![key.to_owned()])]);
+    assert_eq!(of_kms(&[("Sse", "AES256")]), []);
+    assert_eq!(of_kms(&[]), []);
 }
 
 #[tokio::test]

@@ -48,6 +48,8 @@ fn the_template_sets_a_valid_configuration() {
             ("Exclude", "*.map,/drafts/,!.env.example"),
             ("OriginPaths", "E1EXAMPLE=/docs,E2EXAMPLE=/"),
         ],
+        &[("LiveBucketName", "my-site"), ("Sse", "AES256")],
+        &[("LiveBucketName", "my-site"), ("KmsKeyArn", "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab")],
     ] {
         let template = Template::with(parameters);
         let mut variables = template.resource("Function")["Properties"]["Environment"]["Variables"].clone();

@@ -96,6 +96,8 @@ async fn a_late_event_does_not_bring_a_build_back_that_a_person_has_taken_off() 
     stage.pass(TimeDelta::minutes(10));
     let initiated = stage.now();
     stage.pass(TimeDelta::minutes(1));
+    let between = stage.upload("between.zip", &files([("index.html", "between")]));
+    stage.pass(TimeDelta::minutes(1));
     // S3's event is late, so a person deploys by hand, finds the build broken, and goes back.
     let notification = stage.upload("site.zip", &second());
     stage.cloud.set_modified(STAGING, "site.zip", initiated.into());
@@ -105,6 +107,10 @@ async fn a_late_event_does_not_bring_a_build_back_that_a_person_has_taken_off() 
     stage.assert_live(&first());
     assert_eq!(stage.deploy("late", &notification).await.outcome, Outcome::Duplicate);
     stage.assert_live(&first());
+    // The late event has told the time of that build, which is newer than an upload whose event is even later.
+    assert_eq!(stage.deploy("later", &between).await.outcome, Outcome::Superseded);
+    stage.assert_live(&first());
+    assert_eq!(stage.deploy("late again", &notification).await.outcome, Outcome::Duplicate);
 }
 
 #[tokio::test]

@@ -94,6 +94,7 @@ pub(super) fn decide(rules: Rules, state: &mut State, request: usize) {
             }
             return end(state, request, false, true);
         }
+        (Decision::Remember, _) => unreachable!("every event tells the time"),
         (Decision::Duplicate, _) => return end(state, request, false, true),
         (Decision::Rejected(_), _) => return end(state, request, true, true),
         (Decision::Wait, _) => return end(state, request, true, false),

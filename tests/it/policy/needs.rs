@@ -34,7 +34,15 @@ fn s3_needs(call: &Call) -> Vec<Permission> {
         "CopyObject" => {
             let (source_bucket, source) = copy_source(call);
             assert_eq!(source_bucket, bucket, "an object is only copied onto itself");
-            vec![need("s3:GetObject", object(source)), need("s3:PutObject", object(key))]
+            let mut needs = vec![need("s3:GetObject", object(source)), need("s3:PutObject", object(key))];
+            // S3 API, CopyObject, "x-amz-tagging-directive" and "x-amz-object-annotation-directive".
+            let copies = |what| call.copied_by_default.contains(&what);
+            let actions = [("tags", "Tagging"), ("annotations", "Annotation")].into_iter().filter(|it| copies(it.0));
+            for (_, action) in actions {
+                needs.push(need(&format!("s3:GetObject{action}"), object(source)));
+                needs.push(need(&format!("s3:PutObject{action}"), object(key)));
+            }
+            needs
         }
         // S3 API, UploadPartCopy, "Permissions": to read the version of the source, and to write the object.
         "UploadPartCopy" => {
@@ -51,12 +59,26 @@ fn s3_needs(call: &Call) -> Vec<Permission> {
         "HeadBucket" | "ListObjectsV2" => vec![need("s3:ListBucket", bucket_arn(bucket))],
         other => panic!("no rule says what S3's {other} needs"),
     };
+    needs.extend(kms_needs(call));
     if call.is_etag_required {
         // S3 user guide, "Conditional writes": If-Match also needs s3:GetObject.
         let keys = call.keys.iter().map(String::as_str);
         needs.extend(keys.chain(call.key.as_deref()).map(|key| need("s3:GetObject", object(key))));
     }
     needs
+}
+
+/// S3 user guide, "Using server-side encryption with AWS KMS keys": a copy and a multipart upload also decrypt. The
+/// requests for the parts and the end of an upload do not name the key, so its beginning counts for them.
+fn kms_needs(call: &Call) -> Vec<Permission> {
+    let Some(key) = call.encryption.as_deref().and_then(|encryption| encryption.strip_prefix("aws:kms:")) else {
+        return Vec::new();
+    };
+    let actions: &[&str] = match call.operation.as_str() {
+        "PutObject" => &["kms:GenerateDataKey"],
+        _ => &["kms:GenerateDataKey", "kms:Decrypt"],
+    };
+    actions.iter().map(|action| need(action, key.to_owned())).collect()
 }
 
 fn cloudfront_needs(call: &Call) -> Vec<Permission> {

@@ -39,6 +39,10 @@ pub struct Call {
     pub is_etag_required: bool,
     /// The decoded `x-amz-copy-source`: bucket, slash, key.
     pub copy_source: Option<String>,
+    /// Of a copy: what it takes from its source because the request does not say otherwise (S3 API, `CopyObject`).
+    pub copied_by_default: Vec<&'static str>,
+    /// The encryption that a write demands: `AES256`, or `aws:kms:` and the key's ARN.
+    pub encryption: Option<String>,
     /// Operation and table of each item of a transaction.
     pub items: Vec<(String, String)>,
     /// None while the call is in progress, and if it gets no answer.
@@ -71,6 +75,8 @@ impl Call {
             table: None,
             is_etag_required: false,
             copy_source: None,
+            copied_by_default: Vec::new(),
+            encryption: None,
             items: Vec::new(),
             status: None,
             bytes_in: bytes_in(parts, body),
@@ -131,6 +137,7 @@ impl Call {
         self.version_id = query(parts, "versionId");
         self.copy_source = header(parts, "x-amz-copy-source").map(percent_decoded);
         let copies = self.copy_source.is_some();
+        self.encryption = encryption(parts);
         self.is_etag_required = header(parts, "if-match").is_some();
         self.range = header(parts, "range").or(header(parts, "x-amz-copy-source-range")).map(str::to_owned);
         let has = |name| query(parts, name).is_some();
@@ -162,6 +169,9 @@ impl Call {
             _ => "Unknown",
         }
         .to_owned();
+        if self.operation == "CopyObject" {
+            self.copied_by_default = copied_by_default(parts);
+        }
         if self.operation == "DeleteObjects" {
             let body = String::from_utf8_lossy(body);
             self.keys = texts(&body, "Key");
@@ -202,6 +212,22 @@ pub(crate) fn signing_region(parts: &Parts) -> Option<String> {
 fn credential_scope(parts: &Parts) -> Option<std::str::Split<'_, char>> {
     let (_, scope) = header(parts, "authorization")?.split_once("Credential=")?;
     Some(scope.split('/'))
+}
+
+fn encryption(parts: &Parts) -> Option<String> {
+    let algorithm = header(parts, "x-amz-server-side-encryption")?;
+    let key = header(parts, "x-amz-server-side-encryption-aws-kms-key-id");
+    Some(key.map_or_else(|| algorithm.to_owned(), |key| format!("{algorithm}:{key}")))
+}
+
+fn copied_by_default(parts: &Parts) -> Vec<&'static str> {
+    let directives = [
+        ("metadata", "x-amz-metadata-directive"),
+        ("tags", "x-amz-tagging-directive"),
+        ("annotations", "x-amz-object-annotation-directive"),
+    ];
+    let is_copied = |directive: &str| header(parts, directive).is_none_or(|directive| directive == "COPY");
+    directives.into_iter().filter(|(_, directive)| is_copied(directive)).map(|(what, _)| what).collect()
 }
 
 fn bytes_in(parts: &Parts, body: &[u8]) -> u64 {
