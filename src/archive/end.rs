@@ -30,8 +30,9 @@ pub(super) struct DirectoryLocation {
 /// `tail` holds at least [`END_SEARCH_BYTES`] bytes, or the whole archive.
 ///
 /// Directory, ZIP64 records, end record, comment and end of file must follow each other without a
-/// gap. Readers differ in which of two records they believe, and in whether they shift offsets by
-/// the bytes before an archive; without gaps there is only one reading.
+/// gap, except for zero bytes at the end of the file. Readers differ in which of two records they
+/// believe, and in whether they shift offsets by the bytes before an archive; without gaps there is
+/// only one reading.
 pub(super) fn find_directory(tail: &[u8], tail_offset: u64) -> Result<DirectoryLocation, Rejection> {
     let end_at = find_end_record(tail)?;
     let end = EndRecord::parse(&tail[end_at..]).ok_or(Rejection::NotAZip)?;
@@ -66,10 +67,12 @@ fn find_end_record64(before_end: &[u8], tail_offset: u64) -> Result<Option<usize
 
 /// Finds the only record that can be the end record.
 ///
-/// A record is plausible if its comment reaches the end of the file. Many readers, Python's zipfile
-/// among them, take the last signature and ignore the comment's length; so both must be the same.
+/// A record is plausible if its comment reaches the end of the file, or the zero bytes there: bsdtar fills a block of
+/// 10,240 bytes with them when it writes to a pipe, and readers pass over them. Many readers, Python's zipfile among
+/// them, take the last signature and ignore the comment's length; so both must be the same.
 fn find_end_record(tail: &[u8]) -> Result<usize, Rejection> {
     let search_from = tail.len().saturating_sub(END_BYTES + COMMENT_BYTES_MAX);
+    let zeros_from = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let mut last = None;
     let mut first_plausible = None;
     for at in (search_from..tail.len()).rev() {
@@ -77,7 +80,7 @@ fn find_end_record(tail: &[u8]) -> Result<usize, Rejection> {
             continue;
         }
         last = last.or(Some(at));
-        if is_plausible_end(tail, at) {
+        if is_plausible_end(tail, at, zeros_from) {
             first_plausible = Some(at);
         }
     }
@@ -90,9 +93,10 @@ fn find_end_record(tail: &[u8]) -> Result<usize, Rejection> {
     }
 }
 
-fn is_plausible_end(tail: &[u8], at: usize) -> bool {
+fn is_plausible_end(tail: &[u8], at: usize, zeros_from: usize) -> bool {
     let end = EndRecord::parse(&tail[at..]);
-    end.is_some_and(|end| at + END_BYTES + usize::from(end.comment_bytes) == tail.len())
+    let end = end.map(|end| at + END_BYTES + usize::from(end.comment_bytes));
+    end.is_some_and(|end| (zeros_from..=tail.len()).contains(&end))
 }
 
 struct EndRecord {
@@ -123,6 +127,9 @@ impl EndRecord {
     fn location(&self, end_offset: u64) -> Result<DirectoryLocation, Rejection> {
         if self.disk != 0 || self.directory_disk != 0 || self.entry_count_on_disk != self.entry_count {
             return Err(Rejection::SeveralDisks);
+        }
+        if self.directory_bytes == u32::MAX || self.directory_offset == u32::MAX {
+            return Err(Rejection::Zip64End("it is missing"));
         }
         let location = DirectoryLocation {
             offset: u64::from(self.directory_offset),
@@ -264,10 +271,44 @@ mod tests {
     }
 
     #[test]
-    fn bytes_after_the_end_are_refused() {
+    fn zero_bytes_after_the_end_change_nothing_and_others_are_refused() {
+        let plain = page().parse();
+        for (comment, zeros_max) in [(&b""[..], 65_535), (b"built by CI", 65_524), (&[0; 60_000], 5_535)] {
+            for zip64 in [false, true] {
+                let zip = Zip { zip64, comment: comment.to_vec(), ..page() };
+                for zeros in [1, 5_000, zeros_max] {
+                    let mut bytes = zip.bytes();
+                    bytes.resize(bytes.len() + zeros, 0);
+                    assert_eq!(parse(&bytes), plain, "{zeros} after {} bytes of comment", comment.len());
+                    *bytes.last_mut().unwrap() = b'\n';
+                    assert_eq!(parse(&bytes), Err(Rejection::TrailingBytes), "{zeros}");
+                }
+                let mut bytes = zip.bytes();
+                bytes.resize(bytes.len() + zeros_max + 1, 0);
+                assert_eq!(parse(&bytes), Err(Rejection::NotAZip), "readers do not search that far");
+            }
+        }
+    }
+
+    #[test]
+    fn a_zip_before_or_after_the_zero_bytes_is_refused() {
         let mut bytes = page().bytes();
-        bytes.push(b'\n');
-        assert_eq!(parse(&bytes), Err(Rejection::TrailingBytes));
+        bytes.extend([0; 100]);
+        bytes.extend(page().bytes());
+        assert!(parse(&bytes).is_err());
+        let mut bytes = Zip { comment: page().bytes(), ..page() }.bytes();
+        bytes.extend([0; 100]);
+        assert_eq!(parse(&bytes), Err(Rejection::SeveralEndRecords));
+    }
+
+    #[test]
+    fn a_missing_zip64_end_record_is_told() {
+        for field in [12, 16] {
+            let mut bytes = page().bytes();
+            let end = bytes.len() - END_BYTES;
+            bytes[end + field..][..4].fill(0xff);
+            assert_eq!(parse(&bytes), Err(Rejection::Zip64End("it is missing")), "at {field}");
+        }
     }
 
     #[test]

@@ -13,17 +13,14 @@ pub enum Rejection {
     OtherFormat { name: String, format: &'static str },
     #[error("the archive is a zip without its end, so it was cut short; upload it again, exactly as it was packed")]
     CutOff,
-    #[error(
-        "bytes follow the end of the zip, or its end was cut off; upload it exactly as it was packed, and let bsdtar \
-         write to a file, because it pads what it writes to a pipe"
-    )]
+    #[error("bytes follow the end of the zip, or its end was cut off; upload it exactly as it was packed")]
     TrailingBytes,
     #[error(
         "the archive has more than one end record, and tools disagree on which one counts; pack it without a comment, \
          and do not join it to another zip"
     )]
     SeveralEndRecords,
-    #[error("the archive's ZIP64 end record is invalid: {0}; pack the archive with another tool")]
+    #[error("the archive's ZIP64 end record is invalid: {0}; pack the archive into a file, or with another tool")]
     Zip64End(&'static str),
     #[error("the archive is split over several files; pack it as one file")]
     SeveralDisks,
@@ -81,8 +78,9 @@ pub enum Rejection {
     #[error("entry `{entry}` is encrypted; pack the archive without a password")]
     Encrypted { entry: String },
     #[error(
-        "entry `{entry}` uses compression method {method}, but only stored (0), deflate (8) and zstd (93) are read; \
-         pack it with one of these"
+        "entry `{entry}` uses compression method {method}{}, but only stored (0), deflate (8) and zstd (93) are read; \
+         pack it with one of these: deflate is the default of nearly every tool",
+        method_name(*.method)
     )]
     UnsupportedMethod { entry: String, method: u16 },
     #[error("entry `{entry}`: its sizes are impossible for its compression method; pack the archive again")]
@@ -143,5 +141,18 @@ impl Rejection {
             | Self::UnsupportedMethod { entry, .. } => Some(entry),
             _ => None,
         }
+    }
+}
+
+/// Returns what the packers call a compression method (APPNOTE 4.4.5), in parentheses.
+fn method_name(method: u16) -> &'static str {
+    match method {
+        8 => " (deflate) as a patch to another file",
+        9 => " (Deflate64)",
+        12 => " (bzip2)",
+        14 => " (LZMA)",
+        95 => " (XZ)",
+        98 => " (PPMd)",
+        _ => "",
     }
 }

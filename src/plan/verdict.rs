@@ -59,8 +59,8 @@ impl<'r> Verdicts<'r> {
         match (known.entry, &known.object) {
             (Some(entry), Some(object)) => self.of_entry_and_object(known, entry, object),
             (Some(entry), None) => {
-                let role = self.rules.role(&entry.name, &self.rules.headers_of(&entry.name));
-                Verdict::Put(Put { entry, key: known.key(), replaces: None, role })
+                let is_page = self.rules.headers_of(&entry.name).is_page();
+                Verdict::Put(Put { entry, key: known.key(), replaces: None, is_page })
             }
             (None, Some(object)) => self.of_object_without_entry(known, object),
             (None, None) => Verdict::Missing,
@@ -90,15 +90,13 @@ impl<'r> Verdicts<'r> {
             // The object was not inspected, because its size is wrong; or it was gone by then.
             (None, None) => (false, None),
         };
-        let (key, etag) = (known.key(), object.etag.clone());
+        let (key, etag, is_page) = (known.key(), object.etag.clone(), wanted.headers.is_page());
         if has_bytes && headers == Some(digest) {
-            return Verdict::Kept(wanted.row_with_digest(entry, object.size_bytes, etag, digest));
-        }
-        let role = rules.role(&entry.name, &wanted.headers);
-        if has_bytes && object.size_bytes <= MAX_COPY_BYTES {
-            Verdict::Headers(HeaderChange { entry, key, etag, size_bytes: object.size_bytes, role })
+            Verdict::Kept(wanted.row_with_digest(entry, object.size_bytes, etag, digest))
+        } else if has_bytes && object.size_bytes <= MAX_COPY_BYTES {
+            Verdict::Headers(HeaderChange { entry, key, etag, size_bytes: object.size_bytes, is_page })
         } else {
-            Verdict::Put(Put { entry, key, replaces: Some(etag), role })
+            Verdict::Put(Put { entry, key, replaces: Some(etag), is_page })
         }
     }
 

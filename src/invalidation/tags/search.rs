@@ -107,9 +107,9 @@ impl TagSearch<'_> {
 }
 
 fn wildcards(invalidation: &Invalidation) -> usize {
-    invalidation.first.wildcards + invalidation.last.wildcards
+    invalidation.changed.wildcards + invalidation.deleted.wildcards
 }
 
 fn items(invalidation: &Invalidation) -> usize {
-    invalidation.first.list.len() + invalidation.last.list.len()
+    invalidation.changed.list.len() + invalidation.deleted.list.len()
 }
