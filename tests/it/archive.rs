@@ -2,7 +2,6 @@
 
 pub mod corpus;
 mod limits;
-mod packers;
 
 use bytes::Bytes;
 use dropship::archive::{ArchiveIndex, Limits, Parsed, Selection, inflate, spans};

@@ -1,5 +1,4 @@
-//! Builds of a tiny site, in which keys leave, come back with other bytes, and meet as pages, immutable assets and entry
-//! points.
+//! Builds of a tiny site, in which keys leave, come back with other bytes, and meet as pages and immutable assets.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +8,10 @@ use zip::CompressionMethod;
 use crate::build::{Files, packed, replaced};
 
 /// The keys that builds choose from.
-pub const KEYS: [&str; 7] = ["a.html", "a.js", "b.css", "d/index.html", "im/x.js", "index.html", "sw.js"];
+pub const KEYS: [&str; 6] = ["a.html", "a.js", "b.css", "d/index.html", "im/x.js", "index.html"];
 
 /// The URLs that viewers request.
-pub const URLS: [&str; 9] =
-    ["/", "/index.html", "/a.html", "/a.js", "/b.css", "/d", "/d/index.html", "/im/x.js", "/sw.js"];
+pub const URLS: [&str; 8] = ["/", "/index.html", "/a.html", "/a.js", "/b.css", "/d", "/d/index.html", "/im/x.js"];
 
 const BODIES: [&str; 3] = ["0", "1", "22"];
 

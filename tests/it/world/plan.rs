@@ -301,9 +301,7 @@ impl What {
                     ("RETAIN_REMOVED_DAYS", "0"),
                     ("MAX_INVALIDATION_PATHS", "1"),
                     ("MAX_ENTRIES", "2"),
-                    ("LAST", "*.html"),
-                    ("LAST", "!sw.js"),
-                ][rng.usize(..12)];
+                ][rng.usize(..10)];
                 Self::Set { name, value }
             }
             24 => {
