@@ -119,12 +119,12 @@ fn measure(name: &str, plan: impl Fn() -> Invalidation) {
     let began = Instant::now();
     let plan = plan();
     let took = began.elapsed();
-    let items: Vec<&String> = [&plan.changed, &plan.deleted].into_iter().flat_map(|items| &items.list).collect();
+    let items: Vec<&String> = [&plan.first, &plan.last].into_iter().flat_map(|items| &items.list).collect();
     println!(
         "{name:34} {:5} ms: {:3} items, {:2} wildcards, {:3} tags, {:6} unchanged objects evicted",
         took.as_millis(),
         items.len(),
-        plan.changed.wildcards + plan.deleted.wildcards,
+        plan.first.wildcards + plan.last.wildcards,
         items.iter().filter(|item| is_tag(item)).count(),
         plan.collateral,
     );

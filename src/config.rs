@@ -6,6 +6,7 @@
 mod cache_control;
 mod distribution;
 mod encryption;
+mod entry_points;
 mod error;
 mod exclude;
 mod names;
@@ -16,6 +17,7 @@ use variables::Variables;
 pub use cache_control::CacheControl;
 pub use distribution::{DistributionConfig, reaches};
 pub use encryption::Encryption;
+pub use entry_points::EntryPoints;
 pub use error::{ConfigError, ConfigErrors};
 pub use exclude::Exclude;
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub archive_root: Option<String>,
     /// The files of the archive that are not deployed.
     pub exclude: Exclude,
+    /// The files that are written last.
+    pub entry_points: EntryPoints,
     /// The account that must own both buckets (`ExpectedBucketOwner`).
     pub account_id: Option<String>,
     pub prune: Prune,
@@ -92,6 +96,7 @@ pub const VARIABLES: &[&str] = &[
     "GZIP",
     "HISTORY_DAYS",
     "INDEX_DOCUMENT",
+    "LAST",
     "LIVE_BUCKET",
     "LIVE_PREFIX",
     "MAX_ARCHIVE_BYTES",
@@ -134,6 +139,7 @@ impl Config {
                 .unwrap_or_else(|| names::default_site(&live_bucket, &live_prefix)),
             archive_root: variables.read("ARCHIVE_ROOT", &names::archive_root_words(), names::archive_root),
             exclude: Exclude::read(&mut variables),
+            entry_points: EntryPoints::read(&mut variables),
             account_id: variables.read("ACCOUNT_ID", names::ACCOUNT, names::account),
             prune: variables.read("PRUNE", "`all`, `owned` or `off`", Prune::parse).unwrap_or(Prune::All),
             max_delete_percent: variables.number("MAX_DELETE_PERCENT", 0..=100, 90),

@@ -33,6 +33,7 @@ use crate::config::Config;
 use crate::deployment::Identity;
 use crate::error::Error;
 use crate::event::{Options, Upload};
+use crate::plan::Waves;
 use crate::report::{Progress, Report};
 
 use attempt::Attempt;
@@ -200,10 +201,12 @@ async fn bring_live(
     run.prepare_manifest(survey, &plan).await?;
 
     // Assets go first, pages after them: a page never refers to a file that is not there yet.
-    let (waves, deletes) = plan.into_waves();
-    run.write(&transfer, waves).await?;
+    let Waves { assets, pages, entry_points, deletes } = plan.into_waves();
+    run.write(&transfer, [assets, pages]).await?;
     // An invalidation covers a write only if it is offered after it.
     run.send_what_is_written().await?;
+    // Entry points tell browsers to fetch the new pages, so they wait until CloudFront evicts the old ones.
+    run.write_wave(&transfer, entry_points).await?;
     // Old files go last, when no cached page refers to them any more.
     run.delete(deletes).await?;
     run.send_everything().await?;

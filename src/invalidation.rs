@@ -78,10 +78,10 @@ pub struct Items {
 /// Everything that one deployment invalidates on one distribution.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Invalidation {
-    /// Sent after the writes.
-    pub changed: Items,
-    /// Sent after the deletes.
-    pub deleted: Items,
+    /// Sent after the writes of assets and pages.
+    pub first: Items,
+    /// Sent after the writes of entry points and after the deletes.
+    pub last: Items,
     /// How many unchanged live objects either phase evicts, each counted once.
     pub collateral: usize,
     /// A fallback page that went stale. The distribution may have cached it under any path that no key answers, so
@@ -95,22 +95,22 @@ pub struct Invalidation {
 /// the old object again.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Phase {
-    /// After the writes.
-    Changed,
-    /// After the deletes.
-    Deleted,
+    /// After the writes of assets and pages.
+    First,
+    /// After the writes of entry points and after the deletes.
+    Last,
 }
 
 /// A value for each phase, indexed by `phase as usize`.
 type ByPhase<T> = [T; 2];
 
 impl Phase {
-    const ALL: ByPhase<Self> = [Self::Changed, Self::Deleted];
+    const ALL: ByPhase<Self> = [Self::First, Self::Last];
 
     fn other(self) -> Self {
         match self {
-            Self::Changed => Self::Deleted,
-            Self::Deleted => Self::Changed,
+            Self::First => Self::Last,
+            Self::Last => Self::First,
         }
     }
 }

@@ -29,7 +29,7 @@ pub use inspection::{Checksum, Inspection, removed_without_row, to_inspect};
 pub use rules::{Rules, Wanted};
 pub use tag_evidence::TagEvidence;
 pub use verdict::{MAX_DEPARTED, is_due, is_forgotten};
-pub use writes::{Delete, HeaderChange, Put, Wave};
+pub use writes::{Delete, HeaderChange, Put, Role, Wave, Waves};
 
 /// The plan of one deployment, with one list per verdict.
 ///
@@ -196,31 +196,53 @@ impl<'a> Plan<'a> {
         let deleted: Vec<&str> = deleted.map(|delete| &*delete.key).collect();
         let stale: HashSet<&str> = changed.iter().chain(&deleted).copied().collect();
         let new = self.new_keys();
+        let last: HashSet<&str> = self.entry_points().collect();
+        let is_last = |key: &&str| last.contains(key);
+        let (changed_entry_points, changed) = changed.into_iter().partition(is_last);
         if !(stale.is_empty() && new.is_empty()) {
             let keys = listing.iter().map(|(key, _)| key);
             kept.reserve_exact(listing.len());
             kept.extend(keys.filter(|key| !stale.contains(key.as_str())));
         }
-        StaleKeys { new, deleted, kept: kept.iter().map(String::as_str).collect(), changed, unknown_under: None }
+        let (new_entry_points, new) = new.into_iter().partition(is_last);
+        StaleKeys {
+            changed,
+            new,
+            changed_entry_points,
+            new_entry_points,
+            deleted,
+            kept: kept.iter().map(String::as_str).collect(),
+            unknown_under: None,
+        }
+    }
+
+    /// Returns the keys of the entry points that the plan writes.
+    pub fn entry_points(&self) -> impl Iterator<Item = &str> {
+        let puts = self.puts.iter().map(|put| (&*put.key, put.role));
+        let header_changes = self.header_changes.iter().map(|change| (&*change.key, change.role));
+        puts.chain(header_changes).filter(|(_, role)| *role == Role::EntryPoint).map(|(key, _)| key)
     }
 
     pub fn new_keys(&self) -> Vec<&str> {
         self.puts.iter().filter(|put| put.replaces.is_none()).map(|put| &*put.key).collect()
     }
 
-    /// Returns the waves of writes, assets first and then the pages that may refer to them, and the deletes, which
-    /// follow both.
-    pub fn into_waves(self) -> ([Wave<'a>; 2], Vec<Delete>) {
+    /// Returns the waves of writes, and the deletes.
+    ///
+    /// Pages may refer to assets, and entry points send browsers to both.
+    pub fn into_waves(self) -> Waves<'a> {
         let Self { mut puts, mut header_changes, deletes, .. } = self;
         // There may be a million writes, so they are sorted in place. Their order within a wave is that of the archive,
         // so that each turn reads one part of it.
-        puts.sort_unstable_by_key(|put| (put.is_page, put.entry.header_offset));
-        header_changes.sort_unstable_by_key(|change| (change.is_page, change.entry.header_offset));
-        let pages = Wave {
-            puts: puts.split_off(puts.partition_point(|put| !put.is_page)),
-            header_changes: header_changes.split_off(header_changes.partition_point(|change| !change.is_page)),
+        puts.sort_unstable_by_key(|put| (put.role, put.entry.header_offset));
+        header_changes.sort_unstable_by_key(|change| (change.role, change.entry.header_offset));
+        // The last wave is split off first.
+        let mut split_off = |role| Wave {
+            puts: puts.split_off(puts.partition_point(|put| put.role < role)),
+            header_changes: header_changes.split_off(header_changes.partition_point(|change| change.role < role)),
         };
-        ([Wave { puts, header_changes }, pages], deletes)
+        let (entry_points, pages) = (split_off(Role::EntryPoint), split_off(Role::Page));
+        Waves { assets: Wave { puts, header_changes }, pages, entry_points, deletes }
     }
 }
 

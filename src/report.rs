@@ -161,6 +161,9 @@ pub struct Planned {
     pub new: Vec<String>,
     pub changed: Vec<String>,
     pub headers: Vec<String>,
+    /// The entry points, which are written after the others. The lists before have them too.
+    #[serde(default)]
+    pub last: Vec<String>,
     pub deleted: Vec<String>,
     pub items: Vec<PlannedItems>,
 }

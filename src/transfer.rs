@@ -142,12 +142,12 @@ impl<'a> Transfer<'a> {
 
     async fn copy_onto_itself(&self, change: HeaderChange<'a>, wave: &WaveInProgress<'a>) -> Result<(), Incomplete> {
         self.check_running()?;
-        let HeaderChange { entry, key, etag, size_bytes, is_page } = change;
+        let HeaderChange { entry, key, etag, size_bytes, role } = change;
         let wanted = self.rules.wanted(entry);
         let answer = self.bucket.copy_onto_itself(&key, &etag, &wanted.headers).await?;
         let crc32 = (wanted.encoding == Encoding::Identity).then_some(entry.crc32);
         let sent = SentObject { wanted, size_bytes, crc32, has_body: false };
-        let put = Put { entry, key, replaces: Some(etag), is_page };
+        let put = Put { entry, key, replaces: Some(etag), role };
         Ok(wave.record(put, sent, answer).await?)
     }
 

@@ -52,6 +52,31 @@ fn three_variables_are_enough() {
                 ".env.*",
             ],
         ),
+        entry_points: EntryPoints(
+            [
+                "sw.js",
+                "service-worker.js",
+                "*-sw.js",
+                "*.sw.js",
+                "*-service-worker.js",
+                "*[Ss]ervice[Ww]orker.js",
+                "*service_worker.js",
+                "*.service.worker.js",
+                "ngsw.json",
+                "ngsw-worker.js",
+                "safety-worker.js",
+                "service-worker-assets.js",
+                "OneSignalSDKWorker.js",
+                "OneSignalSDKUpdaterWorker.js",
+                "version.json",
+                "**/builds/latest.json",
+                "**/page-data/app-data.json",
+                "hashmap.json",
+                "web_version_by_plugin.json",
+                "remoteEntry.js",
+                "mf-manifest.json",
+            ],
+        ),
         account_id: None,
         prune: All,
         max_delete_percent: 90,
@@ -90,6 +115,7 @@ fn every_variable_has_an_effect() {
         ("GZIP", "true"),
         ("HISTORY_DAYS", "30"),
         ("INDEX_DOCUMENT", "home.htm"),
+        ("LAST", "/latest.json, !version.json"),
         ("LIVE_PREFIX", "docs/v2"),
         ("MAX_ARCHIVE_BYTES", "1000"),
         ("MAX_DELETE_PERCENT", "10"),
@@ -142,6 +168,33 @@ fn every_variable_has_an_effect() {
                 ".env.*",
                 "*.map",
                 "!.env.example",
+            ],
+        ),
+        entry_points: EntryPoints(
+            [
+                "sw.js",
+                "service-worker.js",
+                "*-sw.js",
+                "*.sw.js",
+                "*-service-worker.js",
+                "*[Ss]ervice[Ww]orker.js",
+                "*service_worker.js",
+                "*.service.worker.js",
+                "ngsw.json",
+                "ngsw-worker.js",
+                "safety-worker.js",
+                "service-worker-assets.js",
+                "OneSignalSDKWorker.js",
+                "OneSignalSDKUpdaterWorker.js",
+                "version.json",
+                "**/builds/latest.json",
+                "**/page-data/app-data.json",
+                "hashmap.json",
+                "web_version_by_plugin.json",
+                "remoteEntry.js",
+                "mf-manifest.json",
+                "/latest.json",
+                "!version.json",
             ],
         ),
         account_id: Some(
@@ -209,6 +262,7 @@ fn all_errors_are_reported_together() {
         ("SITE", "docs/"),
         ("ARCHIVE_ROOT", "./dist"),
         ("EXCLUDE", "*.map,drafts/[a"),
+        ("LAST", "latest.json,!"),
         ("ACCOUNT_ID", "1234"),
         ("PRUNE", "yes"),
         ("MAX_DELETE_PERCENT", "101"),
@@ -227,6 +281,7 @@ fn all_errors_are_reported_together() {
     SITE is `docs/`; it must be a name without a slash at either end, `//`, `.`, `..`, backslashes or control characters, of at most 512 bytes
     ARCHIVE_ROOT is `./dist`; it must be `.` for the whole archive, or a folder such as `docs` or `docs/v2/`, without a leading slash, `//`, `.`, `..`, backslashes or control characters, of at most 512 bytes
     EXCLUDE: the pattern `drafts/[a`: unclosed character class; missing ']'; correct it, as in `*.map,/drafts/` (the syntax of `.gitignore`, with commas)
+    LAST: the pattern `!`: it names no file; correct it, as in `*.map,/drafts/` (the syntax of `.gitignore`, with commas)
     ACCOUNT_ID is `1234`; it must be 12 digits
     PRUNE is `yes`; it must be `all`, `owned` or `off`
     MAX_DELETE_PERCENT is `101`; it must be a whole number from 0 to 100
@@ -406,4 +461,66 @@ fn encryption_is_s3s_own_or_a_key_in_kms() {
         "aws:kms:dsse:arn:aws:kms:us-east-1:123456789012:key/a",
     ];
     assert_refused("SSE", &refused);
+}
+
+#[test]
+fn usual_entry_points_are_known_at_any_depth_unless_the_setting_takes_them_back() {
+    let usual = config(&[]).unwrap().entry_points;
+    assert_eq!(usual, EntryPoints::default());
+    for name in [
+        "sw.js",
+        "app/sw.js",
+        "service-worker.js",
+        "firebase-messaging-sw.js",
+        "OneSignalSDK.sw.js",
+        "offline-service-worker.js",
+        "ServiceWorker.js",
+        "serviceworker.js",
+        "flutter_service_worker.js",
+        "index.service.worker.js",
+        "ngsw.json",
+        "de/ngsw-worker.js",
+        "service-worker-assets.js",
+        "OneSignalSDKWorker.js",
+        "version.json",
+        "_app/version.json",
+        "docs/_app/version.json",
+        "_nuxt/builds/latest.json",
+        "page-data/app-data.json",
+        "blog/page-data/app-data.json",
+        "hashmap.json",
+        "pluginWebUpdateNotice/web_version_by_plugin.json",
+        "remoteEntry.js",
+        "sw.js.br",
+        "ngsw.json.gz",
+    ] {
+        assert!(usual.has(name), "{name}");
+    }
+    for name in [
+        "index.html",
+        "sw.js.map",
+        "answer.js",
+        "registerSW.js",
+        "workbox-1f84e78b.js",
+        "asset-manifest.json",
+        "manifest.webmanifest",
+        "latest.json",
+        "_nuxt/builds/meta/9c2d.json",
+        "page-data/index/page-data.json",
+        "conversion.json",
+    ] {
+        assert!(!usual.has(name), "{name}");
+    }
+    let given = with("LAST", "/latest.json,/docs/\n!version.json, !*-sw.js").entry_points;
+    for (name, is_last) in [
+        ("latest.json", true),
+        ("a/latest.json", false),
+        ("docs/index.html", true),
+        ("_app/version.json", false),
+        ("push-sw.js", false),
+        ("sw.js", true),
+    ] {
+        assert_eq!(given.has(name), is_last, "{name}");
+    }
+    assert_refused("LAST", &["[a", "!", "/", "a\\"]);
 }

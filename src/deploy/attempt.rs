@@ -122,6 +122,7 @@ impl<'a> Attempt<'a> {
             headers,
             gzip: config.gzip,
             tags,
+            entry_points: &config.entry_points,
             prune: config.prune,
             max_delete_percent: config.max_delete_percent,
             allow_large_delete: self.options.allow_large_delete || record.is_some_and(is_way_back),

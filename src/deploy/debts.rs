@@ -139,7 +139,7 @@ impl<'a> Debts<'a> {
     }
 
     fn leave_out_covered(&self, run: &RunId, distribution: &Distribution, invalidation: &mut Invalidation) {
-        for (items, after_deletes) in [(&mut invalidation.changed, false), (&mut invalidation.deleted, true)] {
+        for (items, after_deletes) in [(&mut invalidation.first, false), (&mut invalidation.last, true)] {
             let is_covering = |owed: &&Owed| {
                 owed.covers_changes_of(run)
                     && owed.after_deletes == after_deletes
@@ -191,7 +191,7 @@ impl<'a> Debts<'a> {
         Ok(())
     }
 
-    /// Sends everything except the batches that wait for the deletes of `run`.
+    /// Sends everything except the batches that wait for the entry points and deletes of `run`.
     ///
     /// # Errors
     /// `InvalidationOwed`.
@@ -204,7 +204,7 @@ impl<'a> Debts<'a> {
         result
     }
 
-    /// Sends every batch, also those that wait for deletes.
+    /// Sends every batch, also those that waited for entry points and deletes.
     ///
     /// # Errors
     /// `InvalidationOwed`.

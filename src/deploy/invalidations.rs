@@ -40,7 +40,7 @@ pub(super) fn warning(config: &Config, distribution: &Distribution, invalidation
              evicted ({evicted} unchanged objects); an error caching minimum TTL of 10 avoids that"
         ));
     }
-    let mut items = invalidation.changed.list.iter().chain(&invalidation.deleted.list);
+    let mut items = invalidation.first.list.iter().chain(&invalidation.last.list);
     let evicting = if items.any(|item| is_tag(item)) { "wildcards and cache tags" } else { "wildcards" };
     (evicted > 0).then(|| {
         format!(

@@ -163,7 +163,7 @@ impl Sender<'_> {
         let is_its = |distribution: &&Distribution| distribution.id == batch.distribution;
         let known: Vec<Distribution> = self.distributions.iter().filter(is_its).cloned().collect();
         let stale = StaleKeys { unknown_under: Some(&config.live_prefix), ..StaleKeys::default() };
-        let everything = invalidations(config, &known, &stale, None).into_iter().map(|(_, it)| it.changed);
+        let everything = invalidations(config, &known, &stale, None).into_iter().map(|(_, it)| it.first);
         let everything: Vec<String> =
             everything.filter(|items| items.wildcards == 1).flat_map(|items| items.list).collect();
         let is_covered = |item: &String| is_tag(item) || everything.iter().any(|covering| matches(covering, item));

@@ -48,12 +48,13 @@ pub(super) async fn rehearse(attempt: &Attempt<'_>) -> Result<Report, Error> {
 fn planned(plan: &Plan<'_>, invalidations: Vec<(&Distribution, Invalidation)>) -> Planned {
     let items = invalidations.into_iter().map(|(distribution, invalidation)| PlannedItems {
         distribution_id: distribution.id.clone(),
-        items: [invalidation.changed.list, invalidation.deleted.list].concat(),
+        items: [invalidation.first.list, invalidation.last.list].concat(),
     });
     Planned {
         new: plan.new_keys().into_iter().map(str::to_owned).collect(),
         changed: plan.puts.iter().filter(|put| put.replaces.is_some()).map(|put| put.key.to_string()).collect(),
         headers: plan.header_changes.iter().map(|change| change.key.to_string()).collect(),
+        last: plan.entry_points().map(str::to_owned).collect(),
         deleted: plan.deletes.iter().map(|delete| delete.key.clone()).collect(),
         items: items.collect(),
     }

@@ -17,7 +17,7 @@ use crate::cut;
 use crate::deployment::Record;
 use crate::error::Error;
 use crate::invalidation::{Distribution, StaleKeys, fingerprint};
-use crate::plan::{Delete, Drift, Plan, Put, Rules, TagEvidence, Wave};
+use crate::plan::{Delete, Drift, Plan, Put, Role, Rules, TagEvidence, Wave};
 use crate::report::{Outcome, Report};
 use crate::transfer::Transfer;
 
@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Carries out the waves, one after the other.
+    /// Writes the wave of assets, then that of pages.
     ///
     /// The batches that are offered next are marked during the last wave. Marking them earlier would be as safe, but a
     /// run that dies before its last wave would leave marked batches, which cover nothing that its retry writes.
@@ -187,7 +187,7 @@ impl<'a> Run<'a> {
 
     /// Carries out one wave. An object that another writer has changed meanwhile is not overwritten blindly: its
     /// invalidation is recorded, then it is written on the condition that it is still as it was found.
-    async fn write_wave<'p>(&mut self, transfer: &Transfer<'p>, wave: Wave<'p>) -> Result<(), Error> {
+    pub(super) async fn write_wave<'p>(&mut self, transfer: &Transfer<'p>, wave: Wave<'p>) -> Result<(), Error> {
         let mut conflicts = self.writer.write(transfer, wave).await?;
         for _ in 0..ROUNDS {
             if conflicts.is_empty() {
@@ -208,10 +208,15 @@ impl<'a> Run<'a> {
 
     /// Records batches for keys that turned out to be another writer's.
     async fn record_conflicts(&mut self, conflicts: &[Put<'_>]) -> Result<(), Error> {
-        let changed = keys(conflicts);
-        tracing::warn!(keys = ?changed, "another writer changed objects during the deployment; writing them again");
+        tracing::warn!(keys = ?keys(conflicts), "another writer changed objects during the deployment; writing them again");
+        let (last, first): (Vec<_>, Vec<_>) = conflicts.iter().partition(|put| put.role == Role::EntryPoint);
         let kept = self.writer.draft.keys();
-        let stale = StaleKeys { changed, kept: kept.iter().map(String::as_str).collect(), ..StaleKeys::default() };
+        let stale = StaleKeys {
+            changed: keys(first),
+            changed_entry_points: keys(last),
+            kept: kept.iter().map(String::as_str).collect(),
+            ..StaleKeys::default()
+        };
         self.record(&stale).await
     }
 
@@ -221,7 +226,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Sends every owed batch except those that wait for this run's deletes.
+    /// Sends every owed batch except those that wait for this run's entry points and deletes.
     ///
     /// # Errors
     /// `InvalidationOwed`.
@@ -392,6 +397,6 @@ impl<'a> Run<'a> {
     }
 }
 
-fn keys<'p>(puts: &'p [Put<'_>]) -> Vec<&'p str> {
-    puts.iter().map(|put| &*put.key).collect()
+fn keys<'p>(puts: impl IntoIterator<Item = &'p Put<'p>>) -> Vec<&'p str> {
+    puts.into_iter().map(|put| &*put.key).collect()
 }

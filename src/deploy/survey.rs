@@ -74,12 +74,12 @@ impl Live {
     pub(super) fn stale<'k>(&self, plan: &'k Plan<'_>, config: &'k Config, kept: &'k mut Vec<String>) -> StaleKeys<'k> {
         let mut stale = plan.stale(&self.listing, kept);
         if self.is_unrecorded || self.is_reconfigured {
-            // The prefix's wildcard evicts the kept objects too.
-            return StaleKeys { unknown_under: Some(&config.live_prefix), kept: Vec::new(), ..stale };
+            return StaleKeys { unknown_under: Some(&config.live_prefix), ..stale };
         }
         if self.may_lack_rows {
             // The run that died may have written a new key, and something else deleted it since.
             stale.changed.append(&mut stale.new);
+            stale.changed_entry_points.append(&mut stale.new_entry_points);
         }
         stale
     }

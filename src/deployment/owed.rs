@@ -12,7 +12,7 @@ pub struct Owed {
     pub reference: String,
     pub distribution: String,
     pub items: Vec<String>,
-    /// Whether the batch is offered only after its run's deletes.
+    /// Whether the batch covers entry points or deletes: it is offered only after its run's deletes, which are last.
     pub after_deletes: bool,
     /// The run whose writes it covers.
     pub deployment: DeploymentId,
@@ -75,7 +75,7 @@ impl Owed {
         1_024 + self.items.iter().map(|item| item.len() + 1).sum::<usize>()
     }
 
-    /// Whether it covers what `run` has yet to write or, if it is a batch of deletes, to delete.
+    /// Whether it covers what `run` has yet to write or to delete in the batch's phase.
     ///
     /// CloudFront may evict from the offer on, and a viewer may fetch the old object again before the write. So a batch
     /// covers only what changes before its offer, and a resumed run relies only on batches that were never offered.
@@ -83,7 +83,8 @@ impl Owed {
         self.is_of(run) && !self.offered
     }
 
-    /// Whether it waits for the deletes of `run`. A batch that was offered covers no delete that is yet to come.
+    /// Whether it waits for the entry points and deletes of `run`. A batch that was offered covers none that are yet to
+    /// come.
     pub fn awaits_deletes_of(&self, run: &RunId) -> bool {
         self.after_deletes && self.covers_changes_of(run)
     }

@@ -29,7 +29,7 @@ pub struct Batch {
     pub distribution: String,
     /// Sorted, unique, never empty.
     pub items: Vec<String>,
-    /// Whether the batch covers deletes, and may therefore only be sent after them.
+    /// Whether the batch covers entry points or deletes, and may therefore only be sent after the deletes, which are last.
     pub after_deletes: bool,
     /// The version of the distribution's configuration that the tags among the items rely on. Under another version
     /// they may evict nothing.
@@ -106,7 +106,7 @@ impl References<'_> {
 
 /// Splits `invalidation` into batches and numbers them from `first`.
 ///
-/// The batches that are sent after the writes come first. The numbers of a run must not repeat, over all distributions:
+/// The batches of the first phase come first. The numbers of a run must not repeat, over all distributions:
 /// `first` is the number of batches that the run already has.
 pub fn batches(
     references: &References<'_>,
@@ -114,7 +114,7 @@ pub fn batches(
     distribution: &Distribution,
     invalidation: &Invalidation,
 ) -> Vec<Batch> {
-    let phases = [(sendable(&invalidation.changed), false), (sendable(&invalidation.deleted), true)];
+    let phases = [(sendable(&invalidation.first), false), (sendable(&invalidation.last), true)];
     let mut batches = Vec::new();
     let mut numbers = first..;
     for (items, after_deletes) in phases {
@@ -236,8 +236,8 @@ mod tests {
     #[test]
     fn a_batch_that_cloudfront_would_refuse_evicts_everything_instead() {
         let invalidation = Invalidation {
-            changed: items(owned(&["/a", "/b~"])),
-            deleted: items(owned(&["/c"])),
+            first: items(owned(&["/a", "/b~"])),
+            last: items(owned(&["/c"])),
             ..Invalidation::default()
         };
         let batches = batches(&references(0), 0, &distribution(None), &invalidation);
@@ -251,8 +251,8 @@ mod tests {
         let wildcards: Vec<String> = (0..5).map(|n| format!("/w{n}/*")).collect();
         let long: Vec<String> = (0..100).map(|n| format!("/{n:03996}")).collect();
         let invalidation = Invalidation {
-            changed: items([short.clone(), wildcards.clone()].concat()),
-            deleted: items(long.clone()),
+            first: items([short.clone(), wildcards.clone()].concat()),
+            last: items(long.clone()),
             ..Invalidation::default()
         };
         let batches = batches(&references(0), 5, &distribution(None), &invalidation);

@@ -38,7 +38,7 @@ impl ChosenTags {
 
     /// Returns how many unchanged objects the tags alone evict.
     pub(super) fn collateral(&self) -> usize {
-        let [changed, deleted] = &self.evicted;
-        changed.iter().zip(deleted).filter(|(changed, deleted)| **changed || **deleted).count()
+        let [first, last] = &self.evicted;
+        first.iter().zip(last).filter(|(first, last)| **first || **last).count()
     }
 }

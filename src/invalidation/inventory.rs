@@ -25,10 +25,12 @@ pub(super) struct Inventory<'k> {
 impl<'k> Inventory<'k> {
     pub(super) fn new(distribution: &Distribution, keys: &StaleKeys<'k>, rules: &InvalidationRules<'_>) -> Self {
         let stale = stale_paths(distribution, keys, rules);
-        let live = LiveObjects::new(distribution, &keys.kept, &stale);
-        let [changed, deleted] = stale.each_ref().map(|stale| stale_fallback(distribution, stale));
+        // Where anything may be cached, the kept objects are evicted in any case.
+        let kept = if keys.unknown_under.is_some() { &[][..] } else { &keys.kept };
+        let live = LiveObjects::new(distribution, kept, &stale);
+        let [first, last] = stale.each_ref().map(|stale| stale_fallback(distribution, stale));
         let unknown = keys.unknown_under.map(|live_prefix| folders(live_prefix, distribution)).unwrap_or_default();
-        let fallbacks = [changed.or_else(|| unknown_fallback(distribution, &unknown)), deleted];
+        let fallbacks = [first.or_else(|| unknown_fallback(distribution, &unknown)), last];
         let budget = Budget { items: rules.max_items, wildcards: rules.max_wildcards };
         Self { stale, live, budget, query_strings: distribution.query_strings, unknown, fallbacks }
     }
@@ -44,10 +46,10 @@ impl<'k> Inventory<'k> {
         let targets = self.targets(tags);
         let live_paths = self.live.paths(tags);
         let prefixes = wildcards(&targets, &live_paths, budget);
-        let [changed, deleted] = Phase::ALL.map(|phase| self.items(phase, &prefixes[phase as usize], tags));
+        let [first, last] = Phase::ALL.map(|phase| self.items(phase, &prefixes[phase as usize], tags));
         Invalidation {
-            changed,
-            deleted,
+            first,
+            last,
             collateral: self.live.count_evicted(&prefixes.concat(), &tags.evicted),
             fallback: self.fallbacks.iter().flatten().next().cloned(),
         }
@@ -92,7 +94,7 @@ impl<'k> Inventory<'k> {
         }
         for folder in &self.unknown {
             let wildcard_bytes = Spelling::of(folder, self.query_strings).wildcard_bytes;
-            targets.push(Target::new(Phase::Changed, &folder[..wildcard_bytes], wildcard_bytes, Need::Wildcard));
+            targets.push(Target::new(Phase::First, &folder[..wildcard_bytes], wildcard_bytes, Need::Wildcard));
         }
         // The stable sort is fast on input that is nearly sorted.
         targets.sort_by(|one, other| one.path.cmp(other.path));

@@ -8,6 +8,10 @@ pub struct StaleKeys<'k> {
     /// Keys whose objects get other bytes or other headers.
     pub changed: Vec<&'k str>,
     pub new: Vec<&'k str>,
+    /// Changed keys whose objects are written last, when the changed and new ones before are invalidated.
+    pub changed_entry_points: Vec<&'k str>,
+    /// New keys whose objects are written last.
+    pub new_entry_points: Vec<&'k str>,
     pub deleted: Vec<&'k str>,
     /// Keys whose objects stay as they are, which a wildcard would evict needlessly.
     pub kept: Vec<&'k str>,

@@ -47,18 +47,28 @@ pub(super) fn stale_paths<'k>(
     stale: &StaleKeys<'k>,
     rules: &InvalidationRules<'_>,
 ) -> ByPhase<Vec<StalePath<'k>>> {
-    // A redirect to an index document stays as it is while the document only changes.
-    let mut changed = paths_with_keys(distribution, &stale.changed, rules, |answer| match answer {
-        Answer::Object | Answer::ObjectOrRedirect => Some(IsTagged(true)),
-        Answer::Redirect => None,
-    });
-    let new = paths_of_new_keys(distribution, stale, rules);
-    changed.extend(new.into_iter().map(|path| (path, None)));
-    let outside = stale.unknown_under.map(|live_prefix| outer_aliases(live_prefix, distribution)).unwrap_or_default();
-    changed.extend(outside.into_iter().map(|path| (path, None)));
-    let deleted =
-        paths_with_keys(distribution, &stale.deleted, rules, |answer| Some(IsTagged(answer == Answer::Object)));
-    [changed, deleted].map(|paths| unique(paths, distribution.query_strings))
+    let paths_of_changed = |keys: &[&'k str]| {
+        // A redirect to an index document stays as it is while the document only changes.
+        paths_with_keys(distribution, keys, rules, |answer| match answer {
+            Answer::Object | Answer::ObjectOrRedirect => Some(IsTagged(true)),
+            Answer::Redirect => None,
+        })
+    };
+    let mut first = paths_of_changed(&stale.changed);
+    let known = [&stale.kept[..], &stale.changed, &stale.changed_entry_points];
+    first.extend(paths_of_new_keys(distribution, &stale.new, &known, rules));
+    first.extend(
+        stale.unknown_under.into_iter().flat_map(|it| outer_aliases(it, distribution)).map(|path| (path, None)),
+    );
+
+    let mut last = paths_of_changed(&stale.changed_entry_points);
+    // By then the other new keys have answered.
+    let known = [&known[..], &[&stale.new]].concat();
+    last.extend(paths_of_new_keys(distribution, &stale.new_entry_points, &known, rules));
+    last.extend(paths_with_keys(distribution, &stale.deleted, rules, |answer| {
+        Some(IsTagged(answer == Answer::Object))
+    }));
+    [first, last].map(|paths| unique(paths, distribution.query_strings))
 }
 
 /// Whether every answer under a path that goes stale with its key has the key's cache tags.
@@ -79,14 +89,20 @@ fn paths_with_keys<'k>(
     found
 }
 
-/// Returns the paths of new keys for which caches may hold an answer.
-fn paths_of_new_keys(distribution: &Distribution, stale: &StaleKeys<'_>, rules: &InvalidationRules<'_>) -> Vec<String> {
-    let mut keys = stale.new.clone();
+/// Returns the paths of new keys for which caches may hold an answer. The objects of the `known` keys have answered
+/// before.
+fn paths_of_new_keys<'k>(
+    distribution: &Distribution,
+    new: &[&str],
+    known: &[&[&str]],
+    rules: &InvalidationRules<'_>,
+) -> Vec<(String, Option<&'k str>)> {
+    let mut keys = new.to_vec();
     keys.sort_unstable();
     keys.dedup();
     let new_paths = keys.iter().flat_map(|key| paths(key, distribution, rules));
     if distribution.caches_errors {
-        return new_paths.collect();
+        return new_paths.map(|path| (path, None)).collect();
     }
     // Where errors are not cached, no cache has an answer from a key that did not exist. There are two exceptions, both
     // for aliases. Two new keys may share one: until the second is written, the first answers it alone. And another
@@ -95,11 +111,10 @@ fn paths_of_new_keys(distribution: &Distribution, stale: &StaleKeys<'_>, rules: 
     let mut unique = HashSet::new();
     let mut answered: Vec<String> = new_paths.filter_map(|path| unique.replace(path)).collect();
     if !unique.is_empty() {
-        let known = stale.kept.iter().chain(&stale.changed);
-        let known_paths = known.flat_map(|key| paths(key, distribution, rules));
+        let known_paths = known.iter().copied().flatten().flat_map(|key| paths(key, distribution, rules));
         answered.extend(known_paths.filter(|path| unique.contains(path)));
     }
-    answered
+    answered.into_iter().map(|path| (path, None)).collect()
 }
 
 fn unique(mut paths: Vec<(String, Option<&str>)>, query_strings: bool) -> Vec<StalePath<'_>> {

@@ -16,11 +16,11 @@ fn rules() -> InvalidationRules<'static> {
 }
 
 fn count_wildcards(plan: &Invalidation) -> usize {
-    plan.changed.wildcards + plan.deleted.wildcards
+    plan.first.wildcards + plan.last.wildcards
 }
 
 fn count_items(plan: &Invalidation) -> usize {
-    plan.changed.list.len() + plan.deleted.list.len()
+    plan.first.list.len() + plan.last.list.len()
 }
 
 /// CloudFront's rule, implemented a second time, over the characters of the URL.

@@ -1,8 +1,9 @@
 //! The rules that a plan follows, and how an entry is stored under them.
 
+use super::writes::Role;
 use crate::archive::{Encoding, Entry};
 use crate::cache_tag::CacheTags;
-use crate::config::Prune;
+use crate::config::{EntryPoints, Prune};
 use crate::etag::Etag;
 use crate::headers::{HeaderRules, Headers, HeadersDigest};
 use crate::manifest::Row;
@@ -13,6 +14,7 @@ pub struct Rules<'a> {
     pub live_prefix: &'a str,
     pub headers: &'a HeaderRules,
     pub tags: &'a CacheTags,
+    pub entry_points: &'a EntryPoints,
     /// Whether compressible text is stored as gzip.
     pub gzip: bool,
     pub prune: Prune,
@@ -45,6 +47,17 @@ impl Rules<'_> {
     /// Returns the headers of an uncompressed file with this name, whether or not the archive has it.
     pub fn headers_of(&self, name: &str) -> Headers {
         self.tags.mark(name, self.headers.headers(name))
+    }
+
+    /// Returns the role of a file with these headers.
+    pub(super) fn role(&self, name: &str, headers: &Headers) -> Role {
+        if self.entry_points.has(name) {
+            Role::EntryPoint
+        } else if headers.is_page() {
+            Role::Page
+        } else {
+            Role::Asset
+        }
     }
 }
 

@@ -22,7 +22,7 @@ impl TagEvidence<'_> {
     /// not matter: when the object replaced them they went stale, and their invalidation was sent or is owed.
     pub fn tags<'k>(&self, stale: &StaleKeys<'k>, since: i64) -> Tags<'k> {
         let mut tags = Tags::default();
-        for key in stale.changed.iter().chain(&stale.deleted) {
+        for key in stale.changed.iter().chain(&stale.changed_entry_points).chain(&stale.deleted) {
             let headers = self.headers(key);
             if self.was_written_with(key, &headers, since) {
                 tags.insert(key, self.rules.tags.of(self.name(key), headers.is_page()));
@@ -63,7 +63,7 @@ fn has_headers(row: &Row, headers: &Headers) -> bool {
 mod tests {
     use super::*;
     use crate::cache_tag::CacheTags;
-    use crate::config::Prune;
+    use crate::config::{EntryPoints, Prune};
     use crate::headers::{HeaderRules, HeadersDigest};
     use crate::invalidation::Distribution;
     use crate::listing::Object;
@@ -76,6 +76,7 @@ mod tests {
             live_prefix: "live/",
             headers: &headers,
             tags: &tags,
+            entry_points: &EntryPoints::default(),
             gzip: true,
             prune: Prune::All,
             max_delete_percent: 90,

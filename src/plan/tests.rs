@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use proptest::collection::btree_map;
@@ -6,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::archive::{Limits, Parsed, Selection};
 use crate::cache_tag::CacheTags;
-use crate::config::{CacheControl, Prune};
+use crate::config::{CacheControl, EntryPoints, Prune};
 use crate::etag::Etag;
 use crate::headers::{HeaderRules, Headers};
 use crate::listing::Object;
@@ -15,6 +16,8 @@ const NOW: i64 = 1_795_341_300;
 const DAY: i64 = 86_400;
 
 static NO_TAGS: LazyLock<CacheTags> = LazyLock::new(CacheTags::default);
+
+static ENTRY_POINTS: LazyLock<EntryPoints> = LazyLock::new(EntryPoints::default);
 
 fn header_rules(assets: &str) -> HeaderRules {
     let cache_control = CacheControl { pages: "max-age=0".to_owned(), assets: assets.to_owned() };
@@ -27,6 +30,7 @@ fn rules(headers: &HeaderRules) -> Rules<'_> {
         headers,
         gzip: false,
         tags: &NO_TAGS,
+        entry_points: &ENTRY_POINTS,
         prune: Prune::All,
         max_delete_percent: 90,
         allow_large_delete: false,
@@ -328,7 +332,46 @@ fn pages_are_in_a_later_wave_than_the_files_they_may_refer_to() {
     let files = ["a.html", "app.js", "b/index.html", "z.css"].map(|name| (name.to_owned(), name.to_owned()));
     let index = index(&files.into());
     let plan = plan(&index, &Bucket::default(), &Manifest::default(), &rules(&headers));
-    let (waves, _) = plan.into_waves();
-    let keys = waves.map(|wave| wave.puts.into_iter().map(|put| put.key).collect::<Vec<_>>());
-    assert_eq!(keys, [vec!["app.js", "z.css"], vec!["a.html", "b/index.html"]]);
+    assert_eq!(waves(plan), [vec!["app.js", "z.css"], vec!["a.html", "b/index.html"], vec![]]);
+}
+
+/// Returns the keys of each wave: those that are put, then those whose headers change.
+fn waves(plan: Plan<'_>) -> [Vec<String>; 3] {
+    let Waves { assets, pages, entry_points, .. } = plan.into_waves();
+    [assets, pages, entry_points].map(|wave| {
+        let puts = wave.puts.into_iter().map(|put| put.key);
+        puts.chain(wave.header_changes.into_iter().map(|change| change.key)).map(Cow::into_owned).collect()
+    })
+}
+
+#[test]
+fn entry_points_are_in_the_last_wave_and_stale_after_it_whether_new_changed_or_copied() {
+    let headers = header_rules("");
+    let files = |files: &[(&str, &str)]| -> BTreeMap<String, String> {
+        files.iter().map(|(name, body)| ((*name).to_owned(), (*body).to_owned())).collect()
+    };
+    let old = files(&[("a.html", "old"), ("sw.js", "old"), ("x/ngsw.json", "kept"), ("z.css", "kept")]);
+    let new = files(&[
+        ("_app/version.json", "new"),
+        ("a.html", "new"),
+        ("app.js", "new"),
+        ("sw.js", "new"),
+        ("x/ngsw.json", "kept"),
+        ("z.css", "kept"),
+    ]);
+    let (mut bucket, before) = (Bucket::default(), index(&old));
+    let first = plan(&before, &bucket, &Manifest::default(), &rules(&headers));
+    let manifest = bucket.apply(&first, &Manifest::default(), &old, &rules(&headers));
+    let other = header_rules("max-age=60");
+    let after = index(&new);
+    let plan = plan(&after, &bucket, &manifest, &rules(&other));
+    let mut kept = Vec::new();
+    let stale = plan.stale(&bucket.listing(), &mut kept);
+    assert_eq!((stale.changed, stale.new), (vec!["a.html", "z.css"], vec!["app.js"]));
+    assert_eq!(stale.changed_entry_points, ["sw.js", "x/ngsw.json"]);
+    assert_eq!(stale.new_entry_points, ["_app/version.json"]);
+    assert_eq!(
+        waves(plan),
+        [vec!["app.js", "z.css"], vec!["a.html"], vec!["_app/version.json", "sw.js", "x/ngsw.json"]]
+    );
 }

@@ -59,8 +59,8 @@ impl<'r> Verdicts<'r> {
         match (known.entry, &known.object) {
             (Some(entry), Some(object)) => self.of_entry_and_object(known, entry, object),
             (Some(entry), None) => {
-                let is_page = self.rules.headers_of(&entry.name).is_page();
-                Verdict::Put(Put { entry, key: known.key(), replaces: None, is_page })
+                let role = self.rules.role(&entry.name, &self.rules.headers_of(&entry.name));
+                Verdict::Put(Put { entry, key: known.key(), replaces: None, role })
             }
             (None, Some(object)) => self.of_object_without_entry(known, object),
             (None, None) => Verdict::Missing,
@@ -90,13 +90,15 @@ impl<'r> Verdicts<'r> {
             // The object was not inspected, because its size is wrong; or it was gone by then.
             (None, None) => (false, None),
         };
-        let (key, etag, is_page) = (known.key(), object.etag.clone(), wanted.headers.is_page());
+        let (key, etag) = (known.key(), object.etag.clone());
         if has_bytes && headers == Some(digest) {
-            Verdict::Kept(wanted.row_with_digest(entry, object.size_bytes, etag, digest))
-        } else if has_bytes && object.size_bytes <= MAX_COPY_BYTES {
-            Verdict::Headers(HeaderChange { entry, key, etag, size_bytes: object.size_bytes, is_page })
+            return Verdict::Kept(wanted.row_with_digest(entry, object.size_bytes, etag, digest));
+        }
+        let role = rules.role(&entry.name, &wanted.headers);
+        if has_bytes && object.size_bytes <= MAX_COPY_BYTES {
+            Verdict::Headers(HeaderChange { entry, key, etag, size_bytes: object.size_bytes, role })
         } else {
-            Verdict::Put(Put { entry, key, replaces: Some(etag), is_page })
+            Verdict::Put(Put { entry, key, replaces: Some(etag), role })
         }
     }
 

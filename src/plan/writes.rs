@@ -6,6 +6,16 @@ use crate::archive::Entry;
 use crate::etag::Etag;
 use crate::manifest::Row;
 
+/// The part that an object plays for a browser. It decides the wave in which the object is written.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Role {
+    Asset,
+    /// A page refers to assets.
+    Page,
+    /// It tells a browser that there is a new build, which makes the browser fetch pages and assets.
+    EntryPoint,
+}
+
 /// An entry to put.
 #[derive(Debug)]
 pub struct Put<'a> {
@@ -13,7 +23,7 @@ pub struct Put<'a> {
     pub key: Cow<'a, str>,
     /// The ETag of the object that the entry replaces; `None` for a new key.
     pub replaces: Option<Etag>,
-    pub is_page: bool,
+    pub role: Role,
 }
 
 /// An object to copy onto itself, which changes its headers.
@@ -23,7 +33,7 @@ pub struct HeaderChange<'a> {
     pub key: Cow<'a, str>,
     pub etag: Etag,
     pub size_bytes: u64,
-    pub is_page: bool,
+    pub role: Role,
 }
 
 /// An object to delete.
@@ -44,6 +54,15 @@ pub struct Delete {
 pub struct Wave<'a> {
     pub puts: Vec<Put<'a>>,
     pub header_changes: Vec<HeaderChange<'a>>,
+}
+
+/// The writes and deletes of a plan, in their order.
+#[derive(Debug)]
+pub struct Waves<'a> {
+    pub assets: Wave<'a>,
+    pub pages: Wave<'a>,
+    pub entry_points: Wave<'a>,
+    pub deletes: Vec<Delete>,
 }
 
 impl Wave<'_> {

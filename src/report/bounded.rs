@@ -94,16 +94,16 @@ impl Report {
     }
 
     fn lists(&self) -> Vec<&Vec<String>> {
-        let plan = self.plan.iter().flat_map(|Planned { new, changed, headers, deleted, items }| {
-            [new, changed, headers, deleted].into_iter().chain(items.iter().map(|of_one| &of_one.items))
+        let plan = self.plan.iter().flat_map(|Planned { new, changed, headers, last, deleted, items }| {
+            [new, changed, headers, last, deleted].into_iter().chain(items.iter().map(|of_one| &of_one.items))
         });
         [&self.warnings].into_iter().chain(plan).collect()
     }
 
     /// Returns the lists in the order of [`Self::lists`].
     fn lists_mut(&mut self) -> Vec<&mut Vec<String>> {
-        let plan = self.plan.iter_mut().flat_map(|Planned { new, changed, headers, deleted, items }| {
-            [new, changed, headers, deleted].into_iter().chain(items.iter_mut().map(|of_one| &mut of_one.items))
+        let plan = self.plan.iter_mut().flat_map(|Planned { new, changed, headers, last, deleted, items }| {
+            [new, changed, headers, last, deleted].into_iter().chain(items.iter_mut().map(|of_one| &mut of_one.items))
         });
         [&mut self.warnings].into_iter().chain(plan).collect()
     }
@@ -144,11 +144,11 @@ mod tests {
 
     prop_compose! {
         fn planned()(
-            new in list(), changed in list(), headers in list(), deleted in list(),
+            new in list(), changed in list(), headers in list(), last in list(), deleted in list(),
             items in prop::collection::vec(list(), 0..5),
         ) -> Planned {
             let items = items.into_iter().map(|items| PlannedItems { distribution_id: "E1EXAMPLE".to_owned(), items });
-            Planned { new, changed, headers, deleted, items: items.collect() }
+            Planned { new, changed, headers, last, deleted, items: items.collect() }
         }
     }
 
@@ -239,6 +239,6 @@ mod tests {
         let plan = bounded.plan.as_ref().unwrap();
         let (shown, last) = (plan.new.len() - 1, plan.new.last().unwrap());
         assert_eq!((&bounded.warnings, &plan.deleted), (&report.warnings, &vec!["old.js".to_owned()]));
-        assert_snapshot!(format!("{shown}, {last}; {} bytes", json_bytes(&bounded)), @"5914, and 94086 more; 99766 bytes");
+        assert_snapshot!(format!("{shown}, {last}; {} bytes", json_bytes(&bounded)), @"5913, and 94087 more; 99759 bytes");
     }
 }

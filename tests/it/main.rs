@@ -11,6 +11,7 @@ mod deployments;
 mod documentation;
 mod edge;
 mod encryption;
+mod entry_points;
 mod events;
 mod faults;
 mod guard;

@@ -46,6 +46,7 @@ fn the_template_sets_a_valid_configuration() {
             ("LiveBucketName", "my-site"),
             ("DistributionIds", "E1EXAMPLE,E2EXAMPLE"),
             ("Exclude", "*.map,/drafts/,!.env.example"),
+            ("Last", "/latest.json,!version.json"),
             ("OriginPaths", "E1EXAMPLE=/docs,E2EXAMPLE=/"),
         ],
         &[("LiveBucketName", "my-site"), ("Sse", "AES256")],

@@ -107,9 +107,9 @@ impl TagSearch<'_> {
 }
 
 fn wildcards(invalidation: &Invalidation) -> usize {
-    invalidation.changed.wildcards + invalidation.deleted.wildcards
+    invalidation.first.wildcards + invalidation.last.wildcards
 }
 
 fn items(invalidation: &Invalidation) -> usize {
-    invalidation.changed.list.len() + invalidation.deleted.list.len()
+    invalidation.first.list.len() + invalidation.last.list.len()
 }

@@ -11,8 +11,10 @@ pub(super) fn cheapest_by_brute_force(
     distribution: &Distribution,
     rules: &InvalidationRules<'_>,
 ) -> Option<(usize, usize, usize)> {
-    let stale = [Verdict::Changed, Verdict::Deleted].map(|verdict| -> BTreeSet<String> {
-        (site.keys(verdict).iter()).flat_map(|key| paths(key, distribution, rules)).collect()
+    let phases = [&[Verdict::Changed][..], &[Verdict::ChangedEntryPoint, Verdict::Deleted]];
+    let stale = phases.map(|verdicts| -> BTreeSet<String> {
+        let keys = verdicts.iter().flat_map(|verdict| site.keys(*verdict));
+        keys.flat_map(|key| paths(key, distribution, rules)).collect()
     });
     let kept: Vec<String> = (site.keys(Verdict::Kept).iter())
         .map(|key| format!("/{key}"))

@@ -44,7 +44,7 @@ fn the_paths_of_a_folder_are_invalidated_as_its_origin_answers_them() {
     let plans = KINDS.map(|folders| {
         let caching = Distribution { caches_errors: true, ..behind(folders) };
         let plan = invalidation(&caching, &stale, &rules());
-        format!("{folders:?}: {} | {}", plan.changed.list.join(" "), plan.deleted.list.join(" "))
+        format!("{folders:?}: {} | {}", plan.first.list.join(" "), plan.last.list.join(" "))
     });
     insta::assert_snapshot!(plans.join("\n"), @r"
     Keys: /a/index.html /c/index.html /index.html | /b/index.html
@@ -60,7 +60,7 @@ fn a_file_that_takes_the_place_of_a_redirect_is_invalidated() {
     let items = |changed: &[&'static str], kept: &[&'static str]| {
         let (changed, kept) = (changed.to_vec(), kept.to_vec());
         let stale = StaleKeys { changed, kept, new: vec!["docs"], ..StaleKeys::default() };
-        invalidation(&website, &stale, &rules()).changed.list
+        invalidation(&website, &stale, &rules()).first.list
     };
     assert_eq!(items(&[], &["docs/index.html"]), ["/docs"]);
     assert_eq!(items(&["docs/index.html"], &[]), ["/docs", "/docs/", "/docs/index.html"]);
@@ -80,7 +80,7 @@ fn no_tag_covers_a_redirect() {
             stale.deleted.iter().chain(&stale.kept).for_each(|key| tags.insert(key, tags_of(key)));
             tags
         };
-        tagged_invalidation(&behind(folders), &stale, &tight, tags).deleted.list
+        tagged_invalidation(&behind(folders), &stale, &tight, tags).last.list
     };
     let redirects = (0..9).map(|n| format!("/{n}"));
     let with_redirects: Vec<String> = std::iter::once("#page".to_owned()).chain(redirects).collect();

@@ -21,12 +21,13 @@ proptest! {
         let new_is_stale = distribution.caches_errors;
         for (key, verdict) in &site.keys {
             let items = match verdict {
-                Verdict::Changed => &plan.changed.list,
-                Verdict::New if new_is_stale => &plan.changed.list,
-                Verdict::Deleted => &plan.deleted.list,
+                Verdict::Changed => &plan.first.list,
+                Verdict::New if new_is_stale => &plan.first.list,
+                Verdict::ChangedEntryPoint | Verdict::Deleted => &plan.last.list,
+                Verdict::NewEntryPoint if new_is_stale => &plan.last.list,
                 _ => continue,
             };
-            let is_changed = *verdict == Verdict::Changed;
+            let is_changed = matches!(verdict, Verdict::Changed | Verdict::ChangedEntryPoint);
             for path in viewer_paths(key, &distribution, &rules) {
                 let is_stale = !is_changed || path.answer != Answer::Redirect;
                 for url in urls(&path.path).iter().filter(|_| is_stale) {
@@ -51,10 +52,10 @@ proptest! {
         for key in unknown.iter().map(String::as_str).chain(site.keys(Verdict::Kept)) {
             let is_under = key.starts_with(live_prefix);
             for url in paths(key, &distribution, &rules).iter().filter(|_| is_under).flat_map(|path| urls(path)) {
-                prop_assert!(evicted(&plan.changed.list, &url), "{url} by {:?}", plan.changed.list);
+                prop_assert!(evicted(&plan.first.list, &url), "{url} by {:?}", plan.first.list);
             }
         }
-        for item in plan.changed.list.iter().chain(&plan.deleted.list) {
+        for item in plan.first.list.iter().chain(&plan.last.list) {
             prop_assert_eq!(validate(item), Ok(()));
         }
     }
@@ -64,7 +65,7 @@ proptest! {
         site in sites(AWKWARD), distribution in distributions(), rules in any_rules(),
     ) {
         let plan = site.plan(&distribution, &rules);
-        let phases = [&plan.changed, &plan.deleted];
+        let phases = [&plan.first, &plan.last];
         let used = phases.iter().filter(|items| !items.list.is_empty()).count();
         let (items, wildcards) = (count_items(&plan), count_wildcards(&plan));
         if rules.max_items >= 2 && rules.max_wildcards >= 2 {
@@ -104,7 +105,7 @@ proptest! {
         for key in site.keys(Verdict::Kept) {
             for path in own_paths(key, &distribution) {
                 let url = &urls(&path)[0];
-                let spared = !evicted(&plan.changed.list, url) && !evicted(&plan.deleted.list, url);
+                let spared = !evicted(&plan.first.list, url) && !evicted(&plan.last.list, url);
                 prop_assert!(stale.contains(&path) || spared, "{url}");
             }
         }
@@ -119,8 +120,8 @@ proptest! {
         let plan = site.plan(&distribution, &roomy);
         let is_unnameable = |path: &String| Spelling::of(path, false).items.is_empty();
         for (verdicts, items) in [
-            (&[Verdict::Changed, Verdict::New][..], &plan.changed),
-            (&[Verdict::Deleted][..], &plan.deleted),
+            (&[Verdict::Changed, Verdict::New][..], &plan.first),
+            (&[Verdict::ChangedEntryPoint, Verdict::NewEntryPoint, Verdict::Deleted][..], &plan.last),
         ] {
             let keys = verdicts.iter().flat_map(|verdict| site.keys(*verdict));
             let unnameable = keys.flat_map(|key| paths(key, &distribution, &roomy)).filter(is_unnameable);
@@ -152,8 +153,10 @@ proptest! {
     ) {
         // The brute force knows no new keys, so they count as changed here.
         for (_, verdict) in &mut site.keys {
-            if *verdict == Verdict::New {
-                *verdict = Verdict::Changed;
+            match verdict {
+                Verdict::New => *verdict = Verdict::Changed,
+                Verdict::NewEntryPoint => *verdict = Verdict::ChangedEntryPoint,
+                _ => {}
             }
         }
         let tight = InvalidationRules { max_items, max_wildcards, ..rules() };

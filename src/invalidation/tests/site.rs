@@ -12,8 +12,15 @@ use super::*;
 pub(super) enum Verdict {
     Changed,
     New,
+    ChangedEntryPoint,
+    NewEntryPoint,
     Deleted,
     Kept,
+}
+
+impl Verdict {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Changed, Self::New, Self::ChangedEntryPoint, Self::NewEntryPoint, Self::Deleted, Self::Kept];
 }
 
 /// The keys of a small site, and what happens to each.
@@ -31,6 +38,8 @@ impl Site {
         StaleKeys {
             changed: self.keys(Verdict::Changed),
             new: self.keys(Verdict::New),
+            changed_entry_points: self.keys(Verdict::ChangedEntryPoint),
+            new_entry_points: self.keys(Verdict::NewEntryPoint),
             deleted: self.keys(Verdict::Deleted),
             kept: self.keys(Verdict::Kept),
             unknown_under: None,
@@ -47,7 +56,7 @@ pub(super) fn sites(alphabet: &'static str) -> impl Strategy<Value = Site> {
         4 => alphabet.prop_map(String::from),
         1 => "([ab]/){0,2}(index|a)\\.html",
     ];
-    let verdicts = prop::sample::select(vec![Verdict::Changed, Verdict::New, Verdict::Deleted, Verdict::Kept]);
+    let verdicts = prop::sample::select(Verdict::ALL.to_vec());
     proptest::collection::btree_map(key, verdicts, 0..14).prop_map(|keys| Site { keys: keys.into_iter().collect() })
 }
 
@@ -94,7 +103,8 @@ impl TaggedSite {
             let mut tags = Tags::default();
             for (key, verdict) in &self.site.keys {
                 // The planner must not ask for the tags of new keys, whose absence may be cached without tags.
-                let is_marked = *verdict != Verdict::New && self.marked.contains(key);
+                let is_new = matches!(verdict, Verdict::New | Verdict::NewEntryPoint);
+                let is_marked = !is_new && self.marked.contains(key);
                 if *verdict == Verdict::Kept || is_marked {
                     tags.insert(key, tags_of(key));
                 }
@@ -120,6 +130,8 @@ pub(super) fn tagged_sites() -> impl Strategy<Value = TaggedSite> {
     let verdicts = prop_oneof![
         4 => Just(Verdict::Changed),
         1 => Just(Verdict::New),
+        2 => Just(Verdict::ChangedEntryPoint),
+        1 => Just(Verdict::NewEntryPoint),
         2 => Just(Verdict::Deleted),
         3 => Just(Verdict::Kept),
     ];

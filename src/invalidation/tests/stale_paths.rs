@@ -5,7 +5,7 @@ use super::*;
 /// Returns the items for one key that changes.
 fn changed(key: &str) -> Vec<String> {
     let stale = StaleKeys { changed: vec![key], ..StaleKeys::default() };
-    invalidation(&Distribution::plain(), &stale, &rules()).changed.list
+    invalidation(&Distribution::plain(), &stale, &rules()).first.list
 }
 
 #[test]
@@ -43,16 +43,60 @@ fn each_phase_names_its_stale_paths_and_no_others() {
         new: vec!["b.css"],
         deleted: vec!["old/index.html"],
         kept: vec!["c.css"],
-        unknown_under: None,
+        ..StaleKeys::default()
     };
     let plain = invalidation(&Distribution::plain(), &stale, &rules());
-    assert_eq!(plain.changed.list, ["/", "/a.css", "/index.html"]);
-    assert_eq!(plain.deleted.list, ["/old", "/old/", "/old/index.html"]);
-    assert_eq!((plain.changed.wildcards, plain.collateral), (0, 0));
+    assert_eq!(plain.first.list, ["/", "/a.css", "/index.html"]);
+    assert_eq!(plain.last.list, ["/old", "/old/", "/old/index.html"]);
+    assert_eq!((plain.first.wildcards, plain.collateral), (0, 0));
 
     let with_new = ["/", "/a.css", "/b.css", "/index.html"];
     let caching = Distribution { caches_errors: true, ..Distribution::plain() };
-    assert_eq!(invalidation(&caching, &stale, &rules()).changed.list, with_new);
+    assert_eq!(invalidation(&caching, &stale, &rules()).first.list, with_new);
+}
+
+#[test]
+fn an_entry_point_goes_stale_in_the_last_phase_even_under_a_wildcard_of_the_first() {
+    let stale = StaleKeys {
+        changed: vec!["a/index.html", "a/b~"],
+        new: vec!["a/new.html"],
+        changed_entry_points: vec!["a/sw.js", "index.html"],
+        new_entry_points: vec!["a/version.json"],
+        deleted: vec!["a/old.js"],
+        kept: vec!["a/kept.css", "kept.css"],
+        ..StaleKeys::default()
+    };
+    let plan = |max_items, caches_errors| {
+        let distribution = Distribution { caches_errors, ..Distribution::plain() };
+        let plan = invalidation(&distribution, &stale, &InvalidationRules { max_items, ..rules() });
+        format!("{} | {}", plan.first.list.join(" "), plan.last.list.join(" "))
+    };
+    assert_eq!(plan(200, false), "/a /a/ /a/b* /a/index.html | / /a/old.js /a/sw.js /index.html");
+    assert_eq!(
+        plan(200, true),
+        "/a /a/ /a/b* /a/index.html /a/new.html | / /a/old.js /a/sw.js /a/version.json /index.html"
+    );
+    assert_eq!(plan(5, false), "/a* | / /a/old.js /a/sw.js /index.html");
+    assert_eq!(plan(2, false), "/a* | /*");
+    assert_eq!(plan(1, false), "/a* | /*");
+}
+
+#[test]
+fn an_alias_that_a_new_entry_point_takes_over_is_stale_in_the_last_phase() {
+    let clean = InvalidationRules { clean_urls: true, ..rules() };
+    let taken_over = |stale: StaleKeys<'_>| {
+        let stale = StaleKeys { new_entry_points: vec!["about.html", "sw.js"], ..stale };
+        let plan = invalidation(&Distribution::plain(), &stale, &clean);
+        (plan.first.list.contains(&"/about".to_owned()), plan.last.list)
+    };
+    let index = || vec!["about/index.html"];
+    let about = vec!["/about".to_owned()];
+    assert_eq!(taken_over(StaleKeys { kept: index(), ..StaleKeys::default() }), (false, about.clone()));
+    assert_eq!(taken_over(StaleKeys { new: index(), ..StaleKeys::default() }), (false, about.clone()));
+    assert_eq!(taken_over(StaleKeys { changed: index(), ..StaleKeys::default() }), (true, about.clone()));
+    // Where everything is evicted before, the kept object may be cached again until the entry point is there.
+    let unknown = StaleKeys { kept: index(), unknown_under: Some(""), ..StaleKeys::default() };
+    assert_eq!(taken_over(unknown), (false, about));
 }
 
 #[test]
@@ -60,7 +104,7 @@ fn an_alias_that_a_new_key_takes_over_is_stale() {
     let clean = InvalidationRules { clean_urls: true, ..rules() };
     let stale = |new: &[&'static str], kept: &[&'static str]| {
         let stale = StaleKeys { new: new.to_vec(), kept: kept.to_vec(), ..StaleKeys::default() };
-        invalidation(&Distribution::plain(), &stale, &clean).changed.list
+        invalidation(&Distribution::plain(), &stale, &clean).first.list
     };
     // `about.html` takes the alias over from `about/index.html`.
     let taken_over = stale(&["about.html", "new.html"], &["about/index.html"]);
@@ -76,7 +120,7 @@ fn each_origin_path_has_items_of_its_own() {
     let paths = |origin_paths: &[&str]| {
         let origins: Vec<_> = origin_paths.iter().map(|&path| (path, Folders::Function)).collect();
         let distribution = Distribution::plain().with_origins(&origins);
-        invalidation(&distribution, &stale, &rules()).changed.list
+        invalidation(&distribution, &stale, &rules()).first.list
     };
     assert_eq!(paths(&["/prod"]), ["/a.css"]);
     assert_eq!(paths(&["/prod", "/beta"]), ["/a.css"]);
@@ -89,7 +133,7 @@ fn with_query_strings_the_items_cover_all_variants() {
     let with_queries = Distribution { query_strings: true, ..Distribution::plain() };
     let stale = StaleKeys { changed: vec!["a.html", "index.html"], kept: vec!["b.html"], ..StaleKeys::default() };
     let invalidation = invalidation(&with_queries, &stale, &rules());
-    assert_eq!(invalidation.changed.list, ["/", "/?*", "/a.html*", "/index.html*"]);
+    assert_eq!(invalidation.first.list, ["/", "/?*", "/a.html*", "/index.html*"]);
     assert_eq!(invalidation.collateral, 0);
 }
 
@@ -101,16 +145,16 @@ fn a_stale_fallback_evicts_every_path() {
     let plan = |stale: StaleKeys<'_>| invalidation(&single_page, &stale, &rules());
     let changed =
         plan(StaleKeys { changed: vec!["index.html"], deleted: vec!["old.js"], kept: kept(), ..StaleKeys::default() });
-    assert_eq!(changed.changed.list, ["/*"]);
-    assert_eq!(changed.deleted.list, ["/old.js"]);
+    assert_eq!(changed.first.list, ["/*"]);
+    assert_eq!(changed.last.list, ["/old.js"]);
     assert_eq!(changed.collateral, 2);
     assert_eq!(changed.fallback.as_deref(), Some("/index.html"));
     let deleted = plan(StaleKeys { deleted: vec!["index.html"], kept: kept(), ..StaleKeys::default() });
-    assert_eq!(deleted.deleted.list, ["/*"]);
+    assert_eq!(deleted.last.list, ["/*"]);
     let new = plan(StaleKeys { new: vec!["index.html"], kept: kept(), ..StaleKeys::default() });
-    assert_eq!(new.changed.list, ["/*"]);
+    assert_eq!(new.first.list, ["/*"]);
     let other = plan(StaleKeys { changed: vec!["app.css"], kept: vec!["index.html"], ..StaleKeys::default() });
-    assert_eq!(other.changed.list, ["/app.css"]);
+    assert_eq!(other.first.list, ["/app.css"]);
     assert_eq!((other.collateral, other.fallback), (0, None));
 }
 
@@ -119,6 +163,6 @@ fn a_fallback_that_may_have_changed_may_be_cached_under_any_path() {
     let stale = StaleKeys { unknown_under: Some("docs/"), ..StaleKeys::default() };
     for (page, items) in [("/docs/index.html", ["/*"]), ("/blog/index.html", ["/docs*"])] {
         let distribution = Distribution { fallbacks: vec![page.to_owned()], ..Distribution::plain() };
-        assert_eq!(invalidation(&distribution, &stale, &rules()).changed.list, items);
+        assert_eq!(invalidation(&distribution, &stale, &rules()).first.list, items);
     }
 }

@@ -18,26 +18,35 @@ proptest! {
     ) {
         let plan = tagged.plan(&distribution, &rules);
         let new_is_stale = distribution.caches_errors;
-        let new: BTreeSet<String> = (tagged.site.keys(Verdict::New).iter())
-            .flat_map(|key| paths(key, &distribution, &rules))
-            .collect();
+        let [new, new_last] = [Verdict::New, Verdict::NewEntryPoint].map(|verdict| -> BTreeSet<String> {
+            tagged.site.keys(verdict).iter().flat_map(|key| paths(key, &distribution, &rules)).collect()
+        });
         for (key, verdict) in &tagged.site.keys {
             for ViewerPath { path, answer } in viewer_paths(key, &distribution, &rules) {
                 for url in urls(&path) {
                     let is_evicted = match verdict {
-                        Verdict::Changed if answer == Answer::Redirect => {
-                            new_is_stale || !new.contains(&path) || evicted(&plan.changed.list, &url)
+                        Verdict::Changed if answer != Answer::Redirect => {
+                            tagged.is_evicted(&plan.first.list, key, &url)
                         }
-                        Verdict::Changed => tagged.is_evicted(&plan.changed.list, key, &url),
+                        Verdict::ChangedEntryPoint if answer != Answer::Redirect => {
+                            tagged.is_evicted(&plan.last.list, key, &url)
+                        }
                         // A cached error has no tags.
-                        Verdict::New => !new_is_stale || evicted(&plan.changed.list, &url),
+                        Verdict::New => !new_is_stale || evicted(&plan.first.list, &url),
+                        Verdict::NewEntryPoint => !new_is_stale || evicted(&plan.last.list, &url),
                         // Nor has a redirect.
-                        Verdict::Deleted if answer != Answer::Object => evicted(&plan.deleted.list, &url),
-                        Verdict::Deleted => tagged.is_evicted(&plan.deleted.list, key, &url),
-                        // A kept object may have been cached at any time, with or without tags.
-                        Verdict::Kept => new_is_stale || !new.contains(&path) || evicted(&plan.changed.list, &url),
+                        Verdict::Deleted if answer != Answer::Object => evicted(&plan.last.list, &url),
+                        Verdict::Deleted => tagged.is_evicted(&plan.last.list, key, &url),
+                        Verdict::Changed | Verdict::ChangedEntryPoint | Verdict::Kept => true,
                     };
                     prop_assert!(is_evicted, "{key}: {url} by {plan:?}");
+                    // The answer of a key whose place another one takes may have been cached at any time, with or without
+                    // tags.
+                    let is_known = matches!(verdict, Verdict::Changed | Verdict::ChangedEntryPoint | Verdict::Kept);
+                    let is_taken_over = is_known && new.contains(&path);
+                    prop_assert!(!is_taken_over || evicted(&plan.first.list, &url), "{key}: {url} by {plan:?}");
+                    let is_taken_over = (is_known || *verdict == Verdict::New) && new_last.contains(&path);
+                    prop_assert!(!is_taken_over || evicted(&plan.last.list, &url), "{key}: {url} by {plan:?}");
                 }
             }
         }
@@ -49,11 +58,11 @@ proptest! {
     ) {
         let plan = tagged.plan(&distribution, &rules);
         let plain = tagged.site.plan(&distribution, &rules);
-        let has_tags = [&plan.changed, &plan.deleted].iter().any(|items| items.list.iter().any(|it| is_tag(it)));
+        let has_tags = [&plan.first, &plan.last].iter().any(|items| items.list.iter().any(|it| is_tag(it)));
         prop_assert!(plan == plain || plan.collateral < plain.collateral && has_tags, "{plan:?} {plain:?}");
         prop_assert!(count_items(&plan) <= rules.max_items.max(count_items(&plain)));
         prop_assert!(count_wildcards(&plan) <= rules.max_wildcards.max(count_wildcards(&plain)));
-        for phase in [&plan.changed, &plan.deleted] {
+        for phase in [&plan.first, &plan.last] {
             prop_assert!(phase.list.is_sorted_by(|one, other| one < other));
             for item in &phase.list {
                 prop_assert_eq!(validate(item), Ok(()));
@@ -72,7 +81,7 @@ proptest! {
         let lost = tagged.site.keys(Verdict::Kept).into_iter().filter(|key| {
             let path = format!("/{key}");
             let by_tag = tags_of(key).map(|tag| format!("#{tag}"));
-            let items = [&plan.changed.list[..], &plan.deleted.list].concat();
+            let items = [&plan.first.list[..], &plan.last.list].concat();
             // Exact items do not count: `/+` evicts the key `+`, and happens to be a URL of the key ` ` too.
             let wildcards: Vec<_> = items.iter().filter(|item| item.ends_with('*')).cloned().collect();
             let is_hit = urls(&path).iter().any(|url| evicted(&wildcards, url));

@@ -39,11 +39,11 @@ fn a_tag_replaces_a_wildcard_that_evicts_more() {
     assert!(plain(20).collateral > 0);
     assert_eq!(tagged(&stale, 30, &[]), plain(30), "no tags within the budget");
     let cover = tagged(&stale, 20, &[]);
-    assert_eq!((cover.changed.list, cover.collateral), (vec!["#page".to_owned()], 0));
+    assert_eq!((cover.first.list, cover.collateral), (vec!["#page".to_owned()], 0));
 
     // A page that may be cached without its tags is named in addition to the tag.
     let cover = tagged(&stale, 20, &["1/07.html"]);
-    assert_eq!(cover.changed.list, ["#page", "/1/07.html"]);
+    assert_eq!(cover.first.list, ["#page", "/1/07.html"]);
     assert_eq!(cover.collateral, 0);
 
     // Unchanged objects that a tag evicts count as those that a wildcard evicts.
@@ -52,8 +52,8 @@ fn a_tag_replaces_a_wildcard_that_evicts_more() {
     stale.changed = changed;
     stale.kept = kept;
     let cover = tagged(&stale, 4, &[]);
-    assert_eq!(cover.changed.list, ["#page"]);
-    assert_eq!((cover.collateral, cover.changed.collateral), (1, 1));
+    assert_eq!(cover.first.list, ["#page"]);
+    assert_eq!((cover.collateral, cover.first.collateral), (1, 1));
 }
 
 #[test]
@@ -67,9 +67,9 @@ fn the_tag_of_a_folder_spares_the_folders_below() {
         ..StaleKeys::default()
     };
     let cover = tagged(&stale, 4, &[]);
-    assert_eq!(cover.changed.list, ["#in-646f6373"]);
+    assert_eq!(cover.first.list, ["#in-646f6373"]);
     // One tag covers a folder's index document under all of its aliases.
-    assert_eq!(cover.deleted.list, ["#in-646f63732f6f6c64"]);
+    assert_eq!(cover.last.list, ["#in-646f63732f6f6c64"]);
     assert_eq!(cover.collateral, 0);
     assert_eq!(tagged(&stale, 2, &[]), cover);
     assert!(count_wildcards(&tagged(&stale, 12, &[])) == 0, "no tags within the budget");
@@ -95,5 +95,5 @@ fn no_tag_covers_a_path_that_another_object_may_have_answered() {
         }
         tags
     });
-    assert_eq!(cover.changed.list, ["#page", "/about"]);
+    assert_eq!(cover.first.list, ["#page", "/about"]);
 }

@@ -101,6 +101,7 @@ async fn a_dry_run_lists_keys_and_items_and_changes_nothing() {
         "index.html"
       ],
       "headers": [],
+      "last": [],
       "deleted": [
         "app.1.js"
       ],

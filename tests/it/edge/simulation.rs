@@ -62,6 +62,8 @@ struct Case {
     clean_urls: bool,
     query_strings: QueryStrings,
     max_items: usize,
+    /// Patterns of entry points.
+    last: &'static str,
     errors: Errors,
     /// Viewers request every URL between any two calls of the deployment, and some answers are on their way during the
     /// next call. This seed determines the calls' order.
@@ -92,20 +94,21 @@ fn cases() -> impl Strategy<Value = Case> {
         1 => Just(Errors::SinglePage), 1 => Just(Errors::ShortSinglePage),
     ];
     let budget = prop_oneof![1 => Just(200_usize), 1 => 1..9_usize];
+    let last = prop::sample::select(vec!["", "", "*.html", "index.html", "about/,*.js", "/docs/,/[abc].*", "*"]);
     (
         prop::collection::btree_map(key, contents, 1..20),
         tags,
         (folders(), any::<bool>(), any::<bool>()),
         query_strings(),
-        budget,
+        (budget, last),
         errors,
         prop::option::weighted(0.3, any::<u64>()),
     )
         .prop_map(
-            |(keys, tags, (folders, has_root_object, clean_urls), query_strings, max_items, errors, busy)| {
+            |(keys, tags, (folders, has_root_object, clean_urls), query_strings, (max_items, last), errors, busy)| {
                 // Only a function makes clean URLs work.
                 let clean_urls = clean_urls && matches!(folders, Folders::Function(_));
-                Case { keys, tags, folders, has_root_object, clean_urls, query_strings, max_items, errors, busy }
+                Case { keys, tags, folders, has_root_object, clean_urls, query_strings, max_items, last, errors, busy }
             },
         )
 }
@@ -284,7 +287,8 @@ async fn simulate(case: &Case, totals: &RefCell<Totals>) {
     let stage = Stage::new()
         .await
         .with("CLEAN_URLS", &case.clean_urls.to_string())
-        .with("MAX_INVALIDATION_PATHS", &case.max_items.to_string());
+        .with("MAX_INVALIDATION_PATHS", &case.max_items.to_string())
+        .with("LAST", case.last);
     stage.cloud.create_distribution(case.distribution());
     let (old, new) = (case.version(|it| it.old), case.version(|it| it.new));
     let mut urls = case.requested(old.keys().chain(new.keys()));

@@ -1,4 +1,5 @@
-//! Builds of a tiny site, in which keys leave, come back with other bytes, and meet as pages and immutable assets.
+//! Builds of a tiny site, in which keys leave, come back with other bytes, and meet as pages, immutable assets and entry
+//! points.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +9,11 @@ use zip::CompressionMethod;
 use crate::build::{Files, packed, replaced};
 
 /// The keys that builds choose from.
-pub const KEYS: [&str; 6] = ["a.html", "a.js", "b.css", "d/index.html", "im/x.js", "index.html"];
+pub const KEYS: [&str; 7] = ["a.html", "a.js", "b.css", "d/index.html", "im/x.js", "index.html", "sw.js"];
 
 /// The URLs that viewers request.
-pub const URLS: [&str; 8] = ["/", "/index.html", "/a.html", "/a.js", "/b.css", "/d", "/d/index.html", "/im/x.js"];
+pub const URLS: [&str; 9] =
+    ["/", "/index.html", "/a.html", "/a.js", "/b.css", "/d", "/d/index.html", "/im/x.js", "/sw.js"];
 
 const BODIES: [&str; 3] = ["0", "1", "22"];
 

@@ -301,7 +301,9 @@ impl What {
                     ("RETAIN_REMOVED_DAYS", "0"),
                     ("MAX_INVALIDATION_PATHS", "1"),
                     ("MAX_ENTRIES", "2"),
-                ][rng.usize(..10)];
+                    ("LAST", "*.html"),
+                    ("LAST", "!sw.js"),
+                ][rng.usize(..12)];
                 Self::Set { name, value }
             }
             24 => {
