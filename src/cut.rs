@@ -35,7 +35,8 @@ pub fn sentence_of<T: AsRef<str>>(first: &[T], count: usize) -> String {
     named_of(first, count).join(", ")
 }
 
-fn named_of<T: AsRef<str>>(first: &[T], count: usize) -> Vec<String> {
+/// Returns the same as [`named`], for a list of `count` elements of which the first are given.
+pub fn named_of<T: AsRef<str>>(first: &[T], count: usize) -> Vec<String> {
     let first = first.iter().take(NAMED).map(|element| text_to(element.as_ref(), MAX_NAME_BYTES));
     with_rest(first.collect(), count)
 }

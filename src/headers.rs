@@ -4,6 +4,7 @@
 //! An ETag does not cover headers. [`Headers::digest`] does, and a later deployment compares it to find the objects of
 //! which only the headers have changed.
 
+mod cache_control;
 mod content_type;
 mod digest;
 mod file;
@@ -14,7 +15,8 @@ use std::collections::{BTreeMap, HashSet};
 use crate::config::CacheControl;
 use crate::key;
 
-use content_type::{content_type, is_page_type, is_text_type};
+use cache_control::Directives;
+use content_type::{content_type, is_loaded_by_pages, is_page_type, is_text_type};
 
 pub use digest::{BadHeadersDigest, HeadersDigest};
 pub use file::{BadHeadersFile, HeadersFile};
@@ -24,15 +26,17 @@ pub use file::{BadHeadersFile, HeadersFile};
 pub struct HeaderRules {
     cache_control: CacheControl,
     file: Option<HeadersFile>,
-    /// The names of files that are a compressed form of another file of the build.
+    /// The names of files that are a compressed form of another file of the build, which pages load.
     precompressed: HashSet<String>,
 }
 
 impl HeaderRules {
     /// Takes the names of a build's files, sorted by their bytes, and its `_headers` file.
     pub fn new(cache_control: CacheControl, names: &[&str], file: Option<HeadersFile>) -> Self {
-        let has_original = |name: &str| encoding(name).is_some_and(|(stem, _)| names.binary_search(&stem).is_ok());
-        let precompressed = names.iter().filter(|name| has_original(name));
+        let is_precompressed = |name: &str| {
+            encoding(name).is_some_and(|(stem, _)| is_loaded_by_pages(stem) && names.binary_search(&stem).is_ok())
+        };
+        let precompressed = names.iter().filter(|name| is_precompressed(name));
         Self { cache_control, file, precompressed: precompressed.map(|&name| name.to_owned()).collect() }
     }
 
@@ -98,10 +102,12 @@ impl Headers {
         is_text_type(&self.content_type)
     }
 
-    /// Returns whether Cache-Control promises that the object never changes (RFC 8246).
+    /// Returns whether Cache-Control promises that the object never changes (RFC 8246), and the promise can be kept.
+    ///
+    /// A page is never immutable: people ask for it by its URL, so it must be gone immediately when it is removed.
     pub fn is_immutable(&self) -> bool {
-        let mut directives = self.cache_control.iter().flat_map(|value| value.split(','));
-        directives.any(|directive| directive.trim().eq_ignore_ascii_case("immutable"))
+        let directives = self.cache_control.as_deref().map(Directives::parse);
+        directives.is_some_and(Directives::is_immutable) && !self.is_page()
     }
 }
 

@@ -143,11 +143,11 @@ impl Archive {
     /// Reads a small entry, and returns its checked contents.
     ///
     /// # Errors
-    /// `ArchiveRejected` when it is over 1 MiB or not as the directory says; those of [`Archive::read`].
+    /// `ArchiveRejected` when it is over 8 MiB or not as the directory says; those of [`Archive::read`].
     pub async fn read_small(&self, entry: &Entry) -> Result<Bytes, Error> {
-        const MAX_BYTES: u64 = 1 << 20;
+        const MAX_BYTES: u64 = 8 << 20;
         if entry.size_bytes.max(entry.end_offset - entry.header_offset) > MAX_BYTES {
-            let reason = format!("`{}` has over 1 MiB; shorten it", entry.name);
+            let reason = format!("`{}` has over 8 MiB; shorten it", entry.name);
             return Err(Error::ArchiveRejected(reason));
         }
         let span = self.read(entry.header_offset..entry.end_offset).await?;

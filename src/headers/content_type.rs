@@ -1,6 +1,10 @@
 //! The content type of a key.
 
+mod well_known;
+
 use crate::key;
+
+use well_known::well_known_type;
 
 /// The type of a key whose extension is unknown.
 const UNKNOWN: &str = "application/octet-stream";
@@ -36,6 +40,18 @@ fn is_text(essence: &str) -> bool {
         || matches!(essence, "application/json" | "application/xml")
 }
 
+/// Returns whether pages load files of this name while they are shown, so that a compressed form beside the file is for
+/// clients that accept it, and not a download.
+pub(super) fn is_loaded_by_pages(key: &str) -> bool {
+    let essence = essence(key);
+    // Text that is not meant for pages, such as tables, logs and source code, is offered for download.
+    let is_text = matches!(essence, "text/css" | "text/html" | "text/javascript" | "text/vtt" | "text/xml")
+        || (essence == "text/plain" && key::extension(key).is_some_and(|it| it.eq_ignore_ascii_case("txt")));
+    let is_structured = is_text_type(essence) && !essence.starts_with("text/");
+    let is_font = essence.starts_with("font/") || essence == "application/vnd.ms-fontobject";
+    is_text || is_structured || is_font || essence == "application/wasm"
+}
+
 fn without_parameters(content_type: &str) -> &str {
     let (essence, _) = content_type.split_once(';').unwrap_or((content_type, ""));
     essence.trim()
@@ -43,7 +59,7 @@ fn without_parameters(content_type: &str) -> &str {
 
 /// Returns the content type of a key without parameters.
 fn essence(key: &str) -> &'static str {
-    if let Some((_, essence)) = WELL_KNOWN.iter().find(|(name, _)| is_named(key, name)) {
+    if let Some(essence) = well_known_type(key) {
         return essence;
     }
     let Some(extension) = key::extension(key) else {
@@ -55,40 +71,6 @@ fn essence(key: &str) -> &'static str {
         None => mime_guess::from_ext(extension).first_raw().unwrap_or(UNKNOWN),
     }
 }
-
-/// Whether `name` is the last components of a key.
-fn is_named(key: &str, name: &str) -> bool {
-    key.strip_suffix(name).is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
-}
-
-/// The content types of well-known files, most of which have no extension.
-const WELL_KNOWN: &[(&str, &str)] = &[
-    // Apple, "Supporting associated domains": served as JSON, at the root or under .well-known.
-    ("apple-app-site-association", "application/json"),
-    (".well-known/atproto-did", "text/plain"), // AT Protocol, "Handle": text/plain
-    (".well-known/host-meta", "application/xrd+xml"), // RFC 6415, section 2
-    (".well-known/matrix/client", "application/json"), // Matrix, client-server API
-    (".well-known/matrix/server", "application/json"), // Matrix, server-server API
-    (
-        ".well-known/oauth-authorization-server", // RFC 8414, section 3.2
-        "application/json",
-    ),
-    (
-        ".well-known/openid-configuration", // OpenID Connect Discovery 1.0, section 4.2
-        "application/json",
-    ),
-    (".well-known/webfinger", "application/jrd+json"), // RFC 7033, section 10.2
-    // Plain text by convention. Without a type, a browser offers them as a download.
-    ("AUTHORS", "text/plain"),
-    ("CHANGELOG", "text/plain"),
-    ("CNAME", "text/plain"),
-    ("COPYING", "text/plain"),
-    ("LICENCE", "text/plain"),
-    ("LICENSE", "text/plain"),
-    ("NOTICE", "text/plain"),
-    ("README", "text/plain"),
-    ("VERSION", "text/plain"),
-];
 
 /// Extensions for which `mime_guess` is behind the registry, or right for purposes other than a web site.
 const CORRECTIONS: &[(&str, &str)] = &[

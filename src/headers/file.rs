@@ -5,23 +5,33 @@
 //! removes the header as it is so far (Cloudflare Pages documentation, "Headers"). Where a header has a single value,
 //! the last one counts, since a joined value would be malformed.
 
+mod bits;
+mod effects;
 mod error;
 mod field;
+mod index;
 mod limits;
+mod lines;
 mod parser;
 mod rule;
+mod value;
+mod warnings;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use regex::RegexSet;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::Headers;
-use crate::cut;
 
-use error::line_numbers;
+use bits::Bits;
+use effects::{Effect, Effects};
 use field::HeaderField;
+use index::Index;
+use limits::MAX_VALUES;
+use lines::Lines;
 use parser::Parser;
 use rule::Rule;
+use value::Value;
+use warnings::Contradictions;
 
 pub use error::BadHeadersFile;
 
@@ -32,31 +42,42 @@ const MAX_METADATA_BYTES: usize = 2_048 - 256;
 /// The rules of one `_headers` file.
 #[derive(Clone, Debug)]
 pub struct HeadersFile {
+    /// The rules that change a header that S3 stores.
     rules: Vec<Rule>,
-    /// The patterns of all rules in one, so that each file is matched only once.
-    patterns: RegexSet,
+    index: Index,
+    /// What the rules do, by header.
+    effects: Vec<Effects>,
     /// Headers that S3 does not store with an object, as they are written, and the lines that set them.
-    not_stored: BTreeMap<String, Vec<usize>>,
+    not_stored: BTreeMap<String, Lines>,
     /// The lines that begin a rule for a single host.
-    for_hosts: Vec<usize>,
+    for_hosts: Lines,
 }
 
-/// The value that the rules give each header; `None` where they remove the header.
-type Fields = BTreeMap<HeaderField, Option<String>>;
+/// What the rules do to the headers of one file.
+#[derive(Default)]
+struct Applied<'f> {
+    /// The value that the rules give each header; `None` where they remove the header.
+    fields: Vec<(&'f HeaderField, Option<String>)>,
+    /// The rules whose values count, by header.
+    setting: Vec<(&'f HeaderField, Vec<(usize, &'f Value)>)>,
+    /// Values that are filled in count twice and more.
+    values: usize,
+    steps: usize,
+}
 
 impl HeadersFile {
     /// Parses a file. Lines that start with `#` are comments, and indentation has no meaning.
     ///
     /// # Errors
     ///
-    /// Returns all malformed lines together.
+    /// Returns the first malformed lines together.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadHeadersFile> {
         Parser::parse(bytes)
     }
 
     /// Applies the rules that match a file to its headers.
     pub fn apply(&self, name: &str, headers: &mut Headers) {
-        for (field, value) in self.fields(name) {
+        for (field, value) in self.applied(name).fields {
             match field {
                 HeaderField::CacheControl => headers.cache_control = value,
                 HeaderField::ContentDisposition => headers.content_disposition = value,
@@ -69,22 +90,85 @@ impl HeadersFile {
                     }
                 }
                 HeaderField::Metadata(name) => {
-                    headers.metadata.remove(&name);
-                    headers.metadata.extend(value.map(|value| (name, value)));
+                    headers.metadata.remove(name);
+                    headers.metadata.extend(value.map(|value| (name.clone(), value)));
                 }
             }
         }
     }
 
-    /// Returns the headers that the rules set or remove for a file.
-    fn fields(&self, name: &str) -> Fields {
-        let paths = paths(name);
-        let matches: BTreeSet<usize> = paths.iter().flat_map(|path| self.patterns.matches(path)).collect();
-        let mut fields = Fields::new();
-        for index in matches {
-            self.rules[index].apply(&paths, &mut fields);
+    /// Returns what the rules do to the headers of a file.
+    fn applied(&self, name: &str) -> Applied<'_> {
+        let mut applied = Applied::default();
+        if self.rules.is_empty() {
+            return applied;
         }
-        fields
+        let paths = paths(name);
+        let mut matched = Bits::none(self.rules.len());
+        for path in &paths {
+            self.add_matching(path, &mut matched, &mut applied.steps);
+        }
+        for effects in &self.effects {
+            applied.steps += matched.words().len();
+            // One more than a file may have, so that `check` sees that there are too many.
+            match effects.of(&matched, MAX_VALUES + 1 - applied.values.min(MAX_VALUES)) {
+                Effect::None => (),
+                Effect::Removed => applied.fields.push((&effects.field, None)),
+                Effect::Set(values) => {
+                    let value = self.joined(&values, &paths, &mut applied);
+                    applied.fields.push((&effects.field, Some(value)));
+                    applied.setting.push((&effects.field, values));
+                }
+            }
+        }
+        applied
+    }
+
+    /// Adds the rules that match a path to those that match another path of the file, and counts the steps.
+    fn add_matching(&self, path: &str, matched: &mut Bits, steps: &mut usize) {
+        let mut rules = self.index.candidates(path, steps);
+        let mut ranges = Vec::new();
+        for rule in self.index.undecided(&rules, matched) {
+            *steps += path.len();
+            if !self.rules[rule].pattern.captures(path, &mut ranges) {
+                rules.remove(rule);
+            }
+        }
+        matched.unite(&rules);
+    }
+
+    /// Returns the values of several rules as one.
+    fn joined(&self, values: &[(usize, &Value)], paths: &[String], applied: &mut Applied<'_>) -> String {
+        let mut joined = String::new();
+        let mut captures = Vec::new();
+        for (number, (rule, value)) in values.iter().enumerate() {
+            applied.values += value.steps();
+            if applied.values > MAX_VALUES || joined.len() > MAX_METADATA_BYTES {
+                break;
+            }
+            if number > 0 {
+                joined.push_str(", ");
+            }
+            let path = value.is_filled_in().then(|| self.capture(*rule, paths, &mut captures, &mut applied.steps));
+            value.append(path.flatten().unwrap_or_default(), &captures, &mut joined);
+            applied.steps += value.steps();
+        }
+        joined
+    }
+
+    /// Returns the first path that a rule matches, with what its wildcards stand for there.
+    fn capture<'p>(
+        &self,
+        rule: usize,
+        paths: &'p [String],
+        captures: &mut Vec<Range<usize>>,
+        steps: &mut usize,
+    ) -> Option<&'p str> {
+        let matching = paths.iter().find(|path| {
+            *steps += path.len();
+            self.rules[rule].pattern.captures(path, captures)
+        });
+        matching.map(String::as_str)
     }
 
     /// Checks the rules against the names of all files, and returns warnings.
@@ -93,36 +177,35 @@ impl HeadersFile {
     ///
     /// Fails if a file gets more headers than S3 stores.
     pub fn check(&self, names: &[&str]) -> Result<Vec<String>, BadHeadersFile> {
-        let mut contradiction = None;
+        let mut contradictions = Contradictions::default();
         for name in names {
-            let fields = self.fields(name);
-            check_lengths(name, &fields)?;
-            if contradiction.is_none() {
-                contradiction = contradiction_warning(name, &fields);
+            let applied = self.applied(name);
+            self.check_lengths(name, &applied)?;
+            contradictions.note(&applied);
+        }
+        let contradictions = contradictions.warnings(&self.rules);
+        Ok(contradictions.into_iter().chain(self.not_stored_warning()).chain(self.hosts_warning()).collect())
+    }
+
+    fn check_lengths(&self, name: &str, applied: &Applied<'_>) -> Result<(), BadHeadersFile> {
+        let rules = |is_meant: &dyn Fn(&HeaderField) -> bool| {
+            let fields = applied.setting.iter().filter(|(field, _)| is_meant(field));
+            warnings::named(&self.rules, fields.flat_map(|(_, values)| values.iter().map(|(rule, _)| *rule)))
+        };
+        if applied.values > MAX_VALUES {
+            return Err(BadHeadersFile::TooMany { name: name.to_owned(), rules: rules(&|_| true) });
+        }
+        for (what, is_metadata) in [("user metadata", true), ("headers", false)] {
+            let is_meant = |field: &HeaderField| field.metadata_name().is_some() == is_metadata;
+            let fields = applied.fields.iter().filter(|(field, _)| is_meant(field));
+            let bytes = |(field, value): &(&HeaderField, Option<String>)| {
+                value.as_ref().map_or(0, |value| field.name_bytes() + value.len())
+            };
+            if fields.map(bytes).sum::<usize>() > MAX_METADATA_BYTES {
+                return Err(BadHeadersFile::TooLong { name: name.to_owned(), what, rules: rules(&is_meant) });
             }
         }
-        Ok([contradiction, self.not_stored_warning(), self.hosts_warning()].into_iter().flatten().collect())
-    }
-
-    fn not_stored_warning(&self) -> Option<String> {
-        let headers = self.not_stored.iter().map(|(name, lines)| format!("{name} ({})", line_numbers(lines)));
-        let headers: Vec<String> = headers.collect();
-        (!headers.is_empty()).then(|| {
-            format!(
-                "`_headers` sets headers that S3 does not store with an object: {}; set them in a response headers \
-                 policy of the CloudFront distribution",
-                cut::sentence(&headers)
-            )
-        })
-    }
-
-    fn hosts_warning(&self) -> Option<String> {
-        (!self.for_hosts.is_empty()).then(|| {
-            format!(
-                "`_headers` has rules for a single host, which are ignored ({}): an object is the same on every host",
-                line_numbers(&self.for_hosts)
-            )
-        })
+        Ok(())
     }
 }
 
@@ -139,44 +222,6 @@ fn paths(name: &str) -> Vec<String> {
         None => vec![stem.to_owned()],
     };
     [vec![path.clone()], aliases].concat()
-}
-
-fn check_lengths(name: &str, fields: &Fields) -> Result<(), BadHeadersFile> {
-    let (mut user_bytes, mut system_bytes) = (0, 0);
-    for (field, value) in fields {
-        let bytes = value.as_ref().map_or(0, |value| field.name_bytes() + value.len());
-        match field {
-            HeaderField::Metadata(_) => user_bytes += bytes,
-            _ => system_bytes += bytes,
-        }
-    }
-    for (what, bytes) in [("user metadata", user_bytes), ("headers", system_bytes)] {
-        if bytes > MAX_METADATA_BYTES {
-            return Err(BadHeadersFile::TooLong { name: name.to_owned(), what });
-        }
-    }
-    Ok(())
-}
-
-/// Returns a warning if the joined values of Cache-Control contradict each other.
-fn contradiction_warning(name: &str, fields: &Fields) -> Option<String> {
-    let cache_control = fields.get(&HeaderField::CacheControl)?.as_deref()?;
-    repeats_a_directive(cache_control).then(|| {
-        format!(
-            "several rules of `_headers` set Cache-Control for `{name}`, and their values are joined to \
-             `{cache_control}`; write `! Cache-Control` in the later rule, above its own value, to replace the earlier \
-             value"
-        )
-    })
-}
-
-/// Whether Cache-Control has a directive twice. Caches may use either value (RFC 9111, section 4.2.1).
-fn repeats_a_directive(cache_control: &str) -> bool {
-    let mut seen = BTreeSet::new();
-    cache_control.split(',').any(|directive| {
-        let name = directive.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
-        !seen.insert(name)
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The headers that `_headers` sets.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use dropship::report::Outcome;
 
@@ -132,4 +133,173 @@ async fn a_rule_for_a_hundred_of_ten_thousand_objects_costs_a_hundred_copies() {
     // The tail, the rest of the central directory, and the entry of `_headers`, but no other entry.
     let ranges = stage.archive_ranges();
     assert!(ranges.len() <= 3, "{ranges:?}");
+}
+
+/// A page that says how long it is fresh, below a rule that says that everything is immutable.
+#[tokio::test]
+async fn a_page_that_contradictory_rules_call_immutable_is_invalidated_when_it_is_removed() {
+    let rules = "/*\n  Cache-Control: public, max-age=31536000, immutable\n\
+                 /*.html\n  Cache-Control: public, max-age=3600, must-revalidate\n";
+    let one =
+        files([("_headers", rules), ("a.css", "p"), ("index.html", "page"), ("old.html", "old"), ("old.js", "old")]);
+    let mut two = one.clone();
+    two.remove("old.html");
+    two.remove("old.js");
+    two.insert("index.html".to_owned(), b"page 2".to_vec());
+    for days in ["0", "30"] {
+        let stage = Stage::new().await.with("RETAIN_REMOVED_DAYS", days);
+        let report = stage.deploy("one", &stage.upload("1.zip", &one)).await;
+        let [warning] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
+        for part in ["contradict", "`/*` (line 1), `/*.html` (line 3)"] {
+            assert!(warning.contains(part), "{warning}");
+        }
+        assert!(!warning.contains("old.html") && !warning.contains("index.html"), "{warning}");
+        let edge = stage.cloud.edge(DISTRIBUTION);
+        edge.warm_all(["/old.html", "/index.html"]);
+        let report = stage.deploy("two", &stage.upload("2.zip", &two)).await;
+        let items = stage.items_sent(&report, DISTRIBUTION);
+        assert!(items.iter().any(|item| item == "/old.html" || item.ends_with('*')), "{items:?}");
+        assert_ne!(edge.get("/old.html").status, 200);
+        let retained = usize::from(days == "30");
+        assert_eq!((report.deleted, report.retained), (2 - retained, retained), "the script alone is immutable");
+    }
+}
+
+#[tokio::test]
+async fn a_removed_file_that_is_immutable_for_a_minute_is_not_retained() {
+    let stage = Stage::new().await.with("RETAIN_REMOVED_DAYS", "30");
+    for (number, value) in ["immutable, max-age=60", "no-cache, immutable", "immutable, no-store"].iter().enumerate() {
+        let rules = format!("/*\n  Cache-Control: {value}\n");
+        let one = files([("_headers", &rules), ("index.html", "page"), ("old.js", "old")]);
+        let mut two = one.clone();
+        two.remove("old.js");
+        let report = stage.deploy(&format!("one {number}"), &stage.upload("1.zip", &one)).await;
+        assert!(report.warnings.iter().any(|it| it.contains("contradicts itself: `/*` (line 1)")), "{value}");
+        let report = stage.deploy(&format!("two {number}"), &stage.upload("2.zip", &two)).await;
+        assert_eq!((report.deleted, report.retained), (1, 0), "{value}");
+        assert_eq!(stage.items_sent(&report, DISTRIBUTION), ["/old.js".to_owned()].into(), "{value}");
+    }
+}
+
+/// A page is one by the headers with which it went live, whatever the next build says.
+#[tokio::test]
+async fn a_removed_page_whose_type_came_from_a_rule_is_invalidated() {
+    let stage = Stage::new().await.with("RETAIN_REMOVED_DAYS", "30");
+    let immutable = "/*\n  Cache-Control: max-age=31536000, immutable\n";
+    let typed = format!("{immutable}/about\n  Content-Type: text/html\n");
+    let one = files([("_headers", &typed), ("about", "page"), ("index.html", "page")]);
+    stage.deploy("one", &stage.upload("1.zip", &one)).await;
+    let two = files([("_headers", immutable), ("index.html", "page")]);
+    let report = stage.deploy("two", &stage.upload("2.zip", &two)).await;
+    assert_eq!((report.deleted, report.retained), (1, 0));
+    assert_eq!(stage.items_sent(&report, DISTRIBUTION), ["/about".to_owned()].into());
+}
+
+#[tokio::test]
+async fn headers_that_s3_does_not_store_never_refuse_an_archive() {
+    let stage = Stage::new().await;
+    let links = |count: usize| -> String {
+        (0..count).map(|n| format!("/page-{n}/*\n  Link: </style-{n}.css>; rel=preload; as=style\n")).collect()
+    };
+    let csp = format!("/*\n  Content-Security-Policy: default-src {}\n", "https://host.example ".repeat(500));
+    let large = links(40_000);
+    assert!(large.len() > 2 << 20);
+    for (number, (rules, warned)) in
+        [(links(150), "Link (lines 2, 4, 6, "), (csp, "Content-Security-Policy (line 2)"), (large, "and 39990 more)")]
+            .iter()
+            .enumerate()
+    {
+        let build = files([("_headers", rules), ("index.html", &number.to_string())]);
+        let report = stage.deploy(&format!("{number}"), &stage.upload("1.zip", &build)).await;
+        let [warning] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
+        assert!(warning.contains(warned) && warning.contains("response headers policy"), "{warning}");
+        stage.assert_live(&live(build));
+    }
+}
+
+#[tokio::test]
+async fn registered_well_known_files_have_the_types_of_their_specifications() {
+    let stage = Stage::new().await.with("LIVE_PREFIX", "site");
+    let json = "application/json; charset=utf-8";
+    let types = [
+        ("apple-app-site-association", json),
+        ("assetlinks.json", json),
+        ("matrix/support", json),
+        ("oauth-authorization-server/issuer", json),
+        ("oauth-protected-resource", json),
+        ("traffic-advice", "application/trafficadvice+json; charset=utf-8"),
+        ("webauthn", json),
+    ];
+    let name = |file: &str| format!(".well-known/{file}");
+    let build: Files = types.iter().map(|(file, _)| (name(file), b"{}".to_vec())).collect();
+    let build = build.into_iter().chain(files([("index.html", "page")])).collect();
+    stage.deploy("one", &stage.upload("1.zip", &build)).await;
+    let objects = stage.cloud.objects(LIVE);
+    for (file, content_type) in types {
+        let headers = &objects[&format!("site/{}", name(file))].headers;
+        assert_eq!(headers.content_type.as_deref(), Some(content_type), "{file}");
+    }
+}
+
+#[tokio::test]
+async fn one_rule_gives_the_files_of_a_folder_a_type() {
+    let stage = Stage::new().await;
+    let rules = "/api/*\n  Content-Type: application/json\n";
+    let build = files([("_headers", rules), ("api/users", "[]"), ("api/v1/users", "[]"), ("index.html", "page")]);
+    stage.deploy("one", &stage.upload("1.zip", &build)).await;
+    for key in ["api/users", "api/v1/users"] {
+        let object = &stage.cloud.objects(LIVE)[key];
+        assert_eq!(object.headers.content_type.as_deref(), Some("application/json"), "{key}");
+    }
+}
+
+/// Returns type and encoding of a live object.
+fn stored_as(stage: &Stage, key: &str) -> (String, Option<String>) {
+    let headers = &stage.cloud.objects(LIVE)[key].headers;
+    (headers.content_type.clone().unwrap(), headers.content_encoding.clone())
+}
+
+#[tokio::test]
+async fn a_compressed_download_is_not_declared_as_an_encoding_of_the_file_beside_it() {
+    let stage = Stage::new().await;
+    let names = ["app.js", "data.csv", "f.sql", "sitemap.xml", "tool.tar"];
+    let originals = names.map(|name| (name.to_owned(), format!("{name}, plain").into_bytes()));
+    let compressed = names.map(|name| (format!("{name}.gz"), format!("{name}, compressed").into_bytes()));
+    let build: Files = originals.into_iter().chain(compressed).chain(files([("index.html", "page")])).collect();
+    stage.deploy("one", &stage.upload("1.zip", &build)).await;
+    let gzip = Some("gzip".to_owned());
+    assert_eq!(stored_as(&stage, "app.js.gz"), ("text/javascript; charset=utf-8".to_owned(), gzip.clone()));
+    assert_eq!(stored_as(&stage, "sitemap.xml.gz"), ("text/xml; charset=utf-8".to_owned(), gzip));
+    for key in ["data.csv.gz", "f.sql.gz", "tool.tar.gz"] {
+        assert_eq!(stored_as(&stage, key), ("application/gzip".to_owned(), None), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn files_that_exist_only_compressed_are_served_by_the_rules_in_the_readme() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, recipe) = readme.split_once("### Files that exist only compressed").unwrap();
+    let rules = recipe.split("```").nth(1).unwrap();
+    for (extension, encoding, rules) in
+        [("br", "br", rules.to_owned()), ("gz", "gzip", rules.replace(".br", ".gz").replace(": br", ": gzip"))]
+    {
+        let stage = Stage::new().await;
+        let types = [
+            ("data", "application/octet-stream"),
+            ("framework.js", "text/javascript"),
+            ("symbols.json", "application/json"),
+            ("wasm", "application/wasm"),
+        ];
+        let key = |file: &str| format!("Build/game.{file}.{extension}");
+        let build: Files = types.iter().map(|(file, _)| (key(file), b"compressed".to_vec())).collect();
+        let rest = files([("_headers", &rules), ("Build/game.loader.js", "loader"), ("index.html", "page")]);
+        let build = build.into_iter().chain(rest).collect();
+        let report = stage.deploy("one", &stage.upload("1.zip", &build)).await;
+        assert_eq!(report.warnings, [] as [String; 0]);
+        for (file, content_type) in types {
+            let stored = (content_type.to_owned(), Some(encoding.to_owned()));
+            assert_eq!(stored_as(&stage, &key(file)), stored, "{file}");
+        }
+        assert_eq!(stored_as(&stage, "Build/game.loader.js").1, None);
+    }
 }

@@ -176,6 +176,88 @@ fn files_without_a_telling_extension_have_their_types() {
 }
 
 #[test]
+fn well_known_files_have_the_types_that_their_specifications_demand() {
+    let well_known = |names: &str| {
+        let keys = names.split_whitespace().map(|name| format!(".well-known/{name}"));
+        keys.map(|key| format!("{key} {}", content_type(&key))).collect::<Vec<_>>().join("\n")
+    };
+    assert_snapshot!(well_known(
+        "acme-challenge/_t-0k.en amphtml/apikey.pub api-catalog apple-app-site-association atproto-did change-password \
+         core csvm host-meta http-opportunistic matrix/client matrix/server matrix/support matrix/policy nodeinfo \
+         oauth-authorization-server oauth-authorization-server/issuer/1 oauth-authorization-server/v1.0 \
+         oauth-protected-resource oauth-protected-resource/mcp openid-configuration openid-credential-issuer/tenant \
+         openid-federation passkey-endpoints pki-validation/token pvd smart-configuration ssf-configuration \
+         jwt-vc-issuer/a stellar.toml traffic-advice uma2-configuration void web-identity webauthn webfinger"
+    ), @r"
+    .well-known/acme-challenge/_t-0k.en application/octet-stream
+    .well-known/amphtml/apikey.pub text/plain; charset=utf-8
+    .well-known/api-catalog application/linkset+json; charset=utf-8
+    .well-known/apple-app-site-association application/json; charset=utf-8
+    .well-known/atproto-did text/plain; charset=utf-8
+    .well-known/change-password text/html; charset=utf-8
+    .well-known/core application/link-format
+    .well-known/csvm text/plain; charset=utf-8
+    .well-known/host-meta application/xrd+xml; charset=utf-8
+    .well-known/http-opportunistic application/json; charset=utf-8
+    .well-known/matrix/client application/json; charset=utf-8
+    .well-known/matrix/server application/json; charset=utf-8
+    .well-known/matrix/support application/json; charset=utf-8
+    .well-known/matrix/policy application/json; charset=utf-8
+    .well-known/nodeinfo application/json; charset=utf-8
+    .well-known/oauth-authorization-server application/json; charset=utf-8
+    .well-known/oauth-authorization-server/issuer/1 application/json; charset=utf-8
+    .well-known/oauth-authorization-server/v1.0 application/json; charset=utf-8
+    .well-known/oauth-protected-resource application/json; charset=utf-8
+    .well-known/oauth-protected-resource/mcp application/json; charset=utf-8
+    .well-known/openid-configuration application/json; charset=utf-8
+    .well-known/openid-credential-issuer/tenant application/json; charset=utf-8
+    .well-known/openid-federation application/entity-statement+jwt
+    .well-known/passkey-endpoints application/json; charset=utf-8
+    .well-known/pki-validation/token text/plain; charset=utf-8
+    .well-known/pvd application/pvd+json; charset=utf-8
+    .well-known/smart-configuration application/json; charset=utf-8
+    .well-known/ssf-configuration application/json; charset=utf-8
+    .well-known/jwt-vc-issuer/a application/json; charset=utf-8
+    .well-known/stellar.toml text/plain; charset=utf-8
+    .well-known/traffic-advice application/trafficadvice+json; charset=utf-8
+    .well-known/uma2-configuration application/json; charset=utf-8
+    .well-known/void text/turtle; charset=utf-8
+    .well-known/web-identity application/json; charset=utf-8
+    .well-known/webauthn application/json; charset=utf-8
+    .well-known/webfinger application/jrd+json; charset=utf-8
+    ");
+    assert_snapshot!(well_known(
+        "ai-plugin.json assetlinks.json agent-card.json did.json dnt-policy.txt gpc.json host-meta.json mta-sts.txt \
+         nostr.json pki-validation/fileauth.txt posh/xmpp-client.json probing.txt related-website-set.json security.txt \
+         tdmrep.json terraform.json mud/light.json oauth-protected-resource/logo.png unheard-of"
+    ), @r"
+    .well-known/ai-plugin.json application/json; charset=utf-8
+    .well-known/assetlinks.json application/json; charset=utf-8
+    .well-known/agent-card.json application/json; charset=utf-8
+    .well-known/did.json application/json; charset=utf-8
+    .well-known/dnt-policy.txt text/plain; charset=utf-8
+    .well-known/gpc.json application/json; charset=utf-8
+    .well-known/host-meta.json application/json; charset=utf-8
+    .well-known/mta-sts.txt text/plain; charset=utf-8
+    .well-known/nostr.json application/json; charset=utf-8
+    .well-known/pki-validation/fileauth.txt text/plain; charset=utf-8
+    .well-known/posh/xmpp-client.json application/json; charset=utf-8
+    .well-known/probing.txt text/plain; charset=utf-8
+    .well-known/related-website-set.json application/json; charset=utf-8
+    .well-known/security.txt text/plain; charset=utf-8
+    .well-known/tdmrep.json application/json; charset=utf-8
+    .well-known/terraform.json application/json; charset=utf-8
+    .well-known/mud/light.json application/mud+json; charset=utf-8
+    .well-known/oauth-protected-resource/logo.png image/png
+    .well-known/unheard-of application/octet-stream
+    ");
+    for key in ["webauthn", "not.well-known/webauthn", ".well-known/a/webauthn", ".well-known/webauthn/x"] {
+        assert_eq!(content_type(key), UNKNOWN, "{key}");
+    }
+    assert_eq!(content_type("issuer/1/.well-known/openid-configuration"), "application/json; charset=utf-8");
+}
+
+#[test]
 fn every_correction_corrects_something() {
     for (extension, essence) in CORRECTIONS {
         let library = mime_guess::from_ext(extension).first_raw();

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::MAX_METADATA_BYTES;
-use super::limits::{MAX_LINE_CHARACTERS, MAX_RULES};
+use super::limits::{MAX_INEXACT_RULES, MAX_LINE_CHARACTERS, MAX_METADATA_NAMES, MAX_RULES, MAX_VALUES};
 use crate::cut;
 
 /// A `_headers` file that cannot be used.
@@ -11,19 +11,32 @@ use crate::cut;
 pub enum BadHeadersFile {
     #[error("`_headers` is not UTF-8; save it as UTF-8")]
     Encoding,
-    #[error("`_headers`: {}", first_lines(.0))]
-    Lines(Vec<BadLine>),
+    #[error("`_headers`: {0}")]
+    Lines(BadLines),
     #[error(
-        "`_headers` gives `{name}` over {MAX_METADATA_BYTES} bytes of {what}, more than S3 stores; shorten the values"
+        "`_headers` gives `{name}` over {MAX_METADATA_BYTES} bytes of {what}, more than S3 stores; shorten the values of \
+         {rules}"
     )]
-    TooLong { name: String, what: &'static str },
+    TooLong { name: String, what: &'static str, rules: String },
+    #[error(
+        "`_headers` gives `{name}` over {MAX_VALUES} values and placeholders in them; let fewer rules match it, such as \
+         {rules}"
+    )]
+    TooMany { name: String, rules: String },
+}
+
+/// Malformed lines, of which only the first are kept.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct BadLines {
+    first: Vec<BadLine>,
+    count: usize,
 }
 
 /// A malformed line; the first line is line 1.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct BadLine {
-    pub(super) line: usize,
-    pub(super) problem: Problem,
+struct BadLine {
+    line: usize,
+    problem: Problem,
 }
 
 /// The reason why a line is malformed.
@@ -31,14 +44,23 @@ pub struct BadLine {
 pub(super) enum Problem {
     #[error("has over {MAX_LINE_CHARACTERS} characters")]
     TooLong,
-    #[error("begins rule {}, and at most {MAX_RULES} are allowed; let one `*` stand for several paths", MAX_RULES + 1)]
+    #[error(
+        "begins rule {} for headers that S3 stores, and at most {MAX_RULES} are allowed; let one `*` stand for several \
+         paths",
+        MAX_RULES + 1
+    )]
     TooManyRules,
+    #[error(
+        "over {MAX_INEXACT_RULES} paths have several wildcards between two slashes, such as `{0}`; let one `*` stand for \
+         them"
+    )]
+    TooManyInexactRules(String),
+    #[error("names `{0}`, and at most {MAX_METADATA_NAMES} different names of metadata are allowed")]
+    TooManyMetadataNames(String),
     #[error("`{0}` is not a path, since it does not start with `/`")]
     NotAPath(String),
     #[error("the path `{path}` {problem}")]
     Pattern { path: String, problem: &'static str },
-    #[error("the paths up to this one are too long together")]
-    PatternsTooLong,
     #[error("the path `{0}` has no header below it")]
     NoHeaders(String),
     #[error("`{0}` is neither a path, nor `Name: value`, nor `! Name`")]
@@ -55,20 +77,24 @@ pub(super) enum Problem {
     ContentType(String),
 }
 
-impl fmt::Display for BadLine {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "line {}: {}", self.line, self.problem)
+impl BadLines {
+    pub(super) fn push(&mut self, line: usize, problem: Problem) {
+        // A rule's path may turn out wrong after its headers.
+        let at = self.first.partition_point(|bad| bad.line <= line);
+        self.first.insert(at, BadLine { line, problem });
+        self.first.truncate(cut::NAMED);
+        self.count += 1;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
     }
 }
 
-fn first_lines(lines: &[BadLine]) -> String {
-    let lines: Vec<String> = lines.iter().map(BadLine::to_string).collect();
-    cut::named(&lines).join("; ")
-}
-
-/// Returns line numbers as a phrase, such as `lines 3, 7`.
-pub(super) fn line_numbers(lines: &[usize]) -> String {
-    let word = if lines.len() == 1 { "line" } else { "lines" };
-    let lines: Vec<String> = lines.iter().map(usize::to_string).collect();
-    format!("{word} {}", cut::sentence(&lines))
+impl fmt::Display for BadLines {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first: Vec<String> =
+            self.first.iter().map(|BadLine { line, problem }| format!("line {line}: {problem}")).collect();
+        formatter.write_str(&cut::named_of(&first, self.count).join("; "))
+    }
 }

@@ -50,6 +50,14 @@ impl HeaderField {
         matches!(self, Self::ContentType | Self::ContentDisposition)
     }
 
+    /// Returns the name of user metadata.
+    pub(super) fn metadata_name(&self) -> Option<&str> {
+        match self {
+            Self::Metadata(name) => Some(name),
+            _ => None,
+        }
+    }
+
     pub(super) fn name_bytes(&self) -> usize {
         match self {
             Self::CacheControl => "cache-control".len(),

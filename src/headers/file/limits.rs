@@ -1,7 +1,20 @@
 //! The limits of a `_headers` file.
+//!
+//! They bound the memory that the rules take and the work for one file of the build. Headers that S3 does not store
+//! count towards none of them. Cloudflare Pages allows 100 rules, and 2,000 characters a line (Cloudflare Pages
+//! documentation, "Headers").
 
-/// Cloudflare Pages allows 100 rules (Cloudflare Pages documentation, "Headers").
-pub(super) const MAX_RULES: usize = 100;
+pub(super) const MAX_RULES: usize = 2_000;
 
-/// Cloudflare Pages allows 2,000 characters a line (Cloudflare Pages documentation, "Headers").
+/// A longer value would not fit into what S3 stores with an object.
 pub(super) const MAX_LINE_CHARACTERS: usize = 2_000;
+
+/// S3 stores 2 KB of user metadata with an object, names included.
+pub(super) const MAX_METADATA_NAMES: usize = 100;
+
+/// How many rules may have several wildcards between two slashes, such as `/:year-:month`. These rules are matched one
+/// by one.
+pub(super) const MAX_INEXACT_RULES: usize = 20;
+
+/// How many values and wildcards in them a file may get. Sites need at most ten.
+pub(super) const MAX_VALUES: usize = 100;

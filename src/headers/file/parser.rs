@@ -1,26 +1,31 @@
 //! The parser of a `_headers` file.
 
-use std::collections::BTreeMap;
-
-use regex::{Regex, RegexSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::HeadersFile;
-use super::error::{BadHeadersFile, BadLine, Problem};
+use super::effects::Effects;
+use super::error::{BadHeadersFile, BadLines, Problem};
 use super::field::HeaderField;
-use super::limits::{MAX_LINE_CHARACTERS, MAX_RULES};
-use super::rule::Rule;
-use crate::headers::pattern::expression;
+use super::index::Index;
+use super::limits::{MAX_INEXACT_RULES, MAX_LINE_CHARACTERS, MAX_METADATA_NAMES, MAX_RULES};
+use super::lines::Lines;
+use super::rule::{Draft, Rule};
+use super::value::Value;
+
+/// How many names of headers are kept that S3 does not store. Warnings name the first ten.
+const MAX_NOT_STORED: usize = 1_000;
 
 /// Collects the rules line by line.
 #[derive(Default)]
 pub(super) struct Parser {
-    rules: Vec<Rule>,
-    /// The patterns of the rules, as regular expressions.
-    expressions: Vec<String>,
-    not_stored: BTreeMap<String, Vec<usize>>,
-    for_hosts: Vec<usize>,
+    /// The rules that have an effect, with what they do.
+    rules: Vec<(Rule, Draft)>,
+    inexact_rules: usize,
+    metadata_names: BTreeSet<String>,
+    not_stored: BTreeMap<String, Lines>,
+    for_hosts: Lines,
     current: Current,
-    bad: Vec<BadLine>,
+    bad: BadLines,
 }
 
 /// The rule that the next header belongs to.
@@ -31,8 +36,7 @@ enum Current {
     None,
     /// A rule that is malformed or for a single host. Its headers are checked and then ignored.
     Ignored,
-    /// The last of the rules.
-    Rule { line: usize, path: String, has_header: bool },
+    Rule(Draft),
 }
 
 impl Parser {
@@ -45,49 +49,45 @@ impl Parser {
                 continue;
             }
             if let Err(problem) = parser.line(line, text) {
-                parser.bad.push(BadLine { line, problem });
+                parser.bad.push(line, problem);
             }
         }
         parser.finish()
     }
 
     fn line(&mut self, line: usize, text: &str) -> Result<(), Problem> {
-        if text.chars().count() > MAX_LINE_CHARACTERS {
-            let _ = self.note_header();
-            return Err(Problem::TooLong);
-        }
         if text.starts_with('/') || is_url(text) {
             self.end_rule();
-            self.current = Current::Ignored;
             return self.path(line, text);
         }
         // Before the header is checked: a rule with a malformed header is not a rule without headers.
-        let is_applied = self.note_header();
+        let has_path = self.note_header();
         if let Some(name) = text.strip_prefix('!') {
             let field = HeaderField::named(name.trim())?;
-            if is_applied? {
-                self.remove(field);
+            has_path?;
+            let Some(field) = field else { return Ok(()) };
+            self.count_metadata(&field)?;
+            if let Current::Rule(draft) = &mut self.current {
+                draft.removed.push(field);
             }
             return Ok(());
         }
         let (name, value) = text.split_once(':').ok_or_else(|| Problem::Unknown(text.to_owned()))?;
         let (name, value) = (name.trim_end(), value.trim_start());
         let field = HeaderField::named(name)?;
-        if value.is_empty() {
-            return Err(Problem::NoValue(name.to_owned()));
+        has_path?;
+        match field {
+            Some(field) => self.set(text, name, field, value),
+            None => {
+                self.note_not_stored(line, name);
+                Ok(())
+            }
         }
-        let is_applied = is_applied?;
-        if let Some(field) = &field {
-            field.check_value(name, value)?;
-        }
-        if is_applied {
-            self.set(line, name, field, value);
-        }
-        Ok(())
     }
 
     /// Begins a rule.
     fn path(&mut self, line: usize, path: &str) -> Result<(), Problem> {
+        self.current = Current::Ignored;
         if path.starts_with("https://") {
             self.for_hosts.push(line);
             return Ok(());
@@ -95,60 +95,109 @@ impl Parser {
         if !path.starts_with('/') {
             return Err(Problem::NotAPath(path.to_owned()));
         }
-        if self.rules.len() == MAX_RULES {
-            return Err(Problem::TooManyRules);
-        }
-        let bad_pattern = |problem| Problem::Pattern { path: path.to_owned(), problem };
-        let expression = expression(path).map_err(bad_pattern)?;
-        let pattern = Regex::new(&expression).map_err(|_| bad_pattern("is too long"))?;
-        self.expressions.push(expression);
-        self.rules.push(Rule::new(line, pattern));
-        self.current = Current::Rule { line, path: path.to_owned(), has_header: false };
+        self.current = Current::Rule(Draft::new(line, path));
         Ok(())
     }
 
-    /// Notes that the current rule has a header, and returns whether the rule applies.
-    fn note_header(&mut self) -> Result<bool, Problem> {
+    /// Notes that the current rule has a header.
+    fn note_header(&mut self) -> Result<(), Problem> {
         match &mut self.current {
-            Current::None => Err(Problem::NoPath),
-            Current::Ignored => Ok(false),
-            Current::Rule { has_header, .. } => {
-                *has_header = true;
-                Ok(true)
-            }
+            Current::None => return Err(Problem::NoPath),
+            Current::Ignored => (),
+            Current::Rule(draft) => draft.has_header = true,
         }
+        Ok(())
     }
 
-    fn remove(&mut self, field: Option<HeaderField>) {
-        if let Some(rule) = self.rules.last_mut() {
-            rule.removed.extend(field);
+    /// Sets a header that S3 stores.
+    fn set(&mut self, line: &str, name: &str, field: HeaderField, value: &str) -> Result<(), Problem> {
+        if line.chars().count() > MAX_LINE_CHARACTERS {
+            return Err(Problem::TooLong);
         }
+        if value.is_empty() {
+            return Err(Problem::NoValue(name.to_owned()));
+        }
+        field.check_value(name, value)?;
+        self.count_metadata(&field)?;
+        if let Current::Rule(draft) = &mut self.current {
+            draft.set(field, value);
+        }
+        Ok(())
     }
 
-    fn set(&mut self, line: usize, name: &str, field: Option<HeaderField>, value: &str) {
-        match (field, self.rules.last_mut()) {
-            (Some(field), Some(rule)) => rule.set(field, value),
-            _ => self.not_stored.entry(name.to_owned()).or_default().push(line),
+    /// Counts the different names of metadata.
+    fn count_metadata(&mut self, field: &HeaderField) -> Result<(), Problem> {
+        let Some(name) = field.metadata_name().filter(|&name| !self.metadata_names.contains(name)) else {
+            return Ok(());
+        };
+        if self.metadata_names.len() == MAX_METADATA_NAMES {
+            return Err(Problem::TooManyMetadataNames(name.to_owned()));
+        }
+        self.metadata_names.insert(name.to_owned());
+        Ok(())
+    }
+
+    fn note_not_stored(&mut self, line: usize, name: &str) {
+        let is_applied = matches!(self.current, Current::Rule(_));
+        if is_applied && (self.not_stored.len() < MAX_NOT_STORED || self.not_stored.contains_key(name)) {
+            self.not_stored.entry(name.to_owned()).or_default().push(line);
         }
     }
 
     fn end_rule(&mut self) {
-        if let Current::Rule { line, path, has_header: false } = &self.current {
-            self.bad.push(BadLine { line: *line, problem: Problem::NoHeaders(path.clone()) });
+        if let Current::Rule(draft) = std::mem::take(&mut self.current) {
+            let line = draft.line;
+            if let Err(problem) = self.add_rule(draft) {
+                self.bad.push(line, problem);
+            }
         }
+    }
+
+    /// Adds a rule, unless S3 stores nothing of what it sets.
+    fn add_rule(&mut self, draft: Draft) -> Result<(), Problem> {
+        if !draft.has_header {
+            return Err(Problem::NoHeaders(draft.path));
+        }
+        if !draft.has_effect() {
+            return Ok(());
+        }
+        if self.rules.len() == MAX_RULES {
+            return Err(Problem::TooManyRules);
+        }
+        let rule = draft.rule()?;
+        self.inexact_rules += usize::from(rule.pattern.has_inexact_shapes());
+        if self.inexact_rules > MAX_INEXACT_RULES {
+            return Err(Problem::TooManyInexactRules(draft.path));
+        }
+        self.rules.push((rule, draft));
+        Ok(())
     }
 
     fn finish(mut self) -> Result<HeadersFile, BadHeadersFile> {
         self.end_rule();
-        let Ok(patterns) = RegexSet::new(&self.expressions) else {
-            let line = self.rules.last().map_or(1, |rule| rule.line);
-            return Err(BadHeadersFile::Lines(vec![BadLine { line, problem: Problem::PatternsTooLong }]));
-        };
         if !self.bad.is_empty() {
-            self.bad.sort_by_key(|bad| bad.line);
             return Err(BadHeadersFile::Lines(self.bad));
         }
-        Ok(HeadersFile { rules: self.rules, patterns, not_stored: self.not_stored, for_hosts: self.for_hosts })
+        let rule_count = self.rules.len();
+        let mut effects: BTreeMap<HeaderField, Effects> = BTreeMap::new();
+        let mut rules = Vec::with_capacity(rule_count);
+        for (number, (rule, draft)) in self.rules.into_iter().enumerate() {
+            let mut of = |field: &HeaderField, apply: &mut dyn FnMut(&mut Effects)| {
+                apply(effects.entry(field.clone()).or_insert_with(|| Effects::new(field.clone(), rule_count)));
+            };
+            draft.removed.iter().for_each(|field| of(field, &mut |effects| effects.remove(number)));
+            for (field, text) in &draft.set {
+                of(field, &mut |effects| effects.set(number, Value::new(text, &rule.pattern)));
+            }
+            rules.push(rule);
+        }
+        Ok(HeadersFile {
+            index: Index::new(rules.iter().map(|rule| &rule.pattern)),
+            rules,
+            effects: effects.into_values().collect(),
+            not_stored: self.not_stored,
+            for_hosts: self.for_hosts,
+        })
     }
 }
 
