@@ -17,8 +17,11 @@ pub(super) use segment::Constraint;
 /// Neither Netlify nor Cloudflare Pages states a limit. Sites need at most three.
 const MAX_PLACEHOLDERS: usize = 20;
 
-/// Bounds the memory that rules take. Sites rarely have ten folders in one another.
-pub(super) const MAX_SEGMENTS: usize = 100;
+/// Bounds the memory that the index of the rules takes. Sites rarely have ten folders in one another.
+pub(super) const MAX_SEGMENTS: usize = 32;
+
+/// How many segments of a pattern the index may take by their beginnings and ends, which takes memory. Sites need one.
+const MAX_PARTIAL_SEGMENTS: usize = 2;
 
 /// A path pattern, divided into the segments between its slashes.
 #[derive(Clone, Debug)]
@@ -77,8 +80,9 @@ impl Pattern {
             Some(front) => (front, Some(segments)),
             None => (segments, None),
         };
-        if front.len() + back.as_ref().map_or(0, Vec::len) > MAX_SEGMENTS {
-            return Err("has over 100 segments; let `*` stand for the last ones");
+        // The splat is within a segment, whose parts are in both lists.
+        if front.len() + back.as_ref().map_or(0, |back| back.len() - 1) > MAX_SEGMENTS {
+            return Err("has over 32 segments; let `*` stand for the last ones");
         }
         let mut pattern = Self { front, back, names: Vec::new() };
         pattern.names = pattern.names_in_order();
@@ -92,14 +96,24 @@ impl Pattern {
 
     /// Whether a path can meet the constraints of a shape and yet not match.
     pub(super) fn has_inexact_shapes(&self) -> bool {
-        let all = self.front.iter().chain(self.back.iter().flatten());
-        let beside_splat = self.back.as_ref().map(|back| [self.front.last(), back.first()]);
-        all.clone().any(|segment| segment.placeholders() > 1)
-            || beside_splat.into_iter().flatten().flatten().any(|segment| segment.placeholders() > 0)
+        let segments = self.front.iter().chain(self.back.iter().flatten());
+        let around_splat = self.around_splat();
+        segments.clone().any(|segment| segment.placeholders() > 1)
+            || around_splat.is_some_and(|(head, tail, ..)| head.placeholders() + tail.placeholders() > 0)
+            || segments.filter(|segment| segment.is_partial()).count() > MAX_PARTIAL_SEGMENTS
     }
 
     /// Returns the shapes of the paths that match.
     pub(super) fn shapes(&self) -> Vec<Shape<'_>> {
+        let mut shapes = self.exact_shapes();
+        if self.has_inexact_shapes() {
+            let constraints = shapes.iter_mut().flat_map(|shape| shape.front.iter_mut().chain(&mut shape.back));
+            constraints.for_each(Constraint::relax);
+        }
+        shapes
+    }
+
+    fn exact_shapes(&self) -> Vec<Shape<'_>> {
         let Some((head, tail, whole_front, whole_back)) = self.around_splat() else {
             let front = constraints(&self.front);
             return vec![Shape { segments: front.len(), is_open: false, front, back: Vec::new() }];

@@ -42,7 +42,7 @@ struct BadLine {
 /// The reason why a line is malformed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum Problem {
-    #[error("has over {MAX_LINE_CHARACTERS} characters")]
+    #[error("has over {MAX_LINE_CHARACTERS} characters, more than S3 stores with an object; shorten it")]
     TooLong,
     #[error(
         "begins rule {} for headers that S3 stores, and at most {MAX_RULES} are allowed; let one `*` stand for several \
@@ -51,8 +51,8 @@ pub(super) enum Problem {
     )]
     TooManyRules,
     #[error(
-        "over {MAX_INEXACT_RULES} paths have several wildcards between two slashes, such as `{0}`; let one `*` stand for \
-         them"
+        "over {MAX_INEXACT_RULES} paths have several wildcards between two slashes, or more than two \
+         placeholders beside other characters, such as `{0}`; let one `*` stand for them"
     )]
     TooManyInexactRules(String),
     #[error("names `{0}`, and at most {MAX_METADATA_NAMES} different names of metadata are allowed")]

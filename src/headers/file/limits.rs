@@ -12,8 +12,8 @@ pub(super) const MAX_LINE_CHARACTERS: usize = 2_000;
 /// S3 stores 2 KB of user metadata with an object, names included.
 pub(super) const MAX_METADATA_NAMES: usize = 100;
 
-/// How many rules may have several wildcards between two slashes, such as `/:year-:month`. These rules are matched one
-/// by one.
+/// How many rules may have paths that the index does not decide, such as `/:year-:month`. These rules are matched one by
+/// one.
 pub(super) const MAX_INEXACT_RULES: usize = 20;
 
 /// How many values and wildcards in them a file may get. Sites need at most ten.

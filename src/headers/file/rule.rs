@@ -46,10 +46,10 @@ impl Draft {
     }
 
     pub(super) fn rule(&self) -> Result<Rule, Problem> {
-        if self.path.chars().count() > MAX_LINE_CHARACTERS {
-            return Err(Problem::TooLong);
-        }
         let bad_pattern = |problem| Problem::Pattern { path: self.path.clone(), problem };
+        if self.path.chars().count() > MAX_LINE_CHARACTERS {
+            return Err(bad_pattern("is longer than the key of any object; shorten it"));
+        }
         let pattern = Pattern::parse(&self.path).map_err(bad_pattern)?;
         Ok(Rule { line: self.line, path: self.path.clone(), pattern })
     }

@@ -25,6 +25,15 @@ pub(in crate::headers) enum Constraint<'a> {
     Around { head: &'a str, tail: &'a str, min_bytes: usize },
 }
 
+impl Constraint<'_> {
+    /// Accepts any segment, if the segment need not be a literal.
+    pub(super) fn relax(&mut self) {
+        if let Self::Around { .. } = self {
+            *self = Self::Around { head: "", tail: "", min_bytes: 0 };
+        }
+    }
+}
+
 impl Default for Segment {
     fn default() -> Self {
         Self { literals: vec![String::new()], names: Vec::new() }
@@ -45,6 +54,11 @@ impl Segment {
 
     pub(super) fn placeholders(&self) -> usize {
         self.names.len()
+    }
+
+    /// Whether the segment has both a placeholder and other characters.
+    pub(super) fn is_partial(&self) -> bool {
+        self.placeholders() > 0 && self.min_bytes() > self.placeholders()
     }
 
     /// Returns the constraint on a segment of a path that this one is to match as a whole.

@@ -70,6 +70,8 @@ fn a_pattern_with_too_many_placeholders_or_segments_is_refused() {
     assert!(Pattern::parse(&placeholders(MAX_PLACEHOLDERS + 1)).is_err());
     assert!(Pattern::parse(&"/a".repeat(MAX_SEGMENTS)).is_ok());
     assert!(Pattern::parse(&"/a".repeat(MAX_SEGMENTS + 1)).is_err());
+    assert!(Pattern::parse(&("/a".repeat(MAX_SEGMENTS - 1) + "/*")).is_ok());
+    assert!(Pattern::parse(&("/a".repeat(MAX_SEGMENTS) + "/*")).is_err());
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! Files that are long, and the limits that bound them.
+
+use insta::assert_snapshot;
+
+use super::*;
+
+#[test]
+fn headers_that_s3_does_not_store_count_towards_no_limit() {
+    let links: String = (0..5_000).map(|n| format!("/page-{n}/*/*\n  Link: </{n}.css>; rel=preload\n")).collect();
+    let long = format!("/*\n  Content-Security-Policy: {}\n  Link:\n  Feature-Policy: ü\n", "x".repeat(10_000));
+    let names: String = (0..5_000).map(|n| format!("  X-{n}: 1\n")).collect();
+    let path = format!("/{}\n  Link: a\n", "y/".repeat(5_000));
+    let file = format!("{links}{long}{names}{path}/a\n  Content-Language: de\n");
+    assert_snapshot!(applied(&file, "a"), @"a: [language de]");
+    let warnings = warnings(&file, &["a"]);
+    assert!(warnings.contains("Content-Security-Policy (line 10002), Feature-Policy (line 10004), Link (lines 2, 4, "));
+    assert!(warnings.contains(" and 4992 more)") && warnings.len() < 1_000, "{warnings}");
+}
+
+#[test]
+fn a_file_has_limits_of_its_own() {
+    let rules = |count: usize| "/*\nX-Amz-Meta-A: b\n! X-Amz-Meta-A\n".repeat(count);
+    assert!(HeadersFile::parse(rules(2_000).as_bytes()).is_ok());
+    assert_snapshot!(refused(&rules(2_001)), @"`_headers`: line 6001: begins rule 2001 for headers that S3 stores, and at most 2000 are allowed; let one `*` stand for several paths");
+    let line = |length: usize| format!("/*\nContent-Language: {}", "x".repeat(length - 18));
+    assert!(HeadersFile::parse(line(2_000).as_bytes()).is_ok());
+    assert_snapshot!(refused(&line(2_001)), @"`_headers`: line 2: has over 2000 characters, more than S3 stores with an object; shorten it");
+    let names = |count: usize| (0..count).map(|n| format!("X-Amz-Meta-{n}: b\n")).collect::<String>();
+    assert!(HeadersFile::parse(format!("/*\n{}", names(100)).as_bytes()).is_ok());
+    assert_snapshot!(refused(&format!("/*\n{}", names(101))), @"`_headers`: line 102: names `100`, and at most 100 different names of metadata are allowed");
+    let inexact = |count: usize| (0..count).map(|n| format!("/:a-:b/{n}\nX-Amz-Meta-A: b\n")).collect::<String>();
+    assert!(HeadersFile::parse(inexact(20).as_bytes()).is_ok());
+    assert_snapshot!(refused(&inexact(21)), @"`_headers`: line 41: over 20 paths have several wildcards between two slashes, or more than two placeholders beside other characters, such as `/:a-:b/20`; let one `*` stand for them");
+    let segments = |count: usize| format!("{}\nX-Amz-Meta-A: b\n", "/a".repeat(count));
+    assert!(HeadersFile::parse(segments(32).as_bytes()).is_ok());
+    assert_snapshot!(refused(&segments(33)), @"`_headers`: line 1: the path `/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a` has over 32 segments; let `*` stand for the last ones");
+}
+
+#[test]
+fn headers_that_s3_would_refuse_are_refused() {
+    let value = "x".repeat(1_500);
+    for (header, what) in [("X-Amz-Meta-A", "user metadata"), ("Cache-Control", "headers")] {
+        let file = format!("/*\n{header}: {value}\n/a/*\n{header}: {value}");
+        let file = HeadersFile::parse(file.as_bytes()).unwrap();
+        assert_eq!(file.check(&["b", "c/a"]), Ok(Vec::new()));
+        let error = file.check(&["a/x", "b"]).unwrap_err().to_string();
+        for part in ["`a/x`", what, "`/*` (line 1), `/a/*` (line 3)"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_file_gets_at_most_a_hundred_values() {
+    let rules = |count: usize, value: &str| format!("/*\nX-Amz-Meta-A: {value}\n").repeat(count);
+    let check = |text: String| HeadersFile::parse(text.as_bytes()).unwrap().check(&["a"]);
+    assert!(check(rules(100, "b")).is_ok());
+    assert_snapshot!(check(rules(101, "b")).unwrap_err(), @"`_headers` gives `a` over 100 values and placeholders in them; let fewer rules match it, such as `/*` (line 1), `/*` (line 3), `/*` (line 5), `/*` (line 7), `/*` (line 9), `/*` (line 11), `/*` (line 13), `/*` (line 15), `/*` (line 17), `/*` (line 19), and 91 more");
+    assert!(check(rules(25, ":splat:splat:splat")).is_ok());
+    assert!(check(rules(26, ":splat:splat:splat")).is_err());
+    assert!(check(rules(101, "b") + "/*\n! X-Amz-Meta-A\n").is_ok(), "only values that count are counted");
+    assert!(check("/*\nContent-Type: a/b\n".repeat(2_000)).is_ok());
+}
+
+#[test]
+fn a_value_that_grows_with_the_path_is_cut_at_the_limit() {
+    let line = format!("  X-Amz-Meta-A: {}\n", ":splat".repeat(80));
+    let file = HeadersFile::parse(format!("/*\n{line}").as_bytes()).unwrap();
+    let name = "é".repeat(500);
+    let applied = file.applied(&name);
+    let value = applied.fields[0].1.as_ref().unwrap();
+    assert!((MAX_METADATA_BYTES..3 * MAX_METADATA_BYTES).contains(&value.len()));
+    assert!(file.check(&[&name]).is_err());
+}
+
+/// Names and files that make matching as expensive as it gets: each case has a name, the rules, and how many rules.
+fn expensive() -> Vec<(&'static str, String, String)> {
+    let rule = |path: String| format!("{path}\n  X-Amz-Meta-A: b\n");
+    let rules =
+        |count: usize, path: &dyn Fn(usize) -> String| -> String { (0..count).map(|n| rule(path(n))).collect() };
+    // Each bit of a number chooses a literal or a placeholder.
+    let choices = |n: usize| {
+        let choice = |bit: usize| if n >> bit & 1 == 1 { format!("/:p{bit}") } else { "/aaaa".to_owned() };
+        (0..11).map(choice).collect::<String>()
+    };
+    let keep_last = "/*\n  ! X-Amz-Meta-A\n";
+    vec![
+        ("all match", "a/b.js".to_owned(), rules(1_999, &|_| "/*".to_owned()) + keep_last),
+        ("heads", "a".repeat(1_000), rules(1_999, &|n| format!("/{}*", "a".repeat(n / 2))) + keep_last),
+        ("tails", "a".repeat(1_000), rules(1_999, &|n| format!("/*{}", "a".repeat(n / 2))) + keep_last),
+        ("heads too long", "a".repeat(500) + "b", rules(1_999, &|n| format!("/{}*", "a".repeat(n))) + keep_last),
+        ("literal or placeholder", "aaaa/".repeat(10) + "aaaa", rules(1_999, &choices) + keep_last),
+        ("segments", "a/".repeat(511) + "a", rules(1_999, &|n| "/a".repeat(n % 31) + "/*") + keep_last),
+        ("index documents", "aaaa/".repeat(10) + "index.html", rules(1_999, &|n| choices(n) + "/*") + keep_last),
+        ("one by one", "a-".repeat(40), rules(20, &|n| format!("/:a{}:b-:c*", "-a".repeat(n / 2))) + keep_last),
+        ("placeholders", "a/".repeat(20), rules(50, &|_| "/:a/*".to_owned()).replace(": b", ": :a")),
+    ]
+}
+
+/// A step is a word of a set of rules, an affix, a value, or a byte of a path that one rule is matched with.
+#[test]
+fn the_steps_for_a_name_are_bounded_whatever_the_file_says() {
+    let steps: Vec<(&str, usize)> = expensive()
+        .into_iter()
+        .map(|(case, name, text)| (case, HeadersFile::parse(text.as_bytes()).unwrap().applied(&name).steps))
+        .collect();
+    let shown: Vec<String> = steps.iter().map(|(case, steps)| format!("{case}: {steps}")).collect();
+    assert_snapshot!(shown.join("\n"), @r"
+    all match: 96
+    heads: 65
+    tails: 65
+    heads too long: 1563
+    literal or placeholder: 448
+    segments: 1056
+    index documents: 1152
+    one by one: 1622
+    placeholders: 2154
+    ");
+}
