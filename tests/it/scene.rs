@@ -36,12 +36,14 @@ pub fn first() -> Files {
         ("data.json", "1"),
         ("logo.svg", "<svg/>"),
         ("old/index.html", "old"),
+        ("sw.js", "one"),
+        ("version.json", "kept"),
     ])
 }
 
 /// Returns the second build, in which files of [`first`] are new, changed, kept and deleted.
 ///
-/// If assets get another Cache-Control, only the headers of `logo.svg` change.
+/// If assets get another Cache-Control, only the headers of `logo.svg` and of the entry point `version.json` change.
 pub fn second() -> Files {
     files([
         ("index.html", "<script src=/app.2.js></script>"),
@@ -50,6 +52,8 @@ pub fn second() -> Files {
         ("app.2.js", "two"),
         ("data.json", "2"),
         ("logo.svg", "<svg/>"),
+        ("sw.js", "two"),
+        ("version.json", "kept"),
     ])
 }
 
@@ -64,6 +68,7 @@ pub fn third() -> Files {
         ("data.json", "3"),
         ("logo.svg", "<svg/>"),
         ("old/index.html", "old again"),
+        ("sw.js", "three"),
     ])
 }
 
