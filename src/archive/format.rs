@@ -149,7 +149,7 @@ mod tests {
         the archive is an HTML page, most likely the error page of a download; dropship takes zip files, so pack the contents of the site's folder as a zip
         the archive is an HTML page, most likely the error page of a download; dropship takes zip files, so pack the contents of the site's folder as a zip
         the archive is an XML document, most likely the error of a download; dropship takes zip files, so pack the contents of the site's folder as a zip
-        the archive is a zip without its end, so it was cut short; upload it again, exactly as it was packed
+        the archive is a zip, but its last 64 KiB have no end record: it was cut short, or bytes follow its end; upload it again, exactly as it was packed
         the archive is not a zip, or its end is missing (it has no end record); upload a complete zip
         ");
     }

@@ -11,7 +11,10 @@ pub enum Rejection {
     NotAZip,
     #[error("{name} is {format}; dropship takes zip files, so pack the contents of the site's folder as a zip")]
     OtherFormat { name: String, format: &'static str },
-    #[error("the archive is a zip without its end, so it was cut short; upload it again, exactly as it was packed")]
+    #[error(
+        "the archive is a zip, but its last 64 KiB have no end record: it was cut short, or bytes follow its end; upload \
+         it again, exactly as it was packed"
+    )]
     CutOff,
     #[error("bytes follow the end of the zip, or its end was cut off; upload it exactly as it was packed")]
     TrailingBytes,

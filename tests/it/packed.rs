@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dropship::report::Answer;
 use serde::Deserialize;
 
 use crate::build::Files;
@@ -57,7 +58,7 @@ impl Case {
         let event = stage.upload_bytes("site.zip", archive);
         let answer = stage.invoke("packed", &event).await.into_answer();
         match (&self.outcome, answer) {
-            (Outcome::Live, Ok(_)) => self.compare(&stage, &work.join(&self.folder)),
+            (Outcome::Live, Ok(answer)) => self.compare(&stage, &answer, &work.join(&self.folder)),
             (Outcome::Live, Err(failure)) => Err(format!("is refused: {}", failure.error_message)),
             (Outcome::Refused, Ok(_)) => Err(format!("is deployed, and should be refused: {}", self.words)),
             (Outcome::Refused, Err(failure)) if failure.error_type != "ArchiveRejected" => Err(failure.error_message),
@@ -70,10 +71,14 @@ impl Case {
     }
 
     /// Compares the live bucket with the folder.
-    fn compare(&self, stage: &Stage, folder: &Path) -> Result<(), String> {
+    fn compare(&self, stage: &Stage, answer: &Answer, folder: &Path) -> Result<(), String> {
         let mut build = Files::new();
         read_folder(folder, "", &mut build);
         let has_headers = build.remove("_headers").is_some();
+        let warnings = answer.deployments[0].warnings.join("; ");
+        if build.contains_key(".env") && !warnings.contains("private files are left out") {
+            return Err(format!("does not warn of the file that is left out: {warnings}"));
+        }
         build.retain(|name, _| !is_left_out(name) && !self.lacks.contains(name));
         let mut live: BTreeMap<_, _> = stage.cloud.objects(LIVE);
         live.retain(|key, _| !self.adds.contains(key));
