@@ -41,7 +41,7 @@ pub struct Row {
     pub crc32: u32,
     pub etag: Etag,
     pub headers: HeadersDigest,
-    /// Whether Cache-Control says `immutable`; then clients may keep the object for as long as they like.
+    /// Whether the object is no page and its Cache-Control says `immutable`; then clients may keep the object for as long as they like.
     pub immutable: bool,
     /// When the key left the site, in epoch seconds, if the object is retained or has [departed](Row::departed).
     pub removed_at: Option<i64>,

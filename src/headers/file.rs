@@ -49,6 +49,8 @@ pub struct HeadersFile {
     effects: Vec<Effects>,
     /// Headers that S3 does not store with an object, as they are written, and the lines that set them.
     not_stored: BTreeMap<String, Lines>,
+    /// How many more there are.
+    also_not_stored: usize,
     /// The lines that begin a rule for a single host.
     for_hosts: Lines,
 }

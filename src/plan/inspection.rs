@@ -15,7 +15,7 @@ pub struct Inspection {
     /// Whether the object has the wanted bytes; `None` if they were not compared.
     pub same_bytes: Option<bool>,
     pub headers: HeadersDigest,
-    /// Whether Cache-Control says `immutable`.
+    /// Whether the object is no page and its Cache-Control says `immutable`.
     pub immutable: bool,
 }
 

@@ -1,6 +1,6 @@
 //! The parser of a `_headers` file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::HeadersFile;
 use super::effects::Effects;
@@ -12,17 +12,18 @@ use super::lines::Lines;
 use super::rule::{Draft, Rule};
 use super::value::Value;
 
-/// How many names of headers are kept that S3 does not store. Warnings name the first ten.
+/// Of how many headers that S3 does not store the lines are kept. Warnings name ten.
 const MAX_NOT_STORED: usize = 1_000;
 
 /// Collects the rules line by line.
 #[derive(Default)]
-pub(super) struct Parser {
+pub(super) struct Parser<'t> {
     /// The rules that have an effect, with what they do.
     rules: Vec<(Rule, Draft)>,
     inexact_rules: usize,
     metadata_names: BTreeSet<String>,
-    not_stored: BTreeMap<String, Lines>,
+    not_stored: BTreeMap<&'t str, Lines>,
+    also_not_stored: HashSet<&'t str>,
     for_hosts: Lines,
     current: Current,
     bad: BadLines,
@@ -39,8 +40,8 @@ enum Current {
     Rule(Draft),
 }
 
-impl Parser {
-    pub(super) fn parse(bytes: &[u8]) -> Result<HeadersFile, BadHeadersFile> {
+impl<'t> Parser<'t> {
+    pub(super) fn parse(bytes: &'t [u8]) -> Result<HeadersFile, BadHeadersFile> {
         let text = str::from_utf8(bytes).map_err(|_| BadHeadersFile::Encoding)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut parser = Self::default();
@@ -55,7 +56,7 @@ impl Parser {
         parser.finish()
     }
 
-    fn line(&mut self, line: usize, text: &str) -> Result<(), Problem> {
+    fn line(&mut self, line: usize, text: &'t str) -> Result<(), Problem> {
         if text.starts_with('/') || is_url(text) {
             self.end_rule();
             return self.path(line, text);
@@ -137,10 +138,14 @@ impl Parser {
         Ok(())
     }
 
-    fn note_not_stored(&mut self, line: usize, name: &str) {
-        let is_applied = matches!(self.current, Current::Rule(_));
-        if is_applied && (self.not_stored.len() < MAX_NOT_STORED || self.not_stored.contains_key(name)) {
-            self.not_stored.entry(name.to_owned()).or_default().push(line);
+    fn note_not_stored(&mut self, line: usize, name: &'t str) {
+        if !matches!(self.current, Current::Rule(_)) {
+            return;
+        }
+        if self.not_stored.len() < MAX_NOT_STORED || self.not_stored.contains_key(name) {
+            self.not_stored.entry(name).or_default().push(line);
+        } else {
+            self.also_not_stored.insert(name);
         }
     }
 
@@ -195,7 +200,8 @@ impl Parser {
             index: Index::new(rules.iter().map(|rule| &rule.pattern)),
             rules,
             effects: effects.into_values().collect(),
-            not_stored: self.not_stored,
+            not_stored: self.not_stored.into_iter().map(|(name, lines)| (name.to_owned(), lines)).collect(),
+            also_not_stored: self.also_not_stored.len(),
             for_hosts: self.for_hosts,
         })
     }

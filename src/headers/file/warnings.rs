@@ -77,7 +77,7 @@ impl HeadersFile {
             format!(
                 "`_headers` sets headers that S3 does not store with an object: {}; set them in a response headers \
                  policy of the CloudFront distribution",
-                cut::sentence(&headers)
+                cut::sentence_of(&headers, headers.len() + self.also_not_stored)
             )
         })
     }
