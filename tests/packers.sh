@@ -3,9 +3,9 @@
 #   tests/packers.sh            with the tools that are installed, as .ci/run does; takes about a minute
 #   tests/packers.sh install    installs the tools, on Debian as root: its own packages, and Node's into target/packers
 #
-# tests/packers/tools.py lists the tools, how each packs, and what has to become of the archive: it goes live byte for
+# tests/packers/tools.py lists the tools, how each packs, and what to expect of the archive: it goes live byte for
 # byte, or it is refused in a sentence that says what to do. The folder has everything that packers, code pages, URLs or
-# shells treat in a way of their own (tests/packers/folders.py).
+# shells treat specially (tests/packers/folders.py).
 #
 # It needs Python 3, and skips each tool that is not installed.
 set -euo pipefail

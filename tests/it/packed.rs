@@ -1,4 +1,4 @@
-//! Archives of the tools that people pack with. `tests/packers.sh` packs them, and says what has to become of each.
+//! Archives of the tools that people pack with. `tests/packers.sh` packs them, and says what to expect of each.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::build::Files;
 use crate::note::note;
 use crate::stage::{LIVE, Stage};
 
-/// An archive, and what `tests/packers/tools.py` says that dropship makes of it.
+/// An archive, and what `tests/packers/tools.py` expects of it.
 #[derive(Deserialize)]
 struct Case {
     /// Names the tool and how it packed.

@@ -1,7 +1,7 @@
 """Packs the folders with every tool that is installed. tests/packers.sh starts it.
 
 main.py packages     prints the Debian packages of the tools that are missing
-main.py pack WORK    packs into WORK, and writes to WORK/cases.json what has to become of each archive
+main.py pack WORK    packs into WORK, and writes to WORK/cases.json what to expect of each archive
 """
 
 import json
@@ -52,7 +52,7 @@ def packages_of_node():
 
 
 def pack_with(tool, work, environment):
-    """Returns what has to become of the tool's archives, and in which cases the tool did not do as expected."""
+    """Returns what to expect of the archives, and the cases in which the tool itself did not do as expected."""
     error = run(tool.prepare, work, environment)
     if error is not None:
         return [], [f"{tool.name}: {error}"]
@@ -81,7 +81,7 @@ def run(command, folder, environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    return None if done.returncode == 0 else done.stdout.decode(errors="replace") or "it fails without a word"
+    return None if done.returncode == 0 else done.stdout.decode(errors="replace") or "it fails and prints nothing"
 
 
 main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""The tools, how each packs a folder, and what dropship makes of the archive.
+"""The tools, how each packs a folder, and what to expect of the archive.
 
 A command runs in the folder, in a UTF-8 locale, with these variables: $folder and $archive; $programs, the folder of
 this file; $build, where a program may be compiled; $modules, where the packages of Node are.
