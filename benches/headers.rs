@@ -23,9 +23,9 @@ const CASES: [Case; 9] = [
         |n| format!("{}{n}/index.html", "aaaa/".repeat(10)),
     ),
     (
-        "20 one by one",
-        || rules(20, |n| format!("/:a{}:b-:c*", "-a".repeat(n / 2))),
-        |n| format!("{}{n}", "a-".repeat(30)),
+        "100 one by one",
+        || rules(100, |n| format!("/:a-:b/*{}", "x".repeat(n % 2))),
+        |n| format!("2026-{}/{n}/x", n % 12),
     ),
     ("50 with placeholders", placeholders, |n| format!("a/b/c/{n:06}.js")),
 ];

@@ -26,7 +26,7 @@ use bits::Bits;
 use effects::{Effect, Effects};
 use field::HeaderField;
 use index::Index;
-use limits::MAX_VALUES;
+use limits::{MAX_EFFORT, MAX_VALUES};
 use lines::Lines;
 use parser::Parser;
 use rule::Rule;
@@ -64,6 +64,8 @@ struct Applied<'f> {
     setting: Vec<(&'f HeaderField, Vec<(usize, &'f Value)>)>,
     /// Values that are filled in count twice and more.
     values: usize,
+    /// The texts that were sought for rules that the index does not decide.
+    effort: usize,
     steps: usize,
 }
 
@@ -108,7 +110,7 @@ impl HeadersFile {
         let paths = paths(name);
         let mut matched = Bits::none(self.rules.len());
         for path in &paths {
-            self.add_matching(path, &mut matched, &mut applied.steps);
+            self.add_matching(path, &mut matched, &mut applied);
         }
         for effects in &self.effects {
             applied.steps += matched.words().len();
@@ -127,12 +129,13 @@ impl HeadersFile {
     }
 
     /// Adds the rules that match a path to those that match another path of the file, and counts the steps.
-    fn add_matching(&self, path: &str, matched: &mut Bits, steps: &mut usize) {
-        let mut rules = self.index.candidates(path, steps);
+    fn add_matching(&self, path: &str, matched: &mut Bits, applied: &mut Applied<'_>) {
+        let mut rules = self.index.candidates(path, &mut applied.steps);
         let mut ranges = Vec::new();
         for rule in self.index.undecided(&rules, matched) {
-            *steps += path.len();
-            if !self.rules[rule].pattern.captures(path, &mut ranges) {
+            let pattern = &self.rules[rule].pattern;
+            applied.effort += pattern.effort();
+            if !pattern.captures(path, &mut ranges) {
                 rules.remove(rule);
             }
         }
@@ -167,7 +170,7 @@ impl HeadersFile {
         steps: &mut usize,
     ) -> Option<&'p str> {
         let matching = paths.iter().find(|path| {
-            *steps += path.len();
+            *steps += self.rules[rule].pattern.effort();
             self.rules[rule].pattern.captures(path, captures)
         });
         matching.map(String::as_str)
@@ -177,11 +180,18 @@ impl HeadersFile {
     ///
     /// # Errors
     ///
-    /// Fails if a file gets more headers than S3 stores.
+    /// Fails if a file gets more headers than S3 stores, or if the rules take too long to match.
     pub fn check(&self, names: &[&str]) -> Result<Vec<String>, BadHeadersFile> {
         let mut contradictions = Contradictions::default();
+        let mut effort = 0;
         for name in names {
             let applied = self.applied(name);
+            effort += applied.effort;
+            if effort > MAX_EFFORT {
+                return Err(BadHeadersFile::TooMuchEffort {
+                    rules: warnings::named(&self.rules, self.index.inexact()),
+                });
+            }
             self.check_lengths(name, &applied)?;
             contradictions.note(&applied);
         }

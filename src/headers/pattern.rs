@@ -96,17 +96,30 @@ impl Pattern {
 
     /// Whether a path can meet the constraints of a shape and yet not match.
     pub(super) fn has_inexact_shapes(&self) -> bool {
-        let segments = self.front.iter().chain(self.back.iter().flatten());
         let around_splat = self.around_splat();
-        segments.clone().any(|segment| segment.placeholders() > 1)
+        self.segments().any(|segment| segment.placeholders() > 1)
             || around_splat.is_some_and(|(head, tail, ..)| head.placeholders() + tail.placeholders() > 0)
-            || segments.filter(|segment| segment.is_partial()).count() > MAX_PARTIAL_SEGMENTS
+            || self.has_relaxed_shapes()
+    }
+
+    /// Whether the shapes do not tell how segments begin and end.
+    fn has_relaxed_shapes(&self) -> bool {
+        self.segments().filter(|segment| segment.is_partial()).count() > MAX_PARTIAL_SEGMENTS
+    }
+
+    /// Returns how many texts [`Self::captures`] seeks in a path.
+    pub(super) fn effort(&self) -> usize {
+        self.segments().map(|segment| 1 + segment.placeholders()).sum()
+    }
+
+    fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.front.iter().chain(self.back.iter().flatten())
     }
 
     /// Returns the shapes of the paths that match.
     pub(super) fn shapes(&self) -> Vec<Shape<'_>> {
         let mut shapes = self.exact_shapes();
-        if self.has_inexact_shapes() {
+        if self.has_relaxed_shapes() {
             let constraints = shapes.iter_mut().flat_map(|shape| shape.front.iter_mut().chain(&mut shape.back));
             constraints.for_each(Constraint::relax);
         }

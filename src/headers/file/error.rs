@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::MAX_METADATA_BYTES;
-use super::limits::{MAX_INEXACT_RULES, MAX_LINE_CHARACTERS, MAX_METADATA_NAMES, MAX_RULES, MAX_VALUES};
+use super::limits::{MAX_LINE_CHARACTERS, MAX_METADATA_NAMES, MAX_RULES, MAX_VALUES};
 use crate::cut;
 
 /// A `_headers` file that cannot be used.
@@ -23,6 +23,11 @@ pub enum BadHeadersFile {
          {rules}"
     )]
     TooMany { name: String, rules: String },
+    #[error(
+        "`_headers` has too many paths with several wildcards between two slashes, or with more than two placeholders \
+         beside other characters, for so many files: {rules}; let one `*` stand for these wildcards"
+    )]
+    TooMuchEffort { rules: String },
 }
 
 /// Malformed lines, of which only the first are kept.
@@ -50,11 +55,6 @@ pub(super) enum Problem {
         MAX_RULES + 1
     )]
     TooManyRules,
-    #[error(
-        "over {MAX_INEXACT_RULES} paths have several wildcards between two slashes, or more than two \
-         placeholders beside other characters, such as `{0}`; let one `*` stand for them"
-    )]
-    TooManyInexactRules(String),
     #[error("names `{0}`, and at most {MAX_METADATA_NAMES} different names of metadata are allowed")]
     TooManyMetadataNames(String),
     #[error("`{0}` is not a path, since it does not start with `/`")]

@@ -58,6 +58,11 @@ impl Index {
         rules
     }
 
+    /// Returns the rules that the index does not decide.
+    pub(super) fn inexact(&self) -> impl Iterator<Item = usize> {
+        self.inexact.common(&self.inexact, 0)
+    }
+
     /// Returns those of the candidates that have to be matched one by one, except those that are known to match.
     pub(super) fn undecided(&self, candidates: &Bits, known: &Bits) -> Vec<usize> {
         let inexact = candidates.common(&self.inexact, 0);

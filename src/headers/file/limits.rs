@@ -12,9 +12,9 @@ pub(super) const MAX_LINE_CHARACTERS: usize = 2_000;
 /// S3 stores 2 KB of user metadata with an object, names included.
 pub(super) const MAX_METADATA_NAMES: usize = 100;
 
-/// How many rules may have paths that the index does not decide, such as `/:year-:month`. These rules are matched one by
-/// one.
-pub(super) const MAX_INEXACT_RULES: usize = 20;
+/// How many texts may be sought in all names for rules that the index does not decide, such as `/:year-:month`. These
+/// rules are matched one by one: 100 of them with every name of 100,000, or 2,000 with 5,000 names.
+pub(super) const MAX_EFFORT: usize = 50_000_000;
 
 /// How many values and wildcards in them a file may get. Sites need at most ten.
 pub(super) const MAX_VALUES: usize = 100;

@@ -7,7 +7,7 @@ use super::effects::Effects;
 use super::error::{BadHeadersFile, BadLines, Problem};
 use super::field::HeaderField;
 use super::index::Index;
-use super::limits::{MAX_INEXACT_RULES, MAX_LINE_CHARACTERS, MAX_METADATA_NAMES, MAX_RULES};
+use super::limits::{MAX_LINE_CHARACTERS, MAX_METADATA_NAMES, MAX_RULES};
 use super::lines::Lines;
 use super::rule::{Draft, Rule};
 use super::value::Value;
@@ -20,7 +20,6 @@ const MAX_NOT_STORED: usize = 1_000;
 pub(super) struct Parser<'t> {
     /// The rules that have an effect, with what they do.
     rules: Vec<(Rule, Draft)>,
-    inexact_rules: usize,
     metadata_names: BTreeSet<String>,
     not_stored: BTreeMap<&'t str, Lines>,
     also_not_stored: HashSet<&'t str>,
@@ -170,10 +169,6 @@ impl<'t> Parser<'t> {
             return Err(Problem::TooManyRules);
         }
         let rule = draft.rule()?;
-        self.inexact_rules += usize::from(rule.pattern.has_inexact_shapes());
-        if self.inexact_rules > MAX_INEXACT_RULES {
-            return Err(Problem::TooManyInexactRules(draft.path));
-        }
         self.rules.push((rule, draft));
         Ok(())
     }

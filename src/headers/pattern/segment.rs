@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 /// The text of a pattern between two slashes, or between a slash and the splat.
 #[derive(Clone, Debug)]
 pub(super) struct Segment {
@@ -107,7 +109,7 @@ impl Segment {
                 (true, true) => (text == literal).then_some(0),
                 (true, false) => text[..limit].starts_with(literal).then_some(0),
                 (false, true) => text.ends_with(literal).then(|| text.len() - literal.len()),
-                (false, false) => text[..limit].rfind(literal),
+                (false, false) => memmem::rfind(&text.as_bytes()[..limit], literal.as_bytes()),
             }?;
             let literal_end = found + literal.len();
             if number == last {
