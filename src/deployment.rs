@@ -10,6 +10,7 @@ mod lease;
 mod owed;
 mod place;
 mod record;
+mod run_record;
 #[cfg(test)]
 mod tests;
 mod unfinished;
@@ -25,6 +26,7 @@ pub use self::lease::Lease;
 pub use self::owed::Owed;
 pub use self::place::Place;
 pub use self::record::{Claimant, Identity, Record, Status};
+pub use self::run_record::{AskedBy, RunFailure, RunRecord};
 pub use self::unfinished::UnfinishedRun;
 pub use self::waiting::{Waiting, request_for_waiting};
 

@@ -5,7 +5,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Invocation, Site};
 use crate::aws::archive::Archive;
 use crate::cache_tag::CacheTags;
-use crate::deployment::{DeploymentId, Identity, MAX_CLOCK_SKEW, Place, Previous, Record, Request, Waiting};
+use crate::deployment::{
+    AskedBy, DeploymentId, Identity, MAX_CLOCK_SKEW, Place, Previous, Record, Request, RunRecord, Status, Waiting,
+};
 use crate::error::Error;
 use crate::event::{BadEvent, Options, Upload};
 use crate::headers::HeaderRules;
@@ -90,6 +92,23 @@ impl<'a> Attempt<'a> {
         let expires_at = (!record.has_been_live()).then(|| self.expires_at());
         let Identity { uploaded_at, is_time_estimated, .. } = self.identity;
         Record { uploaded_at, is_time_estimated, expires_at, ..record }
+    }
+
+    /// Returns the record of a run that the attempt starts.
+    pub(super) fn run_record(&self, number: u64) -> RunRecord {
+        let request = self.invocation.request_id;
+        RunRecord {
+            number,
+            deployment: self.place.deployment.clone(),
+            asked_by: AskedBy::of(request, self.options.replay),
+            request: request.to_owned(),
+            started_at: self.started_at,
+            status: Status::Unfinished,
+            ended_at: None,
+            answer: None,
+            failure: None,
+            expires_at: self.expires_at(),
+        }
     }
 
     /// Returns the note that the upload waits for the site; `None` for a replay, since only its sender may say

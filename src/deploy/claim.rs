@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt, MaybeDone, maybe_done};
 use super::attempt::Attempt;
 use super::build::Build;
 use crate::aws::ledger::{Change, Committed, Known};
-use crate::deployment::{Decision, Head, Identity, Lease, Record, Request, Status, decide};
+use crate::deployment::{Decision, Head, Identity, Lease, Record, Request, RunRecord, Status, decide};
 use crate::error::Error;
 use crate::report::Outcome;
 
@@ -17,6 +17,7 @@ pub(super) struct Claim {
     pub from: Head,
     pub to: Head,
     pub record: Record,
+    pub run: RunRecord,
 }
 
 /// The outcome of the decision table, with its consequence.
@@ -82,13 +83,16 @@ impl<'a> Claimant<'a> {
                     self.judge_archive(record.as_ref()).await?;
                     let number = head.sequence + 1;
                     let started = attempt.record(record.as_ref()).started(number, rollback);
-                    return Ok(self.claim(head, started));
+                    return Ok(self.claim(head, started, attempt.run_record(number)));
                 }
                 Decision::Resume => {
                     self.judge().await;
                     // A run that has started is refused under the lease, since it may have changed objects.
                     self.fail_unless(Error::is_refusal)?;
-                    return Ok(self.claim(head, attempt.record(record.as_ref())));
+                    let run = attempt.site.clients.ledger.run(last_run).await?;
+                    // An earlier release may have started it.
+                    let run = run.unwrap_or_else(|| attempt.run_record(last_run));
+                    return Ok(self.claim(head, attempt.record(record.as_ref()), run.resumed()));
                 }
                 Decision::Wait => {
                     let has_started = record.as_ref().is_some_and(|record| record.status == Status::Unfinished);
@@ -152,7 +156,7 @@ impl<'a> Claimant<'a> {
     async fn remember_newest(&self, head: &Head, record: Option<&Record>) -> Result<Committed, Error> {
         let attempt = self.attempt;
         let (to, record) = (head.knowing_newest(&attempt.place), attempt.record(record));
-        let change = Change { from: head, to: &to, record: Some(&record), owed: &[], settled: &[] };
+        let change = Change { from: head, to: &to, record: Some(&record), run: None, owed: &[], settled: &[] };
         attempt.site.clients.ledger.commit(change).await
     }
 
@@ -174,11 +178,11 @@ impl<'a> Claimant<'a> {
         Ok(head.newest(now).is_some_and(|newest| place.is_older_than(newest)))
     }
 
-    fn claim(&self, head: Head, record: Record) -> Decided {
+    fn claim(&self, head: Head, record: Record, run: RunRecord) -> Decided {
         let invocation = self.attempt.invocation;
         let record = record.claimed_by(invocation.request_id);
         let to = head.claimed(&self.attempt.request(), record.run, invocation.deadline);
-        Decided::Claim(Box::new(Claim { from: head, to, record }))
+        Decided::Claim(Box::new(Claim { from: head, to, record, run }))
     }
 
     /// Waits a moment. Near the deadline, notes that the upload waits: whoever is done with the site next deploys it.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Site;
 use super::claim::Claim;
 use crate::aws::ledger::{Change, Committed, Ledger};
-use crate::deployment::{Head, Owed, Record, RunId};
+use crate::deployment::{Head, Owed, Record, RunFailure, RunId, RunRecord};
 use crate::error::Error;
 
 /// The site's head while this invocation holds the lease.
@@ -17,7 +17,7 @@ pub(super) struct HeldHead<'a> {
 }
 
 impl<'a> HeldHead<'a> {
-    /// Takes the lease by replacing the head `from` with `to`. A run also writes its record; a sweep has none.
+    /// Takes the lease by replacing the head `from` with `to`. A run also writes its records; a sweep has none.
     ///
     /// Returns `None` if another invocation has changed the head since it was read.
     ///
@@ -27,9 +27,10 @@ impl<'a> HeldHead<'a> {
         ledger: &'a Ledger,
         from: &Head,
         to: &Head,
-        record: Option<&Record>,
+        records: Option<(&Record, &RunRecord)>,
     ) -> Result<Option<Self>, Error> {
-        let change = Change { from, to, record, owed: &[], settled: &[] };
+        let (record, run) = records.unzip();
+        let change = Change { from, to, record, run, owed: &[], settled: &[] };
         let committed = ledger.commit(change).await?;
         Ok((committed == Committed::Yes).then(|| Self { ledger, head: to.clone() }))
     }
@@ -44,7 +45,7 @@ impl<'a> HeldHead<'a> {
     /// # Errors
     /// `LeaseLost`, `Aws`.
     pub(super) async fn release(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
-        self.commit(self.head.released(), None, &[], settled).await
+        self.commit(self.head.released(), None, None, &[], settled).await
     }
 
     /// Replaces an owed batch.
@@ -52,17 +53,18 @@ impl<'a> HeldHead<'a> {
     /// # Errors
     /// `LeaseLost`, `Aws`.
     pub(super) async fn replace(&mut self, owed: &Owed, by: &[Owed]) -> Result<(), Error> {
-        self.commit(self.head.next_version(), None, by, &mut vec![owed.clone()]).await
+        self.commit(self.head.next_version(), None, None, by, &mut vec![owed.clone()]).await
     }
 
     async fn commit(
         &mut self,
         to: Head,
         record: Option<&Record>,
+        run: Option<&RunRecord>,
         owed: &[Owed],
         settled: &mut Vec<Owed>,
     ) -> Result<(), Error> {
-        let change = Change { from: &self.head, to: &to, record, owed, settled };
+        let change = Change { from: &self.head, to: &to, record, run, owed, settled };
         if self.ledger.commit(change).await? == Committed::No {
             return Err(Error::LeaseLost);
         }
@@ -72,10 +74,11 @@ impl<'a> HeldHead<'a> {
     }
 }
 
-/// A run while this invocation holds the lease for it: the head, and the record.
+/// A run while this invocation holds the lease for it: the head, and the records of the deployment and of the run.
 pub(super) struct HeldRun<'a> {
     head: HeldHead<'a>,
     record: Record,
+    run: RunRecord,
     /// The head that the claim was made from.
     before: Head,
     /// The fingerprint of the distributions from which the run's batches follow.
@@ -88,14 +91,15 @@ impl<'a> HeldRun<'a> {
     /// # Errors
     /// `Aws`.
     pub(super) async fn claim(site: &'a Site, claim: &Claim) -> Result<Option<Self>, Error> {
-        let Claim { from, to, record } = claim;
-        let claimed = HeldHead::claim(&site.clients.ledger, from, to, Some(record));
+        let Claim { from, to, record, run } = claim;
+        let claimed = HeldHead::claim(&site.clients.ledger, from, to, Some((record, run)));
         let Some(head) = claimed.await? else {
             return Ok(None);
         };
         tracing::Span::current().record("run", record.run);
         tracing::info!(run = record.run, rollback = record.rollback, "claimed the site");
-        Ok(Some(Self { head, record: record.clone(), before: from.clone(), distributions: None }))
+        let (record, run) = (record.clone(), run.clone());
+        Ok(Some(Self { head, record, run, before: from.clone(), distributions: None }))
     }
 
     /// Returns the run that holds the lease.
@@ -145,7 +149,7 @@ impl<'a> HeldRun<'a> {
     pub(super) async fn record_batches(&mut self, batches: &[Owed], settled: &mut Vec<Owed>) -> Result<(), Error> {
         // The count is written with the batches, so that no caller reference is ever used twice.
         let record = self.record.clone().owing(batches.len());
-        self.commit(self.begun(), record, batches, settled).await
+        self.commit(self.begun(), record, None, batches, settled).await
     }
 
     /// Sets the fingerprint of the distributions that the head keeps once the run begins to write.
@@ -167,7 +171,7 @@ impl<'a> HeldRun<'a> {
     /// # Errors
     /// `LeaseLost`, `Aws`.
     pub(super) async fn write_head(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
-        self.commit(self.head.head.next_version(), self.record.clone(), &[], settled).await
+        self.commit(self.head.head.next_version(), self.record.clone(), None, &[], settled).await
     }
 
     /// Lets the head say that the run begins to write, and deletes the batches in `settled`.
@@ -175,7 +179,7 @@ impl<'a> HeldRun<'a> {
     /// # Errors
     /// `LeaseLost`, `Aws`.
     pub(super) async fn begin(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
-        self.commit(self.begun(), self.record.clone(), &[], settled).await
+        self.commit(self.begun(), self.record.clone(), None, &[], settled).await
     }
 
     /// Makes the run the live one, and releases the lease.
@@ -188,41 +192,45 @@ impl<'a> HeldRun<'a> {
         now: DateTime<Utc>,
         settled: &mut Vec<Owed>,
     ) -> Result<(), Error> {
-        let record = self.record.clone().finished(answer, self.head.head.live.as_ref());
-        self.commit(self.head.head.finished(&self.run(), now), record, &[], settled).await
+        let record = self.record.clone().finished(answer.clone(), self.head.head.live.as_ref());
+        let run = self.run.clone().finished(answer, now);
+        self.commit(self.head.head.finished(&self.run(), now), record, Some(run), &[], settled).await
     }
 
-    /// Releases the lease of a run that stays unfinished. `has_begun` says whether it may have changed objects.
+    /// Releases the lease after an attempt has failed. The run stays unfinished, unless it was refused: then it has
+    /// ended. `has_begun` says whether it may have changed objects.
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub(super) async fn release(&mut self, has_begun: bool, settled: &mut Vec<Owed>) -> Result<(), Error> {
-        self.commit(self.head.head.given_up(&self.run(), has_begun), self.record.clone(), &[], settled).await
-    }
-
-    /// Releases the lease of a run that was refused. `has_begun` says whether it may have changed objects.
-    ///
-    /// # Errors
-    /// `LeaseLost`, `Aws`.
-    pub(super) async fn refuse(
+    pub(super) async fn fail(
         &mut self,
-        refusal: &Error,
+        error: &Error,
         has_begun: bool,
+        now: DateTime<Utc>,
         settled: &mut Vec<Owed>,
     ) -> Result<(), Error> {
-        let record = self.record.clone().refused(&refusal.message(), refusal.is_final());
-        self.commit(self.head.head.refused(&self.run(), has_begun), record, &[], settled).await
+        let (head, record) = (&self.head.head, self.record.clone());
+        let (head, record) = if error.is_refusal() {
+            (head.refused(&self.run(), has_begun), record.refused(&error.message(), error.is_final()))
+        } else {
+            (head.given_up(&self.run(), has_begun), record)
+        };
+        let failure = RunFailure { error_type: error.kind().to_owned(), error_message: error.message() };
+        let run = self.run.clone().failed(failure, error.is_refusal(), now);
+        self.commit(head, record, Some(run), &[], settled).await
     }
 
     async fn commit(
         &mut self,
         head: Head,
         record: Record,
+        run: Option<RunRecord>,
         owed: &[Owed],
         settled: &mut Vec<Owed>,
     ) -> Result<(), Error> {
-        self.head.commit(head, Some(&record), owed, settled).await?;
+        self.head.commit(head, Some(&record), run.as_ref(), owed, settled).await?;
         self.record = record;
+        self.run = run.unwrap_or_else(|| self.run.clone());
         Ok(())
     }
 }

@@ -374,11 +374,7 @@ impl<'a> Run<'a> {
             );
         }
         let outdated = self.held.head_mut().outdated.clone();
-        if error.is_refusal() {
-            self.held.refuse(error, has_begun, self.debts.settled()).await?;
-        } else {
-            self.held.release(has_begun, self.debts.settled()).await?;
-        }
+        self.held.fail(error, has_begun, self.attempt.invocation.now(), self.debts.settled()).await?;
         self.writer.draft.remove(&outdated).await;
         Ok(())
     }

@@ -13,6 +13,7 @@ mod refused_runs;
 mod requests;
 mod restored;
 mod rollbacks;
+mod runs;
 mod undo;
 mod updates;
 mod waiting;

@@ -4,19 +4,19 @@ use aws_sdk_dynamodb::error::{BuildError, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 
-use super::item::{HEAD, Item, identity_name, malformed, owed_name, record_name, to_attribute};
+use super::item::{HEAD, Item, identity_name, malformed, owed_name, record_name, run_name, to_attribute};
 use super::{COLLISIONS, Committed, Ledger, is_cancelled, pause_after};
 use crate::aws::response::failed;
 use crate::cut;
-use crate::deployment::{Head, Owed, Record};
+use crate::deployment::{Head, Owed, Record, RunRecord};
 use crate::error::Error;
 
 /// How many owed batches one transaction writes or deletes: it takes at most 100 items (DynamoDB,
-/// `TransactWriteItems`), and the head, the record and its identity are three of them.
-const MAX_BATCHES: usize = 97;
+/// `TransactWriteItems`), and the head, the record with its identity, and the run are four of them.
+const MAX_BATCHES: usize = 96;
 
-/// How much room these batches may take: a transaction takes at most 4 MB. Head and record have up to 400 KB each.
-const MAX_BATCH_BYTES: usize = 3_000_000;
+/// How much room these batches may take: a transaction takes at most 4 MB. Head, record and run have up to 400 KB each.
+const MAX_BATCH_BYTES: usize = 2_500_000;
 
 /// One change of a site's state.
 #[derive(Clone, Copy)]
@@ -26,6 +26,8 @@ pub struct Change<'c> {
     pub to: &'c Head,
     /// The record to write, with its identity, if the change is a deployment's.
     pub record: Option<&'c Record>,
+    /// The run to write, if it begins or ends with the change.
+    pub run: Option<&'c RunRecord>,
     /// New owed batches, of which one transaction must [take](fitting) all.
     pub owed: &'c [Owed],
     /// Batches to delete: CloudFront has accepted them, or they cover no write.
@@ -88,6 +90,9 @@ impl Ledger {
             writes.push(self.put(self.to_item(&record_name(&record.deployment), record)?));
             // It lasts as long as the record.
             writes.push(self.put_identity(record)?);
+        }
+        if let Some(run) = change.run {
+            writes.push(self.put(self.to_item(&run_name(run.number), run)?));
         }
         for batch in change.owed {
             writes.push(self.put(self.to_item(&owed_name(&batch.reference), batch)?));

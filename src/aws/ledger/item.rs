@@ -17,6 +17,9 @@ pub(super) const HEAD: &str = "head";
 /// The prefix of the sort keys of deployment records. The id follows, so that records sort by upload time.
 pub(super) const RECORDS: &str = "deployment#";
 
+/// The prefix of the sort keys of runs. The number follows with leading zeros, so that runs sort by it.
+pub(super) const RUNS: &str = "run#";
+
 /// The prefix of the sort keys of owed batches. The caller reference follows, which begins with the deployment's id.
 pub(super) const OWED: &str = "owed#";
 
@@ -39,6 +42,11 @@ pub(super) fn waiting_name(id: &DeploymentId) -> String {
 /// Returns the sort key of a deployment's record.
 pub(super) fn record_name(id: &DeploymentId) -> String {
     format!("{RECORDS}{id}")
+}
+
+/// Returns the sort key of a run.
+pub(super) fn run_name(number: u64) -> String {
+    format!("{RUNS}{number:012}")
 }
 
 /// Returns the sort key of an owed batch.

@@ -25,7 +25,7 @@ fn urls(pages: usize) -> Vec<String> {
 async fn record(stage: &Stage, owed: &[Owed], settled: &[Owed]) {
     let ledger = stage.ledger().await;
     let head = ledger.head().await.unwrap();
-    let change = Change { from: &head, to: &head.next_version(), record: None, owed, settled };
+    let change = Change { from: &head, to: &head.next_version(), record: None, run: None, owed, settled };
     assert_eq!(ledger.commit(change).await.unwrap(), Committed::Yes);
 }
 

@@ -96,7 +96,7 @@ async fn hold(stage: &Stage) {
 async fn change_head(ledger: &Ledger, change: impl Fn(&Head) -> Head) {
     let from = ledger.head().await.unwrap();
     let to = change(&from);
-    let change = Change { from: &from, to: &to, record: None, owed: &[], settled: &[] };
+    let change = Change { from: &from, to: &to, record: None, run: None, owed: &[], settled: &[] };
     assert_eq!(ledger.commit(change).await.unwrap(), Committed::Yes);
 }
 
