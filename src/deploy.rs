@@ -13,6 +13,7 @@ mod held;
 mod invalidations;
 mod offer;
 mod private_keys;
+mod progress;
 mod rehearsal;
 mod run;
 mod survey;
@@ -164,8 +165,14 @@ async fn deploy_attempt(attempt: &Attempt<'_>) -> Result<Ended, Error> {
     };
 
     let build = claimant.into_build();
+    let telling = progress::tell(site, held.run().number, attempt.invocation.progress);
     let mut run = Run::new(attempt, held);
-    match Box::pin(bring_live(attempt, &mut run, build, live)).await {
+    let result = tokio::select! {
+        biased;
+        result = Box::pin(bring_live(attempt, &mut run, build, live)) => result,
+        never = telling => match never {},
+    };
+    match result {
         Ok(report) => Ok(Ended::Report(Box::new(report))),
         // The lease is released whatever went wrong, so that no other deployment waits for it to lapse.
         Err(error) => Err(Box::pin(run.give_up(error)).await),

@@ -11,6 +11,7 @@ mod owed;
 mod place;
 mod record;
 mod run_record;
+mod source;
 #[cfg(test)]
 mod tests;
 mod unfinished;
@@ -26,7 +27,8 @@ pub use self::lease::Lease;
 pub use self::owed::Owed;
 pub use self::place::Place;
 pub use self::record::{Claimant, Identity, Record, Status};
-pub use self::run_record::{AskedBy, RunFailure, RunRecord};
+pub use self::run_record::{AskedBy, RunFailure, RunProgress, RunRecord, Step};
+pub use self::source::{SOURCE_METADATA, Source};
 pub use self::unfinished::UnfinishedRun;
 pub use self::waiting::{Waiting, request_for_waiting};
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::deployment::DeploymentId;
+use crate::deployment::{DeploymentId, Step};
 use crate::event::Upload;
 use crate::plan::Plan;
 
@@ -179,6 +179,7 @@ pub struct PlannedItems {
 /// The progress of an invocation, which its caller may read meanwhile.
 #[derive(Debug, Default)]
 pub struct Progress {
+    step: Mutex<Step>,
     total: AtomicU64,
     objects: AtomicU64,
     bytes: AtomicU64,
@@ -193,6 +194,19 @@ impl Progress {
     /// Sets the number of objects to write.
     pub fn expect(&self, objects: usize) {
         self.total.store(objects as u64, Ordering::Relaxed);
+    }
+
+    /// Sets the step that begins.
+    pub fn begin(&self, step: Step) {
+        // No holder of the lock can panic. If one did, the step would stay as it is.
+        if let Ok(mut now) = self.step.lock() {
+            *now = step;
+        }
+    }
+
+    /// Returns the step that has begun last.
+    pub fn step(&self) -> Step {
+        self.step.lock().map(|step| *step).unwrap_or_default()
     }
 
     /// Counts an object as written.

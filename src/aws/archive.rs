@@ -16,6 +16,7 @@ use super::response::unquoted;
 use super::signed_request::SignedRequests;
 use crate::archive::{ArchiveIndex, Entry, FORMAT_BYTES, Limits, Parsed, Rejection, Selection, inflate};
 use crate::config::Config;
+use crate::deployment::Source;
 use crate::error::Error;
 use crate::event::Upload;
 
@@ -96,6 +97,11 @@ pub struct Archive {
 impl Archive {
     pub fn bytes_read(&self) -> u64 {
         self.object.bytes_read()
+    }
+
+    /// Returns where the build comes from, once something was read.
+    pub fn source(&self) -> Option<Source> {
+        self.object.source()
     }
 
     /// Reads and checks the central directory: one GET for most archives, two for large directories.

@@ -7,6 +7,7 @@
 mod commit;
 mod item;
 mod owed;
+mod runs;
 
 use std::time::Duration;
 
@@ -19,12 +20,11 @@ use serde::de::DeserializeOwned;
 pub use self::commit::{Change, fitting};
 
 use self::item::{
-    HEAD, Item, OWED, RECORDS, RUNS, WAITING, from_item, identity_name, malformed, record_name, run_name, to_attribute,
-    waiting_name,
+    HEAD, Item, OWED, RECORDS, WAITING, from_item, identity_name, malformed, record_name, to_attribute, waiting_name,
 };
 use super::response::failed;
 use crate::config::Config;
-use crate::deployment::{DeploymentId, Head, Identity, Owed, Record, RunRecord, Waiting};
+use crate::deployment::{DeploymentId, Head, Identity, Owed, Record, Waiting};
 use crate::error::Error;
 
 /// How often a transaction that collides with another one is repeated.
@@ -108,29 +108,6 @@ impl Ledger {
     /// `Aws`.
     pub async fn record(&self, id: &DeploymentId) -> Result<Option<Record>, Error> {
         self.get(&record_name(id)).await
-    }
-
-    /// Reads a run's record. Those that earlier releases started have none.
-    ///
-    /// # Errors
-    /// `Aws`.
-    pub async fn run(&self, number: u64) -> Result<Option<RunRecord>, Error> {
-        self.get(&run_name(number)).await
-    }
-
-    /// Reads the records of the last `limit` runs, the latest first.
-    ///
-    /// # Errors
-    /// `Aws`.
-    pub async fn runs(&self, limit: usize) -> Result<Vec<RunRecord>, Error> {
-        let mut items = self.query(RUNS, false).into_paginator().items().send();
-        let mut runs = Vec::new();
-        while runs.len() < limit
-            && let Some(item) = items.next().await
-        {
-            runs.push(from_item(item.map_err(|error| failed("reading the ledger", error))?)?);
-        }
-        Ok(runs)
     }
 
     /// Reads all owed batches, those of the oldest deployment first.

@@ -104,6 +104,8 @@ impl<'a> Attempt<'a> {
             request: request.to_owned(),
             started_at: self.started_at,
             status: Status::Unfinished,
+            attempts: 0,
+            progress: None,
             ended_at: None,
             answer: None,
             failure: None,

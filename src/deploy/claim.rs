@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt, MaybeDone, maybe_done};
 use super::attempt::Attempt;
 use super::build::Build;
 use crate::aws::ledger::{Change, Committed, Known};
-use crate::deployment::{Decision, Head, Identity, Lease, Record, Request, RunRecord, Status, decide};
+use crate::deployment::{Decision, Head, Identity, Lease, Record, Request, RunRecord, Source, Status, decide};
 use crate::error::Error;
 use crate::report::Outcome;
 
@@ -82,7 +82,8 @@ impl<'a> Claimant<'a> {
                 Decision::Start { rollback } => {
                     self.judge_archive(record.as_ref()).await?;
                     let number = head.sequence + 1;
-                    let started = attempt.record(record.as_ref()).started(number, rollback);
+                    let started = Record { source: self.source(), ..attempt.record(record.as_ref()) };
+                    let started = started.started(number, rollback);
                     return Ok(self.claim(head, started, attempt.run_record(number)));
                 }
                 Decision::Resume => {
@@ -92,7 +93,7 @@ impl<'a> Claimant<'a> {
                     let run = attempt.site.clients.ledger.run(last_run).await?;
                     // An earlier release may have started it.
                     let run = run.unwrap_or_else(|| attempt.run_record(last_run));
-                    return Ok(self.claim(head, attempt.record(record.as_ref()), run.resumed()));
+                    return Ok(self.claim(head, attempt.record(record.as_ref()), run));
                 }
                 Decision::Wait => {
                     let has_started = record.as_ref().is_some_and(|record| record.status == Status::Unfinished);
@@ -129,6 +130,11 @@ impl<'a> Claimant<'a> {
             (&mut self.reading).await;
             self.judged = Pin::new(&mut self.reading).take_output();
         }
+    }
+
+    /// Returns where the build comes from, once its archive is judged.
+    fn source(&self) -> Option<Source> {
+        self.judged.as_ref()?.as_ref().ok()?.archive.source()
     }
 
     /// Waits until the archive's index is judged, and records a refusal.
@@ -182,7 +188,7 @@ impl<'a> Claimant<'a> {
         let invocation = self.attempt.invocation;
         let record = record.claimed_by(invocation.request_id);
         let to = head.claimed(&self.attempt.request(), record.run, invocation.deadline);
-        Decided::Claim(Box::new(Claim { from: head, to, record, run }))
+        Decided::Claim(Box::new(Claim { from: head, to, record, run: run.attempted() }))
     }
 
     /// Waits a moment. Near the deadline, notes that the upload waits: whoever is done with the site next deploys it.

@@ -14,7 +14,7 @@ use crate::aws::archive::Archive;
 use crate::aws::delete::NotDeleted;
 use crate::config::Prune;
 use crate::cut;
-use crate::deployment::Record;
+use crate::deployment::{Record, Step};
 use crate::error::Error;
 use crate::invalidation::{Distribution, StaleKeys, fingerprint};
 use crate::plan::{Delete, Drift, Plan, Put, Role, Rules, TagEvidence, Wave};
@@ -41,6 +41,8 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(super) fn new(attempt: &'a Attempt<'a>, held: HeldRun<'a>) -> Self {
         let (site, invocation) = (attempt.site, attempt.invocation);
+        invocation.progress.begin(Step::Planning);
+        invocation.progress.expect(0);
         Self {
             attempt,
             debts: Debts::new(site, invocation),
@@ -171,6 +173,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// `Unfinished` at the deadline; those of reading the archive; `InvalidationOwed`; `Aws`.
     pub(super) async fn write<'p>(&mut self, transfer: &Transfer<'p>, waves: [Wave<'p>; 2]) -> Result<(), Error> {
+        self.attempt.invocation.progress.begin(Step::Writing);
         let [assets, pages] = waves;
         let last = if pages.is_empty() {
             assets
@@ -231,6 +234,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// `InvalidationOwed`.
     pub(super) async fn send_what_is_written(&mut self) -> Result<(), Error> {
+        self.attempt.invocation.progress.begin(Step::Invalidating);
         self.debts.send_written(&self.held.run()).await
     }
 
@@ -240,6 +244,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// `Unfinished` at the deadline; `InvalidationOwed`; `Aws`, also for a single key that cannot be deleted.
     pub(super) async fn delete(&mut self, deletes: Vec<Delete>) -> Result<(), Error> {
+        self.attempt.invocation.progress.begin(Step::Deleting);
         let to_mark = self.debts.to_mark(&self.held.run(), true);
         let marking = self.attempt.site.clients.ledger.mark_offered(&to_mark);
         let (deleted, marked) = tokio::join!(self.delete_all(deletes), marking);
@@ -299,6 +304,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// `InvalidationOwed`, `WrongDistribution`, `Aws`.
     pub(super) async fn send_everything(&mut self) -> Result<(), Error> {
+        self.attempt.invocation.progress.begin(Step::Invalidating);
         let version = self.held.head_mut().version + 1;
         let (cdn, has_begun) = (&self.attempt.site.clients.cdn, self.has_begun);
         let reading = async { if has_begun { cdn.discover().await.map(Some) } else { Ok(None) } };

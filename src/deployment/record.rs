@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{DeploymentId, RunId};
+use super::{DeploymentId, RunId, Source};
 use crate::event::{BadEvent, Event, Upload};
 
 /// How many requests a record remembers. Lambda retries an event twice and holds a throttled one for up to six
@@ -44,6 +44,9 @@ pub struct Record {
     pub etag: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequencer: Option<String>,
+    /// Where the build comes from, if whoever pushed it has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The raw event with `options.replay`, as JSON text: sent as it is, it brings the deployment live again.
     pub event: String,
     /// The answer of the last finished run, as JSON text.
@@ -136,6 +139,7 @@ impl Record {
             version_id: upload.version_id.clone(),
             etag: upload.etag.clone(),
             sequencer: upload.sequencer.clone(),
+            source: None,
             event: replaying(upload.event.clone()).to_string(),
             answer: None,
             expires_at: None,

@@ -16,6 +16,12 @@ pub struct RunRecord {
     pub request: String,
     pub started_at: DateTime<Utc>,
     pub status: Status,
+    /// How many attempts have taken the lease. Lambda makes up to three.
+    #[serde(default)]
+    pub attempts: u32,
+    /// How far the attempt at work has come, if it takes more than a few seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<RunProgress>,
     /// When its last attempt ended, whether or not it will have another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<DateTime<Utc>>,
@@ -41,6 +47,28 @@ pub enum AskedBy {
     Waiting,
 }
 
+/// How far an attempt has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RunProgress {
+    pub step: Step,
+    /// The objects written so far, and all that will be written.
+    pub done: u64,
+    pub total: u64,
+}
+
+/// The part of a run that takes time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Step {
+    /// It compares the archive with the bucket.
+    #[default]
+    Planning,
+    Writing,
+    /// It offers batches to CloudFront, before the deletes or after them.
+    Invalidating,
+    Deleting,
+}
+
 /// The error that ended an attempt, as the function's answer has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RunFailure {
@@ -60,22 +88,22 @@ impl AskedBy {
 }
 
 impl RunRecord {
-    /// The record after another attempt has taken the lease.
+    /// The record after an attempt has taken the lease.
     #[must_use]
-    pub fn resumed(self) -> Self {
-        Self { ended_at: None, ..self }
+    pub fn attempted(self) -> Self {
+        Self { ended_at: None, progress: None, attempts: self.attempts.saturating_add(1), ..self }
     }
 
     /// The record after an attempt has brought the deployment live.
     #[must_use]
     pub fn finished(self, answer: Option<String>, now: DateTime<Utc>) -> Self {
-        Self { status: Status::Finished, ended_at: Some(now), answer, failure: None, ..self }
+        Self { status: Status::Finished, ended_at: Some(now), progress: None, answer, failure: None, ..self }
     }
 
     /// The record after an attempt has failed. If its archive or plan was refused, the run has ended.
     #[must_use]
     pub fn failed(self, failure: RunFailure, is_refused: bool, now: DateTime<Utc>) -> Self {
         let status = if is_refused { Status::Rejected } else { self.status };
-        Self { status, ended_at: Some(now), failure: Some(failure), ..self }
+        Self { status, ended_at: Some(now), progress: None, failure: Some(failure), ..self }
     }
 }

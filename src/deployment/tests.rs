@@ -32,6 +32,7 @@ fn unfinished(seconds: i64, number: u64) -> UnfinishedRun {
 /// The record of the upload made at `seconds`, last claimed by the request `first`.
 fn record(seconds: i64, status: Status, run: u64) -> Record {
     Record {
+        source: None,
         deployment: id(seconds),
         uploaded_at: at(seconds),
         is_time_estimated: false,

@@ -1,6 +1,7 @@
 //! The requests to S3 for one archive.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -13,6 +14,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::body::{Body, collect};
 use crate::aws::response::{failed, status};
 use crate::aws::signed_request::{SignedRequests, with_values};
+use crate::deployment::{SOURCE_METADATA, Source};
 use crate::error::Error;
 use crate::event::Upload;
 
@@ -32,6 +34,8 @@ pub(super) struct ArchiveObject {
     account_id: Option<String>,
     upload: Upload,
     bytes_read: AtomicU64,
+    /// The value of the metadata that names the build's source, from the first answer.
+    source: OnceLock<Option<String>>,
 }
 
 enum Failure {
@@ -48,11 +52,16 @@ impl ArchiveObject {
         account_id: Option<String>,
         upload: Upload,
     ) -> Self {
-        Self { s3, signed, bulk, account_id, upload, bytes_read: AtomicU64::new(0) }
+        Self { s3, signed, bulk, account_id, upload, bytes_read: AtomicU64::new(0), source: OnceLock::new() }
     }
 
     pub(super) fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Returns where the build comes from, once something was read.
+    pub(super) fn source(&self) -> Option<Source> {
+        Source::decode(self.source.get()?.as_deref()?)
     }
 
     /// Reads the last `count` bytes. Returns their offset, the bytes, and the object's size.
@@ -142,6 +151,8 @@ impl ArchiveObject {
             Some(416) => Failure::Unsatisfiable,
             _ => Failure::Error(gone_or_failed(&self.upload, error)),
         })?;
+        let metadata = answer.metadata.unwrap_or_default();
+        let _ = self.source.set(metadata.get(SOURCE_METADATA).cloned());
         Ok((answer.content_range, answer.body))
     }
 
@@ -160,7 +171,9 @@ impl ArchiveObject {
         if !answer.status().is_success() {
             return None;
         }
-        let content_range = answer.headers().get("content-range").map(str::to_owned);
+        let header = |name: &str| answer.headers().get(name).map(str::to_owned);
+        let content_range = header("content-range");
+        let _ = self.source.set(header(&format!("x-amz-meta-{SOURCE_METADATA}")));
         Some((content_range, ByteStream::new(answer.into_body())))
     }
 

@@ -1,10 +1,12 @@
 //! The ledger's records of runs: who asked for each, and how it ended.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
-use dropship::deployment::{AskedBy, RunRecord, Status};
+use dropship::deployment::{AskedBy, RunRecord, SOURCE_METADATA, Source, Status, Step};
 use dropship::report::{Outcome, Report};
 use serde_json::json;
-use standins::{Does, Fault};
+use standins::{Does, Fault, Headers};
 
 use super::{first, second};
 use crate::build::{Files, files};
@@ -105,4 +107,55 @@ async fn a_run_that_an_earlier_release_started_gets_its_record_when_it_is_resume
     let one = stage.deploy("one", &event).await;
     let [run] = &runs(&stage).await[..] else { panic!("one run") };
     assert_eq!((run.number, report(run)), (one.run, one));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_run_that_takes_seconds_tells_its_progress_and_never_after_its_end() {
+    let site: Files = (0..1_000).map(|number| (format!("{number}.txt"), b"text".to_vec())).collect();
+    let stage = Stage::in_virtual_time().await.with("MAX_WRITES_PER_SECOND", "100");
+    let ledger = stage.ledger().await;
+    let event = stage.upload("1.zip", &site);
+    let mut seen = Vec::new();
+    let watching = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let runs = ledger.runs(1).await.unwrap();
+            seen.extend(runs.first().and_then(|run| run.progress));
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = stage.deploy("one", &event) => {}
+        () = watching => {}
+    }
+    assert!(seen.is_sorted_by_key(|progress| progress.done), "{seen:?}");
+    let halfway = seen.iter().find(|progress| progress.done >= 400).unwrap();
+    assert_eq!((halfway.step, halfway.total), (Step::Writing, 1_000));
+    assert_eq!(runs(&stage).await[0].progress, None);
+
+    let told = |stage: &Stage| {
+        let calls = stage.cloud.calls().into_iter().filter(|call| call.operation == "UpdateItem");
+        calls.filter(|call| call.key.as_deref().is_some_and(|key| key.starts_with("run#"))).count()
+    };
+    assert!((3..=6).contains(&told(&stage)), "{} in ten seconds", told(&stage));
+    stage.cloud.clear_calls();
+    stage.deploy("two", &stage.upload("2.zip", &site)).await;
+    assert_eq!(told(&stage), 0);
+}
+
+#[tokio::test]
+async fn a_record_says_where_the_build_comes_from() {
+    let stage = Stage::new().await;
+    let source = Source { commit: "4f2a9c1".to_owned(), message: "größer".to_owned(), ..Source::default() };
+    let mut headers = Headers::of_type("application/zip");
+    headers.metadata.insert(SOURCE_METADATA.to_owned(), source.encode().unwrap());
+    let mut event = stage.upload("1.zip", &first());
+    let archive = stage.cloud.object(crate::stage::STAGING, "1.zip").unwrap();
+    let object = stage.cloud.put_object(crate::stage::STAGING, "1.zip", archive.body, headers);
+    event["Records"][0]["s3"]["object"]["versionId"] = json!(object.version_id);
+    let one = stage.deploy("one", &event).await;
+    let other = stage.deploy("two", &stage.upload("2.zip", &second())).await;
+    let ledger = stage.ledger().await;
+    assert_eq!(ledger.record(&one.id.unwrap()).await.unwrap().unwrap().source, Some(source));
+    assert_eq!(ledger.record(&other.id.unwrap()).await.unwrap().unwrap().source, None);
 }
