@@ -8,6 +8,8 @@ pub mod ledger;
 mod listing;
 pub mod manifests;
 pub mod multipart;
+#[cfg(feature = "cli")]
+pub mod operator;
 mod rate_limit;
 mod region;
 mod response;

@@ -12,6 +12,7 @@ mod exclude;
 mod names;
 mod variables;
 
+use crate::archive::{Limits, max_directory_bytes};
 use variables::Variables;
 
 pub use cache_control::CacheControl;
@@ -20,6 +21,9 @@ pub use encryption::Encryption;
 pub use entry_points::EntryPoints;
 pub use error::{ConfigError, ConfigErrors};
 pub use exclude::Exclude;
+
+/// S3's longest key in bytes (S3 user guide, "Object key naming").
+const MAX_KEY_BYTES: usize = 1_024;
 
 /// The settings of one stack.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,6 +35,8 @@ pub struct Config {
     pub table_name: String,
     /// The part of the live bucket that holds the site: empty, or ending in `/`.
     pub live_prefix: String,
+    /// The folder of the staging bucket to which archives are uploaded, ending in `/`.
+    pub upload_prefix: String,
     /// The distributions to invalidate; if empty, nothing is invalidated.
     pub distributions: Vec<DistributionConfig>,
     /// The name of the site in the ledger, and of its folder under `.dropship/`.
@@ -112,6 +118,7 @@ pub const VARIABLES: &[&str] = &[
     "SSE",
     "STAGING_BUCKET",
     "TABLE_NAME",
+    "UPLOAD_PREFIX",
     "WAIT_FOR_INVALIDATION",
 ];
 
@@ -140,6 +147,9 @@ impl Config {
             archive_root: variables.read("ARCHIVE_ROOT", &names::archive_root_words(), names::archive_root),
             exclude: Exclude::read(&mut variables),
             entry_points: EntryPoints::read(&mut variables),
+            upload_prefix: variables
+                .read("UPLOAD_PREFIX", names::FOLDER, names::folder)
+                .unwrap_or_else(|| "uploads/".to_owned()),
             account_id: variables.read("ACCOUNT_ID", names::ACCOUNT, names::account),
             prune: variables.read("PRUNE", "`all`, `owned` or `off`", Prune::parse).unwrap_or(Prune::All),
             max_delete_percent: variables.number("MAX_DELETE_PERCENT", 0..=100, 90),
@@ -171,6 +181,19 @@ impl Config {
             distributions,
         };
         if variables.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(variables.errors)) }
+    }
+}
+
+impl Config {
+    /// Returns how much an archive may hold.
+    pub fn archive_limits(&self) -> Limits {
+        Limits {
+            max_entries: self.max_entries,
+            max_expanded_bytes: self.max_archive_bytes,
+            max_ratio: self.max_ratio,
+            max_directory_bytes: max_directory_bytes(self.memory_mib),
+            max_name_bytes: MAX_KEY_BYTES.saturating_sub(self.live_prefix.len()),
+        }
     }
 }
 

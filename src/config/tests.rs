@@ -40,6 +40,7 @@ fn three_variables_are_enough() {
         live_bucket: "live",
         table_name: "deployments",
         live_prefix: "",
+        upload_prefix: "uploads/",
         distributions: [],
         site: "live",
         archive_root: None,
@@ -128,6 +129,7 @@ fn every_variable_has_an_effect() {
         ("SSE", "AES256"),
         ("S3_FORCE_PATH_STYLE", "true"),
         ("SITE", "docs"),
+        ("UPLOAD_PREFIX", "builds/"),
         ("WAIT_FOR_INVALIDATION", "TRUE"),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769"),
     ]);
@@ -137,6 +139,7 @@ fn every_variable_has_an_effect() {
         live_bucket: "live",
         table_name: "deployments",
         live_prefix: "docs/v2/",
+        upload_prefix: "builds/",
         distributions: [
             DistributionConfig {
                 id: "E1EXAMPLE",

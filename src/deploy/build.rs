@@ -2,16 +2,12 @@
 
 use super::attempt::Attempt;
 use super::private_keys;
-use crate::archive::{ArchiveIndex, Limits, Rejection, Selection, max_directory_bytes, other_by_name, shown};
+use crate::archive::{ArchiveIndex, Rejection, Selection, other_by_name, shown};
 use crate::aws::archive::Archive;
-use crate::config::Config;
 use crate::error::Error;
 use crate::headers::{HeaderRules, HeadersFile};
 use crate::plan::Plan;
 use crate::report::Report;
-
-/// S3's longest key in bytes (S3 user guide, "Object key naming").
-const MAX_KEY_BYTES: usize = 1_024;
 
 /// An archive with its index and the headers of its files.
 pub(super) struct Build {
@@ -36,7 +32,7 @@ impl Build {
         let archive = attempt.site.clients.archives.open(&attempt.upload);
         let left_out = |name: &str| config.exclude.left_out(name);
         let selection = Selection { root: config.archive_root.as_deref().unwrap_or_default(), left_out: &left_out };
-        let index = archive.read_index(&selection, &limits(config)).await?;
+        let index = archive.read_index(&selection, &config.archive_limits()).await?;
         tracing::info!(entries = index.entries.len(), left_out = index.left_out, "archive read");
         let file = match &index.headers_file {
             Some(entry) => Some(HeadersFile::parse(&archive.read_small(entry).await?)?),
@@ -57,15 +53,5 @@ impl Build {
         report.left_out = self.index.left_out;
         report.warnings.extend(self.warnings.iter().cloned());
         report.warnings.extend(private_keys::warning(&self.archive, &plan.puts).await);
-    }
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        max_entries: config.max_entries,
-        max_expanded_bytes: config.max_archive_bytes,
-        max_ratio: config.max_ratio,
-        max_directory_bytes: max_directory_bytes(config.memory_mib),
-        max_name_bytes: MAX_KEY_BYTES.saturating_sub(config.live_prefix.len()),
     }
 }

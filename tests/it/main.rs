@@ -4,6 +4,8 @@ mod archive;
 mod bootstrap;
 mod browsers;
 mod build;
+#[cfg(feature = "cli")]
+mod cli;
 mod cloudformation;
 mod crash;
 mod deletes;

@@ -6,12 +6,14 @@ use serde_json::Value;
 
 use crate::xml::texts;
 
-/// One of the three services behind the endpoint.
+/// One of the services behind the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Service {
     S3,
     CloudFront,
     DynamoDb,
+    Lambda,
+    Sqs,
 }
 
 /// One HTTP request of a client.
@@ -83,8 +85,15 @@ impl Call {
             bytes_out: 0,
             ended_at: None,
         };
-        if let Some(target) = header(parts, "x-amz-target") {
+        if let Some(target) = header(parts, "x-amz-target").filter(|target| target.starts_with("AmazonSQS.")) {
+            call.service = Service::Sqs;
+            call.operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        } else if let Some(target) = header(parts, "x-amz-target") {
             call.parse_dynamodb(target, body);
+        } else if let Some(path) = parts.uri.path().strip_prefix("/2015-03-31/functions/") {
+            call.service = Service::Lambda;
+            let operation = if path.ends_with("/configuration") { "GetFunctionConfiguration" } else { "Invoke" };
+            call.operation = operation.to_owned();
         } else if parts.uri.path().starts_with("/2020-05-31/") {
             call.parse_cloudfront(parts);
         } else {

@@ -19,6 +19,7 @@ use crate::cloudfront::{CloudFront, Distribution, Invalidation, Quota, Reference
 use crate::dynamodb::DynamoDb;
 use crate::edge::{Edge, Spread};
 use crate::faults::{Fault, Faults};
+use crate::function::{Functions, Handler};
 use crate::gate::{Gate, Queue};
 use crate::network::{Connector, Latencies, Network};
 use crate::s3::{Misdirected, Regions};
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) regions: Regions,
     pub(crate) cloudfront: CloudFront,
     pub(crate) dynamodb: DynamoDb,
+    pub(crate) functions: Functions,
     pub(crate) calls: CallLog,
     pub(crate) faults: Faults,
     pub(crate) gate: Arc<Queue>,
@@ -90,6 +92,7 @@ impl Cloud {
                 buckets,
                 cloudfront: CloudFront::new(clock),
                 dynamodb: DynamoDb::default(),
+                functions: Functions::default(),
                 calls: CallLog::default(),
                 faults: Faults::default(),
                 gate: Arc::default(),
@@ -173,6 +176,34 @@ impl Cloud {
     /// Creates a table with the keys `site` and `item`, both strings.
     pub async fn create_table(&self, name: &str) {
         self.inner.dynamodb.create_table(name, &self.inner.region).await;
+    }
+
+    /// Creates a function that runs in this process, or replaces one. Its queue of failed events has the same name.
+    ///
+    /// S3 sends it the event of each upload to a bucket's folder, which `uploads` names.
+    pub fn create_function(
+        &self,
+        name: &str,
+        variables: Vec<(String, String)>,
+        uploads: (&str, &str),
+        handler: Handler,
+    ) {
+        self.inner.functions.create(name, variables, uploads, handler);
+    }
+
+    /// Shows every failed event again that someone has received from a queue.
+    pub fn reveal_failed_events(&self) {
+        self.inner.functions.reveal_failed_events();
+    }
+
+    /// Sends the event of an upload to the function that waits for it.
+    pub(crate) fn notify(&self, call: &Call) {
+        let (Some(bucket), Some(key)) = (&call.bucket, &call.key) else {
+            return;
+        };
+        if let Some(object) = self.inner.buckets.get(bucket).and_then(|bucket| bucket.object(key)) {
+            self.inner.functions.notify(bucket, key, &object);
+        }
     }
 
     /// Creates a distribution, or replaces its configuration and empties its cache.

@@ -12,6 +12,7 @@ use s3s::Body;
 
 use crate::cloud::{Authorizer, Inner};
 use crate::faults::RefusedKeys;
+use crate::function::is_upload;
 use crate::response::{denied, error, size_bytes, truncated};
 use crate::server::{Dropped, read_body};
 use crate::{Call, Cloud, Does, Fault, Service};
@@ -68,6 +69,10 @@ pub(crate) async fn take_effect(
     let is_s3_404 = service == Service::S3 && response.status() == 404;
     if is_s3_404 && !is_allowed(authorizer.as_ref(), &call, Some(404)) {
         response = denied(service);
+    }
+
+    if is_upload(&call) && response.status().is_success() {
+        cloud.notify(&call);
     }
 
     for fault in &faults {
@@ -134,5 +139,7 @@ async fn serve(
             Ok(answer.unwrap_or_else(|refusal| error(service, refusal.status, refusal.code, &refusal.message)))
         }
         Service::DynamoDb => Ok(cloud.inner.dynamodb.answer(parts, body).await),
+        Service::Lambda => Ok(cloud.inner.functions.answer(&parts, &body).await),
+        Service::Sqs => Ok(cloud.inner.functions.answer_queue(&parts, &body)),
     }
 }

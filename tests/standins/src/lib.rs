@@ -1,6 +1,6 @@
 //! In-memory stand-ins for the AWS services that dropship uses.
 //!
-//! A [`Cloud`] is an account with S3, CloudFront and DynamoDB behind one HTTP endpoint on the loopback interface. The
+//! A [`Cloud`] is an account with S3, CloudFront, DynamoDB, Lambda and SQS behind one HTTP endpoint on the loopback interface. The
 //! real SDK clients talk to it. A test arranges it (buckets, writes of other programs, faults, a gate) and then reads
 //! what the clients did: the objects, the calls in order, the accepted invalidations, and the answers of an emulated
 //! edge cache. A [`Function`] runs the executable of a Lambda function against a minimal Runtime API.
@@ -17,6 +17,7 @@
 //! | `cloudfront`, `edge` | distributions and invalidations; the cache that viewers see |
 //! | `dynamodb` | tables |
 //! | `lambda` | a function's process and its Runtime API |
+//! | `function` | Lambda's own API of a function in this process, S3's events for it, the queue of those that failed |
 //! | `pattern`, `xml` | patterns with `*` for keys and paths; text in XML |
 //! | [`quine`] | an archive that contains itself |
 //!
@@ -33,6 +34,7 @@ mod dispatch;
 mod dynamodb;
 mod edge;
 mod faults;
+mod function;
 mod gate;
 mod lambda;
 mod latency;
@@ -54,6 +56,7 @@ pub use cloudfront::{
 };
 pub use edge::{Begun, Edge, EdgeAnswer, Fetch, Spread};
 pub use faults::{Does, Fault};
+pub use function::{Answer, Handler};
 pub use gate::{Gate, Waiting};
 pub use lambda::{Function, InvocationError};
 pub use network::{Latencies, Latency};

@@ -41,6 +41,17 @@ pub(crate) fn error(service: Service, status: u16, code: &str, message: &str) ->
             let body = serde_json::json!({"__type": code, "message": message});
             response(status, "application/x-amz-json-1.0", body.to_string())
         }
+        Service::Sqs => {
+            let body = serde_json::json!({"__type": code, "message": message});
+            response(status, "application/x-amz-json-1.0", body.to_string())
+        }
+        Service::Lambda => {
+            let body = serde_json::json!({"Type": "User", "Message": message});
+            let mut answer = response(status, "application/json", body.to_string());
+            let code = hyper::header::HeaderValue::from_str(code).expect("a code has letters alone");
+            answer.headers_mut().insert("x-amzn-errortype", code);
+            answer
+        }
     }
 }
 
@@ -48,7 +59,8 @@ pub(crate) fn error(service: Service, status: u16, code: &str, message: &str) ->
 pub(crate) fn denied(service: Service) -> Response<Body> {
     let (status, code) = match service {
         Service::S3 | Service::CloudFront => (403, "AccessDenied"),
-        Service::DynamoDb => (400, "AccessDeniedException"),
+        Service::Lambda => (403, "AccessDeniedException"),
+        Service::DynamoDb | Service::Sqs => (400, "AccessDeniedException"),
     };
     error(service, status, code, "the template's policy does not allow it")
 }

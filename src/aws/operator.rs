@@ -1,0 +1,63 @@
+//! What a person's tools do with a stack: they read its settings, upload archives, ask the function, and look after
+//! the queue of failed events.
+
+mod function;
+mod queue;
+mod upload;
+
+use aws_config::BehaviorVersion;
+use aws_config::SdkConfig;
+
+pub use function::{Function, Invoked};
+pub use queue::FailedEvent;
+pub use upload::{Newest, Uploaded};
+
+use crate::config::Config;
+
+/// The profile, the region and the endpoint that a person names; the SDK finds the rest as everywhere.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    pub profile: Option<String>,
+    pub region: Option<String>,
+    pub endpoint_url: Option<String>,
+}
+
+/// Loads the SDK's configuration.
+pub async fn load(access: Access) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    if let Some(profile) = access.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = access.region {
+        loader = loader.region(aws_config::Region::new(region));
+    }
+    if let Some(endpoint) = access.endpoint_url {
+        loader = loader.endpoint_url(endpoint);
+    }
+    loader.load().await
+}
+
+/// Whether the configuration names a region, without which no request can be made.
+pub fn has_region(sdk: &SdkConfig) -> bool {
+    sdk.region().is_some()
+}
+
+/// The clients for one stack.
+pub struct Operator {
+    s3: aws_sdk_s3::Client,
+    lambda: aws_sdk_lambda::Client,
+    sqs: aws_sdk_sqs::Client,
+    account_id: Option<String>,
+}
+
+impl Operator {
+    pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
+        let s3 = aws_sdk_s3::config::Builder::from(sdk).force_path_style(config.s3_force_path_style);
+        Self {
+            s3: aws_sdk_s3::Client::from_conf(s3.build()),
+            lambda: aws_sdk_lambda::Client::new(sdk),
+            sqs: aws_sdk_sqs::Client::new(sdk),
+            account_id: config.account_id.clone(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The command line of a stack: it pushes builds, follows them, and shows and undoes what was deployed.
+//!
+//! Only the function writes to the live site. Everything here uploads archives, sends events, and reads the ledger.
+
+mod arguments;
+mod failure;
+mod folder;
+mod follow;
+mod history;
+mod plan;
+mod preflight;
+mod print;
+mod push;
+mod redrive;
+mod report;
+mod rollback;
+mod source;
+mod stack;
+
+use std::process::ExitCode;
+
+use arguments::{Arguments, Command};
+use clap::{CommandFactory, Parser};
+use failure::Failure;
+use print::Printer;
+use stack::Stack;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { global, command } = Arguments::parse();
+    let printer = Printer::new(global.json);
+    let code = match run(&printer, &global, command).await {
+        Ok(code) => code,
+        Err(failure) => {
+            printer.failure(&failure);
+            failure.code()
+        }
+    };
+    ExitCode::from(code)
+}
+
+async fn run(printer: &Printer, global: &arguments::Global, command: Command) -> Result<u8, Failure> {
+    match &command {
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Arguments::command(), "dropship", &mut std::io::stdout());
+            return Ok(0);
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Arguments::command()).render(&mut std::io::stdout()).map_err(Failure::local)?;
+            return Ok(0);
+        }
+        _ => {}
+    }
+    let stack = Stack::find(global).await?;
+    match command {
+        Command::Push(given) => push::push(printer, &stack, given).await,
+        Command::Plan(given) => plan::plan(printer, &stack, given).await,
+        Command::Status => history::status(printer, &stack).await,
+        Command::History(given) => history::history(printer, &stack, given.number).await,
+        Command::Show(given) => history::show(printer, &stack, given.id.as_deref(), given.verbose).await,
+        Command::Logs(given) => history::show(printer, &stack, Some(&given.id), true).await,
+        Command::Rollback(given) => rollback::rollback(printer, &stack, given).await,
+        Command::Redrive(given) => redrive::redrive(printer, &stack, given).await,
+        Command::Completions { .. } | Command::Man => Ok(0),
+    }
+}

@@ -1,0 +1,34 @@
+//! `plan`: the function's dry run of a build.
+
+use dropship::aws::operator::Invoked;
+use dropship::report::Report;
+use serde_json::json;
+
+use crate::arguments::Plan;
+use crate::failure::Failure;
+use crate::print::Printer;
+use crate::push::Archive;
+use crate::report;
+use crate::stack::Stack;
+
+/// The folder of the staging bucket from which nothing is deployed.
+const FOLDER: &str = "plans/";
+
+pub async fn plan(printer: &Printer, stack: &Stack, given: Plan) -> Result<u8, Failure> {
+    let archive = Archive::prepare(printer, stack, &given.build)?;
+    let key = format!("{FOLDER}{}.zip", &archive.judged.sha256[..16]);
+    let uploaded = archive.upload(printer, stack, &key, None).await?;
+    let object = json!({"key": key, "versionId": uploaded.version_id});
+    let record = json!({"s3": {"bucket": {"name": stack.config.staging_bucket}, "object": object}});
+    let event = json!({"Records": [record], "options": {"dryRun": true}});
+    let report = match stack.operator.invoke(&stack.function.name, &event).await? {
+        Invoked::Answer(answer) => serde_json::from_value::<Report>(answer["deployments"][0].clone()),
+        Invoked::Failed { error_type, error_message } => {
+            return Err(Failure::Refused { error_type, message: error_message });
+        }
+    };
+    let report = report.map_err(|error| Failure::Local(format!("the function's answer cannot be read: {error}")))?;
+    printer.result(&report, &report::plan(&report));
+    let is_changed = report.new + report.changed + report.headers + report.deleted > 0;
+    Ok(u8::from(given.exit_code && is_changed))
+}

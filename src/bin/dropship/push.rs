@@ -1,0 +1,174 @@
+//! `push`: uploads a build, and follows its deployment.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use chrono::Utc;
+use dropship::aws::ledger::Known;
+use dropship::aws::operator::Uploaded;
+use dropship::deployment::{DeploymentId, SOURCE_METADATA};
+use dropship::event::Upload;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use crate::arguments::Push;
+use crate::failure::Failure;
+use crate::folder;
+use crate::follow::{self, Ended, Followed};
+use crate::preflight::{self, Judged};
+use crate::print::{GOOD, Printer, Unit, bytes, count};
+use crate::report;
+use crate::source;
+use crate::stack::Stack;
+
+/// An archive on this machine that was judged. A zip made from a folder goes with it.
+pub struct Archive {
+    pub path: PathBuf,
+    pub judged: Judged,
+    _made: Option<NamedTempFile>,
+}
+
+impl Archive {
+    /// Takes a zip, or zips a folder, and judges the archive by the function's rules.
+    pub fn prepare(printer: &Printer, stack: &Stack, build: &Path) -> Result<Self, Failure> {
+        if !build.exists() {
+            return Err(Failure::Usage(format!("{} does not exist", build.display())));
+        }
+        if !build.is_dir() {
+            let judged = preflight::judge(build, &stack.config)?;
+            return Ok(Self { path: build.to_owned(), judged, _made: None });
+        }
+        let items = folder::list(build, &stack.config)?;
+        folder::check_index(build, &items, &stack.config)?;
+        let total = items.iter().map(|item| item.size_bytes).sum();
+        let bar = printer.bar("zipping", total, Unit::Bytes);
+        let made = folder::pack(&items, &bar)?;
+        bar.finish_and_clear();
+        let judged = preflight::judge(made.path(), &stack.config)?;
+        printer.tell(&format!("zipped {} into {}", count(items.len() as u64, "file"), bytes(judged.size_bytes)));
+        Ok(Self { path: made.path().to_owned(), judged, _made: Some(made) })
+    }
+
+    /// Uploads the archive.
+    pub async fn upload(
+        &self,
+        printer: &Printer,
+        stack: &Stack,
+        key: &str,
+        source: Option<(&str, String)>,
+    ) -> Result<Uploaded, Failure> {
+        let bar = printer.bar("uploading", self.judged.size_bytes, Unit::Bytes);
+        let to = (&*stack.config.staging_bucket, key);
+        let sent = |bytes| bar.inc(bytes);
+        let uploaded = stack.operator.upload(to, &self.path, &self.judged.sha256, source, &sent).await;
+        bar.finish_and_clear();
+        Ok(uploaded?)
+    }
+}
+
+pub async fn push(printer: &Printer, stack: &Stack, given: Push) -> Result<u8, Failure> {
+    let started = Instant::now();
+    let archive = Archive::prepare(printer, stack, &given.build)?;
+    for warning in &archive.judged.warnings {
+        printer.tell(&format!("warning: {warning}"));
+    }
+    let key = format!("{}{}", stack.config.upload_prefix, given.name);
+    if let Some(live) = is_live(stack, &key, &archive.judged.sha256).await? {
+        let value = json!({"outcome": "unchanged", "id": live, "uploaded": false});
+        printer.result(
+            &value,
+            &format!("{GOOD}unchanged{GOOD:#}  {live} is live and has these bytes; nothing was uploaded\n"),
+        );
+        return Ok(0);
+    }
+    let source = source::find(given.message).encode().map_err(Failure::local)?;
+    let uploaded = archive.upload(printer, stack, &key, Some((SOURCE_METADATA, source))).await?;
+    let version = uploaded.version_id.clone().unwrap_or_default();
+    printer.tell(&format!(
+        "uploaded s3://{}/{key} ({})",
+        stack.config.staging_bucket,
+        bytes(archive.judged.size_bytes)
+    ));
+    if given.no_wait {
+        let value =
+            json!({"outcome": "uploaded", "bucket": stack.config.staging_bucket, "key": key, "versionId": version});
+        printer.result(&value, "the function deploys it now; `dropship status` shows how far it is\n");
+        return Ok(0);
+    }
+    let upload = upload_of(stack, &key, &uploaded);
+    let upload = DeploymentId::of(&upload, Utc::now());
+    let followed = Followed { upload, after_run: 0, started, timeout: given.wait.timeout, printer };
+    let ended = tokio::select! {
+        ended = followed.to_its_end(stack) => ended?,
+        _ = tokio::signal::ctrl_c() => Ended::StillRunning(None),
+    };
+    show_end(printer, stack, &ended);
+    Ok(follow::code(&ended))
+}
+
+/// Prints how a deployment has ended.
+pub fn show_end(printer: &Printer, stack: &Stack, ended: &Ended) {
+    match ended {
+        Ended::Live(live) => {
+            printer.result(live, &report::text(live));
+            summarize(&format!("**{}** `{}`: {}", report::outcome(live.outcome), stack.name, report::changes(live)));
+        }
+        Ended::Superseded(id) => {
+            let text = format!(
+                "superseded: a newer upload has taken the site; `dropship rollback {id}` brings this build live\n"
+            );
+            printer.result(&json!({"outcome": "superseded", "id": id}), &text);
+            summarize("**superseded** by a newer upload");
+        }
+        Ended::Failed { error_type, message } => {
+            printer.failure(&Failure::Refused { error_type: error_type.clone(), message: message.clone() });
+            summarize(&format!("**{error_type}**: {message}"));
+        }
+        Ended::StillRunning(id) => {
+            let look = match id {
+                Some(id) => format!("dropship show {id}"),
+                None => "dropship status".to_owned(),
+            };
+            let text = format!("not live yet: the deployment goes on without this command; look again with `{look}`\n");
+            printer.result(&json!({"outcome": "inProgress", "id": id}), &text);
+            summarize("**not live yet**; the deployment goes on");
+        }
+    }
+}
+
+/// Adds a line to the summary of a GitHub Actions job (GitHub docs, "Workflow commands", "Adding a job summary").
+fn summarize(line: &str) {
+    use std::io::Write;
+    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else {
+        return;
+    };
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    let _ = file.and_then(|mut file| writeln!(file, "{}", dropship::printable::printable(line)));
+}
+
+/// Returns the live deployment if the newest upload under the key is live and has these bytes, and nothing is at work.
+async fn is_live(stack: &Stack, key: &str, sha256: &str) -> Result<Option<DeploymentId>, Failure> {
+    let bucket = &stack.config.staging_bucket;
+    let newest = stack.operator.newest(bucket, key).await?;
+    let Some(newest) = newest.filter(|newest| newest.sha256.as_deref() == Some(sha256)) else {
+        return Ok(None);
+    };
+    let uploaded = Uploaded { version_id: newest.version_id, etag: None };
+    let upload = DeploymentId::of(&upload_of(stack, key, &uploaded), Utc::now());
+    let Known { head, identity, .. } = stack.ledger.read(&upload).await?;
+    let is_quiet = head.unfinished.is_empty() && !head.is_torn;
+    let live = head.live.filter(|_| is_quiet).map(|live| live.deployment);
+    Ok(live.filter(|live| identity.is_some_and(|identity| identity.deployment == *live)))
+}
+
+fn upload_of(stack: &Stack, key: &str, uploaded: &Uploaded) -> Upload {
+    Upload {
+        bucket: stack.config.staging_bucket.clone(),
+        key: key.to_owned(),
+        version_id: uploaded.version_id.clone(),
+        etag: uploaded.etag.as_deref().map(|etag| etag.trim_matches('"').to_owned()),
+        sequencer: None,
+        uploaded_at: None,
+        event: Value::Null,
+    }
+}

@@ -1,0 +1,81 @@
+//! The stack that a command is about. Its function's settings say where everything is.
+
+use std::path::{Path, PathBuf};
+
+use dropship::aws::Clients;
+use dropship::aws::ledger::Ledger;
+use dropship::aws::operator::{Access, Function, Operator, has_region, load};
+use dropship::config::Config;
+use dropship::error::Error;
+use serde::Deserialize;
+
+use crate::arguments::Global;
+use crate::failure::Failure;
+
+/// The file that names a stack for everyone who works on a site.
+const FILE: &str = "dropship.toml";
+
+/// A stack, with its clients.
+pub struct Stack {
+    pub name: String,
+    pub config: Config,
+    pub function: Function,
+    pub operator: Operator,
+    pub ledger: Ledger,
+}
+
+/// The settings in `dropship.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    stack: Option<String>,
+    profile: Option<String>,
+    region: Option<String>,
+}
+
+impl Stack {
+    pub async fn find(global: &Global) -> Result<Self, Failure> {
+        let here = std::env::current_dir().map_err(Failure::local)?;
+        let settings = Settings::read(&here)?;
+        let name = global.stack.clone().or(settings.stack).filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| {
+            Failure::Usage(format!(
+                "no stack is named: say --stack NAME, set DROPSHIP_STACK, or write stack = \"NAME\" into a {FILE}"
+            ))
+        })?;
+        let sdk = load(Access {
+            profile: global.profile.clone().or(settings.profile),
+            region: global.region.clone().or(settings.region),
+            endpoint_url: global.endpoint_url.clone(),
+        })
+        .await;
+        if !has_region(&sdk) {
+            return Err(Failure::Usage("no AWS region is named: say --region NAME, or set AWS_REGION".to_owned()));
+        }
+        let function = Function::read(&sdk, &name).await?.ok_or_else(|| {
+            Failure::Usage(format!(
+                "there is no stack {name} in this account and region: `aws cloudformation list-stacks` lists them, \
+                 and --region and --profile choose others"
+            ))
+        })?;
+        let config = Config::from_variables(|variable| function.variables.get(variable).cloned());
+        let config = config.map_err(|errors| Failure::Aws(Error::from(errors)))?;
+        let operator = Operator::new(&sdk, &config);
+        let ledger = Clients::new(&sdk, &config).ledger;
+        Ok(Self { name, config, function, operator, ledger })
+    }
+}
+
+impl Settings {
+    /// Reads the file in a folder or in the nearest one above it that has one.
+    fn read(folder: &Path) -> Result<Self, Failure> {
+        let Some(path) = folder.ancestors().map(|folder| folder.join(FILE)).find(|path| path.is_file()) else {
+            return Ok(Self::default());
+        };
+        let unreadable = |path: &PathBuf, error: &dyn std::fmt::Display| {
+            Failure::Usage(format!("{}: {error}; it may name stack, profile and region", path.display()))
+        };
+        let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+        toml::from_str(&text).map_err(|error| unreadable(&path, &error))
+    }
+}

@@ -1,0 +1,97 @@
+//! What is refused or wrong, in words, with its exit code.
+
+use std::os::unix::fs::symlink;
+
+use standins::{Does, Fault};
+
+use super::desk::{Desk, STACK};
+use crate::build::{files, zipped};
+
+#[tokio::test]
+async fn what_the_function_would_refuse_is_not_uploaded() {
+    let desk = Desk::new().await;
+    for (name, bytes) in [
+        ("text.zip", b"no zip".to_vec()),
+        ("out.zip", zipped(&files([("../index.html", "out")]))),
+        ("headers.zip", zipped(&files([("index.html", "a"), ("_headers", "no path\n")]))),
+    ] {
+        std::fs::write(desk.path().join(name), bytes).unwrap();
+        let said = desk.run(&["push", name]).await;
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.err.starts_with(&format!("error: {name}: the archive was refused: ")), "{said:?}");
+    }
+    assert_eq!(desk.stage.count("PutObject"), 0);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_the_site_asks_for_the_right_one() {
+    let desk = Desk::new().await;
+    desk.write(&files([("browser/index.html", "one"), ("browser/en/index.html", "en"), ("stats.json", "{}")]));
+    let said = desk.run(&["push", "site"]).await;
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("is site/browser the site?"), "{said:?}");
+    let said = desk.run(&["push", "site/browser"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[tokio::test]
+async fn a_link_out_of_the_folder_is_refused_and_one_inside_is_followed() {
+    let desk = Desk::new().await;
+    desk.write(&files([("index.html", "one"), ("a/b.txt", "text")]));
+    symlink("a", desk.path().join("site/c")).unwrap();
+    assert_eq!(desk.run(&["push", "site"]).await.code, 0);
+    desk.stage.assert_live(&files([("index.html", "one"), ("a/b.txt", "text"), ("c/b.txt", "text")]));
+    symlink("/etc/hostname", desk.path().join("site/d")).unwrap();
+    let said = desk.run(&["push", "site"]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("d is a link out of the folder"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_deployment_that_fails_prints_the_functions_sentence() {
+    let desk = Desk::new().await;
+    let refused = Fault { times: usize::MAX, ..Fault::on("CreateInvalidation", Does::refuse(403, "AccessDenied")) };
+    desk.stage.cloud.fault(refused);
+    desk.write(&files([("index.html", "one")]));
+    let said = desk.run(&["push", "site"]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("error: CloudFront has not accepted 1 invalidation batches yet"), "{said:?}");
+    assert!(!said.err.contains("panicked"), "{said:?}");
+}
+
+#[tokio::test]
+async fn wrong_arguments_end_with_2_and_say_what_to_do() {
+    let desk = Desk::new().await;
+    let run = async |arguments: &[&str]| super::desk::Said::from(desk.command(arguments).output().await.unwrap());
+    for (arguments, words) in [
+        (&["status"][..], "--stack NAME"),
+        (&["status", "--stack", "other"], "there is no stack other"),
+        (&["push", "--stack", STACK, "missing"], "missing does not exist"),
+        (&["push", "--stack", STACK, "site", "--name", "site.tar"], "ends in `.zip`"),
+        (&["rollback", "--stack", STACK, "--yes"], "there is no such deployment"),
+        (&["show", "--stack", STACK, "20261122T101500Z-0123456789ab"], "there is no deployment"),
+        (&["frobnicate"], "unrecognized subcommand"),
+    ] {
+        let said = run(arguments).await;
+        assert_eq!(said.code, 2, "{arguments:?}: {said:?}");
+        assert!(said.err.contains(words), "{arguments:?}: {said:?}");
+    }
+    std::fs::write(desk.path().join("dropship.toml"), format!("stack = \"{STACK}\"\n")).unwrap();
+    assert_eq!(run(&["status"]).await.code, 0);
+    std::fs::write(desk.path().join("dropship.toml"), "stak = \"a\"\n").unwrap();
+    let said = run(&["status"]).await;
+    assert!(said.code == 2 && said.err.contains("unknown field `stak`"), "{said:?}");
+}
+
+#[tokio::test]
+async fn every_command_has_a_help_page_with_an_example() {
+    let desk = Desk::new().await;
+    for command in ["push", "plan", "status", "history", "show", "logs", "rollback", "redrive", "completions", "man"] {
+        let said = super::desk::Said::from(desk.command(&[command, "--help"]).output().await.unwrap());
+        assert!(said.code == 0 && said.out.contains("Example") && said.out.contains("Usage:"), "{command}: {said:?}");
+    }
+    for arguments in [&["man"][..], &["completions", "bash"], &["completions", "zsh"], &["completions", "fish"]] {
+        let said = super::desk::Said::from(desk.command(arguments).output().await.unwrap());
+        assert!(said.code == 0 && said.out.contains("rollback"), "{arguments:?}");
+    }
+}

@@ -1,0 +1,56 @@
+//! `dropship status`, `history`, `show` and `rollback`.
+
+use serde_json::json;
+
+use super::desk::Desk;
+use crate::build::files;
+
+#[tokio::test]
+async fn the_history_tells_every_run_and_which_one_is_live() {
+    let desk = Desk::new().await;
+    assert!(desk.run(&["history"]).await.out.contains("nothing has been deployed yet"));
+    assert!(desk.run(&["status"]).await.out.contains("nothing has been deployed yet"));
+    for (text, message) in [("one", "First"), ("two", "Second")] {
+        desk.write(&files([("index.html", text)]));
+        assert_eq!(desk.run(&["push", "site", "--message", message]).await.code, 0);
+    }
+    let said = desk.run(&["rollback", "previous", "--yes"]).await;
+    assert!(said.code == 0 && said.out.contains("rolled back"), "{said:?}");
+    assert!(said.err.contains("First"), "{said:?}");
+    desk.stage.assert_live(&files([("index.html", "one")]));
+
+    let (_, runs) = desk.run_json(&["history"]).await;
+    let told: Vec<_> = runs
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| (run["number"].as_u64(), run["answer"]["outcome"].clone(), run["isLive"].clone()))
+        .collect();
+    let expected = [(3, "rolledBack", true), (2, "deployed", false), (1, "deployed", false)];
+    assert_eq!(told, expected.map(|(number, outcome, live)| (Some(number), json!(outcome), json!(live))));
+    let said = desk.run(&["history", "-n", "2"]).await;
+    assert_eq!(said.out.lines().filter(|line| line.contains("2026") || line.contains("20")).count(), 2, "{said:?}");
+    assert!(said.out.contains("*3"), "{said:?}");
+
+    let (_, status) = desk.run_json(&["status"]).await;
+    assert_eq!((&status["live"], &status["unfinished"]), (&runs[0]["deployment"], &json!([])));
+    let said = desk.run(&["show", runs[1]["deployment"].as_str().unwrap()]).await;
+    assert!(said.out.contains("Second") && said.out.contains("run 2"), "{said:?}");
+    let said = desk.run(&["logs", runs[0]["deployment"].as_str().unwrap()]).await;
+    assert!(
+        said.out.contains("run 1") && said.out.contains("run 3") && said.out.contains("\"replay\":true"),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
+async fn without_a_terminal_a_rollback_needs_the_option() {
+    let desk = Desk::new().await;
+    for text in ["one", "two"] {
+        desk.write(&files([("index.html", text)]));
+        desk.run(&["push", "site"]).await;
+    }
+    let said = desk.run(&["rollback"]).await;
+    assert!(said.code == 2 && said.err.contains("--yes"), "{said:?}");
+    desk.stage.assert_live(&files([("index.html", "two")]));
+}
