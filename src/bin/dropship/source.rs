@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use dropship::deployment::Source;
 
 /// Variables of CI services, the first that is set counts (the pages "Default environment variables" of GitHub Actions,
-/// "Predefined variables" of GitLab CI/CD, of CircleCI, Bitbucket Pipelines and AWS CodeBuild).
+/// "Predefined variables" of GitLab, and those of `CircleCI`, Bitbucket and `CodeBuild`).
 const COMMIT: [&str; 5] =
     ["GITHUB_SHA", "CI_COMMIT_SHA", "CIRCLE_SHA1", "BITBUCKET_COMMIT", "CODEBUILD_RESOLVED_SOURCE_VERSION"];
 const BRANCH: [&str; 5] =
