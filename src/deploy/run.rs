@@ -173,7 +173,6 @@ impl<'a> Run<'a> {
     /// # Errors
     /// `Unfinished` at the deadline; those of reading the archive; `InvalidationOwed`; `Aws`.
     pub(super) async fn write<'p>(&mut self, transfer: &Transfer<'p>, waves: [Wave<'p>; 2]) -> Result<(), Error> {
-        self.attempt.invocation.progress.begin(Step::Writing);
         let [assets, pages] = waves;
         let last = if pages.is_empty() {
             assets
@@ -191,6 +190,7 @@ impl<'a> Run<'a> {
     /// Carries out one wave. An object that another writer has changed meanwhile is not overwritten blindly: its
     /// invalidation is recorded, then it is written on the condition that it is still as it was found.
     pub(super) async fn write_wave<'p>(&mut self, transfer: &Transfer<'p>, wave: Wave<'p>) -> Result<(), Error> {
+        self.attempt.invocation.progress.begin(Step::Writing);
         let mut conflicts = self.writer.write(transfer, wave).await?;
         for _ in 0..ROUNDS {
             if conflicts.is_empty() {

@@ -60,13 +60,21 @@ pub type Authorizer = Arc<dyn Fn(&Call, Option<u16>) -> bool + Send + Sync>;
 impl Cloud {
     /// Starts an empty account on a free port of the loopback interface.
     pub async fn start() -> Self {
-        let (socket, listener) = Listener::bind().await;
+        Self::start_at(0).await.expect("the loopback interface has a free port")
+    }
+
+    /// Starts an empty account on a port of the loopback interface, or on a free one for 0.
+    ///
+    /// # Errors
+    /// When another process has the port.
+    pub async fn start_at(port: u16) -> std::io::Result<Self> {
+        let (socket, listener) = Listener::bind(port).await?;
         let cloud = Self::new(Some(listener), None, REGION, Clock::System);
         let account = Arc::downgrade(&cloud.inner);
         if let Some(listener) = &cloud.inner.listener {
             listener.serve(socket, move |request| dispatch::answer(account.clone(), request));
         }
-        cloud
+        Ok(cloud)
     }
 
     /// Creates an empty account in this process, with virtual time and without sockets.

@@ -105,7 +105,7 @@ impl Functions {
         let matches = |function: &&Arc<Deployed>| function.uploads.0 == bucket && key.starts_with(&function.uploads.1);
         if let Some(function) = functions.values().find(matches) {
             let request_id = format!("event-{}", self.requests.fetch_add(1, Ordering::Relaxed) + 1);
-            tokio::spawn(function.clone().try_until_it_succeeds(request_id, event(bucket, key, object)));
+            tokio::spawn(function.clone().try_until_it_succeeds(request_id, upload_event(bucket, key, object)));
         }
     }
 
@@ -206,8 +206,8 @@ pub(crate) fn is_upload(call: &Call) -> bool {
     matches!(call.operation.as_str(), "PutObject" | "CompleteMultipartUpload" | "CopyObject")
 }
 
-/// Returns the event that S3 sends for an upload (S3 user guide, "Event message structure").
-fn event(bucket: &str, key: &str, object: &Object) -> Value {
+/// Returns the event that S3 sends now for an upload (S3 user guide, "Event message structure").
+pub fn upload_event(bucket: &str, key: &str, object: &Object) -> Value {
     json!({"Records": [{
         "eventVersion": "2.1",
         "eventSource": "aws:s3",

@@ -56,7 +56,7 @@ pub use cloudfront::{
 };
 pub use edge::{Begun, Edge, EdgeAnswer, Fetch, Spread};
 pub use faults::{Does, Fault};
-pub use function::{Answer, Handler};
+pub use function::{Answer, Handler, upload_event};
 pub use gate::{Gate, Waiting};
 pub use lambda::{Function, InvocationError};
 pub use network::{Latencies, Latency};

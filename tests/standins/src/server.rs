@@ -1,5 +1,6 @@
 //! The HTTP server: connections and whole requests.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 
@@ -22,10 +23,13 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds a free port of the loopback interface. Connections wait until [`serve`](Self::serve).
-    pub(crate) async fn bind() -> (TcpListener, Self) {
-        let (socket, address) = bind().await;
-        (socket, Self { address, accepting: OnceLock::new() })
+    /// Binds a port of the loopback interface, or a free one for 0. Connections wait until [`serve`](Self::serve).
+    ///
+    /// # Errors
+    /// When another process has the port.
+    pub(crate) async fn bind(port: u16) -> io::Result<(TcpListener, Self)> {
+        let (socket, address) = bind_port(port).await?;
+        Ok((socket, Self { address, accepting: OnceLock::new() }))
     }
 
     /// Serves connections until this listener is dropped.
@@ -49,9 +53,13 @@ impl Drop for Listener {
 
 /// Binds a free port of the loopback interface.
 pub(crate) async fn bind() -> (TcpListener, SocketAddr) {
-    let socket = TcpListener::bind("127.0.0.1:0").await.expect("the loopback interface has a free port");
-    let address = socket.local_addr().expect("a bound socket has an address");
-    (socket, address)
+    bind_port(0).await.expect("the loopback interface has a free port")
+}
+
+async fn bind_port(port: u16) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = TcpListener::bind(("127.0.0.1", port)).await?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
 }
 
 /// Accepts connections forever and serves each in a task of its own.
