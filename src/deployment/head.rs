@@ -74,7 +74,13 @@ impl Head {
     pub fn newest(&self, now: DateTime<Utc>) -> Option<&Place> {
         let runs = self.unfinished.iter().map(|run| &run.upload);
         let known = self.newest.iter().chain(runs).filter(|place| place.uploaded_at <= now + MAX_CLOCK_SKEW);
-        known.reduce(|newest, place| if place.is_older_than(newest) { newest } else { place })
+        known.reduce(|newest, place| {
+            let has_no_order = !place.is_older_than(newest) && !newest.is_older_than(place);
+            // Of two without an order, the one with the full time keeps out what is older than it.
+            let is_older =
+                if has_no_order { place.uploaded_at < newest.uploaded_at } else { place.is_older_than(newest) };
+            if is_older { newest } else { place }
+        })
     }
 
     /// The head that knows that `upload`, whose deployment is over, is the newest.

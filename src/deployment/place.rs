@@ -7,8 +7,9 @@ use super::DeploymentId;
 
 /// An upload's place in the order of uploads.
 ///
-/// Uploads are ordered by their time. S3's sequencer orders those of one key within a second, since EventBridge cuts
-/// times to seconds and S3 does not. Others of the same time have no order: none of them is older.
+/// Uploads are ordered by their time. EventBridge cuts times to seconds and S3 does not, so that a time without
+/// milliseconds may be any time of its second. Within one second S3's sequencer orders the uploads of one key; others
+/// have no order if one of the two times may be cut: neither is older.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
     pub uploaded_at: DateTime<Utc>,
@@ -29,7 +30,12 @@ impl Place {
             // S3 pads the shorter of two sequencers with zeros on the right, and then compares them as text ("Event
             // message structure"). Comparing them without padding has the same result.
             Some((own, other)) => own.to_ascii_uppercase() < other.to_ascii_uppercase(),
+            None if is_same_second && (self.may_be_cut() || other.may_be_cut()) => false,
             None => self.uploaded_at < other.uploaded_at,
         }
+    }
+
+    fn may_be_cut(&self) -> bool {
+        self.uploaded_at.timestamp_subsec_nanos() == 0
     }
 }

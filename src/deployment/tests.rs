@@ -146,6 +146,30 @@ fn the_first_time_of_an_upload_does_not_bring_it_back_once_a_person_has_gone_bac
     }
 }
 
+/// EventBridge cuts times to seconds, S3 does not.
+#[test]
+fn a_time_without_milliseconds_has_no_order_within_its_second() {
+    let upload = |name: &str, milliseconds: i64| Place {
+        uploaded_at: at(5) + TimeDelta::milliseconds(milliseconds),
+        deployment: DeploymentId::named(name),
+        key: Some(name.to_owned()),
+        sequencer: None,
+    };
+    let known = |place: &Place| Head { newest: Some(place.clone()), ..head(1, 5, Some(run(5, 1))) };
+    let decide_on =
+        |place: &Place, head: &Head| decide(head, None, &Request { id: "request", place, replay: false, now: at(7) });
+    let (early, late, cut) = (upload("early", 271), upload("late", 867), upload("cut", 0));
+    assert_eq!(decide_on(&cut, &known(&early)), START, "it may be the newer one");
+    assert_eq!(decide_on(&early, &known(&cut)), START);
+    assert_eq!(decide_on(&early, &known(&late)), Decision::Superseded);
+    assert_eq!(decide_on(&upload("before", -1), &known(&cut)), Decision::Superseded);
+    // An upload whose time is cut does not let one in that is older than the newest before it.
+    let run = RunId { deployment: cut.deployment.clone(), number: 2 };
+    let request = Request { id: "request", place: &cut, replay: false, now: at(7) };
+    let both = known(&late).claimed(&request, 2, at(900)).finished(&run, at(8));
+    assert_eq!(decide_on(&early, &both), Decision::Superseded);
+}
+
 #[test]
 fn a_saved_event_without_a_record_needs_the_option_to_go_back() {
     let late = event(0).now(86_400);
