@@ -78,6 +78,7 @@ fn main() {
 
 fn distribution(folders: Folders) -> Distribution {
     Distribution {
+        host: String::new(),
         id: "E1EXAMPLE".to_owned(),
         origins: vec![Origin { path: String::new(), folders }],
         default_root_object: Some("index.html".to_owned()),

@@ -333,6 +333,7 @@ fn print_items(items: &[String], before: &BTreeMap<String, Object>, after: &BTre
     text.push_str(&format!("  invalidated {} items:\n", items.len()));
     let rules = InvalidationRules::default();
     let distribution = dropship::invalidation::Distribution {
+        host: String::new(),
         id: DISTRIBUTION.to_owned(),
         origins: vec![Origin { path: String::new(), folders: Folders::Function }],
         default_root_object: Some("index.html".to_owned()),

@@ -10,6 +10,7 @@ mod entry_points;
 mod error;
 mod exclude;
 mod names;
+mod parameter;
 mod variables;
 
 use crate::archive::{Limits, max_directory_bytes};
@@ -21,6 +22,7 @@ pub use encryption::Encryption;
 pub use entry_points::EntryPoints;
 pub use error::{ConfigError, ConfigErrors};
 pub use exclude::Exclude;
+pub use parameter::parameters;
 
 /// S3's longest key in bytes (S3 user guide, "Object key naming").
 const MAX_KEY_BYTES: usize = 1_024;

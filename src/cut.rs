@@ -5,7 +5,7 @@
 use crate::printable::printable;
 
 /// The longest text: S3's keys have at most 1,024 bytes, and CloudFront's paths 4,000 characters.
-const MAX_TEXT_BYTES: usize = 4_096;
+pub const MAX_TEXT_BYTES: usize = 4_096;
 
 /// How many elements of a list a sentence names, and how long each of them may be.
 pub const NAMED: usize = 10;

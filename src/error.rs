@@ -49,15 +49,18 @@ pub enum Error {
     )]
     InvalidationOwed { batches: usize, reason: String },
     #[error(
-        "distribution {id} has no origin that serves s3://{bucket}/{prefix}: correct DISTRIBUTION_IDS, or add the \
-         origin path as {id}=/path (or {id}=/) if the bucket is hidden behind another origin"
+        "distribution {id} has no origin that serves s3://{bucket}/{prefix}: correct DistributionIds (DISTRIBUTION_IDS), or name the \
+         path of the bucket that it serves in OriginPaths, as {id}=/path or {id}=/, if the bucket is hidden behind \
+         another origin"
     )]
     WrongDistribution { id: String, bucket: String, prefix: String },
-    #[error("this account has no distribution {id}: correct DISTRIBUTION_IDS, or take the id out if it was deleted")]
+    #[error(
+        "this account has no distribution {id}: correct DistributionIds (DISTRIBUTION_IDS), or take the id out if it was deleted"
+    )]
     NoSuchDistribution { id: String },
     #[error(
-        "the function may not read distribution {id} ({reason}): if it is one of this account's, name it in the \
-         parameter DistributionIds, from which the template makes the role's policy; otherwise correct DISTRIBUTION_IDS"
+        "the function may not read distribution {id} ({reason}): if it is one of this account's, name it in \
+         DistributionIds, from which the template makes the role's policy; otherwise correct DISTRIBUTION_IDS"
     )]
     DeniedDistribution { id: String, reason: String },
     #[error(

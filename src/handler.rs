@@ -16,7 +16,7 @@ use crate::deployment::DeploymentId;
 use crate::error::Error;
 use crate::event::{Event, Options, Rollback};
 use crate::metrics::{self, Moment};
-use crate::report::{Answer, Invalidated, Progress, Report};
+use crate::report::{Answer, Failed, Invalidated, Progress, Report, sentence};
 
 /// The results of an event's deployments, in upload order.
 #[derive(Debug)]
@@ -35,15 +35,23 @@ pub struct Failure {
     pub error: Error,
 }
 
-/// The log line of a failed deployment.
+impl Failure {
+    fn told(&self) -> Failed {
+        Failed {
+            key: self.key.as_deref().map(cut::text),
+            error_type: self.error.kind(),
+            error_message: self.error.message(),
+        }
+    }
+}
+
+/// The structured log line of a failed deployment.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct FailureLine<'a> {
     site: &'a str,
     outcome: &'static str,
-    key: Option<String>,
-    error_type: &'static str,
-    error_message: String,
+    #[serde(flatten)]
+    failed: Failed,
 }
 
 /// Handles one event. Then deploys the uploads that gave up waiting for the site meanwhile.
@@ -142,22 +150,29 @@ impl Handled {
         &self.results
     }
 
+    /// Returns one plain line per deployment, for people who read the log.
+    pub fn plain_lines(&self) -> Vec<String> {
+        let plain_line = |result: &Result<Report, Failure>| match result {
+            Ok(report) => sentence::of_report(report),
+            Err(failure) => sentence::of_failure(&failure.told()),
+        };
+        self.all_results().map(plain_line).collect()
+    }
+
     /// Returns the structured log lines, one per deployment, with their metrics.
     pub fn log_lines(&self, moment: Moment) -> Vec<String> {
-        self.results.iter().chain(&self.waited).filter_map(|result| self.log_line(result, moment)).collect()
+        self.all_results().filter_map(|result| self.log_line(result, moment)).collect()
+    }
+
+    fn all_results(&self) -> impl Iterator<Item = &Result<Report, Failure>> {
+        self.results.iter().chain(&self.waited)
     }
 
     fn log_line(&self, result: &Result<Report, Failure>, moment: Moment) -> Option<String> {
         match result {
             Ok(report) => metrics::of_report(report, moment),
             Err(failure) => {
-                let line = FailureLine {
-                    site: &self.site,
-                    outcome: "failed",
-                    key: failure.key.as_deref().map(cut::text),
-                    error_type: failure.error.kind(),
-                    error_message: failure.error.message(),
-                };
+                let line = FailureLine { site: &self.site, outcome: "failed", failed: failure.told() };
                 metrics::of_failure(&line, moment)
             }
         }
@@ -178,8 +193,14 @@ impl Handled {
         }
         let failed = failures.len();
         let Some(first) = failures.into_iter().next() else {
-            deployments.extend(self.waited.into_iter().flatten());
-            return Ok(Answer::of(&deployments));
+            let mut failed = Vec::new();
+            for result in self.waited {
+                match result {
+                    Ok(report) => deployments.push(report),
+                    Err(failure) => failed.push(failure.told()),
+                }
+            }
+            return Ok(Answer::of(&deployments, failed));
         };
         let mut diagnostic = Diagnostic::from(first.error);
         if count > 1 {

@@ -72,7 +72,7 @@ async fn answer(site: &Site, event: LambdaEvent<Value>) -> Result<Answer, Diagno
     let handled = handle(site, &event.payload, &invocation).await;
     let now = Utc::now();
     let moment = Moment { now, owed_seconds: owed_seconds(site, invocation.progress, now).await };
-    for line in handled.log_lines(moment) {
+    for line in handled.plain_lines().into_iter().chain(handled.log_lines(moment)) {
         println!("{}", printable(&line));
     }
     handled.into_answer()

@@ -1,6 +1,7 @@
 //! The report on a deployment, which is its part of the answer and its structured log line.
 
 mod bounded;
+pub mod sentence;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,22 @@ pub struct Answer {
     /// How many reports there was no room for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub more: Option<String>,
+    /// Uploads that had given up waiting for the site, and failed when this invocation deployed them. Their own
+    /// invocations are over, so that no other answer tells of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Failed>,
+    /// All of this in plain [sentences](sentence), for notifications.
+    pub text: String,
+}
+
+/// A deployment that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failed {
+    /// The archive's key, if the event names one.
+    pub key: Option<String>,
+    pub error_type: &'static str,
+    pub error_message: String,
 }
 
 /// One deployment's part of the answer.
@@ -32,6 +49,9 @@ pub struct Report {
     pub site: String,
     pub outcome: Outcome,
     pub archive: Option<ArchiveName>,
+    /// Where the first distribution shows the site; `None` if there is none, or if it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     pub new: usize,
     pub changed: usize,
     pub headers: usize,
@@ -69,6 +89,7 @@ impl Report {
             site,
             outcome: Outcome::Ignored,
             archive: None,
+            url: None,
             new: 0,
             changed: 0,
             headers: 0,
@@ -122,6 +143,13 @@ pub enum Outcome {
     Swept,
     /// An event that asks for nothing, or an upload that is no archive.
     Ignored,
+}
+
+impl Outcome {
+    /// Whether a report has the counts of a plan.
+    fn has_counts(self) -> bool {
+        matches!(self, Self::Deployed | Self::Unchanged | Self::RolledBack | Self::Planned | Self::Swept)
+    }
 }
 
 /// The exact version of an archive.

@@ -35,7 +35,7 @@ pub enum Rejection {
     #[error("the central directory lies outside the archive; upload the archive exactly as it was packed")]
     DirectoryOutside,
     #[error(
-        "the archive has {count} entries, more than MAX_ENTRIES ({max}); deploy fewer files, or raise MAX_ENTRIES if \
+        "the archive has {count} entries, more than MaxEntries allows (MAX_ENTRIES, {max}); deploy fewer files, or raise it if \
          the number is right"
     )]
     TooManyEntries { count: u64, max: u64 },
@@ -70,7 +70,7 @@ pub enum Rejection {
     FileAndFolder { entry: String },
     #[error(
         "entry `{entry}` is a symbolic link or another special file; pack a copy in which files replace the links \
-         (`cp -RL dist copy`; `zip` without -y also follows them), or leave it out with EXCLUDE"
+         (`cp -RL dist copy`; `zip` without -y also follows them), or leave it out with Exclude"
     )]
     SpecialFile { entry: String },
     #[error(
@@ -88,10 +88,12 @@ pub enum Rejection {
     UnsupportedMethod { entry: String, method: u16 },
     #[error("entry `{entry}`: its sizes are impossible for its compression method; pack the archive again")]
     ImpossibleSizes { entry: String },
-    #[error("entry `{entry}` expands {ratio} times, more than MAX_RATIO ({max}); raise MAX_RATIO if that is right")]
+    #[error(
+        "entry `{entry}` expands {ratio} times, more than MaxRatio allows (MAX_RATIO, {max}); raise it if that is right"
+    )]
     RatioTooHigh { entry: String, ratio: u64, max: u64 },
     #[error(
-        "the archive expands to more than MAX_ARCHIVE_BYTES ({max_bytes}); deploy less, or raise MAX_ARCHIVE_BYTES \
+        "the archive expands to more than MaxArchiveBytes allows (MAX_ARCHIVE_BYTES, {max_bytes}); deploy less, or raise it \
          if the size is right"
     )]
     ExpandsTooFar { max_bytes: u64 },
@@ -124,7 +126,7 @@ pub enum Rejection {
 
     #[error("the archive has no file to deploy; pack the build's output")]
     Empty,
-    #[error("the archive has no file under ARCHIVE_ROOT `{root}`; correct ARCHIVE_ROOT, or pack that folder")]
+    #[error("the archive has no file under ArchiveRoot (ARCHIVE_ROOT `{root}`); correct it, or pack that folder")]
     RootNotFound { root: String },
 }
 

@@ -89,6 +89,9 @@ impl Cdn {
             let config = distribution.distribution_config.as_ref()?;
             let mut described = describe(configured, config, &self.bucket, &self.live_prefix)?;
             described.distribution.tags = tagging(distribution, version);
+            if described.distribution.host.is_empty() {
+                described.distribution.host = distribution.domain_name().to_owned();
+            }
             Some(described)
         });
         described.ok_or_else(|| Error::WrongDistribution {
@@ -187,8 +190,8 @@ fn unreadable(id: &str, error: SdkError<GetDistributionError>) -> Error {
 fn staging_warning(id: &str) -> String {
     format!(
         "{id} has a continuous deployment policy, so a staging distribution may serve some of its viewers from a \
-         cache of its own, which is not invalidated: add the staging distribution's id to DISTRIBUTION_IDS \
-         (DistributionIds)"
+         cache of its own, which is not invalidated: add the staging distribution's id to DistributionIds \
+         (DISTRIBUTION_IDS)"
     )
 }
 

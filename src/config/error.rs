@@ -4,6 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::parameter::named;
 use crate::patterns::BadPattern;
 
 /// All errors in the settings, one sentence each.
@@ -25,24 +26,26 @@ impl std::error::Error for ConfigErrors {}
 /// A setting that is missing or invalid.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum ConfigError {
-    #[error("{variable} is not set; set it to {allowed}")]
+    #[error("{} is not set; set it to {allowed}", named(.variable))]
     Missing { variable: &'static str, allowed: &'static str },
-    #[error("{variable} is `{value}`; it must be {allowed}")]
+    #[error("{} is `{value}`; it must be {allowed}", named(.variable))]
     Invalid { variable: &'static str, value: String, allowed: String },
-    #[error("{variable}: {bad}; correct it, as in `*.map,/drafts/` (the syntax of `.gitignore`, with commas)")]
+    #[error("{}: {bad}; correct it, as in `*.map,/drafts/` (the syntax of `.gitignore`, with commas)", named(.variable))]
     Pattern { variable: &'static str, bad: BadPattern },
     /// Every object that a deployment writes would be an upload, and every archive an object that the next
     /// deployment deletes because the site's archive lacks it.
     #[error(
-        "LIVE_BUCKET and STAGING_BUCKET are both `{bucket}`; give the site a bucket of its own, otherwise each \
-         deployment deletes archives and starts the next deployment"
+        "{} and STAGING_BUCKET are both `{bucket}`; give the site a bucket of its own, otherwise each deployment deletes \
+         archives and starts the next deployment",
+        named("LIVE_BUCKET")
     )]
     OneBucket { bucket: String },
-    #[error("DISTRIBUTION_IDS lists `{id}` more than once; name each distribution once")]
+    #[error("{} lists `{id}` more than once; name each distribution once", named("DISTRIBUTION_IDS"))]
     Repeated { id: String },
     #[error(
-        "DISTRIBUTION_IDS has `{id}={origin_path}`, but LIVE_PREFIX is `{live_prefix}`, and that origin path reaches \
-         nothing under it; correct one of them"
+        "OriginPaths (in DISTRIBUTION_IDS) has `{id}={origin_path}`, but {} is `{live_prefix}`, and that origin path \
+         reaches nothing under it; correct one of them",
+        named("LIVE_PREFIX")
     )]
     OutsideOrigin { id: String, origin_path: String, live_prefix: String },
 }

@@ -246,7 +246,7 @@ fn an_empty_variable_is_unset() {
     for variable in VARIABLES {
         if ["STAGING_BUCKET", "LIVE_BUCKET", "TABLE_NAME"].contains(variable) {
             let message = errors(&[(variable, " ")]);
-            assert!(message.starts_with(&format!("{variable} is not set; ")), "{message}");
+            assert!(message.starts_with(&format!("{} is not set; ", parameter::named(variable))), "{message}");
         } else {
             assert_eq!(with(variable, ""), unset, "{variable}");
             assert_eq!(with(variable, " \n"), unset, "{variable}");
@@ -276,22 +276,22 @@ fn all_errors_are_reported_together() {
     ]);
     assert_snapshot!(errors, @r"
     STAGING_BUCKET is `s3://staging`; it must be the name of a general purpose bucket (3 to 63 lower-case letters, digits, dots and hyphens, without `s3://` and without a path)
-    LIVE_BUCKET is not set; set it to the name of a general purpose bucket (3 to 63 lower-case letters, digits, dots and hyphens, without `s3://` and without a path)
+    LiveBucketName (LIVE_BUCKET) is not set; set it to the name of a general purpose bucket (3 to 63 lower-case letters, digits, dots and hyphens, without `s3://` and without a path)
     TABLE_NAME is `a table`; it must be the name of a DynamoDB table (3 to 255 letters, digits, `_`, `-` and `.`)
-    LIVE_PREFIX is `/docs`; it must be a folder such as `docs` or `docs/v2/`, without a leading slash, `//`, `.`, `..`, backslashes or control characters, of at most 512 bytes
-    DISTRIBUTION_IDS is `d111111abcdef8.cloudfront.net`; it must be a list of distribution ids separated by commas, each with its origin path if that cannot be read from the distribution (`E1EXAMPLE,E2EXAMPLE=/docs`)
-    DISTRIBUTION_IDS is `E1EXAMPLE=docs`; it must be a list of distribution ids separated by commas, each with its origin path if that cannot be read from the distribution (`E1EXAMPLE,E2EXAMPLE=/docs`)
-    SITE is `docs/`; it must be a name without a slash at either end, `//`, `.`, `..`, backslashes or control characters, of at most 512 bytes
-    ARCHIVE_ROOT is `./dist`; it must be `.` for the whole archive, or a folder such as `docs` or `docs/v2/`, without a leading slash, `//`, `.`, `..`, backslashes or control characters, of at most 512 bytes
-    EXCLUDE: the pattern `drafts/[a`: unclosed character class; missing ']'; correct it, as in `*.map,/drafts/` (the syntax of `.gitignore`, with commas)
-    LAST: the pattern `!`: it names no file; correct it, as in `*.map,/drafts/` (the syntax of `.gitignore`, with commas)
+    LivePrefix (LIVE_PREFIX) is `/docs`; it must be a folder such as `docs` or `docs/v2/`, without a leading slash, `//`, `.`, `..`, backslashes or control characters, of at most 512 bytes
+    DistributionIds or OriginPaths (DISTRIBUTION_IDS) is `d111111abcdef8.cloudfront.net`; it must be a list of distribution ids separated by commas, each with its origin path if that cannot be read from the distribution (`E1EXAMPLE,E2EXAMPLE=/docs`)
+    DistributionIds or OriginPaths (DISTRIBUTION_IDS) is `E1EXAMPLE=docs`; it must be a list of distribution ids separated by commas, each with its origin path if that cannot be read from the distribution (`E1EXAMPLE,E2EXAMPLE=/docs`)
+    Site (SITE) is `docs/`; it must be a name without a slash at either end, `//`, `.`, `..`, backslashes or control characters, of at most 512 bytes
+    ArchiveRoot (ARCHIVE_ROOT) is `./dist`; it must be `.` for the whole archive, or a folder such as `docs` or `docs/v2/`, without a leading slash, `//`, `.`, `..`, backslashes or control characters, of at most 512 bytes
+    Exclude (EXCLUDE): the pattern `drafts/[a`: unclosed character class; missing ']'; correct it, as in `*.map,/drafts/` (the syntax of `.gitignore`, with commas)
+    Last (LAST): the pattern `!`: it names no file; correct it, as in `*.map,/drafts/` (the syntax of `.gitignore`, with commas)
     ACCOUNT_ID is `1234`; it must be 12 digits
-    PRUNE is `yes`; it must be `all`, `owned` or `off`
-    MAX_DELETE_PERCENT is `101`; it must be a whole number from 0 to 100
-    CLEAN_URLS is `1`; it must be `true` or `false`
-    INDEX_DOCUMENT is `docs/index.html`; it must be the name of a file, such as `index.html`, without `/`, backslashes or control characters, of at most 512 bytes
-    HISTORY_DAYS is `0`; it must be a whole number from 1 to 3650
-    CACHE_CONTROL_PAGES is `max-age: 300`; it must be a list of Cache-Control directives separated by commas (`public, max-age=300`)
+    Prune (PRUNE) is `yes`; it must be `all`, `owned` or `off`
+    MaxDeletePercent (MAX_DELETE_PERCENT) is `101`; it must be a whole number from 0 to 100
+    CleanUrls (CLEAN_URLS) is `1`; it must be `true` or `false`
+    IndexDocument (INDEX_DOCUMENT) is `docs/index.html`; it must be the name of a file, such as `index.html`, without `/`, backslashes or control characters, of at most 512 bytes
+    HistoryDays (HISTORY_DAYS) is `0`; it must be a whole number from 1 to 3650
+    CacheControlPages (CACHE_CONTROL_PAGES) is `max-age: 300`; it must be a list of Cache-Control directives separated by commas (`public, max-age=300`)
     ");
 }
 
@@ -304,9 +304,9 @@ fn settings_that_contradict_each_other_are_refused() {
         ("DISTRIBUTION_IDS", "E1EXAMPLE,E2EXAMPLE=/blog,E1EXAMPLE=/docs"),
     ]);
     assert_snapshot!(errors, @r"
-    DISTRIBUTION_IDS has `E2EXAMPLE=/blog`, but LIVE_PREFIX is `docs/`, and that origin path reaches nothing under it; correct one of them
-    DISTRIBUTION_IDS lists `E1EXAMPLE` more than once; name each distribution once
-    LIVE_BUCKET and STAGING_BUCKET are both `site`; give the site a bucket of its own, otherwise each deployment deletes archives and starts the next deployment
+    OriginPaths (in DISTRIBUTION_IDS) has `E2EXAMPLE=/blog`, but LivePrefix (LIVE_PREFIX) is `docs/`, and that origin path reaches nothing under it; correct one of them
+    DistributionIds or OriginPaths (DISTRIBUTION_IDS) lists `E1EXAMPLE` more than once; name each distribution once
+    LiveBucketName (LIVE_BUCKET) and STAGING_BUCKET are both `site`; give the site a bucket of its own, otherwise each deployment deletes archives and starts the next deployment
     ");
 }
 

@@ -76,6 +76,11 @@ impl<'a> Debts<'a> {
         self.distributions = distributions;
     }
 
+    /// Returns where the first distribution shows the site.
+    pub(super) fn url(&self, live_prefix: &str) -> Option<String> {
+        self.distributions.first()?.url(live_prefix)
+    }
+
     /// Keeps the distributions that say something else than before, and returns whether there are any.
     pub(super) fn narrow_to_reconfigured(&mut self, now: Vec<Distribution>) -> bool {
         let before = std::mem::replace(&mut self.distributions, now);

@@ -45,7 +45,7 @@ pub(super) fn warning(config: &Config, distribution: &Distribution, invalidation
     (evicted > 0).then(|| {
         format!(
             "{evicting} evict {evicted} unchanged objects from {id}: without them the deployment would need more than \
-             MAX_INVALIDATION_PATHS ({}) items, or a stale path has characters that CloudFront cannot name",
+             MaxInvalidationPaths ({}) items, or a stale path has characters that CloudFront cannot name",
             config.max_invalidation_paths
         )
     })

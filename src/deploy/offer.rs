@@ -105,7 +105,7 @@ impl Sender<'_> {
                 }
                 Err(error) => {
                     // The function may no longer be allowed to invalidate it. That must not stop every later run.
-                    tracing::warn!(%distribution, "an invalidation stays owed to a distribution that DISTRIBUTION_IDS no longer names: {error}");
+                    tracing::warn!(%distribution, "an invalidation stays owed to a distribution that DistributionIds no longer names: {error}");
                     sent.of_former_distributions.push(owed);
                 }
             }

@@ -35,6 +35,7 @@ pub(super) async fn rehearse(attempt: &Attempt<'_>) -> Result<Report, Error> {
     let invalidations = invalidations(config, distributions, &stale, Some(&evidence));
 
     let mut report = attempt.report(Outcome::Planned, 0);
+    report.url = distributions.first().and_then(|distribution| distribution.url(&config.live_prefix));
     build.describe(&plan, &mut report).await;
     report.bytes_read = build.archive.bytes_read();
     report.warnings.extend(plan.drift.warning());

@@ -69,6 +69,7 @@ impl<'a> Run<'a> {
             Outcome::Deployed
         };
         let mut report = self.attempt.report(outcome, self.held.record().run);
+        report.url = self.debts.url(&self.attempt.site.config.live_prefix);
         build.describe(plan, &mut report).await;
         // The writes of a run that died are no drift.
         if !self.held.found_unfinished() {
@@ -204,7 +205,7 @@ impl<'a> Run<'a> {
         }
         Err(Error::Aws {
             what: format!("writing {}", cut::sentence(&keys(&conflicts))),
-            reason: "another writer keeps changing these objects; stop it, or move them out of LIVE_PREFIX".to_owned(),
+            reason: "another writer keeps changing these objects; stop it, or move them out of LivePrefix".to_owned(),
             source: None,
         })
     }

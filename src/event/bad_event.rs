@@ -55,7 +55,7 @@ pub enum BadEvent {
     KeyEncoding { key: String },
     #[error(
         "the archive `{key}` is in the bucket `{bucket}`, but this stack deploys from `{staging_bucket}` \
-         (STAGING_BUCKET); upload it there, or send the event to the stack of that bucket"
+         (the output StagingBucketName, STAGING_BUCKET); upload it there, or send the event to the stack of that bucket"
     )]
     ForeignBucket { key: String, bucket: String, staging_bucket: String },
     #[error(

@@ -356,7 +356,7 @@ fn anything_but_an_upload_to_the_staging_bucket_is_refused() {
     `Records[0].eventVersion` of the event is 2; it must be a text
     `Records[0].eventTime` of the event is "yesterday"; it must be a time such as 2026-11-22T10:15:00.000Z
     the key `caf%E9.zip` does not decode to UTF-8; keys in `Records` are form-encoded, with `+` for a space and `%2B` for a plus sign
-    the archive `a.zip` is in the bucket `live`, but this stack deploys from `staging` (STAGING_BUCKET); upload it there, or send the event to the stack of that bucket
+    the archive `a.zip` is in the bucket `live`, but this stack deploys from `staging` (the output StagingBucketName, STAGING_BUCKET); upload it there, or send the event to the stack of that bucket
     `.dropship/site/manifest` is in `.dropship/`, which holds dropship's own objects; upload archives to another folder, and restrict the notification to that one
     `.dropship/x.zip` is in `.dropship/`, which holds dropship's own objects; upload archives to another folder, and restrict the notification to that one
     "#);

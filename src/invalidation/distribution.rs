@@ -1,11 +1,29 @@
 //! The settings of a CloudFront distribution that decide what it caches under which path.
 
+use percent_encoding::{AsciiSet, CONTROLS};
 use sha2::{Digest, Sha256};
+
+/// The characters that a URL's path must escape (WHATWG URL standard, "path percent-encode set").
+const IN_A_PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');
 
 /// A CloudFront distribution in front of the live bucket, as far as invalidations depend on it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Distribution {
     pub id: String,
+    /// The host under which viewers reach it: its first domain name, or CloudFront's own. It plays no part in
+    /// invalidations.
+    pub host: String,
     /// The origins that show the live bucket. There must be at least one, since a distribution without any shows no key
     /// under any path.
     pub origins: Vec<Origin>,
@@ -51,7 +69,19 @@ pub enum Folders {
 impl Distribution {
     /// Returns what decides the items of an invalidation. A batch with cache tags is checked when it is offered.
     fn without_tags(&self) -> Self {
-        Self { tags: None, warnings: Vec::new(), ..self.clone() }
+        Self { host: String::new(), tags: None, warnings: Vec::new(), ..self.clone() }
+    }
+
+    /// Returns the URL under which the distribution shows what is under a prefix of the live bucket. It ends in a slash.
+    pub fn url(&self, live_prefix: &str) -> Option<String> {
+        let shown = self.origins.iter().find_map(|origin| {
+            let origin_path = origin.path.trim_start_matches('/');
+            let folder = live_prefix.strip_prefix(origin_path)?;
+            Some(folder.trim_start_matches('/'))
+        });
+        // An origin path that is deeper than the prefix shows a part of the site as its root.
+        let folder = percent_encoding::utf8_percent_encode(shown.unwrap_or_default(), IN_A_PATH);
+        (!self.host.is_empty()).then(|| format!("https://{}/{folder}", self.host))
     }
 
     /// Whether it is configured in the same way as another one, as far as invalidations without tags depend on it.
@@ -73,6 +103,7 @@ impl Distribution {
     pub fn plain() -> Self {
         Self {
             id: "E1".to_owned(),
+            host: "e1.cloudfront.net".to_owned(),
             origins: vec![Origin { path: String::new(), folders: Folders::Function }],
             default_root_object: None,
             caches_errors: false,

@@ -14,8 +14,8 @@ const REMOVALS_ALWAYS_ALLOWED: usize = 100;
 pub enum LargeDelete {
     #[error(
         "the deployment would remove {removed} of the {objects} live objects, so nothing was changed: check that \
-         this is the right archive (ARCHIVE_ROOT, LIVE_PREFIX), then send the event again with \
-         \"options\":{{\"allowLargeDelete\":true}}, or raise MAX_DELETE_PERCENT (now {percent})"
+         this is the right archive for ArchiveRoot (ARCHIVE_ROOT) and LivePrefix (LIVE_PREFIX), then send the event \
+         again with \"options\":{{\"allowLargeDelete\":true}}, or raise MaxDeletePercent (MAX_DELETE_PERCENT, now {percent})"
     )]
     Objects {
         /// How many objects leave the site, whether they are deleted now or retained first.
@@ -25,15 +25,16 @@ pub enum LargeDelete {
     },
     #[error(
         "the deployment would remove the site's index document `{key}`, so nothing was changed: check that this is \
-         the right archive (ARCHIVE_ROOT, LIVE_PREFIX); if the site should lose it, send the event again with \
-         \"options\":{{\"allowLargeDelete\":true}}"
+         the right archive for ArchiveRoot (ARCHIVE_ROOT) and LivePrefix (LIVE_PREFIX); if the site should lose it, \
+         send the event again with \"options\":{{\"allowLargeDelete\":true}}"
     )]
     IndexDocument { key: String },
     /// The archive is probably a zip of the folder instead of its contents.
     #[error(
         "all files of the archive are in the folder `{folder}`, and the live site {}, so nothing was changed: to \
-         deploy the folder's contents, set ARCHIVE_ROOT={folder}; if the site should have that folder, set \
-         ARCHIVE_ROOT=. once and for all, or send the event again with \"options\":{{\"allowLargeDelete\":true}}",
+         deploy the folder's contents, set ArchiveRoot={folder} (the variable ARCHIVE_ROOT={folder}); if the site \
+         should have that folder, set ArchiveRoot=. (ARCHIVE_ROOT=.) once and for all, or send the event again with \
+         \"options\":{{\"allowLargeDelete\":true}}",
         harm(.lost)
     )]
     Folder {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Answer, ArchiveName, Planned, PlannedItems, Report};
+use super::{Answer, ArchiveName, Failed, Planned, PlannedItems, Report, sentence};
 use crate::cut;
 
 /// SNS and EventBridge carry messages of up to 256 KB, which hold the event and more beside the answer. An item of
@@ -12,10 +12,18 @@ pub(super) const MAX_BYTES: usize = 100_000;
 /// More than what an answer has around its reports, and more than a sentence about what is left out.
 const FRAME_BYTES: usize = 200;
 
+/// The room for the answer's failures, each of which names a key and an error. The log reports the others.
+const FAILED_BYTES: usize = 3 * cut::MAX_TEXT_BYTES;
+
 impl Answer {
     /// Creates the answer from its reports. They are bounded together; the first ones are kept if there are too many.
-    pub fn of(reports: &[Report]) -> Self {
-        let room = MAX_BYTES - FRAME_BYTES;
+    pub fn of(reports: &[Report], failed: Vec<Failed>) -> Self {
+        let sentences: Vec<String> =
+            reports.iter().map(sentence::of_report).chain(failed.iter().map(sentence::of_failure)).collect();
+        let text = cut::text(&sentences.join(" | "));
+        let mut failed: Vec<Failed> = failed.into_iter().map(Failed::bounded).collect();
+        failed.truncate(cut::fitting(failed.iter().map(json_bytes), FAILED_BYTES));
+        let room = MAX_BYTES - FRAME_BYTES - cut::MAX_TEXT_BYTES - FAILED_BYTES;
         let bytes = |report: &Report| json_bytes(report) + 1;
         let mut deployments: Vec<Report> = reports.iter().map(Report::bounded).collect();
         let needs: Vec<usize> = deployments.iter().map(bytes).collect();
@@ -26,7 +34,15 @@ impl Answer {
         }
         deployments.truncate(cut::fitting(deployments.iter().map(bytes), room));
         let more = reports.len() - deployments.len();
-        Self { deployments, more: (more > 0).then(|| format!("and {more} more deployments, which the log reports")) }
+        let more = (more > 0).then(|| format!("and {more} more deployments, which the log reports"));
+        Self { deployments, more, failed, text }
+    }
+}
+
+impl Failed {
+    fn bounded(self) -> Self {
+        let Self { key, error_type, error_message } = self;
+        Self { key: key.as_deref().map(cut::text), error_type, error_message: cut::text(&error_message) }
     }
 }
 
@@ -75,6 +91,7 @@ impl Report {
                 key: cut::text(&archive.key),
                 version_id: archive.version_id.as_deref().map(cut::text),
             }),
+            url: self.url.as_deref().map(cut::text),
             new: self.new,
             changed: self.changed,
             headers: self.headers,
@@ -215,11 +232,15 @@ mod tests {
         fn whatever_the_reports_their_answer_is_short_and_says_how_many_were_left_out(
             reports in prop::collection::vec(any_report(), 0..4),
             times in prop::sample::select(vec![1_usize, 100]),
+            key in text(),
+            failures in 0..9_usize,
         ) {
             let small = Report::ignored("site".to_owned());
             let reports: Vec<Report> = reports.into_iter().chain(std::iter::repeat_n(small, 4 * times)).collect();
-            let answer = Answer::of(&reports);
+            let failure = Failed { key: Some(key), error_type: "Aws", error_message: "é".repeat(100_000) };
+            let answer = Answer::of(&reports, vec![failure.clone(); failures]);
             prop_assert!(json_bytes(&answer) <= MAX_BYTES, "{} bytes", json_bytes(&answer));
+            prop_assert!(answer.failed.len() >= failures.min(1));
             let left_out = reports.len() - answer.deployments.len();
             prop_assert_eq!(answer.more.is_some(), left_out > 0);
             if json_bytes(&reports) <= MAX_BYTES / 2 && reports.iter().all(is_short) {

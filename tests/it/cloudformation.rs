@@ -44,6 +44,36 @@ impl Template {
         self.resolve(resource)
     }
 
+    /// Whether a stack with these parameters has a resource.
+    pub fn has(&self, resource: &str) -> bool {
+        let condition = &self.template["Resources"][resource]["Condition"];
+        condition.as_str().is_none_or(|name| self.condition(name))
+    }
+
+    /// Returns a resource as it is written.
+    pub fn unresolved(&self, name: &str) -> &Value {
+        &self.template["Resources"][name]
+    }
+
+    /// Returns the declaration of a parameter.
+    pub fn parameter(&self, name: &str) -> &Value {
+        let parameter = &self.template["Parameters"][name];
+        assert!(parameter.is_object(), "the template has no parameter {name}");
+        parameter
+    }
+
+    /// Returns the value of an output, with all functions resolved.
+    pub fn output(&self, name: &str) -> Value {
+        self.resolve(&self.template["Outputs"][name]["Value"])
+    }
+
+    /// Returns the descriptions of the assertions that these parameters break.
+    pub fn broken_rules(&self) -> Vec<String> {
+        let assertions = object(&self.template["Rules"]).values().flat_map(|rule| array(&rule["Assertions"]));
+        let broken = assertions.filter(|assertion| self.resolve(&assertion["Assert"]) != true);
+        broken.map(|assertion| assertion["AssertDescription"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// Returns the names of the resources.
     fn resources(&self) -> impl Iterator<Item = &String> {
         object(&self.template["Resources"]).keys()
@@ -84,6 +114,8 @@ impl Template {
             "Fn::Or" => json!(array(argument).iter().any(|it| self.resolve(it) == true)),
             "Fn::If" if self.condition(argument[0].as_str()?) => item(1),
             "Fn::If" => item(2),
+            "Fn::Contains" => json!(array(&item(0)).contains(&item(1))),
+            "Fn::Select" => item(1)[argument[0].as_u64()? as usize].clone(),
             "Fn::Join" => {
                 let parts = item(1);
                 let parts: Vec<&str> = array(&parts).iter().filter_map(Value::as_str).collect();

@@ -36,9 +36,9 @@ async fn a_zip_of_the_folder_is_refused_and_the_sentence_has_the_ways_out() {
         let event = stage.upload("2.zip", &wrapped);
         let message = refusal(&stage, "two", &event).await;
         if is_empty {
-            assert_snapshot!(message, @r#"all files of the archive are in the folder `site/`, and the live site has no such folder, so nothing was changed: to deploy the folder's contents, set ARCHIVE_ROOT=site/; if the site should have that folder, set ARCHIVE_ROOT=. once and for all, or send the event again with "options":{"allowLargeDelete":true}"#);
+            assert_snapshot!(message, @r#"all files of the archive are in the folder `site/`, and the live site has no such folder, so nothing was changed: to deploy the folder's contents, set ArchiveRoot=site/ (the variable ARCHIVE_ROOT=site/); if the site should have that folder, set ArchiveRoot=. (ARCHIVE_ROOT=.) once and for all, or send the event again with "options":{"allowLargeDelete":true}"#);
         } else {
-            assert_snapshot!(message, @r#"all files of the archive are in the folder `site/`, and the live site would lose its index document `index.html`, so nothing was changed: to deploy the folder's contents, set ARCHIVE_ROOT=site/; if the site should have that folder, set ARCHIVE_ROOT=. once and for all, or send the event again with "options":{"allowLargeDelete":true}"#);
+            assert_snapshot!(message, @r#"all files of the archive are in the folder `site/`, and the live site would lose its index document `index.html`, so nothing was changed: to deploy the folder's contents, set ArchiveRoot=site/ (the variable ARCHIVE_ROOT=site/); if the site should have that folder, set ArchiveRoot=. (ARCHIVE_ROOT=.) once and for all, or send the event again with "options":{"allowLargeDelete":true}"#);
         }
         let dry_run = json!({"Records": event["Records"], "options": {"dryRun": true}});
         assert_eq!(refusal(&stage, "rehearsal", &dry_run).await, message);
@@ -73,7 +73,7 @@ async fn the_roots_index_document_leaves_the_site_only_on_purpose() {
     stage.deploy("broken", &stage.upload("0.zip", &broken)).await;
     stage.deploy("one", &stage.upload("1.zip", &site())).await;
     let event = stage.upload("2.zip", &broken);
-    assert_snapshot!(refusal(&stage, "two", &event).await, @r#"the deployment would remove the site's index document `www/index.html`, so nothing was changed: check that this is the right archive (ARCHIVE_ROOT, LIVE_PREFIX); if the site should lose it, send the event again with "options":{"allowLargeDelete":true}"#);
+    assert_snapshot!(refusal(&stage, "two", &event).await, @r#"the deployment would remove the site's index document `www/index.html`, so nothing was changed: check that this is the right archive for ArchiveRoot (ARCHIVE_ROOT) and LivePrefix (LIVE_PREFIX); if the site should lose it, send the event again with "options":{"allowLargeDelete":true}"#);
     let meant = stage.clone().with("ARCHIVE_ROOT", ".");
     refusal(&meant, "three", &event).await;
     // With another index document, or if nothing is deleted, the site keeps it.

@@ -101,6 +101,19 @@ async fn a_line_of_text_begins_with_its_deployment() {
     }
 }
 
+#[tokio::test]
+async fn one_plain_line_tells_people_about_each_deployment_and_the_answer_has_it_too() {
+    let handled = handle_two_uploads(Dispatch::new(NoSubscriber::default())).await;
+    let lines = handled.plain_lines();
+    let answer = handled.into_answer().unwrap();
+    assert_eq!(answer.text, lines.join(" | "));
+    let [first, second] = &lines[..] else { panic!("{lines:?}") };
+    let id = answer.deployments[0].id.as_ref().unwrap().as_str();
+    assert!(first.starts_with(&format!("deployed {id} (1.zip, run 1): 2 new, 0 changed, ")), "{first}");
+    assert!(first.ends_with(" s; https://e1example.cloudfront.net/"), "{first}");
+    assert!(second.contains(": 1 new, 1 changed, 0 headers, 1 deleted, 0 kept; 3 items invalidated; "), "{second}");
+}
+
 /// A name that forges a metric and recolours the terminal.
 const FORGED: &str = "a\r\n{\"_aws\":{}}\u{1b}[31m\u{85}\u{202e}";
 
@@ -135,6 +148,9 @@ async fn no_name_and_no_error_text_begins_a_line_of_its_own() {
     assert!(text.contains("could not save the manifest"), "{text}");
     for line in text.lines() {
         assert!(!is_forged(line) && line.contains("deployment{site="), "{line:?} in {text}");
+    }
+    for line in handled.plain_lines() {
+        assert!(line.starts_with(r"failed (a\u000d\u000a{") && !is_forged(&line), "{line:?}");
     }
     for line in handled.log_lines(Moment { now: stage.now(), owed_seconds: None }) {
         let line: Value = serde_json::from_str(&line).unwrap();

@@ -24,6 +24,7 @@ mod logs;
 mod ministack;
 mod model;
 mod note;
+mod notifications;
 mod packed;
 mod policy;
 mod regions;

@@ -5,6 +5,7 @@
 //! permission that the policy grants.
 
 mod needs;
+mod push;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};

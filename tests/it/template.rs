@@ -30,6 +30,55 @@ fn the_template_sets_every_variable_and_no_other() {
     assert_eq!(set, read);
 }
 
+/// Messages name settings by the parameters that set them.
+#[test]
+fn every_variable_is_named_by_the_parameters_that_set_it() {
+    let template = Template::with(&[]);
+    let function = template.unresolved("Function");
+    for (variable, value) in object(&function["Properties"]["Environment"]["Variables"]) {
+        let is_setting = VARIABLES.contains(&variable.as_str());
+        for parameter in dropship::config::parameters(variable).into_iter().filter(|_| is_setting) {
+            // The distributions are named in a condition that leads to the parameters.
+            let reference = value.to_string();
+            let is_used = [format!("\"{parameter}\""), format!("${{{parameter}}}")];
+            assert!(is_used.iter().any(|it| reference.contains(it)), "{variable} is not set by {parameter}: {value}");
+        }
+    }
+    template.parameter("MemorySize");
+}
+
+/// A client that knows the stack's name finds everything by the function's environment.
+#[test]
+fn the_function_the_log_and_the_dashboard_have_the_stacks_name() {
+    let template = Template::with(&[]);
+    let name = |resource: &str, property: &str| template.resource(resource)["Properties"][property].clone();
+    assert_eq!(name("Function", "FunctionName"), "dropship");
+    assert_eq!(name("LogGroup", "LogGroupName"), "/aws/lambda/dropship");
+    assert_eq!(name("Dashboard", "DashboardName"), "dropship");
+    assert_eq!(template.output("FunctionName"), "Function");
+    assert_eq!(
+        (template.output("SiteName"), Template::with(&[("Site", "docs")]).output("SiteName")),
+        ("dropship".into(), "docs".into())
+    );
+}
+
+#[test]
+fn the_placeholders_of_samconfig_are_refused_in_words() {
+    let lines = SAMCONFIG.lines().filter(|line| line.contains("CHANGE-ME")).collect::<Vec<_>>();
+    let placeholders = r#"parameter_overrides = ["LiveBucketName=CHANGE-ME", "DistributionIds=CHANGE-ME"]"#;
+    assert_eq!(lines[1..], [placeholders; 2], "staging and prod");
+    let template = Template::with(&[("LiveBucketName", "CHANGE-ME"), ("DistributionIds", "E1EXAMPLE,CHANGE-ME")]);
+    assert_eq!(template.broken_rules().len(), 2);
+    for name in ["LiveBucketName", "DistributionIds"] {
+        assert!(template.broken_rules().iter().any(|broken| broken.contains(&format!("placeholder {name}=CHANGE-ME"))));
+        let parameter = template.parameter(name);
+        let pattern = regex::Regex::new(parameter["AllowedPattern"].as_str().unwrap()).unwrap();
+        assert!(!pattern.is_match("CHANGE-ME"), "CloudFormation checks patterns before it checks rules");
+        assert!(parameter["ConstraintDescription"].as_str().unwrap().contains("the placeholder CHANGE-ME"), "{name}");
+    }
+    assert_eq!(Template::with(&[("LiveBucketName", "my-site")]).broken_rules(), [""; 0]);
+}
+
 /// If the template accepts its parameters, the function must not refuse them at the first event.
 #[test]
 fn the_template_sets_a_valid_configuration() {

@@ -111,7 +111,7 @@ async fn private_files_and_those_of_the_setting_are_left_out_and_deleted() {
     assert_eq!((first.new, first.left_out), (3, 4));
     insta::assert_snapshot!(
         first.warnings.join("\n"),
-        @"private files are left out: `.env`, `.env.example`, `.git/HEAD`, `.git/config`; to deploy one of them, add its name to EXCLUDE with `!` in front, such as `!.env.example`"
+        @"private files are left out: `.env`, `.env.example`, `.git/HEAD`, `.git/config`; to deploy one of them, add its name to Exclude with `!` in front, such as `!.env.example`"
     );
     stage.assert_live(&files([("index.html", "home"), ("app.js", "a"), ("app.js.map", "{}")]));
 

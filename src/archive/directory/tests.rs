@@ -213,7 +213,7 @@ fn all_faulty_entries_are_told_at_once() {
     let link = |name| File::stored(name, b"x").both(|header| header.external_attributes = 0o120_777 << 16);
     let mut files = vec![File::stored("a\\b", b""), File::stored("../c", b""), link("d"), File::stored("a\\e", b"")];
     let zip = Zip { files: files.clone(), ..Zip::default() };
-    insta::assert_snapshot!(zip.rejection(), @r"entry `a\b`: its name has a backslash, which does not separate folders in a zip; older versions of PowerShell's Compress-Archive and of .NET write it: pack with 7-Zip, or with `tar -a -c -f site.zip -C dist .` (the same goes for `a\e`); entry `../c`: its name has a `..` component and could leave the archive's root; pack the folder's contents with relative names; entry `d` is a symbolic link or another special file; pack a copy in which files replace the links (`cp -RL dist copy`; `zip` without -y also follows them), or leave it out with EXCLUDE");
+    insta::assert_snapshot!(zip.rejection(), @r"entry `a\b`: its name has a backslash, which does not separate folders in a zip; older versions of PowerShell's Compress-Archive and of .NET write it: pack with 7-Zip, or with `tar -a -c -f site.zip -C dist .` (the same goes for `a\e`); entry `../c`: its name has a `..` component and could leave the archive's root; pack the folder's contents with relative names; entry `d` is a symbolic link or another special file; pack a copy in which files replace the links (`cp -RL dist copy`; `zip` without -y also follows them), or leave it out with Exclude");
     files.extend((0..12).map(|number| File::stored(&format!("/{number}"), b"")));
     let zip = Zip { files, ..Zip::default() };
     let message = zip.rejection().to_string();
@@ -242,14 +242,14 @@ fn what_the_selection_leaves_out_is_counted_whatever_it_is() {
     let selection = Selection { root: "", left_out: &left_out };
     let index = parse_selected(&zip.bytes(), &selection, &Limits::default()).unwrap();
     assert_eq!((index.entries.len(), index.left_out, index.headers_file), (1, 4, None));
-    insta::assert_snapshot!(index.warnings.join("\n"), @"private files are left out: `.git/HEAD`; to deploy one of them, add its name to EXCLUDE with `!` in front, such as `!.env.example`");
+    insta::assert_snapshot!(index.warnings.join("\n"), @"private files are left out: `.git/HEAD`; to deploy one of them, add its name to Exclude with `!` in front, such as `!.env.example`");
 }
 
 #[test]
 fn files_of_other_hosts_are_deployed_with_a_warning() {
     let zip = zip([page(), File::stored("_redirects", b"x"), File::stored("a/_redirects", b"x")]);
     assert_eq!(names(&zip), ["_redirects", "a/_redirects", "index.html"]);
-    insta::assert_snapshot!(zip.parse().unwrap().warnings.join("\n"), @"these files configure other hosts and are deployed like any other file, since neither S3 nor CloudFront reads them: `_redirects`; write redirects in a function of the distribution, and leave the files out with EXCLUDE");
+    insta::assert_snapshot!(zip.parse().unwrap().warnings.join("\n"), @"these files configure other hosts and are deployed like any other file, since neither S3 nor CloudFront reads them: `_redirects`; write redirects in a function of the distribution, and leave the files out with Exclude");
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub(super) fn warnings(entries: &[Entry]) -> Vec<String> {
 pub(super) fn private_warning(names: &[String]) -> Option<String> {
     let names = first_names(names)?;
     Some(format!(
-        "private files are left out: {names}; to deploy one of them, add its name to EXCLUDE with `!` in front, such as \
+        "private files are left out: {names}; to deploy one of them, add its name to Exclude with `!` in front, such as \
          `!.env.example`"
     ))
 }
@@ -29,7 +29,7 @@ fn other_host_warning(entries: &[Entry]) -> Option<String> {
     let names = first_names(&names)?;
     Some(format!(
         "these files configure other hosts and are deployed like any other file, since neither S3 nor CloudFront reads \
-         them: {names}; write redirects in a function of the distribution, and leave the files out with EXCLUDE"
+         them: {names}; write redirects in a function of the distribution, and leave the files out with Exclude"
     ))
 }
 

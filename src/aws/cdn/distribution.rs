@@ -85,6 +85,7 @@ pub(super) fn describe(
     let root_object = config.default_root_object().map(|object| object.trim_start_matches('/').to_owned());
     let distribution = Distribution {
         id: configured.id.clone(),
+        host: host(config).unwrap_or_default(),
         origins,
         default_root_object: root_object.filter(|object| !object.is_empty()),
         caches_errors: cached_errors.peek().is_some(),
@@ -95,6 +96,12 @@ pub(super) fn describe(
     };
     let cache_policies = behaviours.iter().filter_map(|it| it.cache_policy).map(str::to_owned).collect();
     Some(Described { distribution, cache_policies, traffic: traffic(config) })
+}
+
+/// Returns the first domain name of a distribution's own that names a single host.
+fn host(config: &DistributionConfig) -> Option<String> {
+    let names = config.aliases().map(types::Aliases::items).unwrap_or_default();
+    names.iter().find(|name| !name.contains('*')).cloned()
 }
 
 fn path_of(origin: &types::Origin) -> &str {

@@ -82,7 +82,12 @@ async fn a_refused_upload_that_waited_is_logged_as_its_own_failure_and_the_next_
     let handled = scene.stage.invoke("sweep", &json!({"sweep": true})).await;
     let results: Vec<_> = handled.log_lines(moment()).iter().map(|line| outcome(line)).collect();
     assert_eq!(results, ["swept", "failed", "deployed"]);
-    assert_eq!(outcomes(handled), [Outcome::Swept, Outcome::Deployed], "the sweep itself has not failed");
+    let answer = handled.into_answer().expect("the sweep itself has not failed");
+    let outcomes: Vec<_> = answer.deployments.iter().map(|report| report.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Swept, Outcome::Deployed]);
+    let [failed] = &answer.failed[..] else { panic!("{answer:?}") };
+    assert_eq!((failed.key.as_deref(), failed.error_type), (Some("4.zip"), "LargeDelete"));
+    assert!(answer.text.contains(" | failed (4.zip): LargeDelete: the deployment would remove "), "{}", answer.text);
     scene.stage.assert_live(&sound);
     assert_eq!(ledger.waiting().await.unwrap(), []);
 }

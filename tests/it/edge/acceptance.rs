@@ -117,6 +117,7 @@ async fn a_million_stale_keys_are_accepted_as_fast_as_the_quota_allows() {
     let (changed, kept) = (of_kind(true).collect(), of_kind(false).collect());
     let stale = StaleKeys { changed, kept, ..StaleKeys::default() };
     let distribution = invalidation::Distribution {
+        host: String::new(),
         id: DISTRIBUTION.to_owned(),
         origins: vec![Origin { path: String::new(), folders: Folders::Keys }],
         default_root_object: None,
