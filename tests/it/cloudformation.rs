@@ -115,7 +115,6 @@ impl Template {
             "Fn::If" if self.condition(argument[0].as_str()?) => item(1),
             "Fn::If" => item(2),
             "Fn::Contains" => json!(array(&item(0)).contains(&item(1))),
-            "Fn::Select" => item(1)[argument[0].as_u64()? as usize].clone(),
             "Fn::Join" => {
                 let parts = item(1);
                 let parts: Vec<&str> = array(&parts).iter().filter_map(Value::as_str).collect();

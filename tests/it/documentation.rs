@@ -118,17 +118,33 @@ fn the_beliefs_about_aws_are_those_that_are_tried() {
 fn a_redrive_as_the_runbook_writes_it_repeats_no_rollback_and_no_replay() {
     let page = fs::read_to_string(root().join("docs/runbook.md")).unwrap();
     let (_, redrive) = page.split_once("## Redrive").unwrap();
-    let (_, command) = redrive.split_once("> message.json\n").unwrap();
-    let (command, _) = command.split_once("sam remote invoke").unwrap();
-    let redriven = |sent: Value| {
+    let (_, commands) = redrive.split_once("```sh\n").unwrap();
+    let (commands, _) = commands.split_once("```").unwrap();
+    // Stands in for `output`, `aws` and `sam`: the queue has one message, and the event that is sent is kept.
+    let stand_ins = r#"
+        output() { echo queue; }
+        aws() { case $2 in (receive-message) cat message.json ;; (delete-message) echo "$@" > deleted ;; esac; }
+        sam() { cat > sent.json; }
+    "#;
+    let run = |message: &str| {
         let folder = tempfile::tempdir().unwrap();
-        let message = json!({"Messages": [{"Body": sent.to_string()}]});
-        fs::write(folder.path().join("message.json"), message.to_string()).unwrap();
-        let status = Command::new("bash").arg("-c").arg(command).current_dir(&folder).status().unwrap();
-        assert!(status.success(), "{status}");
-        let event = fs::read(folder.path().join("event.json")).unwrap();
+        fs::write(folder.path().join("message.json"), message).unwrap();
+        let script = format!("{stand_ins}\n{commands}");
+        let run = Command::new("bash").arg("-c").arg(script).env("env", "dev").current_dir(&folder).output().unwrap();
+        assert!(run.status.success(), "{run:?}");
+        (folder, String::from_utf8(run.stdout).unwrap())
+    };
+    let redriven = |sent: Value| {
+        let message = json!({"Messages": [{"Body": sent.to_string(), "ReceiptHandle": "handle"}]});
+        let (folder, _) = run(&message.to_string());
+        let deleted = fs::read_to_string(folder.path().join("deleted")).unwrap();
+        assert!(deleted.ends_with("--queue-url queue --receipt-handle handle\n"), "{deleted}");
+        let event = fs::read(folder.path().join("sent.json")).unwrap();
         Event::parse(&serde_json::from_slice(&event).unwrap(), "staging")
     };
+    let (folder, said) = run("");
+    assert!(said.contains("The failure queue is empty"), "{said}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "an empty queue sends and leaves nothing");
     let upload = json!({"Records": [{"s3": {"bucket": {"name": "staging"}, "object": {"key": "site.zip"}}}],
         "options": {"replay": true, "allowLargeDelete": true}});
     let failure_record = json!({"requestPayload": upload});

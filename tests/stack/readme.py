@@ -20,12 +20,13 @@ with zipfile.ZipFile(sys.stdout.buffer, "w", zipfile.ZIP_DEFLATED) as archive:
 """
 
 
-def block(document, heading):
-    """Returns the first block of shell commands under a heading."""
-    section = (REPOSITORY / document).read_text().partition(heading)[2]
-    lines, fence, _ = section.partition("```sh\n")[2].partition("```")
+def block(document, heading, number=1):
+    """Returns a block of shell commands under a heading, by default the first."""
+    _, _, section = ("\n" + (REPOSITORY / document).read_text()).partition(f"\n{heading}\n")
+    for _ in range(number):
+        lines, fence, section = section.partition("```sh\n")[2].partition("```")
     if not fence:
-        raise Wrong(f"{document} has no block of shell commands under {heading!r}")
+        raise Wrong(f"{document} has no block {number} of shell commands under {heading!r}")
     return lines
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import boto3
 import dashboard
+import notifications
 import policy
 import readme
+import recipes
 from judge import entries
 from stack import REPOSITORY, TEST_EVENT, Stack, Wrong, agree, run, wait_for
 
@@ -26,13 +28,15 @@ SAMPLES = REPOSITORY / "examples/site"
 ENVIRONMENT = ("--config-env", "local")
 REGION = os.environ["AWS_DEFAULT_REGION"]
 NOT_SEEN = """
-Deployed but not tested, because MiniStack does not support it: results as EventBridge events, the daily schedule,
-alarms that fire, traces, the staging bucket's lifecycle, and CloudFront's cache."""
+Deployed but not tested, because MiniStack does not support it: results that Lambda sends to EventBridge (the rules get
+them by hand), mail, GitHub's tokens, the daily schedule, alarms that fire, traces, the staging bucket's lifecycle, and
+CloudFront's cache."""
 
 
 def main():
     first, second = sites()
     refuse_a_misspelt_environment()
+    refuse_placeholders()
 
     step("The commands of the README, on a new site")
     url = readme.walk(WORK)
@@ -56,6 +60,9 @@ def main():
     step("A file that is no zip ends in the failure queue")
     failing_archive(stack)
 
+    step("Results are told, and GitHub may push")
+    notifications.check(WORK)
+
     step("The dashboard")
     dashboard.draw(stack, WORK / "dashboard.png")
 
@@ -63,11 +70,12 @@ def main():
     for name, parameters in ways_in().items():
         other_way_in(name, parameters)
 
-    step("Deleting the stack")
-    run("sam", "delete", *ENVIRONMENT, "--no-prompts")
+    step("Deleting the stack, as the runbook does")
+    names = recipes.delete_stack()
     agree("stacks", stacks(stack), [])
     stack.judge.check_bucket(entries(second))
     print("The buckets and the ledger remain, as the template says.")
+    recipes.delete_what_remains(stack, names)
     print(NOT_SEEN)
 
 
@@ -108,14 +116,12 @@ def life(stack, first, second):
     agree("outcome of the way back", line["outcome"], "rolledBack")
     seen += stack.judge.check(first, second, distribution, ids[1], ids, seen)
 
-    step("The documented commands that list past deployments and show who holds the lease")
-    names = {"table": stack["LedgerName"], "site": stack.variables["SITE"]}
-    listed = readme.bash(readme.block("events/README.md", "## The event of a past deployment"), **names)
-    for deployment in ids:
-        agree(f"whether {deployment} is listed", deployment in listed, True)
-    output = readme.block("docs/runbook.md", "# Runbook")
-    holder = readme.block("docs/runbook.md", "## A stuck deployment")
-    agree("holder of the site", readme.bash(output + holder, env="local").strip(), "null")
+    step("The runbook's commands that list past deployments and show who holds the lease")
+    recipes.history(ids)
+    agree("holder of the site", recipes.of("## A stuck deployment").strip(), "null")
+
+    step("The runbook's command for a large delete that is meant")
+    recipes.allow_large_delete(stack, second, WORK)
 
 
 def step(title):
@@ -139,6 +145,13 @@ def refuse_a_misspelt_environment():
     run("bash", "-c", 'env=prd; grep -q "^\\[$env\\.deploy" samconfig.toml', fails=True)
 
 
+def refuse_placeholders():
+    step("An environment that still has the placeholders is refused")
+    for environment in ("staging", "prod"):
+        refusal = run("sam", "deploy", "--config-env", environment, "--region", REGION, fails=True)
+        agree("whether it says what to replace", "placeholder CHANGE-ME" in refusal, True)
+
+
 def refuse_two_ways_in():
     step("Parameters that contradict each other are refused")
     deploy = ("sam", "deploy", "--stack-name", "dropship-wrong", "--region", REGION, "--resolve-s3",
@@ -147,6 +160,9 @@ def refuse_two_ways_in():
         ("LiveBucketName", ["CreateSite=true", "LiveBucketName=example-live"]),
         ("LiveBucketName", ["Site=docs"]),
         ("CacheTags", ["LiveBucketName=example-live", "CacheTags=true"]),
+        ("EventBusName", ["CreateSite=true", "NotifyEmail=web@example.com", "EventBusName=none"]),
+        ("GitHubEnvironment", ["CreateSite=true", "GitHubRepository=example/site", "GitHubRef=refs/heads/*"]),
+        ("owner/name", ["CreateSite=true", "GitHubRepository=example/*"]),
     ):
         refusal = run(*deploy, *parameters, fails=True)
         agree("whether the template's rule names the parameter", named in refusal, True)
@@ -178,6 +194,7 @@ def failing_archive(stack):
     queue = stack.sqs.get_queue_attributes(QueueUrl=stack["FailedEventsUrl"], AttributeNames=["QueueArn"])
     run("aws", "lambda", "update-function-configuration", "--function-name", stack["FunctionName"],
         "--dead-letter-config", f"TargetArn={queue['Attributes']['QueueArn']}")
+    recipes.redrive_nothing()
     before = objects(stack)
     broken = WORK / "broken.zip"
     broken.write_bytes(b"this is no zip")
@@ -193,11 +210,7 @@ def failing_archive(stack):
     # Lambda puts the event itself into the queue, MiniStack a record around it. The function accepts both.
     event = failed.get("requestPayload", failed)
     agree("key in the queue", event["Records"][0]["s3"]["object"]["key"], "uploads/broken.zip")
-    redrive = readme.block("docs/runbook.md", "# Runbook") + readme.block("docs/runbook.md", "## Redrive")
-    # Version 1 of the AWS CLI, the one on PyPI, ignores AWS_ENDPOINT_URL for SQS.
-    readme.bash(redrive.replace("aws sqs", 'aws --endpoint-url "$AWS_ENDPOINT_URL" sqs'), env="local")
-    for left in ("message.json", "event.json"):
-        (REPOSITORY / left).unlink()
+    recipes.redrive()
     for _ in range(3):
         agree("error of its redrive", stack.next_line()["errorType"], "ArchiveRejected")
     wait_for("the event in the failure queue again", look)

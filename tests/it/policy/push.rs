@@ -58,7 +58,7 @@ fn only_the_repository_and_its_ref_may_take_the_role() {
     }
     assert!(!trusts(&main, "https://github.com/example", "repo:example/site:ref:refs/heads/main"));
 
-    let environment = role(&[("GitHubRef", "environment:production")]);
+    let environment = role(&[("GitHubEnvironment", "production")]);
     assert!(trusts_subject(&environment, "repo:example/site:environment:production"));
     assert!(!trusts_subject(&environment, "repo:example/site:ref:refs/heads/main"));
     let immutable = role(&[("GitHubRepository", "example@12/site@34"), ("GitHubRef", "refs/tags/v1")]);
@@ -80,14 +80,18 @@ fn no_wildcard_is_accepted_for_a_repository_or_a_ref() {
     for bad in ["*", "example/*", "*/site", "example", "example/site/", "a/b/c", "example/si?e", "repo:example/site"] {
         assert!(!accepts("GitHubRepository", bad), "{bad}");
     }
-    for good in ["refs/heads/main", "refs/heads/release/1.2", "refs/tags/v1.0.0", "environment:production site"] {
+    for good in ["refs/heads/main", "refs/heads/release/1.2", "refs/tags/v1.0.0"] {
         assert!(accepts("GitHubRef", good), "{good}");
     }
-    for bad in ["", "*", "main", "refs/heads/*", "refs/heads/", "refs/pull/1/merge", "environment:", "environment:*"] {
+    for bad in ["", "*", "main", "refs/heads/*", "refs/heads/", "refs/pull/1/merge", "environment:production"] {
         assert!(!accepts("GitHubRef", bad), "{bad}");
     }
-    for bad in ["pull_request", "refs/heads/ma?n", "environment:a:b", "ref:refs/heads/main"] {
+    for bad in ["pull_request", "refs/heads/ma?n", "ref:refs/heads/main"] {
         assert!(!accepts("GitHubRef", bad), "{bad}");
+    }
+    assert!(accepts("GitHubEnvironment", "production") && accepts("GitHubEnvironment", ""));
+    for bad in ["*", "prod*", "pro?", "a:b"] {
+        assert!(!accepts("GitHubEnvironment", bad), "{bad}");
     }
     let provider = |name: &str| format!("arn:aws:iam::{ACCOUNT}:oidc-provider/{name}");
     assert!(accepts("OidcProviderArn", &provider("token.actions.githubusercontent.com")));
