@@ -55,7 +55,8 @@ pub enum Error {
     )]
     WrongDistribution { id: String, bucket: String, prefix: String },
     #[error(
-        "this account has no distribution {id}: correct DistributionIds (DISTRIBUTION_IDS), or take the id out if it was deleted"
+        "this account has no distribution {id}: correct DistributionIds (DISTRIBUTION_IDS), or take the id out if it was \
+         deleted"
     )]
     NoSuchDistribution { id: String },
     #[error(

@@ -35,8 +35,8 @@ pub enum Rejection {
     #[error("the central directory lies outside the archive; upload the archive exactly as it was packed")]
     DirectoryOutside,
     #[error(
-        "the archive has {count} entries, more than MaxEntries allows (MAX_ENTRIES, {max}); deploy fewer files, or raise it if \
-         the number is right"
+        "the archive has {count} entries, more than MaxEntries allows (MAX_ENTRIES, {max}); deploy fewer files, or \
+         raise it if the number is right"
     )]
     TooManyEntries { count: u64, max: u64 },
     #[error(
@@ -93,8 +93,8 @@ pub enum Rejection {
     )]
     RatioTooHigh { entry: String, ratio: u64, max: u64 },
     #[error(
-        "the archive expands to more than MaxArchiveBytes allows (MAX_ARCHIVE_BYTES, {max_bytes}); deploy less, or raise it \
-         if the size is right"
+        "the archive expands to more than MaxArchiveBytes allows (MAX_ARCHIVE_BYTES, {max_bytes}); deploy less, or \
+         raise it if the size is right"
     )]
     ExpandsTooFar { max_bytes: u64 },
     #[error("entry `{entry}` lies on another disk of a split archive; pack the archive as one file")]
