@@ -36,9 +36,11 @@ def check(work):
     check_push_role(trust, rights, provider, "repo:example/site:ref:refs/heads/main", stack)
 
     [own] = [one["TopicArn"] for one in sns.list_topics()["Topics"] if NAME in one["TopicArn"]]
-    attributes = sns.get_topic_attributes(TopicArn=own)["Attributes"]
-    key = json.loads(kms.get_key_policy(KeyId=attributes["KmsMasterKeyId"], PolicyName="default")["Policy"])
-    check_topic(own, json.loads(attributes["Policy"]), key)
+    policy = json.loads(sns.get_topic_attributes(TopicArn=own)["Attributes"]["Policy"])
+    # MiniStack does not tell the key of a topic.
+    keys = [kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"] for key in kms.list_keys()["Keys"]]
+    [key] = [key["KeyId"] for key in keys if key["Description"].startswith(f"{NAME}: ")]
+    check_topic(own, policy, json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]))
 
     answer = stack.send({"sweep": True})
     send(stack, "Success", {"responsePayload": answer})

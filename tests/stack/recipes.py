@@ -54,6 +54,8 @@ def redrive():
 def delete_stack():
     """Deletes the stack; returns the names that the commands keep for what remains."""
     lines = readme.block(RUNBOOK, "# Runbook") + readme.block(RUNBOOK, "## Uninstall")
+    # SAM asks before it deletes.
+    lines = lines.replace("sam delete", "sam delete --no-prompts")
     names = readme.bash(lines + 'echo "$table $staging $live"', env="local")
     return dict(zip(("table", "staging", "live"), names.strip().splitlines()[-1].split(), strict=True))
 
