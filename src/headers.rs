@@ -33,21 +33,41 @@ pub struct HeaderRules {
 impl HeaderRules {
     /// Takes the names of a build's files, sorted by their bytes, and its `_headers` file.
     pub fn new(cache_control: CacheControl, names: &[&str], file: Option<HeadersFile>) -> Self {
+        let mut rules = Self { cache_control, file, precompressed: HashSet::new() };
         let is_precompressed = |name: &str| {
-            encoding(name).is_some_and(|(stem, _)| is_loaded_by_pages(stem) && names.binary_search(&stem).is_ok())
+            encoding(name).is_some_and(|(stem, _)| names.binary_search(&stem).is_ok() && rules.is_loaded_by_pages(stem))
         };
         let precompressed = names.iter().filter(|name| is_precompressed(name));
-        Self { cache_control, file, precompressed: precompressed.map(|&name| name.to_owned()).collect() }
+        rules.precompressed = precompressed.map(|&name| name.to_owned()).collect();
+        rules
     }
 
     /// Returns the headers of a file by its name, which is relative to the archive's root.
     pub fn headers(&self, name: &str) -> Headers {
-        let mut headers = match encoding(name) {
-            Some((stem, encoding)) if self.precompressed.contains(name) => {
-                Headers { content_encoding: Some(encoding.to_owned()), ..Headers::for_key(stem, &self.cache_control) }
-            }
-            _ => Headers::for_key(name, &self.cache_control),
+        let headers = match encoding(name) {
+            Some((stem, encoding)) if self.precompressed.contains(name) => Headers {
+                content_type: self.ruled(stem, self.by_default(stem)).content_type,
+                content_encoding: Some(encoding.to_owned()),
+                ..self.by_default(stem)
+            },
+            _ => self.by_default(name),
         };
+        self.ruled(name, headers)
+    }
+
+    /// Whether pages load a file with these rules, and do not offer it for download.
+    fn is_loaded_by_pages(&self, name: &str) -> bool {
+        let headers = self.ruled(name, self.by_default(name));
+        let disposition = headers.content_disposition.unwrap_or_default().to_ascii_lowercase();
+        is_loaded_by_pages(name, &headers.content_type) && !disposition.starts_with("attachment")
+    }
+
+    fn by_default(&self, name: &str) -> Headers {
+        Headers::for_key(name, &self.cache_control)
+    }
+
+    /// Returns the headers of a file after the rules of `_headers`.
+    fn ruled(&self, name: &str, mut headers: Headers) -> Headers {
         if let Some(file) = &self.file {
             file.apply(name, &mut headers);
         }

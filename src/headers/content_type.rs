@@ -40,16 +40,16 @@ fn is_text(essence: &str) -> bool {
         || matches!(essence, "application/json" | "application/xml")
 }
 
-/// Returns whether pages load files of this name while they are shown, so that a compressed form beside the file is for
-/// clients that accept it, and not a download.
-pub(super) fn is_loaded_by_pages(key: &str) -> bool {
-    let essence = essence(key);
+/// Returns whether pages load a file of this name and type while they are shown, so that a compressed form beside the
+/// file is for clients that accept it, and not a download.
+pub(super) fn is_loaded_by_pages(key: &str, content_type: &str) -> bool {
+    let essence = &*without_parameters(content_type).to_ascii_lowercase();
     // Text that is not meant for pages, such as tables, logs and source code, is offered for download.
     let is_text = matches!(essence, "text/css" | "text/html" | "text/javascript" | "text/vtt" | "text/xml")
         || (essence == "text/plain" && key::extension(key).is_some_and(|it| it.eq_ignore_ascii_case("txt")));
     let is_structured = is_text_type(essence) && !essence.starts_with("text/");
     let is_font = essence.starts_with("font/") || essence == "application/vnd.ms-fontobject";
-    is_text || is_structured || is_font || essence == "application/wasm"
+    is_text || is_structured || is_font || matches!(essence, "application/wasm" | "application/javascript")
 }
 
 fn without_parameters(content_type: &str) -> &str {

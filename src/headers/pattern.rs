@@ -61,7 +61,9 @@ impl Pattern {
             push_literal(&mut segments, &decoded(literal));
             if let Some(after) = wildcard.strip_prefix('*') {
                 if front.is_some() {
-                    return Err("has more than one `*`; write a rule for each");
+                    return Err(
+                        "has more than one `*`; write a name such as `:folder` for each segment that another one stands for",
+                    );
                 }
                 front = Some(std::mem::replace(&mut segments, vec![Segment::default()]));
                 names.push("splat");

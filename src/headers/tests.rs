@@ -68,6 +68,34 @@ fn only_a_compressed_form_of_what_pages_load_gets_a_content_encoding() {
     }
 }
 
+#[test]
+fn the_rules_decide_whether_pages_load_the_original_of_a_compressed_file() {
+    let file = "/api/*\n  Content-Type: application/json\n/api/*.gz\n  ! Content-Type\n/download/*\n  \
+                Content-Disposition: attachment\n/data.csv\n  Content-Type: text/javascript\n";
+    let file = HeadersFile::parse(file.as_bytes()).unwrap();
+    let names = ["api/users", "api/users.gz", "data.csv", "data.csv.br", "download/a.js", "download/a.js.gz"];
+    let rules = HeaderRules::new(cache_control(), &names, Some(file));
+    let shown = names.map(|name| {
+        let headers = rules.headers(name);
+        format!("{name} {} {}", headers.content_type, headers.content_encoding.unwrap_or("-".to_owned()))
+    });
+    assert_snapshot!(shown.join("\n"), @r"
+    api/users application/json -
+    api/users.gz application/json gzip
+    data.csv text/javascript -
+    data.csv.br text/javascript br
+    download/a.js text/javascript; charset=utf-8 -
+    download/a.js.gz application/gzip -
+    ");
+}
+
+#[test]
+fn a_compressed_form_of_a_compressed_file_is_no_encoding() {
+    let rules = HeaderRules::new(cache_control(), &["a.js", "a.js.gz", "a.js.gz.br"], None);
+    assert_eq!(rules.headers("a.js.gz").content_encoding.as_deref(), Some("gzip"));
+    assert_eq!(rules.headers("a.js.gz.br").content_encoding, None);
+}
+
 /// A file like that of a documentation site that moves here from another host.
 const HEADERS_FILE: &str = "\
 # Security, for everything

@@ -236,7 +236,7 @@ http://example.com/*
     `_headers`: line 2: a header has no path above it;
     line 3: `assets/*` is neither a path, nor `Name: value`, nor `! Name`;
     line 4: the path `/*/a/*` has more than one `*`;
-    write a rule for each;
+    write a name such as `:folder` for each segment that another one stands for;
     line 6: the path `/a` has no header below it;
     line 8: `Cache Control` is not a header name;
     line 9: Cache-Control has no value;
