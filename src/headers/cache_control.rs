@@ -1,4 +1,4 @@
-//! What a Cache-Control value says.
+//! The meaning of a Cache-Control value.
 
 /// An immutable object keeps its contents for at least a day.
 ///
@@ -78,7 +78,7 @@ impl Directives {
 }
 
 impl Ages {
-    /// Adds a number of seconds. What is no number is taken for 0: caches are encouraged to regard such a response as
+    /// Adds a number of seconds. A value that is not a number counts as 0: caches are encouraged to regard such a response as
     /// stale (RFC 9111, section 4.2.1).
     fn add(&mut self, argument: &str) {
         let is_number = !argument.is_empty() && argument.bytes().all(|byte| byte.is_ascii_digit());

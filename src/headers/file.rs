@@ -45,7 +45,7 @@ pub struct HeadersFile {
     /// The rules that change a header that S3 stores.
     rules: Vec<Rule>,
     index: Index,
-    /// What the rules do, by header.
+    /// The effects of the rules, by header.
     effects: Vec<Effects>,
     /// Headers that S3 does not store with an object, as they are written, and the lines that set them.
     not_stored: BTreeMap<String, Lines>,
@@ -55,7 +55,7 @@ pub struct HeadersFile {
     for_hosts: Lines,
 }
 
-/// What the rules do to the headers of one file.
+/// The effects of the rules on the headers of one file.
 #[derive(Default)]
 struct Applied<'f> {
     /// The value that the rules give each header; `None` where they remove the header.

@@ -1,7 +1,7 @@
 //! The path patterns of `_headers`.
 //!
 //! A pattern may have one splat (`*`, any characters) and several placeholders (`:name`, one or more characters of one
-//! segment). What these stand for is what the regular expression that Cloudflare Pages makes of the pattern captures:
+//! segment). They capture the same as in the regular expression that Cloudflare Pages makes of the pattern:
 //! the first of them gets as much as it can, then the next.
 
 mod segment;
@@ -30,11 +30,11 @@ pub(super) struct Pattern {
     front: Vec<Segment>,
     /// The segments from the splat on, the first of which begins at it.
     back: Option<Vec<Segment>>,
-    /// The names of what is captured, in the order in which [`Self::captures`] finds it.
+    /// The names of the captures, in the order in which [`Self::captures`] finds it.
     names: Vec<String>,
 }
 
-/// What a path's segments must be for a pattern to match it.
+/// The conditions under which a pattern matches a path.
 pub(super) struct Shape<'a> {
     /// How many segments the path must have; more are possible if `is_open`.
     pub segments: usize,
@@ -91,7 +91,7 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// Returns the index of what a name captures, if the pattern has it.
+    /// Returns the index of a capture by its name.
     pub(super) fn index_of(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|known| known == name)
     }

@@ -1,4 +1,4 @@
-//! What the rules of a file do to each header.
+//! The effects of a file's rules on each header.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::bits::Bits;
 use super::field::HeaderField;
 use super::value::Value;
 
-/// What the rules do to one header.
+/// The effects of the rules on one header.
 #[derive(Clone, Debug)]
 pub(super) struct Effects {
     pub(super) field: HeaderField,
@@ -16,7 +16,7 @@ pub(super) struct Effects {
     values: BTreeMap<usize, Value>,
 }
 
-/// What the rules that match a file do to a header.
+/// The effect on a header of the rules that match a file.
 pub(super) enum Effect<'e> {
     None,
     Removed,

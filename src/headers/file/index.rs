@@ -28,7 +28,7 @@ pub(super) struct Index {
 struct Layer {
     /// The rules that accept a number of segments, by that number.
     counts: Vec<(usize, Bits)>,
-    /// What the rules demand of the first segments, and of the last ones, the last one first.
+    /// The conditions on the first segments, and on the last ones, the last one first.
     front: Vec<Slot>,
     back: Vec<Slot>,
 }

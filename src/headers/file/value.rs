@@ -27,14 +27,14 @@ const PATH: &AsciiSet = &CONTROLS
 #[derive(Clone, Debug)]
 pub(super) struct Value {
     parts: Vec<Part>,
-    /// What the value says as Cache-Control, if it depends on no path.
+    /// The meaning of the value as Cache-Control, if it depends on no path.
     directives: Option<Directives>,
 }
 
 #[derive(Clone, Debug)]
 enum Part {
     Text(String),
-    /// What the pattern captures, by its index.
+    /// A capture of the pattern, by its index.
     Captured(usize),
 }
 

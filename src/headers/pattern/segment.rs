@@ -7,7 +7,7 @@ use memchr::memmem;
 /// The text of a pattern between two slashes, or between a slash and the splat.
 #[derive(Clone, Debug)]
 pub(super) struct Segment {
-    /// What stands around the placeholders, one more than there are; some may be empty.
+    /// The texts around the placeholders, one more than there are placeholders; some may be empty.
     literals: Vec<String>,
     pub(super) names: Vec<String>,
 }
@@ -20,7 +20,7 @@ pub(super) enum Anchors {
     Both,
 }
 
-/// What one segment of a path must be.
+/// A condition on one segment of a path.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::headers) enum Constraint<'a> {
     Literal(&'a str),

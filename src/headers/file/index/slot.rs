@@ -1,4 +1,4 @@
-//! What rules demand of one segment of a path.
+//! The rules by their conditions on one segment of a path.
 
 use std::collections::HashMap;
 
