@@ -230,6 +230,8 @@ async fn a_bucket_that_throttles_is_written_nevertheless() {
     assert_live(&cloud, &files);
     function.logged(|line| line["id"] == answer["id"]).await;
     let log = function.log();
+    let plain = format!("deployed {} (site.zip, run 1): 40 new, ", answer["id"].as_str().unwrap());
+    assert_eq!(log.iter().filter(|line| line.starts_with(&plain)).count(), 1, "{log:#?}");
     let warnings = log.iter().filter(|line| line.contains("asks to slow down"));
     assert!(warnings.count() >= 1, "{log:#?}");
 }
