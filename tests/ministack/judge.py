@@ -195,10 +195,14 @@ class Judge:
             )
             for item in page["Items"]
         }
+        # Each run has an item, whose key has its number.
+        runs = {name: items[name]["deployment"]["S"] for name in items if name.startswith("run#")}
+        agree("deployments that have run", set(runs.values()), set(deployments))
+        agree("numbers of the runs", sorted(runs), [f"run#{number:012}" for number in range(1, len(runs) + 1)])
         # No owed batches: CloudFront has accepted them all once a run succeeds.
         agree(
             "items of the table",
-            set(items),
+            set(items) - set(runs),
             {"head"}
             | {f"deployment#{deployment}" for deployment in deployments}
             | {f"version#{deployment.split('-')[1]}" for deployment in deployments},
