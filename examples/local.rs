@@ -90,8 +90,9 @@ The site, through the edge:  {edge}
 Push another build, from another terminal:
   export AWS_ENDPOINT_URL={services} AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=secret
   export DROPSHIP_STACK={STACK}
-  cargo run --features cli --bin dropship -- push examples/site/first
-Then try plan, history, rollback and the others: cargo run --features cli --bin dropship -- --help
+  cargo build --features cli --bin dropship --example local
+  target/debug/dropship push examples/site/first
+Then try plan, history, rollback and the others: target/debug/dropship --help
 Without it: aws s3 cp site.zip s3://{STAGING}/{UPLOADS}
 Stop with Ctrl-C.
 "
