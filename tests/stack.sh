@@ -27,5 +27,7 @@ EOF
 else
     # The commands from the README run `sam build` again and find everything built.
     sam build
+    # Built with the example, the command line shares its dependencies with it and with the tests.
+    cargo build --locked --features cli --bin dropship --example local
     target/venv/stack/bin/python tests/stack/scenario.py "$work"
 fi

@@ -55,7 +55,8 @@ fn subject(report: &Report) -> String {
     subject
 }
 
-fn words(outcome: Outcome) -> &'static str {
+/// Returns an outcome in words.
+pub fn words(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Deployed => "deployed",
         Outcome::Unchanged => "unchanged",

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import boto3
+import command_line
 import dashboard
 import notifications
 import policy
@@ -214,6 +215,10 @@ def failing_archive(stack):
     for _ in range(3):
         agree("error of its redrive", stack.next_line()["errorType"], "ArchiveRejected")
     wait_for("the event in the failure queue again", look)
+    listed = command_line.say(stack, "redrive", "--send", "1")
+    agree("whether the command line names the archive", "uploads/broken.zip" in listed, True)
+    for _ in range(3):
+        agree("error of its second redrive", stack.next_line()["errorType"], "ArchiveRejected")
     agree("live objects", objects(stack), before)
 
 
@@ -319,6 +324,9 @@ def other_way_in(name, parameters):
     stack.judge.check_bucket(files(SAMPLES / "second"))
     told = {sent["distributionId"] for sent in line["invalidations"]}
     agree("distributions with an invalidation", told, {one.split("=")[0] for one in ids.split(",") if one})
+    if name == "dropship-folder":
+        step("The command line")
+        command_line.story(stack, WORK, SAMPLES / "first", SAMPLES / "second")
     run("sam", "delete", "--stack-name", name, "--region", REGION, "--no-prompts")
 
 

@@ -7,6 +7,7 @@ use comfy_table::{Table, presets};
 use dropship::deployment::{AskedBy, DeploymentId, Head, Record, RunRecord, Status};
 use dropship::printable::printable;
 use dropship::report::Report;
+use dropship::report::sentence::words;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -208,7 +209,9 @@ fn outcome(head: &Head, run: &RunRecord) -> String {
     let is_overtaken = head.live.as_ref().is_some_and(|live| live.number > run.number);
     let failure = run.failure.as_ref().map(|failure| failure.error_type.as_str());
     match run.status {
-        Status::Finished => answer(run).map_or("finished", |report| report::outcome(report.outcome)).to_owned(),
+        Status::Finished => {
+            answer(run).map_or("finished", |report| words(report.outcome).trim_end_matches(" to")).to_owned()
+        }
         Status::Rejected => format!("refused: {}", failure.unwrap_or("ArchiveRejected")),
         Status::Superseded => "superseded".to_owned(),
         Status::Unfinished if is_overtaken => "overtaken".to_owned(),

@@ -8,6 +8,7 @@ use dropship::aws::ledger::Known;
 use dropship::aws::operator::Uploaded;
 use dropship::deployment::{DeploymentId, SOURCE_METADATA};
 use dropship::event::Upload;
+use dropship::report::sentence::words;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
@@ -111,7 +112,7 @@ pub fn show_end(printer: &Printer, stack: &Stack, ended: &Ended) {
     match ended {
         Ended::Live(live) => {
             printer.result(live, &report::text(live));
-            summarize(&format!("**{}** `{}`: {}", report::outcome(live.outcome), stack.name, report::changes(live)));
+            summarize(&format!("**{}** `{}`: {}", words(live.outcome), stack.name, report::changes(live)));
         }
         Ended::Superseded(id) => {
             let text = format!(

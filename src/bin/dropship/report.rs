@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use dropship::printable::printable;
-use dropship::report::{Outcome, Report};
+use dropship::report::Report;
+use dropship::report::sentence::words;
 
 use crate::print::{DIM, GOOD, bytes, count};
 
@@ -15,7 +16,7 @@ pub fn text(report: &Report) -> String {
     let mut text = String::new();
     let id = report.id.as_ref().map_or("", |id| id.as_str());
     let seconds = report.duration_ms as f64 / 1_000.0;
-    let _ = writeln!(text, "{GOOD}{}{GOOD:#}  {id}  run {}  {seconds:.1} s", outcome(report.outcome), report.run);
+    let _ = writeln!(text, "{GOOD}{}{GOOD:#}  {id}  run {}  {seconds:.1} s", words(report.outcome), report.run);
     let _ = writeln!(text, "  {}", changes(report));
     let _ = writeln!(text, "  read {}, wrote {}", bytes(report.bytes_read), bytes(report.bytes_written));
     if report.drift > 0 {
@@ -28,6 +29,9 @@ pub fn text(report: &Report) -> String {
     }
     for warning in &report.warnings {
         let _ = writeln!(text, "  warning: {}", printable(warning));
+    }
+    if let Some(url) = &report.url {
+        let _ = writeln!(text, "  {}", printable(url));
     }
     text
 }
@@ -44,21 +48,6 @@ pub fn changes(report: &Report) -> String {
         parts.push(format!("{retained} retained"));
     }
     parts.join(", ")
-}
-
-/// Returns an outcome in words.
-pub fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Deployed => "deployed",
-        Outcome::Unchanged => "unchanged",
-        Outcome::RolledBack => "rolled back",
-        Outcome::Superseded => "superseded",
-        Outcome::Duplicate => "duplicate",
-        Outcome::InProgress => "in progress",
-        Outcome::Planned => "planned",
-        Outcome::Swept => "swept",
-        Outcome::Ignored => "ignored",
-    }
 }
 
 /// Returns the plan of a dry run as text: what would be touched by folder, and what would be invalidated.
