@@ -118,6 +118,14 @@ impl Ledger {
         self.all(OWED, true).await
     }
 
+    /// Reads the records of the last `limit` uploads, the newest first.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn records(&self, limit: usize) -> Result<Vec<Record>, Error> {
+        self.last(RECORDS, limit).await
+    }
+
     /// Reads the newest deployment that was uploaded before another one and has been live.
     ///
     /// # Errors
@@ -200,6 +208,18 @@ impl Ledger {
             all.push(from_item(item.map_err(|error| failed("reading the ledger", error))?)?);
         }
         Ok(all)
+    }
+
+    /// Reads the last `limit` items whose sort keys begin with `prefix`, the last first.
+    async fn last<T: DeserializeOwned>(&self, prefix: &str, limit: usize) -> Result<Vec<T>, Error> {
+        let mut items = self.query(prefix, false).into_paginator().items().send();
+        let mut last = Vec::new();
+        while last.len() < limit
+            && let Some(item) = items.next().await
+        {
+            last.push(from_item(item.map_err(|error| failed("reading the ledger", error))?)?);
+        }
+        Ok(last)
     }
 
     /// Reads the newest upload's record of those that `is_wanted` accepts.

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 
 use super::Ledger;
-use super::item::{RUNS, from_item, run_name, to_attribute};
+use super::item::{RUNS, run_name, to_attribute};
 use crate::aws::response::failed;
 use crate::deployment::{RunProgress, RunRecord, Status};
 use crate::error::Error;
@@ -22,14 +22,7 @@ impl Ledger {
     /// # Errors
     /// `Aws`.
     pub async fn runs(&self, limit: usize) -> Result<Vec<RunRecord>, Error> {
-        let mut items = self.query(RUNS, false).into_paginator().items().send();
-        let mut runs = Vec::new();
-        while runs.len() < limit
-            && let Some(item) = items.next().await
-        {
-            runs.push(from_item(item.map_err(|error| failed("reading the ledger", error))?)?);
-        }
-        Ok(runs)
+        self.last(RUNS, limit).await
     }
 
     /// Notes how far a run has come, unless it has ended in the meantime.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 use comfy_table::{Table, presets};
-use dropship::deployment::{AskedBy, DeploymentId, Head, Record, RunRecord, Status};
+use dropship::deployment::{AskedBy, DeploymentId, Head, Record, RunRecord, Source, Status};
 use dropship::printable::printable;
 use dropship::report::Report;
 use dropship::report::sentence::words;
@@ -80,39 +80,115 @@ pub async fn status(printer: &Printer, stack: &Stack) -> Result<u8, Failure> {
 }
 
 pub async fn history(printer: &Printer, stack: &Stack, number: usize) -> Result<u8, Failure> {
-    let (head, runs) = tokio::try_join!(stack.ledger.head(), stack.ledger.runs(number))?;
+    let ledger = &stack.ledger;
+    let (head, runs, records) = tokio::try_join!(ledger.head(), ledger.runs(number), ledger.records(number))?;
+    let mut rows = Vec::new();
+    for run in &runs {
+        let source = ledger.record(&run.deployment).await?.and_then(|record| record.source);
+        rows.push(Row::of_run(&head, run, source.unwrap_or_default()));
+    }
+    // Uploads that were refused or superseded before a run, and those that an earlier release deployed.
+    let has_run = |record: &Record| runs.iter().any(|run| run.deployment == record.deployment);
+    let are_all_runs = runs.len() < number;
+    let without = records.iter().filter(|record| record.run == 0 || are_all_runs && !has_run(record));
+    rows.extend(without.map(|record| Row::of_record(&head, record)));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.at));
+    rows.truncate(number);
+
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["run", "when", "outcome", "by", "deployment", "commit", "changes", "took"]);
-    let mut values = Vec::new();
-    for run in &runs {
-        let record = stack.ledger.record(&run.deployment).await?;
-        let report = answer(run);
-        let source = record.as_ref().and_then(|record| record.source.clone()).unwrap_or_default();
-        let live = head.live.as_ref().is_some_and(|live| live.number == run.number);
-        table.add_row([
-            format!("{}{}", if live { "*" } else { "" }, run.number),
-            time(run.started_at),
-            outcome(&head, run),
-            asked_by(run.asked_by).to_owned(),
-            run.deployment.to_string(),
-            printable(&short(&source.commit, &source.message)).into_owned(),
-            report.as_ref().map(report::changes).unwrap_or_default(),
-            took(run),
-        ]);
-        let mut value = serde_json::to_value(run).unwrap_or_default();
-        value["answer"] = report.map_or(Value::Null, |report| json!(report));
-        value["source"] = json!(source);
-        value["isLive"] = json!(live);
-        values.push(value);
-    }
-    let text = if runs.is_empty() {
+    table.add_rows(rows.iter().map(Row::cells));
+    let values: Vec<&Value> = rows.iter().map(|row| &row.value).collect();
+    let text = if rows.is_empty() {
         "nothing has been deployed yet\n".to_owned()
     } else {
         format!("{table}\n{DIM}* is live{DIM:#}\n")
     };
     printer.result(&values, &text);
     Ok(0)
+}
+
+/// One line of the history.
+struct Row {
+    /// 0 if there was no run.
+    run: u64,
+    is_live: bool,
+    at: DateTime<Utc>,
+    outcome: String,
+    by: &'static str,
+    deployment: DeploymentId,
+    source: Source,
+    changes: String,
+    took: String,
+    value: Value,
+}
+
+impl Row {
+    fn of_run(head: &Head, run: &RunRecord, source: Source) -> Self {
+        let report = answer(run);
+        let is_live = head.live.as_ref().is_some_and(|live| live.number == run.number);
+        let mut value = serde_json::to_value(run).unwrap_or_default();
+        value["answer"] = json!(report);
+        value["source"] = json!(source);
+        value["isLive"] = json!(is_live);
+        Self {
+            run: run.number,
+            is_live,
+            at: run.started_at,
+            outcome: outcome(head, run),
+            by: asked_by(run.asked_by),
+            deployment: run.deployment.clone(),
+            source,
+            changes: report.as_ref().map(report::changes).unwrap_or_default(),
+            took: took(run),
+            value,
+        }
+    }
+
+    fn of_record(head: &Head, record: &Record) -> Self {
+        let is_live = head.live.as_ref().is_some_and(|live| live.deployment == record.deployment);
+        let outcome = match record.status {
+            Status::Rejected => "refused",
+            Status::Superseded => "superseded",
+            Status::Finished => "finished",
+            Status::Unfinished => "running",
+        };
+        Self {
+            run: record.run,
+            is_live,
+            at: record.uploaded_at,
+            outcome: outcome.to_owned(),
+            by: asked_by(AskedBy::Upload),
+            deployment: record.deployment.clone(),
+            source: record.source.clone().unwrap_or_default(),
+            changes: String::new(),
+            took: String::new(),
+            value: json!({
+                "number": record.run,
+                "deployment": record.deployment,
+                "status": record.status,
+                "started_at": record.uploaded_at,
+                "failure": record.rejection,
+                "source": record.source,
+                "isLive": is_live,
+            }),
+        }
+    }
+
+    fn cells(&self) -> [String; 8] {
+        let number = if self.run == 0 { String::new() } else { self.run.to_string() };
+        [
+            format!("{}{number}", if self.is_live { "*" } else { "" }),
+            time(self.at),
+            self.outcome.clone(),
+            self.by.to_owned(),
+            self.deployment.to_string(),
+            printable(&short(&self.source.commit, &self.source.message)).into_owned(),
+            self.changes.clone(),
+            self.took.clone(),
+        ]
+    }
 }
 
 pub async fn show(printer: &Printer, stack: &Stack, id: Option<&str>, verbose: bool) -> Result<u8, Failure> {

@@ -1,5 +1,6 @@
 //! `dropship status`, `history`, `show` and `rollback`.
 
+use chrono::{SecondsFormat, Utc};
 use serde_json::json;
 
 use super::desk::Desk;
@@ -53,4 +54,22 @@ async fn without_a_terminal_a_rollback_needs_the_option() {
     let said = desk.run(&["rollback"]).await;
     assert!(said.code == 2 && said.err.contains("--yes"), "{said:?}");
     desk.stage.assert_live(&files([("index.html", "two")]));
+}
+
+#[tokio::test]
+async fn the_history_tells_of_uploads_that_were_refused_before_a_run() {
+    let desk = Desk::new().await;
+    desk.write(&files([("index.html", "one")]));
+    desk.run(&["push", "site"]).await;
+    let mut broken = desk.stage.upload_bytes("uploads/broken.zip", b"no zip".to_vec());
+    broken["Records"][0]["eventTime"] = json!(Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true));
+    super::desk::invoke(desk.stage.clone(), "broken".to_owned(), broken).await.unwrap_err();
+    let (_, rows) = desk.run_json(&["history"]).await;
+    assert_eq!(
+        (&rows[0]["status"], &rows[0]["number"], &rows[1]["number"]),
+        (&json!("rejected"), &json!(0), &json!(1))
+    );
+    assert!(rows[0]["failure"].as_str().unwrap().contains("zip"), "{rows}");
+    let said = desk.run(&["history"]).await;
+    assert!(said.out.contains("refused") && said.out.contains("*1"), "{said:?}");
 }
