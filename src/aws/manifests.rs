@@ -84,6 +84,20 @@ impl Manifests {
         Ok(key)
     }
 
+    /// Returns the keys of all manifests of the site, up to a thousand.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn list(&self) -> Result<Vec<String>, Error> {
+        let prefix = format!("{}/manifest-", self.folder);
+        let request = self.s3.list_objects_v2().bucket(&self.bucket).prefix(&prefix);
+        let answer = request.set_expected_bucket_owner(self.account_id.clone()).send().await;
+        let answer = answer.map_err(|error| failed(format!("listing the manifests in {}/", self.folder), error))?;
+        let keys = answer.contents.unwrap_or_default().into_iter().filter_map(|object| object.key);
+        // A site of another name may have its folder under the same prefix.
+        Ok(keys.filter(|key| !key[prefix.len()..].contains('/')).collect())
+    }
+
     /// Deletes a manifest that no head points at any more. One that is left over does harm only if a head that points at
     /// it is restored from a backup.
     pub async fn remove(&self, key: &str) {

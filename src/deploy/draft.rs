@@ -60,6 +60,8 @@ impl<'a> Draft<'a> {
     /// Lets the head point at the manifest that was written.
     pub(super) fn note_saved(&mut self, key: String, head: &mut Head) {
         self.is_changed = false;
+        // A manifest of another past may have had the same key.
+        head.outdated.retain(|outdated| *outdated != key);
         head.outdated.extend(head.manifest.replace(key));
         head.list_at = listing::split_keys(&self.manifest);
     }

@@ -88,6 +88,7 @@ impl<'a> Run<'a> {
     pub(super) async fn take_over_debts(&mut self, live: &mut Live) -> Result<(), Error> {
         self.warnings.extend(live.distributions.iter().flat_map(|distribution| distribution.warnings.iter().cloned()));
         self.held.begins_with(fingerprint(&live.distributions));
+        self.held.head_mut().outdated.append(&mut live.foreign_manifests);
         self.debts.take_over(std::mem::take(&mut live.owed));
         self.debts.set_distributions(std::mem::take(&mut live.distributions));
         self.debts.split_large(self.held.lease()).await

@@ -28,6 +28,8 @@ pub(super) struct Live {
     pub distributions: Vec<Distribution>,
     /// The invalidations that are recorded and not yet accepted.
     pub owed: Vec<Owed>,
+    /// The keys of manifests that the head does not know, if its own is missing: it is new, or was restored.
+    pub foreign_manifests: Vec<String>,
     /// Whether there is no manifest. Caches may then hold answers for keys that the site had at some time, and errors
     /// for keys that are new to it: the distribution may be older than the site.
     is_unrecorded: bool,
@@ -55,6 +57,7 @@ impl Live {
         )?;
         tracing::info!(objects = listing.len(), "live bucket listed");
         let is_unrecorded = manifest.is_none();
+        let foreign_manifests = if is_unrecorded { clients.manifests.list().await? } else { Vec::new() };
         let before = head.distributions.as_ref().filter(|_| head.is_between_builds());
         let is_reconfigured = before.is_some_and(|before| *before != fingerprint(&distributions));
         let is_new = head.manifest.is_none() && listing.is_empty();
@@ -63,6 +66,7 @@ impl Live {
             manifest: manifest.unwrap_or_default(),
             distributions,
             owed,
+            foreign_manifests,
             is_unrecorded,
             is_new,
             is_reconfigured,

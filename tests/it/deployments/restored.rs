@@ -7,6 +7,7 @@ use dropship::report::Outcome;
 use standins::{Does, Fault, Headers};
 
 use super::{first, second};
+use crate::build::files;
 use crate::stage::observe::Item;
 use crate::stage::{DISTRIBUTION, LIVE, Stage, TABLE};
 
@@ -65,6 +66,32 @@ async fn a_restored_ledger_knows_that_keys_may_have_come_and_gone_since() {
     restore(&stage, backup).await;
     stage.deploy("three", &stage.upload("site.zip", &second())).await;
     assert_eq!(edge.get("/late.html").status, 404);
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_restored_twice_finds_no_manifest_of_another_past() {
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("site.zip", &first())).await;
+    let backup = stage.ledger_items().await;
+    // From before the first deployment, whose manifest no head names then.
+    restore(&stage, Vec::new()).await;
+    let mut build = first();
+    build.insert("late.html".to_owned(), b"late".to_vec());
+    // After a refused run, the manifest is saved under a later version of the head than the first deployment's.
+    let folder = files([("dist/index.html", "folder")]);
+    let refused = stage.invoke("folder", &stage.upload("site.zip", &folder)).await.into_answer().unwrap_err();
+    assert_eq!(refused.error_type, "LargeDelete");
+    stage.deploy("two", &stage.upload("site.zip", &build)).await;
+    assert_eq!(stage.manifests().len(), 1);
+    let edge = stage.cloud.edge(DISTRIBUTION);
+    assert_eq!(edge.get("/late.html").status, 200);
+
+    stage.pass(TimeDelta::hours(1));
+    stage.cloud.delete_object(LIVE, "late.html");
+    restore(&stage, backup).await;
+    stage.deploy("three", &stage.upload("site.zip", &second())).await;
+    assert_eq!(edge.get("/late.html").status, 404);
+    assert_eq!(stage.manifests().len(), 1);
 }
 
 #[tokio::test]
