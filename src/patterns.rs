@@ -67,7 +67,8 @@ impl Patterns {
     ///
     /// `name` is `/`-separated, without a leading slash; the name of a folder ends with a slash.
     pub fn selecting(&self, name: &str) -> Option<usize> {
-        if self.is_empty() {
+        // The folder that everything is in has no name, and no pattern is about it.
+        if self.is_empty() || name.is_empty() {
             return None;
         }
         let folders = name.match_indices('/').map(|(at, _)| (&name[..at], true));
@@ -99,6 +100,15 @@ impl Line {
         if path.is_empty() {
             return Err(bad("it names no file".to_owned()));
         }
+        if path.split('/').any(|component| matches!(component, "" | "." | "..")) {
+            let problem = "no name has an empty component, `.` or `..`; write `/drafts/` for the folder at the root";
+            return Err(bad(problem.to_owned()));
+        }
+        if has_brace(path) {
+            let problem =
+                "braces do not stand for alternatives; write one pattern for each, or `\\{` for the brace itself";
+            return Err(bad(problem.to_owned()));
+        }
         // A pattern without a slash matches at any depth, others from the root on.
         let is_anywhere = !rest.contains('/');
         let any_depth = if is_anywhere { "**/" } else { "" };
@@ -111,6 +121,24 @@ impl Line {
             .map_err(|error| bad(error.kind().to_string()))?;
         Ok((Self { text: pattern.to_owned(), selects, is_for_folders }, glob))
     }
+}
+
+/// Whether a pattern has a brace that is neither escaped nor the first character of a class.
+///
+/// To Git it is a character like any other, and to the glob it would begin a list of alternatives.
+fn has_brace(pattern: &str) -> bool {
+    let mut chars = pattern.chars();
+    let mut before = None;
+    while let Some(char) = chars.next() {
+        if matches!(char, '{' | '}') && before != Some('[') {
+            return true;
+        }
+        before = Some(char);
+        if char == '\\' {
+            before = chars.next();
+        }
+    }
+    false
 }
 
 // The globs follow from the lines.

@@ -66,6 +66,16 @@ fn a_pattern_that_is_not_valid_is_named() {
     the pattern `!`: it names no file
     the pattern `a\`: dangling '\'
     the pattern `[z-a]`: invalid range; 'z' > 'a'
-    the pattern `a}`: unopened alternate group; missing '{' (maybe escape '}' with '[}]'?)
+    the pattern `a}`: braces do not stand for alternatives; write one pattern for each, or `\{` for the brace itself
     ");
+}
+
+#[test]
+fn a_pattern_that_no_name_can_match_is_not_valid() {
+    for list in ["./drafts/", "../a", "a/./b", "a//b", "//a", "!./a", "{a}", "*.{map", "a}"] {
+        let error = Patterns::parse(list).unwrap_err();
+        assert!(error.problem.contains("no name") || error.problem.contains("braces"), "{list}: {error}");
+    }
+    assert!(selects(r"a\{b\}", "a{b}") && selects("[{]b[}]", "{b}"));
+    assert!(!selects("*", ""), "the root is no file");
 }
