@@ -109,6 +109,20 @@ impl ArchiveIndex {
         self.entries.last()?.name.starts_with(folder).then_some(folder)
     }
 
+    /// Returns the folder that holds the site, if all files are in one: of the folders that have all files, the first
+    /// one with the index document, or else the top one.
+    pub fn wrapped_site(&self, index_document: &str) -> Option<&str> {
+        let top = self.only_folder()?;
+        let (first, last) = (&*self.entries.first()?.name, &*self.entries.last()?.name);
+        let folders = first.match_indices('/').map(|(at, _)| &first[..=at]);
+        let mut shared = folders.take_while(|folder| last.starts_with(*folder));
+        Some(shared.find(|folder| self.has(&format!("{folder}{index_document}"))).unwrap_or(top))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.entries.binary_search_by(|entry| (*entry.name).cmp(name)).is_ok()
+    }
+
     /// Refuses an archive that contains itself, given the archive's own size and CRC-32.
     pub fn check_quine(&self, archive_bytes: u64, crc32: u32) -> Result<(), Rejection> {
         for entry in &self.entries {

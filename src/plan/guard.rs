@@ -57,6 +57,8 @@ fn harm(lost: &Option<String>) -> String {
 pub(super) struct Guard<'a> {
     /// The one top folder of the archive, if there is one, and nothing says that it is meant.
     folder: Option<&'a str>,
+    /// The folder in it that has the site.
+    site_folder: &'a str,
     folder_key: Option<String>,
     index_key: String,
     objects: usize,
@@ -70,6 +72,7 @@ impl<'a> Guard<'a> {
         let folder = index.only_folder();
         Self {
             folder_key: folder.map(|folder| live_key(rules.live_prefix, folder)),
+            site_folder: index.wrapped_site(rules.index_document).unwrap_or_default(),
             folder,
             index_key: live_key(rules.live_prefix, rules.index_document),
             objects: 0,
@@ -98,8 +101,8 @@ impl<'a> Guard<'a> {
         let is_folder_meant = self.folder.is_some() && rules.archive_root == Some("");
         let lost = (self.loses_index && !is_folder_meant).then_some(self.index_key);
         match (self.folder, lost) {
-            (Some(folder), lost) if lost.is_some() || !(self.has_folder || rules.archive_root.is_some()) => {
-                let folder = format!("{}{folder}", rules.archive_root.unwrap_or_default());
+            (Some(_), lost) if lost.is_some() || !(self.has_folder || rules.archive_root.is_some()) => {
+                let folder = format!("{}{}", rules.archive_root.unwrap_or_default(), self.site_folder);
                 return Err(LargeDelete::Folder { folder, lost });
             }
             (None, Some(key)) => return Err(LargeDelete::IndexDocument { key }),

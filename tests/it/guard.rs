@@ -106,3 +106,21 @@ async fn a_rollback_to_a_build_that_has_been_live_is_never_refused() {
     event["options"] = json!({"replay": true});
     refusal(&stage, "four", &event).await;
 }
+
+#[tokio::test]
+async fn the_sentence_names_the_folder_that_holds_the_site() {
+    for (inner, named) in [("dist/app/browser/", "dist/app/browser/"), ("dist/", "dist/")] {
+        let stage = Stage::new().await;
+        let wrapped = in_folder(inner, &site());
+        let event = stage.upload("1.zip", &wrapped);
+        let message = refusal(&stage, "one", &event).await;
+        assert!(message.contains(&format!("set ARCHIVE_ROOT={named};")), "{message}");
+        stage.clone().with("ARCHIVE_ROOT", named).deploy("two", &event).await;
+        stage.assert_live(&site());
+    }
+    // Without an index document, any of the folders may be the site.
+    let stage = Stage::new().await;
+    let event = stage.upload("1.zip", &files([("a/b/c.js", "c"), ("a/b/d.js", "d")]));
+    let message = refusal(&stage, "one", &event).await;
+    assert!(message.contains("in the folder `a/`"), "{message}");
+}
