@@ -4,10 +4,12 @@ use std::fmt;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 
 use super::bucket::Bucket;
 use super::response::{failed, status};
+use super::signed_request::with_values;
 use crate::cut;
 use crate::error::Error;
 use crate::etag::Etag;
@@ -92,6 +94,9 @@ impl Bucket {
 
     /// Deletes one object by a request of its own, whose path carries any key. Returns why it remains, if it does.
     async fn delete_alone(&self, key: &str, etag: Option<&Etag>) -> Option<NotDeleted> {
+        if is_blank(key) {
+            return self.delete_blank(key, etag).await;
+        }
         let request = self.s3.delete_object().bucket(&self.name).key(key);
         let request = request
             .set_if_match(etag.map(|etag| format!("\"{etag}\"")))
@@ -102,6 +107,26 @@ impl Bucket {
             Err(error) => Some(NotDeleted { key: key.to_owned(), code: code(&error), message: message(error) }),
         }
     }
+
+    /// Deletes an object with a [blank](is_blank) key. Returns why it remains, if it does.
+    async fn delete_blank(&self, key: &str, etag: Option<&Etag>) -> Option<NotDeleted> {
+        let etag = etag.map(|etag| format!("\"{etag}\""));
+        let headers =
+            with_values([("if-match", etag.as_deref()), ("x-amz-expected-bucket-owner", self.account_id.as_deref())]);
+        let answer = self.signed.send("DELETE", (&self.name, key, ""), headers, Bytes::new()).await;
+        let code = match answer.map(|answer| answer.status().as_u16()) {
+            Some(200 | 204 | 404) => return None,
+            Some(412) => "PreconditionFailed".to_owned(),
+            Some(status) => status.to_string(),
+            None => "no answer".to_owned(),
+        };
+        Some(NotDeleted { key: key.to_owned(), code, message: "the key is white space alone".to_owned() })
+    }
+}
+
+/// Whether a key is white space alone. The SDK refuses to send a request for such a key, as if there were none.
+fn is_blank(key: &str) -> bool {
+    key.trim().is_empty()
 }
 
 fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> String {
@@ -125,5 +150,6 @@ where
 /// refuses the whole request because of one of them. Line breaks can be written, but a parser may change them (section
 /// 2.11), so that the answer would name another key.
 fn xml_carries(key: &str) -> bool {
-    !key.contains(|char: char| char.is_control() || matches!(char, '\u{fffe}' | '\u{ffff}'))
+    // A parser may drop text that is white space alone.
+    !is_blank(key) && !key.contains(|char: char| char.is_control() || matches!(char, '\u{fffe}' | '\u{ffff}'))
 }

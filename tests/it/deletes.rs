@@ -212,6 +212,29 @@ async fn keys_that_xml_cannot_carry_are_deleted_and_hold_no_other_key_up() {
     assert_eq!(stage.cloud.edge(DISTRIBUTION).stale(), [] as [String; 0]);
 }
 
+/// The SDK takes a key of white space alone for none, and a parser may drop such a key.
+#[tokio::test]
+async fn keys_of_white_space_alone_are_deleted() {
+    const BLANK: [&str; 5] = [" ", "  ", "\u{85}", "\n\t", "\u{2028}"];
+    let stage = Stage::new().await;
+    let next = files([("index.html", "1")]);
+    stage.deploy("one", &stage.upload("1.zip", &next)).await;
+    BLANK.into_iter().for_each(|key| put_foreign(&stage, key));
+    let event = stage.upload("2.zip", &next);
+    let locked = Fault {
+        key: Some(" ".to_owned()),
+        times: usize::MAX,
+        ..Fault::on("DeleteObject", Does::refuse(403, "AccessDenied"))
+    };
+    stage.cloud.fault(locked);
+    let failure = stage.invoke("two", &event).await.into_answer().unwrap_err();
+    assert!(failure.error_message.contains("deleting 1 of 5 objects failed:   (403"), "{}", failure.error_message);
+    assert!(stage.cloud.objects(LIVE).into_keys().eq([" ", "index.html"]), "only the refused key stays");
+    stage.cloud.clear_faults();
+    assert_eq!(stage.deploy("two", &event).await.deleted, 1);
+    stage.assert_live(&next);
+}
+
 #[tokio::test]
 async fn an_odd_key_that_others_write_meanwhile_is_looked_at_again() {
     let stage = Stage::new().await;
