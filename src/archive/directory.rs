@@ -76,6 +76,8 @@ struct DirectoryReader<'a> {
     padding_bytes: u64,
     faults: Faults,
     left_out: u64,
+    /// How many of these the selection leaves out.
+    selected_away: u64,
     /// The names of files that are left out as private.
     private: Vec<String>,
     expanded_bytes: u64,
@@ -94,6 +96,7 @@ impl<'a> DirectoryReader<'a> {
             padding_bytes,
             faults: Faults::default(),
             left_out: 0,
+            selected_away: 0,
             private: Vec::new(),
             expanded_bytes: 0,
         }
@@ -106,8 +109,7 @@ impl<'a> DirectoryReader<'a> {
         let full_name = &*header.decode_name(&extra)?;
         // `./` is the archive's root itself.
         if !(full_name.is_empty() && header.name == b"./") {
-            name::check(full_name)
-                .map_err(|problem| Rejection::UnsafeName { entry: shown(full_name.as_bytes()), problem })?;
+            name::check(full_name).map_err(|problem| header.unsafe_name(full_name, problem))?;
         }
         self.layout.add(header, extent)?;
 
@@ -127,16 +129,14 @@ impl<'a> DirectoryReader<'a> {
     /// Returns the name relative to the root, or `None` for an entry that is not part of the site.
     fn deployed_name<'name>(&mut self, full_name: &'name str) -> Option<&'name str> {
         let name = full_name.strip_prefix(&*self.root);
-        let reason = if name::is_desktop_metadata(full_name) {
-            Some(LeftOut::BySetting)
-        } else {
-            name.and_then(self.selection.left_out)
-        };
+        let is_metadata = name::is_desktop_metadata(full_name);
+        let reason = if is_metadata { Some(LeftOut::BySetting) } else { name.and_then(self.selection.left_out) };
         let Some(reason) = reason else {
             return name;
         };
-        if !full_name.ends_with('/') {
+        if !(full_name.is_empty() || full_name.ends_with('/')) {
             self.left_out += 1;
+            self.selected_away += u64::from(!is_metadata);
             if reason == LeftOut::AsPrivate {
                 self.private.push(shown(full_name.as_bytes()));
             }
@@ -202,6 +202,9 @@ impl<'a> DirectoryReader<'a> {
 
     /// Applies the rules between entries and completes the index.
     fn finish(mut self, directory: &[u8], location: DirectoryLocation) -> Result<ArchiveIndex, Rejection> {
+        self.entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        collisions::find(&self.entries, &self.folders, &mut self.faults)?;
+        // The layout lacks the entries that have faults.
         self.faults.check()?;
         let ends = self.layout.check().map_err(|error| layout_rejection(directory, &error))?;
         for entry in &mut self.entries {
@@ -210,12 +213,9 @@ impl<'a> DirectoryReader<'a> {
                 entry.padding_bytes_max = self.padding_bytes;
             }
         }
-        self.entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        collisions::find(&self.entries, &self.folders, &mut self.faults)?;
-        self.faults.check()?;
         let headers_file = remove(&mut self.entries, "_headers");
         if self.entries.is_empty() {
-            return Err(no_file(&self.root));
+            return Err(no_file(&self.root, self.selected_away));
         }
         let mut warnings = warnings::warnings(&self.entries);
         warnings.extend(warnings::private_warning(&self.private));
@@ -248,8 +248,9 @@ fn is_folder(header: &CentralHeader<'_>, name: &str, extent: Extent) -> Result<b
     // The root itself has the empty name.
     let is_named_as_folder = name.is_empty() || name.ends_with('/');
     let agrees = if is_named_as_folder {
-        // Java's tools may deflate a folder; the empty stream has two bytes.
-        header.kind() != Kind::File && extent.size_bytes == 0 && extent.compressed_bytes <= 2
+        // Programs may set one mode for all entries, and readers agree on the slash where there is no content. Java's
+        // tools may deflate a folder; the empty stream has two bytes.
+        extent.size_bytes == 0 && extent.compressed_bytes <= 2
     } else {
         header.kind() != Kind::Folder
     };
@@ -271,12 +272,17 @@ fn display_name(directory: &[u8], number: usize) -> String {
     headers.nth(number).map_or_else(String::new, |header| header.display_name())
 }
 
+/// Says why there is no file to deploy; the selection leaves out `selected_away` files.
+fn no_file(root: &str, selected_away: u64) -> Rejection {
+    match selected_away {
+        0 if root.is_empty() => Rejection::Empty,
+        0 => Rejection::RootNotFound { root: root.to_owned() },
+        left_out => Rejection::AllLeftOut { left_out },
+    }
+}
+
 /// Takes the entry of this name out of the sorted entries.
 fn remove(entries: &mut Vec<Entry>, name: &str) -> Option<Entry> {
     let at = entries.binary_search_by(|entry| (*entry.name).cmp(name)).ok()?;
     Some(entries.remove(at))
-}
-
-fn no_file(root: &str) -> Rejection {
-    if root.is_empty() { Rejection::Empty } else { Rejection::RootNotFound { root: root.to_owned() } }
 }

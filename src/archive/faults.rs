@@ -54,8 +54,10 @@ impl Faults {
             return problems.into_iter().next().map_or(Ok(()), |problem| Err(problem.first));
         }
         let mut sentences: Vec<String> = problems.iter().map(Problem::sentence).collect();
-        if more > 0 {
-            sentences.push(format!("and {more} more entries have faults"));
+        match more {
+            0 => {}
+            1 => sentences.push("and 1 more entry has a fault".to_owned()),
+            _ => sentences.push(format!("and {more} more entries have faults")),
         }
         Err(Rejection::Several(sentences.join("; ")))
     }

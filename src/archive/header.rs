@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::cursor::Cursor;
 use super::extra::{Extent, Extra, NarrowExtent};
 use super::name::{from_unicode_path, shown, without_dot};
-use super::{Rejection, flag};
+use super::{NameProblem, Rejection, flag};
 
 /// APPNOTE 4.3.12.
 const SIGNATURE: u32 = 0x0201_4b50;
@@ -130,6 +130,18 @@ impl<'a> CentralHeader<'a> {
     /// Returns the entry's name in the form in which messages show it.
     pub(super) fn display_name(&self) -> String {
         shown(self.name)
+    }
+
+    /// Returns the rejection of a name, as the archive has it; `name` is the decoded one, without a leading `./`.
+    pub(super) fn unsafe_name(&self, name: &str, problem: NameProblem) -> Rejection {
+        let own_name = without_dot(self.name);
+        let problem = match problem {
+            // `.//a`
+            NameProblem::Absolute if own_name.len() < self.name.len() => NameProblem::EmptyComponent,
+            problem => problem,
+        };
+        let entry = if own_name == name.as_bytes() { self.display_name() } else { shown(name.as_bytes()) };
+        Rejection::UnsafeName { entry, problem }
     }
 
     fn bad_extra_field(&self, problem: &'static str) -> Rejection {

@@ -18,12 +18,12 @@ pub enum NameProblem {
     DriveLetter,
     #[error(
         "has a backslash, which does not separate folders in a zip; older versions of PowerShell's Compress-Archive \
-         and of .NET write it: pack with 7-Zip, or with `tar -a -c -f site.zip -C dist .`"
+         and of .NET write it: pack with 7-Zip, or with `tar -a -c -f site.zip --options hdrcharset=UTF-8 -C dist .`"
     )]
     Backslash,
     #[error("has a `..` component and could leave the archive's root; pack the folder's contents with relative names")]
     ParentFolder,
-    #[error("has a `.` component after its start; pack the archive with another tool")]
+    #[error("has a `.` component other than a leading `./`; pack the archive with another tool")]
     CurrentFolder,
     #[error("has an empty component (two slashes in a row); pack the archive with another tool")]
     EmptyComponent,
@@ -97,16 +97,24 @@ pub(super) fn from_unicode_path<'a>(field: &'a [u8], raw: &[u8]) -> Result<Cow<'
     if cursor.u32() != Some(crc32fast::hash(raw)) {
         return Err("belongs to another name (its CRC-32 differs)");
     }
-    let name = str::from_utf8(without_dot(cursor.rest())).map_err(|_| "is not UTF-8")?;
-    // WinZip ends a folder's name with a slash in the header and with a backslash here.
-    if let Some(folder) = name.strip_suffix('\\').filter(|_| raw.ends_with(b"/")) {
-        return Ok(Cow::Owned(format!("{folder}/")));
+    let name = str::from_utf8(cursor.rest()).map_err(|_| "is not UTF-8")?;
+    // WinZip ends a folder's name with a slash in the header and with a backslash here. No trail byte of a code page is a
+    // slash, so if both have the same number of folders, the backslashes here are slashes.
+    let slashes = raw.iter().filter(|byte| **byte == b'/').count();
+    if name.contains('\\') && name.matches(['/', '\\']).count() == slashes {
+        let name = name.replace('\\', "/");
+        return same_kind(Cow::Owned(name.strip_prefix("./").map(str::to_owned).unwrap_or(name)), raw);
     }
+    same_kind(Cow::Borrowed(name.strip_prefix("./").unwrap_or(name)), raw)
+}
+
+/// Returns the name in the field, unless it names a folder where the header names a file, or the other way around.
+fn same_kind<'a>(name: Cow<'a, str>, raw: &[u8]) -> Result<Cow<'a, str>, &'static str> {
     // Whether the entry is a folder must not depend on which of the two names a reader takes.
     if name.ends_with('/') != raw.ends_with(b"/") {
         return Err("and the entry's own name disagree on whether it is a folder");
     }
-    Ok(Cow::Borrowed(name))
+    Ok(name)
 }
 
 /// Returns a name in the form in which messages show it: printable, and cut to 200 characters.

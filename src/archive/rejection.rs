@@ -57,7 +57,7 @@ pub enum Rejection {
     UnsafeName { entry: String, problem: NameProblem },
     #[error(
         "entry `{entry}`: its name is not UTF-8, or not marked as UTF-8; pack with a tool that writes UTF-8 names \
-         (Python's zipfile, 7-Zip with -mcu=on, Info-ZIP on Linux)"
+         (Python's zipfile, 7-Zip with -mcu=on, Info-ZIP on Linux, `tar` of Windows with --options hdrcharset=UTF-8)"
     )]
     NameEncoding { entry: String },
     #[error("entry `{entry}`: its Unicode path field {problem}; pack the archive with another tool")]
@@ -126,11 +126,31 @@ pub enum Rejection {
 
     #[error("the archive has no file to deploy; pack the build's output")]
     Empty,
+    #[error(
+        "Exclude, or what is left out without it, leaves no file to deploy (files left out: {left_out}); correct \
+         Exclude, or pack the build's output"
+    )]
+    AllLeftOut { left_out: u64 },
     #[error("the archive has no file under ArchiveRoot (ARCHIVE_ROOT `{root}`); correct it, or pack that folder")]
     RootNotFound { root: String },
 }
 
 impl Rejection {
+    /// Whether the archive's end is not that of a zip which is alone in its file, so that the file may be another thing.
+    pub fn is_of_end(&self) -> bool {
+        matches!(
+            self,
+            Self::NotAZip
+                | Self::TrailingBytes
+                | Self::SeveralEndRecords
+                | Self::Zip64End(_)
+                | Self::SeveralDisks
+                | Self::ShiftedOffsets { .. }
+                | Self::DirectoryOutside
+                | Self::DirectoryMalformed { .. }
+        )
+    }
+
     /// Returns the name of the entry, if the fault is of this entry alone, so that others may be looked for.
     pub(super) fn faulty_entry(&mut self) -> Option<&mut String> {
         match self {

@@ -14,7 +14,7 @@ use chrono::DateTime;
 
 use super::response::unquoted;
 use super::signed_request::SignedRequests;
-use crate::archive::{ArchiveIndex, Entry, FORMAT_BYTES, Limits, Parsed, Rejection, Selection, inflate};
+use crate::archive::{ArchiveIndex, Entry, FORMAT_BYTES, Limits, Parsed, Selection, inflate};
 use crate::config::Config;
 use crate::deployment::Source;
 use crate::error::Error;
@@ -114,9 +114,9 @@ impl Archive {
         let _ = self.tail.set((start, tail.clone()));
         loop {
             let parsed = match ArchiveIndex::parse(size, &tail, selection, limits) {
-                Err(Rejection::NotAZip) => {
+                Err(rejection) if rejection.is_of_end() => {
                     let first = self.read(0..FORMAT_BYTES.min(size)).await?;
-                    return Err(Rejection::of_no_zip(&first).into());
+                    return Err(rejection.or_by_content(&first).into());
                 }
                 parsed => parsed?,
             };

@@ -114,7 +114,7 @@ async fn the_sentence_names_the_folder_that_holds_the_site() {
         let wrapped = in_folder(inner, &site());
         let event = stage.upload("1.zip", &wrapped);
         let message = refusal(&stage, "one", &event).await;
-        assert!(message.contains(&format!("set ARCHIVE_ROOT={named};")), "{message}");
+        assert!(message.contains(&format!("set ArchiveRoot={named} (the variable ARCHIVE_ROOT={named})")), "{message}");
         stage.clone().with("ARCHIVE_ROOT", named).deploy("two", &event).await;
         stage.assert_live(&site());
     }

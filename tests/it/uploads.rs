@@ -111,7 +111,7 @@ async fn private_files_and_those_of_the_setting_are_left_out_and_deleted() {
     assert_eq!((first.new, first.left_out), (3, 4));
     insta::assert_snapshot!(
         first.warnings.join("\n"),
-        @"private files are left out: `.env`, `.env.example`, `.git/HEAD`, `.git/config`; to deploy one of them, add its name to Exclude with `!` in front, such as `!.env.example`"
+        @"private files are left out: `.env`, `.env.example`, `.git/HEAD`, `.git/config`; to deploy one of them, add `!` and its name to Exclude, such as `!.env.example`, or the name of its folder, such as `!.git/`"
     );
     stage.assert_live(&files([("index.html", "home"), ("app.js", "a"), ("app.js.map", "{}")]));
 
@@ -256,4 +256,36 @@ async fn the_folder_for_plans_takes_archives_for_dry_runs_alone() {
     event["options"] = json!({"dryRun": true});
     assert_eq!(stage.deploy("two", &event).await.outcome, Outcome::Planned);
     assert!(stage.cloud.objects(LIVE).is_empty());
+}
+
+#[tokio::test]
+async fn a_tar_with_a_zip_in_it_is_told_as_a_tar() {
+    let stage = Stage::new().await;
+    let mut tar = vec![0; 512];
+    tar[..8].copy_from_slice(b"site.zip");
+    tar[257..262].copy_from_slice(b"ustar");
+    tar.extend(zipped(&files([("index.html", "home")])));
+    let form = b"--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n";
+    let form = [&form[..], &zipped(&files([("index.html", "home")])), b"\r\n--x--\r\n"].concat();
+    for (contents, words) in [(tar, "is a tar archive"), (form, "is the form of an upload")] {
+        let event = stage.upload_bytes("uploads/site.zip", contents);
+        let refusal = stage.refusal(words, &event).await;
+        assert!(refusal.contains(words), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn private_keys_are_found_behind_certificates_and_marks() {
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+    let stage = Stage::new().await;
+    let mut build = files([("index.html", "home"), ("id_ed25519_sk", KEY)]);
+    for number in 0..40 {
+        build.insert(format!("certs/{number:02}.pem"), b"-----BEGIN CERTIFICATE-----\nMIIB\n".to_vec());
+    }
+    build.insert("certs/server.pem".to_owned(), format!("\u{feff}{KEY}").into_bytes());
+    build.insert("certs/bag.pem".to_owned(), format!("Bag Attributes\r\n  {KEY}").into_bytes());
+    let report = stage.deploy("one", &stage.upload("1.zip", &build)).await;
+    for name in ["`id_ed25519_sk`", "`certs/server.pem`", "`certs/bag.pem`"] {
+        assert!(report.warnings.join("\n").contains(name), "{name}: {:?}", report.warnings);
+    }
 }

@@ -13,14 +13,26 @@ pub(super) fn warnings(entries: &[Entry]) -> Vec<String> {
 pub(super) fn private_warning(names: &[String]) -> Option<String> {
     let names = first_names(names)?;
     Some(format!(
-        "private files are left out: {names}; to deploy one of them, add its name to Exclude with `!` in front, such as \
-         `!.env.example`"
+        "private files are left out: {names}; to deploy one of them, add `!` and its name to Exclude, such as \
+         `!.env.example`, or the name of its folder, such as `!.git/`"
     ))
 }
 
 /// Files at the root by which other hosts are configured.
-const OF_OTHER_HOSTS: [&str; 6] =
-    [".htaccess", "_redirects", "_routes.json", "_worker.js", "netlify.toml", "vercel.json"];
+const OF_OTHER_HOSTS: [&str; 12] = [
+    ".htaccess",
+    ".htpasswd",
+    "_redirects",
+    "_routes.json",
+    "_worker.js",
+    "firebase.json",
+    "netlify.toml",
+    "now.json",
+    "staticwebapp.config.json",
+    "vercel.json",
+    "web.config",
+    "wrangler.toml",
+];
 
 /// Warns of files that do nothing on S3 and CloudFront.
 fn other_host_warning(entries: &[Entry]) -> Option<String> {

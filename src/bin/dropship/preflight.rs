@@ -86,9 +86,9 @@ fn read_index(file: &mut File, size_bytes: u64, config: &Config) -> Result<Archi
             Ok(Parsed::Index(index)) => return Ok(index),
             Ok(Parsed::NeedsFrom(needed)) if needed < from => from = needed,
             Ok(Parsed::NeedsFrom(_)) => return Err(Rejection::NotAZip.into()),
-            Err(Rejection::NotAZip) => {
+            Err(rejection) if rejection.is_of_end() => {
                 let first = read(file, 0, FORMAT_BYTES.min(size_bytes))?;
-                return Err(Rejection::of_no_zip(&first).into());
+                return Err(rejection.or_by_content(&first).into());
             }
             Err(rejection) => return Err(rejection.into()),
         }
