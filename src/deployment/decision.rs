@@ -52,29 +52,27 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
             (true, false) => Decision::Superseded,
         };
     };
-    // Only an event that tells the time of an upload for the first time can show that it is newer than all others.
-    let is_newest = newest.is_some_and(|newest| newest.is_older_than(request.place));
     match status {
         Standing::Corrupt => Decision::Rejected(record.rejection.clone().unwrap_or_default()),
         Standing::Unfinished => when_free(head, request, Decision::Resume),
         // An upload that had waited and is live needs no run: if it failed, it would have no retry.
         Standing::Live if is_replay || is_repeated(request.id) && !head.has_later_unfinished() => start(false),
         Standing::Overtaken | Standing::Finished if is_replay => start(true),
-        Standing::Live if is_newest && is_repeated(request.id) => start(false),
-        // A person who has gone back to an older upload since is not overruled.
-        Standing::Overtaken | Standing::Finished
-            if is_newest && is_repeated(request.id) && !head.is_back_at_older() =>
-        {
-            start(false)
-        }
-        Standing::Live | Standing::Overtaken | Standing::Finished if is_newest => {
-            when_free(head, request, Decision::Remember)
-        }
+        // Only an event that tells the time of an upload for the first time shows that it is newer than all others.
+        _ if newest.is_some_and(|newest| newest.is_older_than(request.place)) => first_told(head, request, &status),
         Standing::Overtaken => Decision::Superseded,
         // While a later run waits for its retry, a mere duplicate of the live build must not finish ahead of it: the
         // retry would then count as overtaken.
         Standing::Live | Standing::Finished => Decision::Duplicate,
     }
+}
+
+/// Decides about an upload that turns out to be the newest. A person who has gone back to an older one since is not
+/// overruled.
+fn first_told(head: &Head, request: &Request, standing: &Standing) -> Decision {
+    let is_meant = matches!(standing, Standing::Live) || !head.is_back_at_older();
+    let starts = is_meant && is_repeated(request.id);
+    when_free(head, request, if starts { Decision::Start { rollback: false } } else { Decision::Remember })
 }
 
 /// The state of a deployment that the ledger knows.
