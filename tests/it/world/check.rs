@@ -258,10 +258,12 @@ impl World {
             return Ok(());
         }
         // A person has meant the live build, and has said so after the newest upload came to the function.
-        let is_word = |take: &&Take| {
-            let request = history.request(&take.request).filter(|request| request.id == take.request);
+        let is_persons = |id: &String| {
+            let request = history.request(id).filter(|request| request.id == *id);
             request.is_some_and(|request| matches!(request.sent, Sent::Word(_) | Sent::Previous))
         };
+        // Any event of the upload may finish a run that a person has begun.
+        let is_word = |take: &&Take| is_persons(&take.request) || take.claimants.iter().any(is_persons);
         // Any event may finish a run that a person has begun: every way back was checked when it was taken.
         let is_way_back = |index: usize| {
             let before = index.checked_sub(1).map(|before| history.upload(history.takes[before].upload));

@@ -78,6 +78,8 @@ pub struct Take {
     pub run: u64,
     /// The request that claimed the run. A deployment of an upload that had waited has one of its own, `…/waiting`.
     pub request: String,
+    /// All requests that have claimed it, the latest last.
+    pub claimants: Vec<String>,
     /// When the request's invocation began.
     pub began: DateTime<Utc>,
 }

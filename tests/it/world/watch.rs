@@ -63,7 +63,7 @@ impl World {
                 None => ("the restored ledger".to_owned(), self.live().map_or(self.start, |(_, began)| began)),
             }
         };
-        let take = Take { at: self.now(), upload, run, request, began };
+        let take = Take { at: self.now(), upload, run, request, claimants, began };
         self.tell(format!("upload {upload} is live, by run {run} of request {}", take.request));
         if client.is_some() {
             self.check_take(&take, before.map(|(upload, _)| upload));
