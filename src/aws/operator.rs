@@ -1,5 +1,5 @@
-//! What a person's tools do with a stack: they read its settings, upload archives, ask the function, and look after
-//! the queue of failed events.
+//! The requests of a person's tools: they read a stack's settings, upload archives, send the function events, and look
+//! after the queue of failed events.
 
 mod function;
 mod queue;

@@ -1,4 +1,4 @@
-//! What a run tells of its progress, for whoever follows it.
+//! The progress of a run, for people who follow it.
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -15,7 +15,7 @@ const HIDDEN_SECONDS: i32 = 120;
 /// An event whose last attempt has failed.
 #[derive(Clone, Debug)]
 pub struct FailedEvent {
-    /// What deletes it from the queue, until it is received again.
+    /// SQS's handle for deleting it. It is valid until the event is received again.
     pub receipt: String,
     /// The event as it came.
     pub body: String,

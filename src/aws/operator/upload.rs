@@ -1,4 +1,4 @@
-//! Uploads of archives to the staging bucket. S3 checks the CRC-32 of what arrives.
+//! Uploads of archives to the staging bucket. S3 checks their CRC-32.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -20,7 +20,7 @@ const MAX_ATTEMPTS: u32 = 3;
 /// After this time without a sign of the function, a hint says where to look.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// How what was followed has ended.
+/// The end of a deployment that a command has followed.
 pub enum Ended {
     /// The build is live, by the run with this answer.
     Live(Box<Report>),
@@ -34,7 +34,7 @@ pub enum Ended {
     StillRunning(Option<DeploymentId>),
 }
 
-/// What is followed.
+/// An upload that a command follows.
 pub struct Followed<'a> {
     /// Names the upload. Its time may be wrong: the ledger knows the upload by the rest.
     pub upload: DeploymentId,
@@ -45,7 +45,7 @@ pub struct Followed<'a> {
     pub printer: &'a Printer,
 }
 
-/// What the ledger says of the upload.
+/// The state of the upload in the ledger.
 enum Seen {
     Nothing,
     AtWork(DeploymentId, Option<RunProgress>),
@@ -143,7 +143,7 @@ fn judge(head: &Head, record: Record, run: Option<RunRecord>, after_run: u64) ->
     }
 }
 
-/// What was shown so far, so that nothing is said twice.
+/// The lines and the bar that were shown so far, so that nothing is said twice.
 struct Shown {
     bar: ProgressBar,
     step: Option<Step>,

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 /// The first read: enough for the end record with its comment, and for most directories.
 const TAIL_BYTES: u64 = 1 << 20;
 
-/// An archive that the function would not refuse for what it says about itself.
+/// An archive whose directory and `_headers` file the function would accept.
 pub struct Judged {
     pub size_bytes: u64,
     /// In hexadecimal digits.

@@ -1,4 +1,4 @@
-//! What a command prints: text for people, with colours and a bar on a terminal, or JSON for machines.
+//! The output of a command: text for people, with colours and a bar on a terminal, or JSON for machines.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -73,7 +73,7 @@ impl Printer {
     }
 }
 
-/// What a bar counts.
+/// The unit in which a bar counts.
 #[derive(Clone, Copy, Debug)]
 pub enum Unit {
     Bytes,

@@ -50,7 +50,7 @@ pub fn changes(report: &Report) -> String {
     parts.join(", ")
 }
 
-/// Returns the plan of a dry run as text: what would be touched by folder, and what would be invalidated.
+/// Returns the plan of a dry run as text: the objects that it would touch, and the items that it would invalidate.
 pub fn plan(report: &Report) -> String {
     let mut text = format!("{GOOD}planned{GOOD:#}  {}\n", changes(report));
     let Some(plan) = &report.plan else {

@@ -43,7 +43,7 @@ pub async fn rollback(printer: &Printer, stack: &Stack, given: Rollback) -> Resu
     Ok(follow::code(&ended))
 }
 
-/// Returns the record of what "previous" means. The function decides it once more, by the ledger of that moment.
+/// Returns the record of the deployment that "previous" means. The function decides it once more, by the ledger of that moment.
 async fn previous(stack: &Stack, previous: &Previous) -> Result<Option<Record>, Failure> {
     let replaced = match previous {
         Previous::Nothing => None,
@@ -59,7 +59,7 @@ async fn previous(stack: &Stack, previous: &Previous) -> Result<Option<Record>, 
     }
 }
 
-/// Asks on a terminal; elsewhere nobody can answer.
+/// Asks on a terminal. Elsewhere there is no answer.
 fn confirmed() -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Ok(false);
