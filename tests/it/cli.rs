@@ -6,3 +6,4 @@ mod history;
 mod plan;
 mod push;
 mod redrive;
+mod terminal;

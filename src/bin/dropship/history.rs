@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
-use comfy_table::{Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 use dropship::deployment::{AskedBy, DeploymentId, Head, Record, RunRecord, Source, Status};
 use dropship::printable::printable;
 use dropship::report::Report;
@@ -14,6 +14,9 @@ use crate::failure::Failure;
 use crate::print::{BAD, BOLD, DIM, GOOD, Printer};
 use crate::report;
 use crate::stack::Stack;
+
+/// The narrowest terminal on which the history is a table.
+const MIN_TABLE_COLUMNS: u16 = 120;
 
 pub async fn status(printer: &Printer, stack: &Stack) -> Result<u8, Failure> {
     let (head, owed, waiting) = tokio::try_join!(stack.ledger.head(), stack.ledger.owed(), stack.ledger.waiting())?;
@@ -95,18 +98,27 @@ pub async fn history(printer: &Printer, stack: &Stack, number: usize) -> Result<
     rows.sort_by_key(|row| std::cmp::Reverse(row.at));
     rows.truncate(number);
 
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["run", "when", "outcome", "by", "deployment", "commit", "changes", "took"]);
-    table.add_rows(rows.iter().map(Row::cells));
     let values: Vec<&Value> = rows.iter().map(|row| &row.value).collect();
     let text = if rows.is_empty() {
         "nothing has been deployed yet\n".to_owned()
     } else {
-        format!("{table}\n{DIM}* is live{DIM:#}\n")
+        format!("{}{DIM}* is live{DIM:#}\n", listed(&rows))
     };
     printer.result(&values, &text);
     Ok(0)
+}
+
+/// Returns the rows as a table, or below each other where a terminal is too narrow for one.
+fn listed(rows: &[Row]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    if table.width().is_some_and(|columns| columns < MIN_TABLE_COLUMNS) {
+        return rows.iter().map(Row::lines).collect();
+    }
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["run", "when", "outcome", "by", "deployment", "commit", "changes", "took"]);
+    table.add_rows(rows.iter().map(Row::cells));
+    format!("{table}\n")
 }
 
 /// One line of the history.
@@ -174,6 +186,14 @@ impl Row {
                 "isLive": is_live,
             }),
         }
+    }
+
+    /// Returns the row as lines that fit into 40 columns, apart from the message of the commit.
+    fn lines(&self) -> String {
+        let [run, when, outcome, by, deployment, commit, changes, took] = self.cells();
+        let lines = [format!("{run:<4}{outcome}, by {by}"), when, deployment, commit, changes, took];
+        let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+        format!("{}\n", lines.join("\n    "))
     }
 
     fn cells(&self) -> [String; 8] {
