@@ -18,6 +18,11 @@ pub fn live_key(prefix: &str, name: &str) -> String {
     format!("{prefix}{name}")
 }
 
+/// Whether a key is white space alone. The SDK refuses to send a request for such a key, as if there were none.
+pub fn is_blank(key: &str) -> bool {
+    key.trim().is_empty()
+}
+
 /// Decodes a key as S3 encodes it in an event notification; returns `None` if the result is not UTF-8.
 ///
 /// S3 form-encodes the key: a space arrives as `+` and a plus sign as `%2B` (S3 User Guide, "Event message structure").

@@ -12,6 +12,8 @@ use super::cursor::Cursor;
 pub enum NameProblem {
     #[error("is empty; pack the archive with another tool")]
     Empty,
+    #[error("is white space alone; rename the file")]
+    Blank,
     #[error("is absolute; pack the folder's contents with relative names")]
     Absolute,
     #[error("starts with a drive letter; pack the folder's contents with relative names")]
@@ -41,6 +43,10 @@ pub(super) fn check(name: &str) -> Result<(), NameProblem> {
     let path = name.strip_suffix('/').unwrap_or(name);
     if name.is_empty() {
         return Err(NameProblem::Empty);
+    }
+    // The AWS SDK takes it for no key at all.
+    if name.trim().is_empty() {
+        return Err(NameProblem::Blank);
     }
     if name.starts_with('/') {
         return Err(NameProblem::Absolute);

@@ -12,6 +12,7 @@ use crate::config::{Config, Encryption};
 use crate::error::Error;
 use crate::etag::Etag;
 use crate::headers::Headers;
+use crate::key::is_blank;
 use crate::listing::ranges_at_once;
 
 /// The live bucket, under its prefix.
@@ -65,9 +66,14 @@ impl Bucket {
 
     /// Returns one object's checksum and headers, or `None` if it does not exist.
     ///
+    /// An object with a [blank](is_blank) key cannot be asked about, and counts as gone. No archive has one.
+    ///
     /// # Errors
     /// `Aws`.
     pub async fn inspect(&self, key: &str) -> Result<Option<InspectedObject>, Error> {
+        if is_blank(key) {
+            return Ok(None);
+        }
         let answer = self
             .s3
             .head_object()

@@ -13,6 +13,7 @@ use super::signed_request::with_values;
 use crate::cut;
 use crate::error::Error;
 use crate::etag::Etag;
+use crate::key::is_blank;
 
 /// `DeleteObjects` takes at most 1,000 keys (S3 API).
 pub const DELETES_PER_CALL: usize = 1_000;
@@ -122,11 +123,6 @@ impl Bucket {
         };
         Some(NotDeleted { key: key.to_owned(), code, message: "the key is white space alone".to_owned() })
     }
-}
-
-/// Whether a key is white space alone. The SDK refuses to send a request for such a key, as if there were none.
-fn is_blank(key: &str) -> bool {
-    key.trim().is_empty()
 }
 
 fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> String {

@@ -134,6 +134,8 @@ tool("bsdtar", "command -v bsdtar", "libarchive-tools", [
     Case("by-name", 'bsdtar -a -cf "$archive" .'),
     Case("without-dot", 'find . -mindepth 1 -maxdepth 1 -printf "%P\\0" | bsdtar -a -cf "$archive" --null -T -'),
     Case("c-locale", 'LC_ALL=C bsdtar -a -cf "$archive" .'),
+    # The command that the message about backslashes recommends.
+    Case("charset", 'bsdtar -a -c -f "$archive" --options hdrcharset=UTF-8 -C "$folder" .'),
     Case("store", 'bsdtar --format zip --options zip:compression=store -cf "$archive" .'),
     Case("zip64", 'bsdtar --format zip --options zip:zip64 -cf "$archive" .'),
     Case("pipe", 'bsdtar --format zip -cf - . >"$archive"'),

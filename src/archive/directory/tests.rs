@@ -147,6 +147,8 @@ fn unsafe_names_are_refused() {
     use NameProblem as P;
     for (name, problem) in [
         ("", P::Empty),
+        (" ", P::Blank),
+        ("./\u{a0}\u{2028}", P::Blank),
         ("/index.html", P::Absolute),
         ("/", P::Absolute),
         ("//host/share", P::Absolute),
