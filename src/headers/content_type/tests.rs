@@ -187,7 +187,8 @@ fn well_known_files_have_the_types_that_their_specifications_demand() {
          oauth-authorization-server oauth-authorization-server/issuer/1 oauth-authorization-server/v1.0 \
          oauth-protected-resource oauth-protected-resource/mcp openid-configuration openid-credential-issuer/tenant \
          openid-federation passkey-endpoints pki-validation/token pvd smart-configuration ssf-configuration \
-         jwt-vc-issuer/a stellar.toml traffic-advice uma2-configuration void web-identity webauthn webfinger"
+         jwt-vc-issuer/a stellar.toml traffic-advice uma2-configuration void web-identity webauthn webfinger \
+         apple-developer-merchantid-domain-association nodeinfo/2.1 shared-storage/trusted-origins web-app-origin-association"
     ), @r"
     .well-known/acme-challenge/_t-0k.en application/octet-stream
     .well-known/amphtml/apikey.pub text/plain; charset=utf-8
@@ -225,6 +226,10 @@ fn well_known_files_have_the_types_that_their_specifications_demand() {
     .well-known/web-identity application/json; charset=utf-8
     .well-known/webauthn application/json; charset=utf-8
     .well-known/webfinger application/jrd+json; charset=utf-8
+    .well-known/apple-developer-merchantid-domain-association text/plain; charset=utf-8
+    .well-known/nodeinfo/2.1 application/json; charset=utf-8
+    .well-known/shared-storage/trusted-origins application/json; charset=utf-8
+    .well-known/web-app-origin-association application/json; charset=utf-8
     ");
     assert_snapshot!(well_known(
         "ai-plugin.json assetlinks.json agent-card.json did.json dnt-policy.txt gpc.json host-meta.json mta-sts.txt \

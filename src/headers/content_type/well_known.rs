@@ -46,54 +46,57 @@ const FILES: &[(&str, &str)] = &[
 
 /// Files under `.well-known/`.
 const WELL_KNOWN: &[(&str, &str)] = &[
-    ("amphtml/apikey.pub", TEXT),                // AMP, "Update AMP content"
-    ("api-catalog", "application/linkset+json"), // RFC 9727
-    ("atproto-did", TEXT),                       // AT Protocol, "Handle"
-    ("authzen-configuration", JSON),             // OpenID AuthZEN, Authorization API 1.0, section 9
-    ("browserid", JSON),                         // BrowserID, "Declaring support"
-    ("change-password", "text/html"),            // W3C, "A Well-Known URL for Changing Passwords"
-    ("com.apple.remotemanagement", JSON),        // Apple, "Discover Account-driven Enrollment"
-    ("core", "application/link-format"),         // RFC 6690, section 7.1
-    ("csvm", TEXT),                              // W3C, "Model for Tabular Data", section 5.3
-    ("dnt", "application/tracking-status+json"), // W3C, "Tracking Preference Expression"
-    ("funding-manifest-urls", TEXT),             // floss.fund, "funding.json": one URL a line
-    ("gnap-as-rs", JSON),                        // RFC 9767, section 3.1
-    ("host-meta", "application/xrd+xml"),        // RFC 6415, section 2
+    ("amphtml/apikey.pub", TEXT),                            // AMP, "Update AMP content"
+    ("api-catalog", "application/linkset+json"),             // RFC 9727
+    ("apple-developer-merchantid-domain-association", TEXT), // Apple Pay on the Web: hexadecimal text
+    ("atproto-did", TEXT),                                   // AT Protocol, "Handle"
+    ("authzen-configuration", JSON),                         // OpenID AuthZEN, Authorization API 1.0, section 9
+    ("browserid", JSON),                                     // BrowserID, "Declaring support"
+    ("change-password", "text/html"),                        // W3C, "A Well-Known URL for Changing Passwords"
+    ("com.apple.remotemanagement", JSON),                    // Apple, "Discover Account-driven Enrollment"
+    ("core", "application/link-format"),                     // RFC 6690, section 7.1
+    ("csvm", TEXT),                                          // W3C, "Model for Tabular Data", section 5.3
+    ("dnt", "application/tracking-status+json"),             // W3C, "Tracking Preference Expression"
+    ("funding-manifest-urls", TEXT),                         // floss.fund, "funding.json": one URL a line
+    ("gnap-as-rs", JSON),                                    // RFC 9767, section 3.1
+    ("host-meta", "application/xrd+xml"),                    // RFC 6415, section 2
     ("http-message-signatures-directory", "application/http-message-signatures-directory+json"), // the IETF's draft
-    ("http-opportunistic", JSON),                // RFC 8164, section 2.3
-    ("jmap", JSON),                              // RFC 8620, section 2
-    ("jwks", "application/jwk-set+json"),        // RFC 7517, section 8.5.2
-    ("jwt-vc-issuer", JSON),                     // IETF, SD-JWT VC, "JWT VC Issuer Metadata"
-    ("matrix/client", JSON),                     // Matrix, client-server API, "Well-known URI"
-    ("matrix/server", JSON),                     // Matrix, server-server API, "Resolving server names"
-    ("matrix/support", JSON),                    // Matrix, client-server API, "Getting support"
-    ("nfv-oauth-server-configuration", JSON),    // ETSI GS NFV-SEC 022
-    ("nodeinfo", JSON),                          // NodeInfo protocol: a JRD, requested as JSON
-    ("oauth-authorization-server", JSON),        // RFC 8414, section 3.2
-    ("oauth-protected-resource", JSON),          // RFC 9728, section 3.2
-    ("ohttp-gateway", "application/ohttp-keys"), // RFC 9540; RFC 9458, section 3.2
-    ("open-resource-discovery", JSON),           // Open Resource Discovery, "ORD Configuration Endpoint"
-    ("openid-configuration", JSON),              // OpenID Connect Discovery 1.0, section 4.2
-    ("openid-credential-issuer", JSON),          // OpenID for Verifiable Credential Issuance 1.0
+    ("http-opportunistic", JSON),                            // RFC 8164, section 2.3
+    ("jmap", JSON),                                          // RFC 8620, section 2
+    ("jwks", "application/jwk-set+json"),                    // RFC 7517, section 8.5.2
+    ("jwt-vc-issuer", JSON),                                 // IETF, SD-JWT VC, "JWT VC Issuer Metadata"
+    ("matrix/client", JSON),                                 // Matrix, client-server API, "Well-known URI"
+    ("matrix/server", JSON),                                 // Matrix, server-server API, "Resolving server names"
+    ("matrix/support", JSON),                                // Matrix, client-server API, "Getting support"
+    ("nfv-oauth-server-configuration", JSON),                // ETSI GS NFV-SEC 022
+    ("nodeinfo", JSON),                                      // NodeInfo protocol: a JRD, requested as JSON
+    ("oauth-authorization-server", JSON),                    // RFC 8414, section 3.2
+    ("oauth-protected-resource", JSON),                      // RFC 9728, section 3.2
+    ("ohttp-gateway", "application/ohttp-keys"),             // RFC 9540; RFC 9458, section 3.2
+    ("open-resource-discovery", JSON),                       // Open Resource Discovery, "ORD Configuration Endpoint"
+    ("openid-configuration", JSON),                          // OpenID Connect Discovery 1.0, section 4.2
+    ("openid-credential-issuer", JSON),                      // OpenID for Verifiable Credential Issuance 1.0
     ("openid-federation", "application/entity-statement+jwt"), // OpenID Federation 1.0, section 9.2
-    ("passkey-endpoints", JSON),                 // W3C, "A Well-Known URL for Passkey Endpoints", section 3.1
+    ("passkey-endpoints", JSON), // W3C, "A Well-Known URL for Passkey Endpoints", section 3.1
     ("private-token-issuer-directory", "application/private-token-issuer-directory"), // RFC 9578, section 4
-    ("pvd", "application/pvd+json"),             // RFC 8801, section 4
+    ("pvd", "application/pvd+json"), // RFC 8801, section 4
     ("reload-config", "application/p2p-overlay+xml"), // RFC 6940, section 11.1
-    ("repute-template", TEXT),                   // RFC 7072
-    ("resourcesync", "application/xml"),         // ANSI/NISO Z39.99: a Sitemap document
-    ("smart-configuration", JSON),               // HL7, SMART App Launch, "Conformance"
-    ("ssf-configuration", JSON),                 // OpenID Shared Signals Framework 1.0
-    ("stellar.toml", TEXT),                      // Stellar, SEP-1, "Content type"
+    ("repute-template", TEXT),   // RFC 7072
+    ("resourcesync", "application/xml"), // ANSI/NISO Z39.99: a Sitemap document
+    ("shared-storage/trusted-origins", JSON), // WICG, "Shared Storage API"
+    ("smart-configuration", JSON), // HL7, SMART App Launch, "Conformance"
+    ("ssf-configuration", JSON), // OpenID Shared Signals Framework 1.0
+    ("stellar.toml", TEXT),      // Stellar, SEP-1, "Content type"
     ("traffic-advice", "application/trafficadvice+json"), // "Traffic advice", buettner/private-prefetch-proxy
-    ("ucp", JSON),                               // Universal Commerce Protocol, "Profile"
-    ("uma2-configuration", JSON),                // Kantara, UMA 2.0 Grant, section 2
-    ("void", "text/turtle"),                     // W3C, "Describing Linked Datasets", section 7.2
-    ("web-identity", JSON),                      // W3C, "Federated Credential Management API"
-    ("webauthn", JSON),                          // W3C, "Web Authentication Level 3", section 5.11
-    ("webfinger", "application/jrd+json"),       // RFC 7033, section 10.2
-    ("wot", "application/td+json"),              // W3C, "Web of Things Discovery"
-    ("x-nodeinfo2", JSON),                       // NodeInfo2
+    ("ucp", JSON),               // Universal Commerce Protocol, "Profile"
+    ("uma2-configuration", JSON), // Kantara, UMA 2.0 Grant, section 2
+    ("void", "text/turtle"),     // W3C, "Describing Linked Datasets", section 7.2
+    ("web-app-origin-association", JSON), // WICG, "Scope Extensions for Web Apps"
+    ("web-identity", JSON),      // W3C, "Federated Credential Management API"
+    ("webauthn", JSON),          // W3C, "Web Authentication Level 3", section 5.11
+    ("webfinger", "application/jrd+json"), // RFC 7033, section 10.2
+    ("wot", "application/td+json"), // W3C, "Web of Things Discovery"
+    ("x-nodeinfo2", JSON),       // NodeInfo2
 ];
 
 /// Files without a telling extension in a folder under `.well-known/`, where issuers and users have paths of their own.
@@ -106,6 +109,7 @@ const FOLDERS: &[(&str, &str)] = &[
     ("lnurlp", JSON),                     // LUD-16
     ("matrix", JSON),                     // Matrix: every file is JSON
     ("mud", "application/mud+json"),      // RFC 8520
+    ("nodeinfo", JSON),                   // NodeInfo protocol: its documents, by version
     ("oauth-authorization-server", JSON), // RFC 8414, section 3.1
     ("oauth-protected-resource", JSON),   // RFC 9728, section 3.1
     ("openid-configuration", JSON),       // RFC 8414, section 5
