@@ -10,7 +10,7 @@ mod digest;
 mod file;
 mod pattern;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::config::CacheControl;
 use crate::key;
@@ -26,27 +26,29 @@ pub use file::{BadHeadersFile, HeadersFile};
 pub struct HeaderRules {
     cache_control: CacheControl,
     file: Option<HeadersFile>,
-    /// The names of files that are a compressed form of another file of the build, which pages load.
-    precompressed: HashSet<String>,
+    /// The names of files that are a compressed form of another file of the build, which pages load, with the types of
+    /// these files.
+    precompressed: HashMap<String, String>,
 }
 
 impl HeaderRules {
     /// Takes the names of a build's files, sorted by their bytes, and its `_headers` file.
     pub fn new(cache_control: CacheControl, names: &[&str], file: Option<HeadersFile>) -> Self {
-        let mut rules = Self { cache_control, file, precompressed: HashSet::new() };
-        let is_precompressed = |name: &str| {
-            encoding(name).is_some_and(|(stem, _)| names.binary_search(&stem).is_ok() && rules.is_loaded_by_pages(stem))
+        let mut rules = Self { cache_control, file, precompressed: HashMap::new() };
+        let type_of_original = |name: &str| {
+            let (stem, _) = encoding(name)?;
+            names.binary_search(&stem).is_ok().then(|| rules.type_loaded_by_pages(stem)).flatten()
         };
-        let precompressed = names.iter().filter(|name| is_precompressed(name));
-        rules.precompressed = precompressed.map(|&name| name.to_owned()).collect();
+        let precompressed = names.iter().filter_map(|&name| Some((name.to_owned(), type_of_original(name)?)));
+        rules.precompressed = precompressed.collect();
         rules
     }
 
     /// Returns the headers of a file by its name, which is relative to the archive's root.
     pub fn headers(&self, name: &str) -> Headers {
-        let headers = match encoding(name) {
-            Some((stem, encoding)) if self.precompressed.contains(name) => Headers {
-                content_type: self.ruled(stem, self.by_default(stem)).content_type,
+        let headers = match (encoding(name), self.precompressed.get(name)) {
+            (Some((stem, encoding)), Some(content_type)) => Headers {
+                content_type: content_type.clone(),
                 content_encoding: Some(encoding.to_owned()),
                 ..self.by_default(stem)
             },
@@ -55,11 +57,15 @@ impl HeaderRules {
         self.ruled(name, headers)
     }
 
-    /// Whether pages load a file with these rules, and do not offer it for download.
-    fn is_loaded_by_pages(&self, name: &str) -> bool {
+    /// Returns the type of a file if pages load it with these rules, so that a compressed form beside it is an encoding
+    /// of it. A file with an encoding of its own is compressed already, and the other file contains something else.
+    fn type_loaded_by_pages(&self, name: &str) -> Option<String> {
         let headers = self.ruled(name, self.by_default(name));
-        let disposition = headers.content_disposition.unwrap_or_default().to_ascii_lowercase();
-        is_loaded_by_pages(name, &headers.content_type) && !disposition.starts_with("attachment")
+        let disposition = headers.content_disposition.unwrap_or_default().trim_start().to_ascii_lowercase();
+        let is_loaded = is_loaded_by_pages(name, &headers.content_type)
+            && headers.content_encoding.is_none()
+            && !disposition.starts_with("attachment");
+        is_loaded.then_some(headers.content_type)
     }
 
     fn by_default(&self, name: &str) -> Headers {
@@ -78,8 +84,10 @@ impl HeaderRules {
 /// Returns the name of the file that a compressed file contains, and its content coding (RFC 9110, section 8.4.1; RFC
 /// 7932).
 fn encoding(name: &str) -> Option<(&str, &'static str)> {
-    let gzip = name.strip_suffix(".gz").map(|stem| (stem, "gzip"));
-    gzip.or_else(|| name.strip_suffix(".br").map(|stem| (stem, "br")))
+    let (stem, extension) = name.rsplit_once('.')?;
+    let encodings = [("gz", "gzip"), ("br", "br")];
+    let (_, encoding) = encodings.into_iter().find(|(known, _)| extension.eq_ignore_ascii_case(known))?;
+    Some((stem, encoding))
 }
 
 /// The headers of one object, as S3 stores them.

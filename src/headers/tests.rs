@@ -90,6 +90,31 @@ fn the_rules_decide_whether_pages_load_the_original_of_a_compressed_file() {
 }
 
 #[test]
+fn a_compressed_form_of_an_encoded_file_has_no_encoding_by_default() {
+    let file = "/game.js\n  Content-Encoding: br\n/other.js.gz\n  Content-Encoding: zstd\n";
+    let file = HeadersFile::parse(file.as_bytes()).unwrap();
+    let names = ["game.js", "game.js.gz", "logo.svgz", "logo.svgz.br", "other.js", "other.js.gz"];
+    let rules = HeaderRules::new(cache_control(), &names, Some(file));
+    let shown = names.map(|name| format!("{name} {}", rules.headers(name).content_encoding.unwrap_or("-".to_owned())));
+    assert_snapshot!(shown.join("\n"), @r"
+    game.js br
+    game.js.gz -
+    logo.svgz gzip
+    logo.svgz.br -
+    other.js -
+    other.js.gz zstd
+    ");
+}
+
+#[test]
+fn a_compressed_form_is_one_of_a_file_in_the_same_folder_in_any_case_of_its_extension() {
+    let names = [".br", ".gz", "A.CSS", "A.CSS.GZ", "a.js", "b/.gz", "b/a.js.gz", "c.js.gz", "x", "x.gz"];
+    let rules = HeaderRules::new(cache_control(), &names, None);
+    let encoded = names.into_iter().filter(|name| rules.headers(name).content_encoding.is_some());
+    assert_eq!(encoded.collect::<Vec<_>>(), ["A.CSS.GZ"]);
+}
+
+#[test]
 fn a_compressed_form_of_a_compressed_file_is_no_encoding() {
     let rules = HeaderRules::new(cache_control(), &["a.js", "a.js.gz", "a.js.gz.br"], None);
     assert_eq!(rules.headers("a.js.gz").content_encoding.as_deref(), Some("gzip"));
