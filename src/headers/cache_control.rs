@@ -25,7 +25,7 @@ struct Ages(Option<(u64, u64)>);
 impl Directives {
     pub(super) fn parse(value: &str) -> Self {
         let mut directives = Self::default();
-        for directive in value.split(',') {
+        for directive in split_unquoted(value) {
             let (name, argument) = directive.split_once('=').unwrap_or((directive, ""));
             let (name, argument) = (name.trim(), argument.trim().trim_matches('"'));
             let is = |known: &str| name.eq_ignore_ascii_case(known);
@@ -72,6 +72,19 @@ impl Directives {
             || self.s_maxage.differ()
     }
 
+    /// Whether these directives have a part in a contradiction of all directives, among which they are.
+    pub(super) fn contradict_in(self, all: Self) -> bool {
+        let is_aged = |directives: Self| directives.max_age.is_positive() || directives.s_maxage.is_positive();
+        (self.immutable && all.denies_immutable())
+            || (all.immutable && self.denies_immutable())
+            || (self.public && all.private)
+            || (all.public && self.private)
+            || (self.uncached && is_aged(all))
+            || (all.uncached && is_aged(self))
+            || (all.max_age.differ() && self.max_age.0.is_some())
+            || (all.s_maxage.differ() && self.s_maxage.0.is_some())
+    }
+
     fn denies_immutable(self) -> bool {
         self.uncached || self.max_age.0.is_some_and(|(shortest, _)| shortest < SHORT_SECONDS)
     }
@@ -103,6 +116,21 @@ impl Ages {
     }
 }
 
+/// Splits a value at the commas that are not within a quoted string (RFC 9110, section 5.6.4).
+fn split_unquoted(value: &str) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    value.split(move |character| {
+        let was_escaped = std::mem::take(&mut is_escaped);
+        match character {
+            '"' if !was_escaped => is_quoted = !is_quoted,
+            '\\' if is_quoted => is_escaped = !was_escaped,
+            ',' if !is_quoted => return true,
+            _ => (),
+        }
+        false
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,7 +140,14 @@ mod tests {
         for value in ["immutable", "public, max-age=31536000, Immutable", "a,immutable ,b"] {
             assert!(Directives::parse(value).is_immutable(), "{value}");
         }
-        for value in ["public, max-age=31536000", "x-immutable", "immutable=0", ""] {
+        for value in [
+            "public, max-age=31536000",
+            "x-immutable",
+            "immutable=0",
+            "",
+            "no-cache=\"a, immutable\"",
+            "community=\"a, immutable, \\\" b, immutable, c\", max-age=31536000",
+        ] {
             assert!(!Directives::parse(value).is_immutable(), "{value}");
         }
     }
@@ -127,6 +162,10 @@ mod tests {
             "max-age=soon, immutable",
             "max-age=-1, immutable",
             "max-age, immutable",
+            "max-age = 60 , immutable",
+            "max-age=31536000s, immutable",
+            "max-age=31536000, immutable, max-age=0",
+            "max-age=31536000, immutable, community=\"a, b\", no-cache",
             "no-cache, immutable",
             "immutable, No-Store",
             "no-cache=\"Set-Cookie\", immutable",
@@ -140,6 +179,8 @@ mod tests {
             "max-age=99999999999999999999999, immutable",
             "private, max-age=31536000, immutable",
             "max-age=31536000, s-maxage=60, immutable, must-revalidate",
+            "Public, Max-Age=\"31536000\", Immutable, immutable",
+            "max-age=31536000, immutable, community=\"a, max-age=1, no-store\"",
         ] {
             let directives = Directives::parse(value);
             assert!(directives.is_immutable() && !directives.contradict(), "{value}");

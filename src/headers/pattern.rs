@@ -109,11 +109,6 @@ impl Pattern {
         self.segments().filter(|segment| segment.is_partial()).count() > MAX_PARTIAL_SEGMENTS
     }
 
-    /// Returns how many texts [`Self::captures`] seeks in a path.
-    pub(super) fn effort(&self) -> usize {
-        self.segments().map(|segment| 1 + segment.placeholders()).sum()
-    }
-
     fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.front.iter().chain(self.back.iter().flatten())
     }
@@ -149,38 +144,38 @@ impl Pattern {
     }
 
     /// Finds what the splat and the placeholders stand for in a path, as ranges of its bytes, and returns whether the
-    /// path matches.
-    pub(super) fn captures(&self, path: &str, ranges: &mut Vec<Range<usize>>) -> bool {
+    /// path matches. Counts the steps.
+    pub(super) fn captures(&self, path: &str, ranges: &mut Vec<Range<usize>>, steps: &mut usize) -> bool {
         ranges.clear();
-        self.try_captures(path, ranges).is_some()
+        self.try_captures(path, ranges, steps).is_some()
     }
 
-    fn try_captures(&self, path: &str, ranges: &mut Vec<Range<usize>>) -> Option<()> {
+    fn try_captures(&self, path: &str, ranges: &mut Vec<Range<usize>>, steps: &mut usize) -> Option<()> {
         let (mut start, mut end) = (1, path.len());
         let Some((head, tail, whole_front, whole_back)) = self.around_splat() else {
             let (last, others) = self.front.split_last()?;
             for segment in others {
                 let length = path[start..].find('/')?;
-                segment.place(path, start..start + length, Anchors::Both, ranges)?;
+                segment.place(path, start..start + length, Anchors::Both, ranges, steps)?;
                 start += length + 1;
             }
             let is_last = !path[start..].contains('/');
-            return is_last.then(|| last.place(path, start..end, Anchors::Both, ranges)).flatten().map(|_| ());
+            return is_last.then(|| last.place(path, start..end, Anchors::Both, ranges, steps)).flatten().map(|_| ());
         };
         for segment in whole_front {
             let length = path[start..].find('/')?;
-            segment.place(path, start..start + length, Anchors::Both, ranges)?;
+            segment.place(path, start..start + length, Anchors::Both, ranges, steps)?;
             start += length + 1;
         }
         for segment in whole_back.iter().rev() {
             let slash = start + path[start..end].rfind('/')?;
-            segment.place(path, slash + 1..end, Anchors::Both, ranges)?;
+            segment.place(path, slash + 1..end, Anchors::Both, ranges, steps)?;
             end = slash;
         }
         let last = path[start..end].rfind('/').map_or(start, |slash| start + slash + 1);
-        let splat_end = tail.place(path, last..end, Anchors::End, ranges)?.start;
+        let splat_end = tail.place(path, last..end, Anchors::End, ranges, steps)?.start;
         let first = path[start..splat_end].find('/').map_or(splat_end, |slash| start + slash);
-        let splat_start = head.place(path, start..first, Anchors::Start, ranges)?.end;
+        let splat_start = head.place(path, start..first, Anchors::Start, ranges, steps)?.end;
         ranges.push(splat_start..splat_end);
         Some(())
     }

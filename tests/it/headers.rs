@@ -276,6 +276,60 @@ async fn a_compressed_download_is_not_declared_as_an_encoding_of_the_file_beside
 }
 
 #[tokio::test]
+async fn a_compressed_file_whose_original_is_removed_becomes_a_download() {
+    for gzip in ["false", "true"] {
+        let stage = Stage::new().await.with("GZIP", gzip);
+        let both = files([("app.js", "plain"), ("app.js.gz", "compressed"), ("index.html", "page")]);
+        stage.deploy("one", &stage.upload("1.zip", &both)).await;
+        let encoded = ("text/javascript; charset=utf-8".to_owned(), Some("gzip".to_owned()));
+        assert_eq!(stored_as(&stage, "app.js.gz"), encoded);
+        let alone = files([("app.js.gz", "compressed"), ("index.html", "page")]);
+        let report = stage.deploy("two", &stage.upload("2.zip", &alone)).await;
+        assert_eq!((report.headers, report.deleted, report.bytes_written), (1, 1, 0));
+        assert_eq!(stored_as(&stage, "app.js.gz"), ("application/gzip".to_owned(), None));
+        assert_eq!(stage.items_sent(&report, DISTRIBUTION), ["/app.js".to_owned(), "/app.js.gz".to_owned()].into());
+    }
+}
+
+/// A file as people carry it from one host to the next: from an editor on Windows, with comments everywhere.
+#[tokio::test]
+async fn a_file_that_was_written_for_other_hosts_is_applied() {
+    let stage = Stage::new().await.with("RETAIN_REMOVED_DAYS", "30");
+    let lines = [
+        "\u{feff}# for every host",
+        "",
+        "/* # everything",
+        "\tX-Frame-Options:DENY  ",
+        "  content-security-policy: default-src 'self'; connect-src https://a.example:8443 wss://b.example",
+        "  CACHE-CONTROL : public,MAX-AGE=0 ,  must-revalidate\t",
+        "  # hashed",
+        "/assets/*.:hash.js",
+        "  ! cache-control",
+        "  Cache-Control: public, max-age=31536000",
+        "  cache-control: immutable",
+        "https://staging.example.com/* # never indexed",
+        "  Cache-Control: no-store",
+        "/caf%C3%A9/*/menu",
+        "  Content-Language: fr",
+    ];
+    let rules = lines.join("\r\n");
+    let names = ["assets/a/app.1f.js", "assets/app.2f.js", "café/de/la/gare/menu.html", "index.html"];
+    let build = names.map(|name| (name, name)).into_iter().chain([("_headers", &*rules)]);
+    let build: Files = build.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).collect();
+    let report = stage.deploy("one", &stage.upload("1.zip", &build)).await;
+    assert_eq!(report.warnings.len(), 2, "{:?}", report.warnings);
+    let objects = stage.cloud.objects(LIVE);
+    let cache_control = |name: &str| objects[name].headers.cache_control.clone().unwrap();
+    assert_eq!(cache_control("index.html"), "public,MAX-AGE=0 ,  must-revalidate");
+    assert_eq!(cache_control("assets/a/app.1f.js"), "public, max-age=31536000, immutable");
+    assert_eq!(objects["café/de/la/gare/menu.html"].headers.content_language.as_deref(), Some("fr"));
+    let mut without = build.clone();
+    without.retain(|name, _| !name.starts_with("assets/"));
+    let report = stage.deploy("two", &stage.upload("2.zip", &without)).await;
+    assert_eq!((report.deleted, report.retained), (0, 2));
+}
+
+#[tokio::test]
 async fn files_that_exist_only_compressed_are_served_by_the_rules_in_the_readme() {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let (_, recipe) = readme.split_once("### Files that exist only compressed").unwrap();

@@ -44,7 +44,6 @@ impl Bits {
     }
 
     /// Returns the numbers in this set, in ascending order.
-    #[cfg(test)]
     pub(super) fn numbers(&self) -> impl Iterator<Item = usize> {
         self.0.iter().enumerate().flat_map(|(place, &word)| bits_of(word).map(move |bit| place * 64 + bit))
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::MAX_METADATA_BYTES;
-use super::limits::{MAX_LINE_CHARACTERS, MAX_METADATA_NAMES, MAX_RULES, MAX_VALUES};
+use super::limits::{MAX_LINE_CHARACTERS, MAX_METADATA_NAMES, MAX_RULES, MAX_STORED_HEADERS, MAX_VALUES};
 use crate::cut;
 
 /// A `_headers` file that cannot be used.
@@ -24,10 +24,16 @@ pub enum BadHeadersFile {
     )]
     TooMany { name: String, rules: String },
     #[error(
-        "`_headers` has too many paths with several wildcards between two slashes, or with more than two placeholders \
-         beside other characters, for so many files: {rules}; let one `*` stand for these wildcards"
+        "`_headers` takes too long to apply to {files} files, most likely because of paths with several wildcards between \
+         two slashes, or with more than two placeholders beside other characters: {rules}; let one `*` stand for these \
+         wildcards"
     )]
-    TooMuchEffort { rules: String },
+    SlowPatterns { files: usize, rules: String },
+    #[error(
+        "`_headers` takes too long to apply to {files} files, with {rules} rules for headers that S3 stores; use fewer \
+         rules with fewer placeholders, and set fewer headers"
+    )]
+    TooSlow { files: usize, rules: usize },
 }
 
 /// Malformed lines, of which only the first are kept.
@@ -55,6 +61,8 @@ pub(super) enum Problem {
         MAX_RULES + 1
     )]
     TooManyRules,
+    #[error("is one of over {MAX_STORED_HEADERS} lines with a header that S3 stores; set fewer headers")]
+    TooManyHeaders,
     #[error("names `{0}`, and at most {MAX_METADATA_NAMES} different names of metadata are allowed")]
     TooManyMetadataNames(String),
     #[error("`{0}` is not a path, since it does not start with `/`")]

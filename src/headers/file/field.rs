@@ -46,8 +46,11 @@ impl HeaderField {
     }
 
     /// Whether the header has a single value instead of a list (RFC 9110, section 8.3; RFC 6266, section 4.1).
+    ///
+    /// Content-Encoding is a list of the codings that were applied one after the other. Several rules that name one mean
+    /// the same one: browsers would decode `br, br` twice, and fail.
     pub(super) fn is_single(&self) -> bool {
-        matches!(self, Self::ContentType | Self::ContentDisposition)
+        matches!(self, Self::ContentType | Self::ContentDisposition | Self::ContentEncoding)
     }
 
     /// Returns the name of user metadata.

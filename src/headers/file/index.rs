@@ -53,6 +53,7 @@ impl Index {
     /// Returns the rules that match a path, except that [`Self::undecided`] ones may not; counts the steps.
     pub(super) fn candidates(&self, path: &str, steps: &mut usize) -> Bits {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
+        *steps += 10 + segments.len();
         let mut rules = self.exact.matching(&segments, self.rule_count, true, steps);
         rules.unite(&self.open.matching(&segments, self.rule_count, false, steps));
         rules
@@ -60,7 +61,7 @@ impl Index {
 
     /// Returns the rules that the index does not decide.
     pub(super) fn inexact(&self) -> impl Iterator<Item = usize> {
-        self.inexact.common(&self.inexact, 0)
+        self.inexact.numbers()
     }
 
     /// Returns those of the candidates that have to be matched one by one, except those that are known to match.

@@ -7,7 +7,7 @@ use super::effects::Effects;
 use super::error::{BadHeadersFile, BadLines, Problem};
 use super::field::HeaderField;
 use super::index::Index;
-use super::limits::{MAX_LINE_CHARACTERS, MAX_METADATA_NAMES, MAX_RULES};
+use super::limits::{MAX_LINE_CHARACTERS, MAX_METADATA_NAMES, MAX_RULES, MAX_STORED_HEADERS};
 use super::lines::Lines;
 use super::rule::{Draft, Rule};
 use super::value::Value;
@@ -15,11 +15,15 @@ use super::value::Value;
 /// Of how many headers that S3 does not store the lines are kept. Warnings name ten.
 const MAX_NOT_STORED: usize = 1_000;
 
+/// How many more of them are counted.
+const MAX_ALSO_NOT_STORED: usize = 100_000;
+
 /// Collects the rules line by line.
 #[derive(Default)]
 pub(super) struct Parser<'t> {
     /// The rules that have an effect, with what they do.
     rules: Vec<(Rule, Draft)>,
+    stored_headers: usize,
     metadata_names: BTreeSet<String>,
     not_stored: BTreeMap<&'t str, Lines>,
     also_not_stored: HashSet<&'t str>,
@@ -66,7 +70,7 @@ impl<'t> Parser<'t> {
             let field = HeaderField::named(name.trim())?;
             has_path?;
             let Some(field) = field else { return Ok(()) };
-            self.count_metadata(&field)?;
+            self.count(&field)?;
             if let Current::Rule(draft) = &mut self.current {
                 draft.removed.push(field);
             }
@@ -88,7 +92,8 @@ impl<'t> Parser<'t> {
     /// Begins a rule.
     fn path(&mut self, line: usize, path: &str) -> Result<(), Problem> {
         self.current = Current::Ignored;
-        if path.starts_with("https://") {
+        let path = without_comment(path);
+        if is_https(path) {
             self.for_hosts.push(line);
             return Ok(());
         }
@@ -118,15 +123,19 @@ impl<'t> Parser<'t> {
             return Err(Problem::NoValue(name.to_owned()));
         }
         field.check_value(name, value)?;
-        self.count_metadata(&field)?;
+        self.count(&field)?;
         if let Current::Rule(draft) = &mut self.current {
             draft.set(field, value);
         }
         Ok(())
     }
 
-    /// Counts the different names of metadata.
-    fn count_metadata(&mut self, field: &HeaderField) -> Result<(), Problem> {
+    /// Counts the headers that S3 stores, and the different names of metadata.
+    fn count(&mut self, field: &HeaderField) -> Result<(), Problem> {
+        if self.stored_headers == MAX_STORED_HEADERS {
+            return Err(Problem::TooManyHeaders);
+        }
+        self.stored_headers += 1;
         let Some(name) = field.metadata_name().filter(|&name| !self.metadata_names.contains(name)) else {
             return Ok(());
         };
@@ -143,7 +152,7 @@ impl<'t> Parser<'t> {
         }
         if self.not_stored.len() < MAX_NOT_STORED || self.not_stored.contains_key(name) {
             self.not_stored.entry(name).or_default().push(line);
-        } else {
+        } else if self.also_not_stored.len() < MAX_ALSO_NOT_STORED {
             self.also_not_stored.insert(name);
         }
     }
@@ -187,7 +196,7 @@ impl<'t> Parser<'t> {
             };
             draft.removed.iter().for_each(|field| of(field, &mut |effects| effects.remove(number)));
             for (field, text) in &draft.set {
-                of(field, &mut |effects| effects.set(number, Value::new(text, &rule.pattern)));
+                of(field, &mut |effects| effects.set(number, Value::new(field, text, &rule.pattern)));
             }
             rules.push(rule);
         }
@@ -202,8 +211,17 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// Whether a line is a URL, and not a header whose value is one.
+fn is_https(path: &str) -> bool {
+    path.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("https"))
+}
+
+/// Returns a path without a comment behind it. A URL contains `#` and spaces only encoded.
+fn without_comment(path: &str) -> &str {
+    let comment = path.match_indices('#').find(|(at, _)| path[..*at].ends_with(char::is_whitespace));
+    path[..comment.map_or(path.len(), |(at, _)| at)].trim_end()
+}
+
+/// Whether a line begins with a URL, and is not a header whose value is one.
 fn is_url(line: &str) -> bool {
-    line.split_once("://").is_some_and(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-        && !line.contains(char::is_whitespace)
+    line.split_once(':').is_some_and(|(scheme, rest)| rest.starts_with("//") && !scheme.contains(char::is_whitespace))
 }

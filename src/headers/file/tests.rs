@@ -251,6 +251,37 @@ http://example.com/*
 }
 
 #[test]
+fn a_line_that_begins_with_a_url_begins_a_rule_for_a_host_whatever_follows() {
+    let file = "
+/*
+  Cache-Control: no-cache
+https://dev.example.com/* # only there
+  Cache-Control: no-store
+HTTPS://example.com/a b
+  Content-Language: de
+";
+    assert_snapshot!(applied(file, "a"), @"a: [cache no-cache]");
+    assert!(warnings(file, &["a"]).contains("(lines 4, 6)"));
+    assert_snapshot!(refused("/*\n  Content-Language: de\n*://example.com/*\n  Content-Language: en\n"), @"`_headers`: line 3: `*://example.com/*` is not a path, since it does not start with `/`");
+}
+
+#[test]
+fn a_comment_may_follow_a_path() {
+    let file = "/a/* # a folder\n  Content-Language: de\n/b#c\t#d\n  Content-Language: en\n";
+    assert_snapshot!(applied(file, "a/x b#c"), @r"
+    a/x: [language de]
+    b#c: [language en]
+    ");
+}
+
+#[test]
+fn rules_that_name_the_same_encoding_mean_it_once() {
+    let file =
+        "/Build/*.br\n  Content-Encoding: br\n/*.wasm.br\n  Content-Encoding: br\n  Content-Type: application/wasm\n";
+    assert_snapshot!(applied(file, "Build/game.wasm.br"), @"Build/game.wasm.br: [type application/wasm] [encoding br]");
+}
+
+#[test]
 fn a_header_with_a_url_as_its_value_is_not_a_path() {
     let file = "/*\nX-Amz-Meta-From:https://example.com:8080/a:b\nAccess-Control-Allow-Origin:https://a.b\n";
     assert_snapshot!(applied(file, "a"), @"a: [meta from https://example.com:8080/a:b]");

@@ -5,6 +5,7 @@ use std::ops::Range;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::MAX_METADATA_BYTES;
+use super::field::HeaderField;
 use crate::headers::cache_control::Directives;
 use crate::headers::pattern::{Pattern, placeholder_bytes};
 
@@ -26,68 +27,63 @@ const PATH: &AsciiSet = &CONTROLS
 /// A value, and where the splat and the placeholders of its rule's path are filled in.
 #[derive(Clone, Debug)]
 pub(super) struct Value {
-    parts: Vec<Part>,
-    /// The meaning of the value as Cache-Control, if it depends on no path.
-    directives: Option<Directives>,
+    text: Box<str>,
+    captured: Box<[Captured]>,
+    /// The meaning of a Cache-Control that depends on no path.
+    directives: Option<Box<Directives>>,
 }
 
-#[derive(Clone, Debug)]
-enum Part {
-    Text(String),
-    /// A capture of the pattern, by its index.
-    Captured(usize),
+/// A part of a value that stands for a capture of the pattern. A large file may have a million of them.
+#[derive(Clone, Copy, Debug)]
+struct Captured {
+    start: u32,
+    end: u32,
+    index: u8,
 }
 
 impl Value {
-    pub(super) fn new(text: &str, pattern: &Pattern) -> Self {
-        let mut pieces = text.split(':');
-        let mut parts = vec![Part::Text(pieces.next().unwrap_or_default().to_owned())];
-        for piece in pieces {
-            let (name, rest) = piece.split_at(placeholder_bytes(piece));
-            let rest = match pattern.index_of(name) {
-                Some(index) => {
-                    parts.push(Part::Captured(index));
-                    rest.to_owned()
-                }
-                None => format!(":{piece}"),
-            };
-            match parts.last_mut() {
-                Some(Part::Text(text)) => text.push_str(&rest),
-                _ => parts.push(Part::Text(rest)),
+    pub(super) fn new(field: &HeaderField, text: &str, pattern: &Pattern) -> Self {
+        let mut captured = Vec::new();
+        for (colon, _) in text.match_indices(':') {
+            let end = colon + 1 + placeholder_bytes(&text[colon + 1..]);
+            let index = pattern.index_of(&text[colon + 1..end]).and_then(|index| u8::try_from(index).ok());
+            let range = (u32::try_from(colon), u32::try_from(end));
+            if let (Some(index), (Ok(start), Ok(end))) = (index, range) {
+                captured.push(Captured { start, end, index });
             }
         }
-        let directives = (parts.len() == 1).then(|| Directives::parse(text));
-        Self { parts, directives }
+        let is_known = *field == HeaderField::CacheControl && captured.is_empty();
+        let directives = is_known.then(|| Box::new(Directives::parse(text)));
+        Self { text: text.into(), captured: captured.into(), directives }
     }
 
     /// How many steps it takes to fill the value in.
     pub(super) fn steps(&self) -> usize {
-        1 + self.parts.iter().filter(|part| matches!(part, Part::Captured(_))).count()
+        1 + self.captured.len()
     }
 
     pub(super) fn is_filled_in(&self) -> bool {
-        self.steps() > 1
+        !self.captured.is_empty()
     }
 
     /// Appends the value for a path, encoded as in a URL, to those of earlier rules.
     pub(super) fn append(&self, path: &str, captures: &[Range<usize>], value: &mut String) {
-        for part in &self.parts {
+        let mut start = 0;
+        for part in &self.captured {
             // The value is refused anyway.
             if value.len() > MAX_METADATA_BYTES {
                 return;
             }
-            match part {
-                Part::Text(text) => value.push_str(text),
-                Part::Captured(index) => {
-                    let captured = captures.get(*index).map_or("", |range| &path[range.clone()]);
-                    value.extend(utf8_percent_encode(captured, PATH));
-                }
-            }
+            value.push_str(&self.text[start..part.start as usize]);
+            let captured = captures.get(usize::from(part.index)).map_or("", |range| &path[range.clone()]);
+            value.extend(utf8_percent_encode(captured, PATH));
+            start = part.end as usize;
         }
+        value.push_str(&self.text[start..]);
     }
 
     /// Returns what the value says as Cache-Control, given its text for a path.
     pub(super) fn directives(&self, text: &str) -> Directives {
-        self.directives.unwrap_or_else(|| Directives::parse(text))
+        self.directives.as_deref().copied().unwrap_or_else(|| Directives::parse(text))
     }
 }

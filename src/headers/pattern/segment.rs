@@ -89,18 +89,20 @@ impl Segment {
     /// Places the segment in a range of a path, with each literal as far right as it can be, so that each placeholder
     /// gets as much as it can.
     ///
-    /// Appends what the placeholders stand for, the last one first, and returns where the segment is.
+    /// Appends what the placeholders stand for, the last one first, and returns where the segment is. Counts the steps.
     pub(super) fn place(
         &self,
         path: &str,
         range: Range<usize>,
         anchors: Anchors,
         ranges: &mut Vec<Range<usize>>,
+        steps: &mut usize,
     ) -> Option<Range<usize>> {
         let text = &path[range.clone()];
         let last = self.literals.len() - 1;
         let (mut limit, mut next, mut end) = (text.len(), text.len(), text.len());
         for (number, literal) in self.literals.iter().enumerate().rev() {
+            *steps += 2;
             let is_at_start = number == 0 && anchors != Anchors::End;
             let is_at_end = number == last && anchors != Anchors::Start;
             let found = match (is_at_start, is_at_end) {
@@ -109,7 +111,7 @@ impl Segment {
                 (true, true) => (text == literal).then_some(0),
                 (true, false) => text[..limit].starts_with(literal).then_some(0),
                 (false, true) => text.ends_with(literal).then(|| text.len() - literal.len()),
-                (false, false) => memmem::rfind(&text.as_bytes()[..limit], literal.as_bytes()),
+                (false, false) => last_place(&text[..limit], literal, steps),
             }?;
             let literal_end = found + literal.len();
             if number == last {
@@ -137,4 +139,11 @@ impl Segment {
     fn min_bytes(&self) -> usize {
         self.literals.iter().map(String::len).sum::<usize>() + self.placeholders()
     }
+}
+
+/// Returns where a text contains another one for the last time. Counts a step for two bytes that are read.
+fn last_place(text: &str, sought: &str, steps: &mut usize) -> Option<usize> {
+    let found = memmem::rfind(text.as_bytes(), sought.as_bytes());
+    *steps += (text.len() - found.unwrap_or(0) + sought.len()) / 2;
+    found
 }

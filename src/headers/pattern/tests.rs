@@ -7,7 +7,7 @@ fn captured(pattern: &str, path: &str) -> Option<String> {
     let pattern = Pattern::parse(pattern).unwrap();
     let mut ranges = Vec::new();
     let mut shown: Vec<(&Range<usize>, String)> = Vec::new();
-    if !pattern.captures(path, &mut ranges) {
+    if !pattern.captures(path, &mut ranges, &mut 0) {
         return None;
     }
     for (range, name) in ranges.iter().zip(&pattern.names) {
@@ -146,7 +146,7 @@ proptest! {
                 names.map(|name| captures.name(name).unwrap().range()).collect::<Vec<_>>()
             });
             let mut ranges = Vec::new();
-            let found = parsed.captures(&path, &mut ranges).then_some(ranges);
+            let found = parsed.captures(&path, &mut ranges, &mut 0).then_some(ranges);
             prop_assert_eq!(found, expected, "{} {}", pattern, path);
         }
     }

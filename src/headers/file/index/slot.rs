@@ -48,7 +48,7 @@ impl Slot {
 
     /// Keeps the rules that accept a segment, and counts the steps.
     pub(super) fn retain(&self, segment: &str, rules: &mut Bits, steps: &mut usize) {
-        *steps += rules.words().len();
+        *steps += 1 + rules.words().len() / 2;
         let of_literal = self.literals.get(segment).map_or(&[][..], SparseBits::words);
         let around = self.around(segment, steps);
         let rules = rules.words_mut();

@@ -5,7 +5,7 @@ use super::*;
 /// Returns the rules that match a path according to the index, and one by one.
 fn found(patterns: &[Pattern], path: &str) -> (Vec<usize>, Vec<usize>) {
     let index = Index::new(patterns.iter());
-    let matches = |rule: &usize| patterns[*rule].captures(path, &mut Vec::new());
+    let matches = |rule: &usize| patterns[*rule].captures(path, &mut Vec::new(), &mut 0);
     let candidates = index.candidates(path, &mut 0);
     let undecided = index.undecided(&candidates, &Bits::none(patterns.len()));
     let decided = candidates.numbers().filter(|rule| !undecided.contains(rule) || matches(rule)).collect();

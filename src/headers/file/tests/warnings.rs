@@ -23,6 +23,12 @@ https://example.com/*
 }
 
 #[test]
+fn a_password_for_netlify_is_reported_as_no_protection_and_never_printed() {
+    let file = "/*\n  Basic-Auth: someone:secret\n";
+    assert_snapshot!(warnings(file, &["a"]), @"`_headers` sets headers that S3 does not store with an object: Basic-Auth (line 2); set them in a response headers policy of the CloudFront distribution; Basic-Auth protects nothing here: let a CloudFront function ask for the password");
+}
+
+#[test]
 fn contradicting_cache_controls_are_reported_by_their_rules() {
     let file = "
 /*
@@ -42,6 +48,25 @@ fn contradicting_cache_controls_are_reported_by_their_rules() {
     assert_snapshot!(warnings(file, &names), @"rules of `_headers` match the same files, and their values of Cache-Control contradict each other: `/*` (line 2), `/assets/*` (line 4); the values are joined, for example to `public, max-age=0, public, max-age=31536000, immutable`; write `! Cache-Control` in the later rule, above its own value, to replace the earlier value");
     assert_snapshot!(warnings(file, &["a", "once/a"]), @"");
     assert_snapshot!(warnings(file, &["fonts/a", "fonts/b"]), @"rules of `_headers` set a Cache-Control that contradicts itself: `/fonts/*` (line 11); for example `max-age=60, immutable`; write only what is meant, since such files do not count as immutable");
+}
+
+#[test]
+fn a_warning_names_each_rule_once_and_only_rules_that_contradict() {
+    let file = "
+/*
+  Cache-Control: max-age=60, immutable
+/a/*
+  Cache-Control: no-transform
+/a/b/*
+  Cache-Control: private
+/a/b/c
+  Cache-Control: public
+";
+    let names = ["a/b/c", "a/b/d", "a/d", "b"];
+    assert_snapshot!(warnings(file, &names), @r"
+    rules of `_headers` match the same files, and their values of Cache-Control contradict each other: `/a/b/*` (line 6), `/a/b/c` (line 8); the values are joined, for example to `max-age=60, immutable, no-transform, private, public`; write `! Cache-Control` in the later rule, above its own value, to replace the earlier value
+    rules of `_headers` set a Cache-Control that contradicts itself: `/*` (line 2); for example `max-age=60, immutable`; write only what is meant, since such files do not count as immutable
+    ");
 }
 
 #[test]
