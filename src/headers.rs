@@ -26,15 +26,19 @@ pub use file::{BadHeadersFile, HeadersFile};
 pub struct HeaderRules {
     cache_control: CacheControl,
     file: Option<HeadersFile>,
+    /// The live prefix, if the site is within `.well-known/`, where types follow from the key; otherwise "".
+    well_known_prefix: String,
     /// The names of files that are a compressed form of another file of the build, which pages load, with the types of
     /// these files.
     precompressed: HashMap<String, String>,
 }
 
 impl HeaderRules {
-    /// Takes the names of a build's files, sorted by their bytes, and its `_headers` file.
-    pub fn new(cache_control: CacheControl, names: &[&str], file: Option<HeadersFile>) -> Self {
-        let mut rules = Self { cache_control, file, precompressed: HashMap::new() };
+    /// Takes the live prefix, the names of a build's files, sorted by their bytes, and its `_headers` file.
+    pub fn new(cache_control: CacheControl, live_prefix: &str, names: &[&str], file: Option<HeadersFile>) -> Self {
+        let is_well_known = live_prefix.split('/').any(|folder| folder == ".well-known");
+        let well_known_prefix = if is_well_known { live_prefix.to_owned() } else { String::new() };
+        let mut rules = Self { cache_control, file, well_known_prefix, precompressed: HashMap::new() };
         let type_of_original = |name: &str| {
             let (stem, _) = encoding(name)?;
             names.binary_search(&stem).is_ok().then(|| rules.type_loaded_by_pages(stem)).flatten()
@@ -69,7 +73,10 @@ impl HeaderRules {
     }
 
     fn by_default(&self, name: &str) -> Headers {
-        Headers::for_key(name, &self.cache_control)
+        if self.well_known_prefix.is_empty() {
+            return Headers::for_key(name, &self.cache_control);
+        }
+        Headers::for_key(&format!("{}{name}", self.well_known_prefix), &self.cache_control)
     }
 
     /// Returns the headers of a file after the rules of `_headers`.
@@ -143,7 +150,7 @@ impl Headers {
 impl HeaderRules {
     /// Returns the rules of a build without a `_headers` file, on a stack that sets no Cache-Control.
     pub fn without_file() -> Self {
-        Self::new(CacheControl { pages: String::new(), assets: String::new() }, &[], None)
+        Self::new(CacheControl { pages: String::new(), assets: String::new() }, "", &[], None)
     }
 }
 

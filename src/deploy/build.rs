@@ -43,7 +43,7 @@ impl Build {
         if let Some(file) = &file {
             warnings.extend(file.check(&names)?);
         }
-        let headers = HeaderRules::new(config.cache_control.clone(), &names, file);
+        let headers = HeaderRules::new(config.cache_control.clone(), &config.live_prefix, &names, file);
         Ok(Self { archive, index, headers, warnings })
     }
 

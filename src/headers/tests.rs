@@ -27,7 +27,7 @@ fn pages_and_assets_have_their_own_cache_control() {
 #[test]
 fn a_compressed_file_gets_the_type_of_the_original_beside_it() {
     let names = ["a/app.js", "a/app.js.br", "a/app.js.gz", "data.tar.gz", "index.html", "index.html.gz", "x.br"];
-    let rules = HeaderRules::new(cache_control(), &names, None);
+    let rules = HeaderRules::new(cache_control(), "", &names, None);
     let shown = names.map(|name| {
         let headers = rules.headers(name);
         let encoding = headers.content_encoding.unwrap_or("-".to_owned());
@@ -48,7 +48,7 @@ fn a_compressed_file_gets_the_type_of_the_original_beside_it() {
 #[test]
 fn only_a_compressed_form_of_what_pages_load_gets_a_content_encoding() {
     let encoding = |name: &str| {
-        let rules = HeaderRules::new(cache_control(), &[name, &format!("{name}.gz")], None);
+        let rules = HeaderRules::new(cache_control(), "", &[name, &format!("{name}.gz")], None);
         rules.headers(&format!("{name}.gz"))
     };
     for name in
@@ -74,7 +74,7 @@ fn the_rules_decide_whether_pages_load_the_original_of_a_compressed_file() {
                 Content-Disposition: attachment\n/data.csv\n  Content-Type: text/javascript\n";
     let file = HeadersFile::parse(file.as_bytes()).unwrap();
     let names = ["api/users", "api/users.gz", "data.csv", "data.csv.br", "download/a.js", "download/a.js.gz"];
-    let rules = HeaderRules::new(cache_control(), &names, Some(file));
+    let rules = HeaderRules::new(cache_control(), "", &names, Some(file));
     let shown = names.map(|name| {
         let headers = rules.headers(name);
         format!("{name} {} {}", headers.content_type, headers.content_encoding.unwrap_or("-".to_owned()))
@@ -94,7 +94,7 @@ fn a_compressed_form_of_an_encoded_file_has_no_encoding_by_default() {
     let file = "/game.js\n  Content-Encoding: br\n/other.js.gz\n  Content-Encoding: zstd\n";
     let file = HeadersFile::parse(file.as_bytes()).unwrap();
     let names = ["game.js", "game.js.gz", "logo.svgz", "logo.svgz.br", "other.js", "other.js.gz"];
-    let rules = HeaderRules::new(cache_control(), &names, Some(file));
+    let rules = HeaderRules::new(cache_control(), "", &names, Some(file));
     let shown = names.map(|name| format!("{name} {}", rules.headers(name).content_encoding.unwrap_or("-".to_owned())));
     assert_snapshot!(shown.join("\n"), @r"
     game.js br
@@ -109,14 +109,14 @@ fn a_compressed_form_of_an_encoded_file_has_no_encoding_by_default() {
 #[test]
 fn a_compressed_form_is_one_of_a_file_in_the_same_folder_in_any_case_of_its_extension() {
     let names = [".br", ".gz", "A.CSS", "A.CSS.GZ", "a.js", "b/.gz", "b/a.js.gz", "c.js.gz", "x", "x.gz"];
-    let rules = HeaderRules::new(cache_control(), &names, None);
+    let rules = HeaderRules::new(cache_control(), "", &names, None);
     let encoded = names.into_iter().filter(|name| rules.headers(name).content_encoding.is_some());
     assert_eq!(encoded.collect::<Vec<_>>(), ["A.CSS.GZ"]);
 }
 
 #[test]
 fn a_compressed_form_of_a_compressed_file_is_no_encoding() {
-    let rules = HeaderRules::new(cache_control(), &["a.js", "a.js.gz", "a.js.gz.br"], None);
+    let rules = HeaderRules::new(cache_control(), "", &["a.js", "a.js.gz", "a.js.gz.br"], None);
     assert_eq!(rules.headers("a.js.gz").content_encoding.as_deref(), Some("gzip"));
     assert_eq!(rules.headers("a.js.gz.br").content_encoding, None);
 }
@@ -178,7 +178,7 @@ fn a_typical_headers_file_applies_to_a_typical_site() {
     `_headers` sets headers that S3 does not store with an object: Access-Control-Allow-Origin (line 20), Referrer-Policy (line 5), Service-Worker-Allowed (line 17), X-Content-Type-Options (line 4), X-Frame-Options (line 3); set them in a response headers policy of the CloudFront distribution
     `_headers` has rules for a single host, which are ignored (line 33): an object is the same on every host
     ");
-    let rules = HeaderRules::new(cache_control(), &names, Some(file));
+    let rules = HeaderRules::new(cache_control(), "", &names, Some(file));
     let shown = names.map(|name| {
         let headers = rules.headers(name);
         let rest = [
@@ -210,7 +210,7 @@ fn one_rule_gives_files_without_extension_a_type() {
     let file = "/api/*\n  Content-Type: application/json\n/api/*.csv\n  Content-Type: text/csv\n/:name\n  Content-Type: \
                 text/html; charset=utf-8\n/:name.:extension\n  ! Content-Type\n";
     let file = HeadersFile::parse(file.as_bytes()).unwrap();
-    let rules = HeaderRules::new(cache_control(), &[], Some(file));
+    let rules = HeaderRules::new(cache_control(), "", &[], Some(file));
     let types = ["api/users", "api/v1/users/1", "api/all.csv", "about", "a.css", "sub/folder"]
         .map(|name| format!("{name} {}", rules.headers(name).content_type));
     assert_snapshot!(types.join("\n"), @r"

@@ -21,7 +21,7 @@ static ENTRY_POINTS: LazyLock<EntryPoints> = LazyLock::new(EntryPoints::default)
 
 fn header_rules(assets: &str) -> HeaderRules {
     let cache_control = CacheControl { pages: "max-age=0".to_owned(), assets: assets.to_owned() };
-    HeaderRules::new(cache_control, &[], None)
+    HeaderRules::new(cache_control, "", &[], None)
 }
 
 fn rules(headers: &HeaderRules) -> Rules<'_> {

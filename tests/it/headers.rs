@@ -241,6 +241,21 @@ async fn registered_well_known_files_have_the_types_of_their_specifications() {
     }
 }
 
+/// A stack of its own for `.well-known/`, beside that of the site.
+#[tokio::test]
+async fn well_known_files_have_their_types_when_the_live_prefix_leads_to_them() {
+    for (prefix, file, content_type) in [
+        (".well-known/", "webauthn", "application/json; charset=utf-8"),
+        ("site/.well-known/", "matrix/support", "application/json; charset=utf-8"),
+        (".well-known/matrix/", "support", "application/json; charset=utf-8"),
+        ("well-known/", "webauthn", "application/octet-stream"),
+    ] {
+        let stage = Stage::new().await.with("LIVE_PREFIX", prefix).with("ARCHIVE_ROOT", ".");
+        stage.deploy("one", &stage.upload("1.zip", &files([(file, "{}")]))).await;
+        assert_eq!(stored_as(&stage, &format!("{prefix}{file}")).0, content_type, "{prefix}");
+    }
+}
+
 #[tokio::test]
 async fn one_rule_gives_the_files_of_a_folder_a_type() {
     let stage = Stage::new().await;
