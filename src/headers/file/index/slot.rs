@@ -48,7 +48,8 @@ impl Slot {
 
     /// Keeps the rules that accept a segment, and counts the steps.
     pub(super) fn retain(&self, segment: &str, rules: &mut Bits, steps: &mut usize) {
-        *steps += 1 + rules.words().len() / 2;
+        // The segment is hashed once.
+        *steps += 7 + rules.words().len() / 3 + segment.len() / 16;
         let of_literal = self.literals.get(segment).map_or(&[][..], SparseBits::words);
         let around = self.around(segment, steps);
         let rules = rules.words_mut();
