@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use chrono::{DateTime, Utc};
 use lambda_runtime::Diagnostic;
 
-use crate::deployment::{DeploymentId, RunId};
+use crate::deployment::{DeploymentId, Head, RunId};
 use crate::plan::LargeDelete;
 use crate::{archive, config, cut, event, headers};
 
@@ -148,6 +148,15 @@ impl Error {
                 | Self::LargeDelete(_)
                 | Self::Torn { .. }
         )
+    }
+
+    /// Returns the error of an upload that finds the site between two builds: a refusal then says how to bring the last
+    /// one back, since no later run may do so.
+    pub fn between_builds(self, head: &Head) -> Self {
+        if head.is_torn && self.is_refusal() {
+            return Self::Torn { refusal: Box::new(self), live: head.live.clone() };
+        }
+        self
     }
 
     /// Whether the archive is refused whatever the settings and the options are.

@@ -66,7 +66,7 @@ impl<'a> Claimant<'a> {
             let last_run = record.as_ref().map_or(0, |record| record.run);
             let decision = decide(&head, record.as_ref(), &attempt.request());
             match decision {
-                Decision::Rejected(reason) => return Err(Error::RefusedForGood(reason)),
+                Decision::Rejected(reason) => return Err(Error::RefusedForGood(reason).between_builds(&head)),
                 Decision::Remember => {
                     // If another invocation has changed the head meanwhile, the next look decides again.
                     let _ = self.remember_newest(&head, record.as_ref()).await?;
@@ -80,7 +80,7 @@ impl<'a> Claimant<'a> {
                     }
                 }
                 Decision::Start { rollback } => {
-                    self.judge_archive(record.as_ref()).await?;
+                    self.judge_archive(&head, record.as_ref()).await?;
                     let number = head.sequence + 1;
                     let started = Record { source: self.source(), ..attempt.record(record.as_ref()) };
                     let started = started.started(number, rollback);
@@ -98,7 +98,7 @@ impl<'a> Claimant<'a> {
                 Decision::Wait => {
                     let has_started = record.as_ref().is_some_and(|record| record.status == Status::Unfinished);
                     if !has_started {
-                        self.judge_archive(record.as_ref()).await?;
+                        self.judge_archive(&head, record.as_ref()).await?;
                     }
                     self.wait(&head).await?;
                 }
@@ -138,7 +138,7 @@ impl<'a> Claimant<'a> {
     }
 
     /// Waits until the archive's index is judged, and records a refusal.
-    async fn judge_archive(&mut self, record: Option<&Record>) -> Result<(), Error> {
+    async fn judge_archive(&mut self, head: &Head, record: Option<&Record>) -> Result<(), Error> {
         self.judge().await;
         if let Some(Err(refusal)) = &self.judged
             && refusal.is_refusal()
@@ -149,7 +149,7 @@ impl<'a> Claimant<'a> {
                 let _ = self.attempt.site.clients.ledger.write_record(record, &refused).await?;
             }
         }
-        self.fail_unless(|_| false)
+        self.fail_unless(|_| false).map_err(|error| error.between_builds(head))
     }
 
     /// Fails with the error of the archive's index, unless it is one of those that are `left_for_later`.

@@ -143,3 +143,25 @@ async fn a_run_whose_commits_answers_are_all_lost_gives_the_site_back() {
         assert_eq!(head.lease, None, "the {nth}. transaction");
     }
 }
+
+#[tokio::test]
+async fn while_the_site_is_between_two_builds_every_refusal_says_so() {
+    let stage = Stage::new().await;
+    let one = stage.deploy("one", &stage.upload("site.zip", &first())).await;
+    // The run writes one file of two.
+    let event = stage.upload("site.zip", &files([("index.html", "two"), ("a.txt", "two")]));
+    let denied = Fault { times: usize::MAX, ..Fault::on("PutObject", Does::refuse(403, "AccessDenied")) };
+    stage.cloud.fault(Fault { key: Some("index.html".to_owned()), ..denied });
+    stage.invoke("two", &event).await.into_answer().unwrap_err();
+    stage.cloud.clear_faults();
+
+    let wrong = stage.clone().with("ARCHIVE_ROOT", "wrong/");
+    for (request_id, event) in
+        [("two", &event), ("two", &event), ("three", &stage.upload("site.zip", &files([("index.html", "three")])))]
+    {
+        let failure = wrong.invoke(request_id, event).await.into_answer().unwrap_err();
+        assert_eq!(failure.error_type, "ArchiveRejected");
+        let way_back = format!("between two builds: send {{\"rollback\":\"{}\"}}", one.id.as_ref().unwrap());
+        assert!(failure.error_message.contains(&way_back), "{request_id}: {}", failure.error_message);
+    }
+}

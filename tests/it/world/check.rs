@@ -191,8 +191,8 @@ impl World {
 
     /// Whether the site is left between two builds, of which an event in the failure queue tells.
     async fn is_half_done(&self) -> bool {
-        let is_unfinished = self.head_field("unfinished").await.is_some();
-        is_unfinished && !self.queue().failed.is_empty()
+        let is_half_done = self.head_field("unfinished").await.is_some() || self.head_field("is_torn").await.is_some();
+        is_half_done && !self.queue().failed.is_empty()
     }
 
     /// Checks the site after a deployment that has put right what foreign hands did.
