@@ -150,6 +150,14 @@ impl Error {
         )
     }
 
+    /// Returns the refusal alone, without the state in which it leaves the site.
+    pub fn refusal(&self) -> &Self {
+        match self {
+            Self::Torn { refusal, .. } => refusal,
+            other => other,
+        }
+    }
+
     /// Returns the error of an upload that finds the site between two builds: a refusal then says how to bring the last
     /// one back, since no later run may do so.
     pub fn between_builds(self, head: &Head) -> Self {

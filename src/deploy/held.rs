@@ -211,7 +211,7 @@ impl<'a> HeldRun<'a> {
     ) -> Result<(), Error> {
         let (head, record) = (&self.head.head, self.record.clone());
         let (head, record) = if error.is_refusal() {
-            (head.refused(&self.run(), has_begun), record.refused(&error.message(), error.is_final()))
+            (head.refused(&self.run(), has_begun), record.refused(&error.refusal().message(), error.is_final()))
         } else {
             (head.given_up(&self.run(), has_begun), record)
         };

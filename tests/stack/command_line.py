@@ -47,7 +47,9 @@ def say(stack, *arguments, code=0):
     """Runs the command line as a user would, and returns what it printed."""
     command = [EXECUTABLE, *map(str, arguments)]
     print("$ dropship", *arguments, flush=True)
-    environment = {**os.environ, "DROPSHIP_STACK": stack["FunctionName"]}
+    # The SDK for Rust trusts SSL_CERT_FILE, and does not know AWS_CA_BUNDLE.
+    trust = {"SSL_CERT_FILE": os.environ["AWS_CA_BUNDLE"]}
+    environment = {**os.environ, **trust, "DROPSHIP_STACK": stack["FunctionName"]}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     said = done.stdout + done.stderr if code else done.stdout
     agree(f"exit code of {' '.join(map(str, arguments))}: {done.stderr}", done.returncode, code)
