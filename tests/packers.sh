@@ -36,7 +36,7 @@ case ${1:-pack} in
         fi
         work="$PWD/target/packers/work"
         python3 tests/packers/main.py pack "$work"
-        DROPSHIP_PACKED="$work" cargo test --locked --test it -- packed::
+        DROPSHIP_PACKED="$work" cargo test --all-features --locked --test it -- packed::
         rm -rf "$work" # not after a failure
         ;;
     *)
