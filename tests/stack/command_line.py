@@ -22,7 +22,8 @@ def story(stack, work, first, second):
     agree("the same push again", json.loads(dropship("push", first, "--json"))["uploaded"], False)
 
     planned = dropship("plan", second, "--exit-code", code=1)
-    agree("whether the plan names the page that changes", "~ index.html" in planned, True)
+    page = f"~ {stack.judge.prefix}index.html"
+    agree("whether the plan names the page that changes", page in planned, True)
     stack.judge.check_bucket(files(first))
 
     dropship("push", second, "--message", "The second")
