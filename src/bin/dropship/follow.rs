@@ -38,8 +38,9 @@ pub enum Ended {
 pub struct Followed<'a> {
     /// Names the upload. Its time may be wrong: the ledger knows the upload by the rest.
     pub upload: DeploymentId,
-    /// Only a run with a higher number counts.
-    pub after_run: u64,
+    /// The deployment's last run before a person asked for another one: only a later one counts. `None` for a new
+    /// upload, which may also be refused or superseded without a run.
+    pub last_run: Option<u64>,
     pub started: Instant,
     pub timeout: Duration,
     pub printer: &'a Printer,
@@ -105,26 +106,26 @@ impl Followed<'_> {
             0 => None,
             number => stack.ledger.run(number).await?,
         };
-        Ok(judge(&head, record, run, self.after_run))
+        Ok(judge(&head, record, run, self.last_run))
     }
 }
 
-/// Says what the ledger's items mean for whoever waits for a run after `after_run`.
-fn judge(head: &Head, record: Record, run: Option<RunRecord>, after_run: u64) -> Seen {
+/// Returns the state of the upload, by the ledger's items.
+fn judge(head: &Head, record: Record, run: Option<RunRecord>, last_run: Option<u64>) -> Seen {
     let id = record.deployment.clone();
     let failed = |run: &RunRecord| {
         let failure = run.failure.clone();
         failure.map(|failure| Ended::Failed { error_type: failure.error_type, message: failure.error_message })
     };
-    // A refusal before the claim has no run.
     match (record.status, record.rejection) {
-        (Status::Rejected, Some(message)) if record.run <= after_run => {
+        _ if last_run.is_some() => {}
+        (Status::Rejected, Some(message)) if record.run == 0 => {
             return Seen::Ended(Ended::Failed { error_type: "ArchiveRejected".to_owned(), message });
         }
         (Status::Superseded, _) => return Seen::Ended(Ended::Superseded(id)),
         _ => {}
     }
-    let Some(run) = run.filter(|run| run.number > after_run) else {
+    let Some(run) = run.filter(|run| last_run.is_none_or(|last_run| run.number > last_run)) else {
         return Seen::Nothing;
     };
     let is_overtaken = head.live.as_ref().is_some_and(|live| live.number > run.number);

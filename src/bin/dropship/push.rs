@@ -98,7 +98,7 @@ pub async fn push(printer: &Printer, stack: &Stack, given: Push) -> Result<u8, F
     }
     let upload = upload_of(stack, &key, &uploaded);
     let upload = DeploymentId::of(&upload, Utc::now());
-    let followed = Followed { upload, after_run: 0, started, timeout: given.wait.timeout, printer };
+    let followed = Followed { upload, last_run: None, started, timeout: given.wait.timeout, printer };
     let ended = tokio::select! {
         ended = followed.to_its_end(stack) => ended?,
         _ = tokio::signal::ctrl_c() => Ended::StillRunning(None),

@@ -34,7 +34,7 @@ pub async fn rollback(printer: &Printer, stack: &Stack, given: Rollback) -> Resu
     let started = Instant::now();
     stack.operator.send(&stack.function.name, &json!({"rollback": id})).await?;
     let followed =
-        Followed { upload: id.clone(), after_run: record.run, started, timeout: given.wait.timeout, printer };
+        Followed { upload: id.clone(), last_run: Some(record.run), started, timeout: given.wait.timeout, printer };
     let ended = tokio::select! {
         ended = followed.to_its_end(stack) => ended?,
         _ = tokio::signal::ctrl_c() => Ended::StillRunning(Some(id.clone())),

@@ -73,3 +73,18 @@ async fn the_history_tells_of_uploads_that_were_refused_before_a_run() {
     let said = desk.run(&["history"]).await;
     assert!(said.out.contains("refused") && said.out.contains("*1"), "{said:?}");
 }
+
+#[tokio::test]
+async fn a_rollback_brings_back_an_upload_that_was_superseded() {
+    let desk = Desk::new().await;
+    let older = files([("index.html", "older")]);
+    let mut late = desk.stage.upload("uploads/older.zip", &older);
+    late["Records"][0]["eventTime"] = json!("2026-01-01T10:15:00.500Z");
+    desk.write(&files([("index.html", "newer")]));
+    desk.run(&["push", "site"]).await;
+    let answer = super::desk::invoke(desk.stage.clone(), "late".to_owned(), late).await.unwrap();
+    assert_eq!(answer["deployments"][0]["outcome"], "superseded");
+    let said = desk.run(&["rollback", answer["deployments"][0]["id"].as_str().unwrap(), "--yes"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    desk.stage.assert_live(&older);
+}
