@@ -290,7 +290,7 @@ fn read(archive: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
     Ok(zip.finish()?.into_inner())
 }
 
-/// Prints a text. Whoever has closed the pipe has read enough.
+/// Prints a text. A closed pipe is no error: its reader has read enough.
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -35,7 +35,7 @@ pub struct RunRecord {
     pub expires_at: i64,
 }
 
-/// Who asked for a run.
+/// The kind of request that started a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum AskedBy {

@@ -10,7 +10,7 @@ const MAX_FIELD_BYTES: usize = 120;
 /// The user metadata of an archive that holds its source, without `x-amz-meta-`.
 pub const SOURCE_METADATA: &str = "dropship-source";
 
-/// The commit that a build was made from, and what was said about it. An empty field is unknown.
+/// The commit that a build was made from, with its branch, author and message. An empty field is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Source {

@@ -175,7 +175,7 @@ impl HeadersFile {
         (joined, setting)
     }
 
-    /// Returns the first path that a rule matches, with what its wildcards stand for there.
+    /// Returns the first path that a rule matches, with the texts that its wildcards stand for there.
     fn capture<'p>(
         &self,
         rule: usize,

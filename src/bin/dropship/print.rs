@@ -34,7 +34,7 @@ impl Printer {
         } else {
             text.to_owned()
         };
-        // Whoever has closed the pipe has read enough.
+        // A closed pipe is no error: its reader has read enough.
         let _ = anstream::stdout().write_all(document.as_bytes());
     }
 

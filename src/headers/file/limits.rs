@@ -21,7 +21,7 @@ pub(super) const MAX_STEPS_PER_FILE: usize = 1_200;
 /// A build with fewer files may take as long as one with this number.
 pub(super) const MIN_FILES: usize = 100_000;
 
-/// What it takes to give a file a header, and each value of it.
+/// The steps to give a file a header, and each value of it.
 pub(super) const STEPS_PER_HEADER: usize = 30;
 pub(super) const STEPS_PER_VALUE: usize = 4;
 

@@ -21,7 +21,7 @@ const MAX_ALSO_NOT_STORED: usize = 100_000;
 /// Collects the rules line by line.
 #[derive(Default)]
 pub(super) struct Parser<'t> {
-    /// The rules that have an effect, with what they do.
+    /// The rules that have an effect, with their effects.
     rules: Vec<(Rule, Draft)>,
     stored_headers: usize,
     metadata_names: BTreeSet<String>,
@@ -166,7 +166,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Adds a rule, unless S3 stores nothing of what it sets.
+    /// Adds a rule, unless S3 stores none of its headers.
     fn add_rule(&mut self, draft: Draft) -> Result<(), Problem> {
         if !draft.has_header {
             return Err(Problem::NoHeaders(draft.path));

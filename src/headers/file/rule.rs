@@ -5,7 +5,7 @@ use super::field::HeaderField;
 use super::limits::MAX_LINE_CHARACTERS;
 use crate::headers::pattern::Pattern;
 
-/// A path pattern, and what it does to the headers of the files that match it.
+/// A path pattern, and its effect on the headers of the files that match it.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) line: usize,
@@ -28,7 +28,7 @@ impl Draft {
         Self { line, path: path.to_owned(), has_header: false, removed: Vec::new(), set: Vec::new() }
     }
 
-    /// Whether the rule has any effect on what S3 stores.
+    /// Whether the rule affects a header that S3 stores.
     pub(super) fn has_effect(&self) -> bool {
         !self.removed.is_empty() || !self.set.is_empty()
     }
