@@ -1,8 +1,8 @@
 //! CloudFront: reads the distributions in front of the live bucket, and sends invalidation batches to them.
 
-mod behaviour;
+pub(super) mod behaviour;
 mod cache_policy;
-mod distribution;
+pub(super) mod distribution;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,15 +1,23 @@
 //! The requests of a person's tools: they read a stack's settings, upload archives, send the function events, and look
 //! after the queue of failed events.
 
+mod alarms;
+mod bucket;
+mod distribution;
 mod function;
 mod queue;
+mod rights;
 mod upload;
 
 use aws_config::BehaviorVersion;
 use aws_config::SdkConfig;
 
+pub use alarms::Alarm;
+pub use bucket::{Expiry, Trigger};
+pub use distribution::{Access as OriginAccess, CachePolicy, DistributionSettings, OriginSettings};
 pub use function::{Function, Invoked};
 pub use queue::FailedEvent;
+pub use rights::{Missing, Rights};
 pub use upload::{Newest, Uploaded};
 
 use crate::config::Config;
@@ -44,6 +52,9 @@ pub fn has_region(sdk: &SdkConfig) -> bool {
 
 /// The clients for one stack.
 pub struct Operator {
+    cloudfront: aws_sdk_cloudfront::Client,
+    cloudwatch: aws_sdk_cloudwatch::Client,
+    iam: aws_sdk_iam::Client,
     s3: aws_sdk_s3::Client,
     lambda: aws_sdk_lambda::Client,
     sqs: aws_sdk_sqs::Client,
@@ -54,6 +65,9 @@ impl Operator {
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
         let s3 = aws_sdk_s3::config::Builder::from(sdk).force_path_style(config.s3_force_path_style);
         Self {
+            cloudfront: aws_sdk_cloudfront::Client::new(sdk),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(sdk),
+            iam: aws_sdk_iam::Client::new(sdk),
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
             lambda: aws_sdk_lambda::Client::new(sdk),
             sqs: aws_sdk_sqs::Client::new(sdk),

@@ -7,25 +7,25 @@ use aws_sdk_cloudfront::types::{
 };
 
 /// A behaviour, the default one or another.
-pub(super) struct Behaviour<'a> {
+pub(in crate::aws) struct Behaviour<'a> {
     /// The ids of the origins that it leads to: one, or those of an origin group.
     origins: Vec<&'a str>,
     /// Whether a function may change the path before it reaches the origin.
-    pub(super) has_function: bool,
+    pub(in crate::aws) has_function: bool,
     /// The cache policy, which says whether query strings are part of the cache key.
-    pub(super) cache_policy: Option<&'a str>,
+    pub(in crate::aws) cache_policy: Option<&'a str>,
     /// Whether they are, where there is no cache policy.
-    pub(super) forwards_query_strings: bool,
+    pub(in crate::aws) forwards_query_strings: bool,
 }
 
 impl Behaviour<'_> {
-    pub(super) fn leads_to(&self, origin: &str) -> bool {
+    pub(in crate::aws) fn leads_to(&self, origin: &str) -> bool {
         self.origins.contains(&origin)
     }
 }
 
 /// Returns all behaviours of a distribution.
-pub(super) fn behaviours(config: &DistributionConfig) -> Vec<Behaviour<'_>> {
+pub(in crate::aws) fn behaviours(config: &DistributionConfig) -> Vec<Behaviour<'_>> {
     let others = config.cache_behaviors().map(CacheBehaviors::items).unwrap_or_default();
     let all = others.iter().map(Parts::from).chain(config.default_cache_behavior().map(Parts::from));
     all.map(|parts| parts.behaviour(config)).collect()

@@ -161,14 +161,14 @@ fn fallback(error: &CustomErrorResponse) -> Option<String> {
 }
 
 /// Whether the domain of a bucket is its website endpoint, which Regions spell with a dash or a dot.
-fn is_website(domain: &str) -> bool {
+pub(in crate::aws) fn is_website(domain: &str) -> bool {
     let domain = domain.to_ascii_lowercase();
     domain.contains(".s3-website-") || domain.contains(".s3-website.")
 }
 
 /// Whether an origin's domain is the bucket in any of S3's spellings: `<bucket>.s3.amazonaws.com`, regional, dualstack,
 /// website endpoint with dash or dot, accelerate.
-fn is_bucket_domain(domain: &str, bucket: &str) -> bool {
+pub(in crate::aws) fn is_bucket_domain(domain: &str, bucket: &str) -> bool {
     let domain = domain.to_ascii_lowercase();
     let Some(rest) = domain.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('.')) else {
         return false;

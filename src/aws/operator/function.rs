@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use aws_config::SdkConfig;
 use aws_sdk_lambda::error::ProvideErrorMetadata;
+use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::InvocationType;
+use aws_sdk_lambda::types::{InvocationType, LastUpdateStatus, State};
 use serde_json::Value;
 
 use super::Operator;
@@ -16,6 +17,12 @@ use crate::error::Error;
 #[derive(Clone, Debug, Default)]
 pub struct Function {
     pub name: String,
+    pub arn: String,
+    /// The template names the release that it belongs to here: `dropship 0.1.0`.
+    pub description: String,
+    pub role_arn: String,
+    /// Why it cannot run, or why its last update has failed.
+    pub trouble: Option<String>,
     pub variables: HashMap<String, String>,
     /// The ARN of the queue to which failed events go.
     pub dead_letter_queue: Option<String>,
@@ -31,12 +38,26 @@ impl Function {
         match client.get_function_configuration().function_name(name).send().await {
             Ok(answer) => Ok(Some(Self {
                 name: name.to_owned(),
+                trouble: trouble(&answer),
+                arn: answer.function_arn.unwrap_or_default(),
+                description: answer.description.unwrap_or_default(),
+                role_arn: answer.role.unwrap_or_default(),
                 variables: answer.environment.and_then(|it| it.variables).unwrap_or_default(),
                 dead_letter_queue: answer.dead_letter_config.and_then(|it| it.target_arn),
             })),
             Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
             Err(error) => Err(failed(format!("reading the function {name}"), error)),
         }
+    }
+}
+
+/// Returns why a function cannot run, or why its last update has failed.
+fn trouble(function: &GetFunctionConfigurationOutput) -> Option<String> {
+    let reason = |reason: Option<&str>, state: &str| Some(reason.unwrap_or(state).to_owned());
+    match (function.state(), function.last_update_status()) {
+        (Some(State::Failed), _) => reason(function.state_reason(), "its state is Failed"),
+        (_, Some(LastUpdateStatus::Failed)) => reason(function.last_update_status_reason(), "its last update failed"),
+        _ => None,
     }
 }
 

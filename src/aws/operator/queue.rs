@@ -1,6 +1,6 @@
 //! The queue of failed events.
 
-use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName};
+use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName};
 
 use super::Operator;
 use crate::aws::response::failed;
@@ -56,6 +56,21 @@ impl Operator {
                 }
             }));
         }
+    }
+
+    /// Returns how many events are in the queue, with those that someone has just received.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn failed_event_count(&self, queue_arn: &str) -> Result<u64, Error> {
+        use QueueAttributeName::{ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible};
+        let names = [ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible];
+        let url = self.queue_url(queue_arn).await?;
+        let request = self.sqs.get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec()));
+        let answer = request.send().await.map_err(|error| failed("counting the failed events", error))?;
+        let attributes = answer.attributes.unwrap_or_default();
+        let counts = names.iter().filter_map(|name| attributes.get(name)?.parse::<u64>().ok());
+        Ok(counts.sum())
     }
 
     /// Deletes an event from the queue.

@@ -104,6 +104,16 @@ Examples:
   dropship redrive --send 1 3     sends the first and the third again
   dropship redrive --delete 2     deletes the second")]
     Redrive(Redrive),
+    /// Look for faults of the stack that no deployment shows, and say how to mend them
+    #[command(after_help = "Exit codes:
+  0  everything works; there may be advice
+  1  there is a problem, or a check could not be made
+  2  the arguments are wrong
+
+Examples:
+  dropship doctor
+  dropship doctor --json | jq -r '.findings[] | .problem'")]
+    Doctor,
     /// Print the completions for a shell
     #[command(after_help = "Example:
   dropship completions bash > /etc/bash_completion.d/dropship")]

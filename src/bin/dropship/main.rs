@@ -3,6 +3,7 @@
 //! Only the function writes to the live site. Everything here uploads archives, sends events, and reads the ledger.
 
 mod arguments;
+mod doctor;
 mod failure;
 mod folder;
 mod follow;
@@ -61,6 +62,7 @@ async fn run(printer: &Printer, global: &arguments::Global, command: Command) ->
         Command::Logs(given) => history::show(printer, &stack, Some(&given.id), true).await,
         Command::Rollback(given) => rollback::rollback(printer, &stack, given).await,
         Command::Redrive(given) => redrive::redrive(printer, &stack, given).await,
+        Command::Doctor => doctor::doctor(printer, &stack).await,
         Command::Completions { .. } | Command::Man => Ok(0),
     }
 }

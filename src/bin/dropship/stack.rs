@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dropship::aws::Clients;
+use dropship::aws::cdn::Cdn;
 use dropship::aws::ledger::Ledger;
 use dropship::aws::operator::{Access, Function, Operator, has_region, load};
 use dropship::config::Config;
@@ -22,6 +23,7 @@ pub struct Stack {
     pub function: Function,
     pub operator: Operator,
     pub ledger: Ledger,
+    pub cdn: Cdn,
 }
 
 /// The settings in `dropship.toml`.
@@ -61,8 +63,8 @@ impl Stack {
         let config = Config::from_variables(|variable| function.variables.get(variable).cloned());
         let config = config.map_err(|errors| Failure::Aws(Error::from(errors)))?;
         let operator = Operator::new(&sdk, &config);
-        let ledger = Clients::new(&sdk, &config).ledger;
-        Ok(Self { name, config, function, operator, ledger })
+        let Clients { ledger, cdn, .. } = Clients::new(&sdk, &config);
+        Ok(Self { name, config, function, operator, ledger, cdn })
     }
 }
 
