@@ -1,6 +1,7 @@
 //! The report on a deployment, which is its part of the answer and its structured log line.
 
 mod bounded;
+pub mod folders;
 pub mod sentence;
 
 use std::sync::Mutex;
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::deployment::{DeploymentId, Step};
 use crate::event::Upload;
 use crate::plan::Plan;
+
+use folders::PlannedFolder;
 
 /// The answer to an invocation.
 #[derive(Debug, Default, Serialize)]
@@ -193,14 +196,23 @@ pub struct Planned {
     #[serde(default)]
     pub last: Vec<String>,
     pub deleted: Vec<String>,
+    /// The same by folders, with sizes.
+    #[serde(default)]
+    pub folders: Vec<PlannedFolder>,
     pub items: Vec<PlannedItems>,
 }
 
 /// The items that a dry run would invalidate on one distribution.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedItems {
     pub distribution_id: String,
+    /// How many items there are, of which the list may have only some.
+    #[serde(default)]
+    pub count: usize,
+    /// How many unchanged objects wildcards and cache tags evict.
+    #[serde(default)]
+    pub evicted: usize,
     pub items: Vec<String>,
 }
 

@@ -8,7 +8,9 @@ use crate::aws::ledger::Known;
 use crate::cache_tag::CacheTags;
 use crate::error::Error;
 use crate::invalidation::{Distribution, Invalidation};
-use crate::plan::{Plan, TagEvidence};
+use crate::listing::Listing;
+use crate::plan::{Plan, Put, TagEvidence};
+use crate::report::folders::{Fate, by_folder};
 use crate::report::{Outcome, Planned, PlannedItems, Report};
 
 /// Reports what a run would do. It changes nothing, not even in the ledger.
@@ -42,21 +44,33 @@ pub(super) async fn rehearse(attempt: &Attempt<'_>) -> Result<Report, Error> {
     report.warnings.extend(survey.live.warning(config));
     report.warnings.extend(distributions.iter().flat_map(|distribution| distribution.warnings.iter().cloned()));
     report.warnings.extend(invalidations.iter().filter_map(|(distribution, it)| warning(config, distribution, it)));
-    report.plan = Some(planned(&plan, invalidations));
+    report.plan = Some(planned(&plan, listing, invalidations));
     Ok(report)
 }
 
-fn planned(plan: &Plan<'_>, invalidations: Vec<(&Distribution, Invalidation)>) -> Planned {
+fn planned<'p>(plan: &'p Plan<'_>, listing: &Listing, invalidations: Vec<(&Distribution, Invalidation)>) -> Planned {
     let items = invalidations.into_iter().map(|(distribution, invalidation)| PlannedItems {
         distribution_id: distribution.id.clone(),
+        count: invalidation.first.list.len() + invalidation.last.list.len(),
+        evicted: invalidation.collateral,
         items: [invalidation.first.list, invalidation.last.list].concat(),
     });
+    let put = |put: &'p Put<'_>| {
+        let fate = if put.replaces.is_some() { Fate::Changed } else { Fate::New };
+        (&*put.key, fate, put.entry.size_bytes)
+    };
+    let puts = plan.puts.iter().map(put);
+    let headers = plan.header_changes.iter().map(|change| (&*change.key, Fate::Headers, change.size_bytes));
+    let size_bytes = |key: &str| listing.get(key).map_or(0, |object| object.size_bytes);
+    let deletes = plan.deletes.iter().map(|delete| (delete.key.as_str(), Fate::Deleted, size_bytes(&delete.key)));
+    let touched: Vec<(&str, Fate, u64)> = puts.chain(headers).chain(deletes).collect();
     Planned {
         new: plan.new_keys().into_iter().map(str::to_owned).collect(),
         changed: plan.puts.iter().filter(|put| put.replaces.is_some()).map(|put| put.key.to_string()).collect(),
         headers: plan.header_changes.iter().map(|change| change.key.to_string()).collect(),
         last: plan.entry_points().map(str::to_owned).collect(),
         deleted: plan.deletes.iter().map(|delete| delete.key.clone()).collect(),
+        folders: by_folder(&touched),
         items: items.collect(),
     }
 }

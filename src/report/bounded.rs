@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::folders::PlannedFolder;
 use super::{Answer, ArchiveName, Failed, Planned, PlannedItems, Report, sentence};
 use crate::cut;
 
@@ -78,9 +79,13 @@ impl Report {
     /// Returns everything except the elements of the lists. It has one line for each distribution, of which
     /// `DISTRIBUTION_IDS` has room for some hundreds.
     fn without_lists(&self) -> Self {
-        let without_items =
-            |of: &PlannedItems| PlannedItems { distribution_id: cut::text(&of.distribution_id), items: Vec::new() };
+        let without_items = |of: &PlannedItems| PlannedItems {
+            distribution_id: cut::text(&of.distribution_id),
+            items: Vec::new(),
+            ..*of
+        };
         let plan = self.plan.as_ref();
+        let folder = |of: &PlannedFolder| PlannedFolder { folder: cut::text(&of.folder), ..of.clone() };
         Self {
             id: self.id.clone(),
             run: self.run,
@@ -105,13 +110,16 @@ impl Report {
             invalidations: Vec::new(),
             warnings: Vec::new(),
             duration_ms: self.duration_ms,
-            plan: plan
-                .map(|plan| Planned { items: plan.items.iter().map(without_items).collect(), ..Planned::default() }),
+            plan: plan.map(|plan| Planned {
+                folders: plan.folders.iter().map(folder).collect(),
+                items: plan.items.iter().map(without_items).collect(),
+                ..Planned::default()
+            }),
         }
     }
 
     fn lists(&self) -> Vec<&Vec<String>> {
-        let plan = self.plan.iter().flat_map(|Planned { new, changed, headers, last, deleted, items }| {
+        let plan = self.plan.iter().flat_map(|Planned { new, changed, headers, last, deleted, items, .. }| {
             [new, changed, headers, last, deleted].into_iter().chain(items.iter().map(|of_one| &of_one.items))
         });
         [&self.warnings].into_iter().chain(plan).collect()
@@ -119,7 +127,7 @@ impl Report {
 
     /// Returns the lists in the order of [`Self::lists`].
     fn lists_mut(&mut self) -> Vec<&mut Vec<String>> {
-        let plan = self.plan.iter_mut().flat_map(|Planned { new, changed, headers, last, deleted, items }| {
+        let plan = self.plan.iter_mut().flat_map(|Planned { new, changed, headers, last, deleted, items, .. }| {
             [new, changed, headers, last, deleted].into_iter().chain(items.iter_mut().map(|of_one| &mut of_one.items))
         });
         [&mut self.warnings].into_iter().chain(plan).collect()
@@ -164,8 +172,8 @@ mod tests {
             new in list(), changed in list(), headers in list(), last in list(), deleted in list(),
             items in prop::collection::vec(list(), 0..5),
         ) -> Planned {
-            let items = items.into_iter().map(|items| PlannedItems { distribution_id: "E1EXAMPLE".to_owned(), items });
-            Planned { new, changed, headers, last, deleted, items: items.collect() }
+            let items = items.into_iter().map(|items| PlannedItems { distribution_id: "E1EXAMPLE".to_owned(), items, ..Default::default() });
+            Planned { new, changed, headers, last, deleted, items: items.collect(), ..Default::default() }
         }
     }
 

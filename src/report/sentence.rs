@@ -86,7 +86,7 @@ fn counts(report: &Report) -> String {
 fn items(report: &Report) -> String {
     match &report.plan {
         Some(plan) => {
-            let items = plan.items.iter().map(|of_one| of_one.items.len()).sum();
+            let items = plan.items.iter().map(|of_one| of_one.count).sum();
             format!("{} to invalidate", counted(items, "item"))
         }
         None => {
@@ -152,7 +152,12 @@ mod tests {
     #[test]
     fn a_plan_tells_what_would_be_invalidated() {
         let mut report = Report { run: 0, invalidations: Vec::new(), ..report(Outcome::Planned) };
-        let items = PlannedItems { distribution_id: "E1EXAMPLE".to_owned(), items: vec!["/".to_owned()] };
+        let items = PlannedItems {
+            distribution_id: "E1EXAMPLE".to_owned(),
+            count: 1,
+            items: vec!["/".to_owned()],
+            ..PlannedItems::default()
+        };
         report.plan = Some(Planned { items: vec![items], ..Planned::default() });
         assert_snapshot!(of_report(&report), @"planned 20261122T101500Z-3fb1c65a90d2 (uploads/site.zip): 66 new, 2 changed, 0 headers, 66 deleted, 88 kept; 1 item to invalidate; 2.1 s; https://www.example.com/");
     }

@@ -1,6 +1,7 @@
 //! The command line, as the real executable against the embedded services.
 
 mod desk;
+mod doctor;
 mod failures;
 mod history;
 mod plan;

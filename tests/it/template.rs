@@ -47,6 +47,12 @@ fn every_variable_is_named_by_the_parameters_that_set_it() {
     template.parameter("MemorySize");
 }
 
+#[test]
+fn the_functions_description_names_the_release() {
+    let function = Template::with(&[]).resource("Function");
+    assert_eq!(function["Properties"]["Description"], concat!("dropship ", env!("CARGO_PKG_VERSION")));
+}
+
 /// A client that knows the stack's name finds everything by the function's environment.
 #[test]
 fn the_function_the_log_and_the_dashboard_have_the_stacks_name() {

@@ -3,13 +3,17 @@
 use std::fmt::Write;
 
 use dropship::printable::printable;
-use dropship::report::Report;
+use dropship::report::folders::PlannedFolder;
 use dropship::report::sentence::words;
+use dropship::report::{PlannedItems, Report};
 
 use crate::print::{DIM, GOOD, bytes, count};
 
 /// How many items of an invalidation are shown without `--verbose`.
 const MAX_ITEMS: usize = 12;
+
+/// The price of an item, in dollars: a path, a wildcard or a tag (CloudFront pricing, "Invalidation requests", 2026).
+const DOLLARS_PER_ITEM: f64 = 0.005;
 
 /// Returns a report as lines of text.
 pub fn text(report: &Report) -> String {
@@ -50,7 +54,8 @@ pub fn changes(report: &Report) -> String {
     parts.join(", ")
 }
 
-/// Returns the plan of a dry run as text: the objects that it would touch, and the items that it would invalidate.
+/// Returns the plan of a dry run as text: the objects that it would touch, by key and by folder, and the items that it
+/// would invalidate.
 pub fn plan(report: &Report) -> String {
     let mut text = format!("{GOOD}planned{GOOD:#}  {}\n", changes(report));
     let Some(plan) = &report.plan else {
@@ -64,17 +69,52 @@ pub fn plan(report: &Report) -> String {
             let _ = writeln!(text, "  {mark} {DIM}and {} more{DIM:#}", keys.len() - MAX_ITEMS);
         }
     }
+    if !plan.folders.is_empty() {
+        text.push_str("by folder\n");
+    }
+    for folder in &plan.folders {
+        let name = if folder.folder.is_empty() { "./" } else { &*folder.folder };
+        let _ = writeln!(text, "  {}  {}", printable(name), fates(folder));
+    }
     for planned in &plan.items {
-        let _ = writeln!(text, "  {} on {}", count(planned.items.len() as u64, "item"), planned.distribution_id);
-        for item in planned.items.iter().take(MAX_ITEMS) {
-            let _ = writeln!(text, "    {}", printable(item));
-        }
-        if planned.items.len() > MAX_ITEMS {
-            let _ = writeln!(text, "    {DIM}and {} more{DIM:#}", planned.items.len() - MAX_ITEMS);
-        }
+        text.push_str(&items(planned));
     }
     for warning in &report.warnings {
         let _ = writeln!(text, "  warning: {}", printable(warning));
+    }
+    text
+}
+
+/// Returns the counts and sizes of a folder.
+fn fates(folder: &PlannedFolder) -> String {
+    let fates = [
+        ("new", folder.new),
+        ("changed", folder.changed),
+        ("with new headers", folder.headers),
+        ("deleted", folder.deleted),
+    ];
+    let touched = fates.into_iter().filter(|(_, objects)| objects.count > 0);
+    let texts: Vec<String> =
+        touched.map(|(fate, objects)| format!("{} {fate} ({})", objects.count, bytes(objects.bytes))).collect();
+    texts.join(", ")
+}
+
+/// Returns the items of one distribution, with their price.
+fn items(planned: &PlannedItems) -> String {
+    let PlannedItems { distribution_id, count: items, evicted, .. } = planned;
+    let price = *items as f64 * DOLLARS_PER_ITEM;
+    let mut text = format!(
+        "invalidates {} on {distribution_id}: ${price:.3}, or nothing within the account's 1,000 free ones a month\n",
+        count(*items as u64, "item")
+    );
+    if *evicted > 0 {
+        let _ = writeln!(text, "  they also evict {}", count(*evicted as u64, "unchanged object"));
+    }
+    for item in planned.items.iter().take(MAX_ITEMS) {
+        let _ = writeln!(text, "    {}", printable(item));
+    }
+    if *items > MAX_ITEMS {
+        let _ = writeln!(text, "    {DIM}and {} more{DIM:#}", items - MAX_ITEMS);
     }
     text
 }

@@ -86,7 +86,9 @@ async fn wrong_arguments_end_with_2_and_say_what_to_do() {
 #[tokio::test]
 async fn every_command_has_a_help_page_with_an_example() {
     let desk = Desk::new().await;
-    for command in ["push", "plan", "status", "history", "show", "logs", "rollback", "redrive", "completions", "man"] {
+    for command in
+        ["push", "plan", "status", "history", "show", "logs", "rollback", "redrive", "doctor", "completions", "man"]
+    {
         let said = super::desk::Said::from(desk.command(&[command, "--help"]).output().await.unwrap());
         assert!(said.code == 0 && said.out.contains("Example") && said.out.contains("Usage:"), "{command}: {said:?}");
     }

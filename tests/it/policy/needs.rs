@@ -18,7 +18,9 @@ pub fn needs(call: &Call, status: Option<u16>) -> Vec<Permission> {
         Service::S3 => s3_needs(call),
         Service::CloudFront => cloudfront_needs(call),
         Service::DynamoDb => dynamodb_needs(call),
-        Service::Lambda | Service::Sqs => panic!("the function does not call {:?}", call.service),
+        Service::Lambda | Service::Sqs | Service::CloudWatch | Service::Iam => {
+            panic!("the function does not call {:?}", call.service)
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Service {
     DynamoDb,
     Lambda,
     Sqs,
+    CloudWatch,
+    Iam,
 }
 
 /// One HTTP request of a client.
@@ -94,6 +96,14 @@ impl Call {
             call.service = Service::Lambda;
             let operation = if path.ends_with("/configuration") { "GetFunctionConfiguration" } else { "Invoke" };
             call.operation = operation.to_owned();
+        } else if let Some(operation) = parts.uri.path().strip_prefix(crate::cloudwatch::PATH) {
+            call.service = Service::CloudWatch;
+            call.operation = operation.to_owned();
+        } else if parts.method == Method::POST && parts.uri.path() == "/" {
+            call.service = Service::Iam;
+            let form = String::from_utf8_lossy(body);
+            let action = form.split('&').find_map(|field| field.strip_prefix("Action="));
+            call.operation = action.unwrap_or("Unknown").to_owned();
         } else if parts.uri.path().starts_with("/2020-05-31/") {
             call.parse_cloudfront(parts);
         } else {
@@ -128,6 +138,7 @@ impl Call {
         }
         self.operation = match (&parts.method, segments.as_slice()) {
             (&Method::GET, ["cache-policy", _]) => "GetCachePolicy",
+            (&Method::GET, ["origin-access-control", _]) => "GetOriginAccessControl",
             (&Method::GET, ["distribution", _]) => "GetDistribution",
             (&Method::GET, ["distribution", _, "config"]) => "GetDistributionConfig",
             (&Method::POST, ["distribution", _, "invalidation"]) => "CreateInvalidation",
@@ -160,6 +171,9 @@ impl Call {
             (_, _, None) if has("uploads") => "ListMultipartUploads",
             (_, _, None) if has("versioning") => "GetBucketVersioning",
             (_, _, None) if has("versions") => "ListObjectVersions",
+            (_, _, None) if has("policy") => "GetBucketPolicy",
+            (_, _, None) if has("lifecycle") => "GetBucketLifecycleConfiguration",
+            (_, _, None) if has("notification") => "GetBucketNotificationConfiguration",
             (_, _, None) if has("location") => "GetBucketLocation",
             (_, _, None) if has("list-type") => "ListObjectsV2",
             (_, _, None) => "ListObjects",

@@ -16,15 +16,17 @@ use crate::call::{Call, Service};
 use crate::call_log::{CallLog, Observer};
 use crate::clock::{Clock, VirtualClock};
 use crate::cloudfront::{CloudFront, Distribution, Invalidation, Quota, ReferenceConflict};
+use crate::cloudwatch::{Alarm, CloudWatch};
 use crate::dynamodb::DynamoDb;
 use crate::edge::{Edge, Spread};
 use crate::faults::{Fault, Faults};
-use crate::function::{Functions, Handler};
+use crate::function::{self, Functions, Handler};
 use crate::gate::{Gate, Queue};
+use crate::iam::Iam;
 use crate::network::{Connector, Latencies, Network};
 use crate::s3::{Misdirected, Regions};
 use crate::server::Listener;
-use crate::storage::{Buckets, Etags, Headers, MultipartUpload, Object, Version, Versioning};
+use crate::storage::{BucketSettings, Buckets, Etags, Headers, MultipartUpload, Object, Version, Versioning};
 use crate::{CLIENT, REGION, SECRET, dispatch, s3};
 
 /// An account with S3, CloudFront and DynamoDB behind one HTTP endpoint, or in this process.
@@ -48,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) cloudfront: CloudFront,
     pub(crate) dynamodb: DynamoDb,
     pub(crate) functions: Functions,
+    pub(crate) cloudwatch: CloudWatch,
+    pub(crate) iam: Iam,
     pub(crate) calls: CallLog,
     pub(crate) faults: Faults,
     pub(crate) gate: Arc<Queue>,
@@ -101,6 +105,8 @@ impl Cloud {
                 cloudfront: CloudFront::new(clock),
                 dynamodb: DynamoDb::default(),
                 functions: Functions::default(),
+                cloudwatch: CloudWatch::default(),
+                iam: Iam::default(),
                 calls: CallLog::default(),
                 faults: Faults::default(),
                 gate: Arc::default(),
@@ -196,7 +202,30 @@ impl Cloud {
         uploads: (&str, &str),
         handler: Handler,
     ) {
+        let (bucket, folder) = uploads;
+        let trigger = (function::arn(name), folder.to_owned());
+        self.inner.buckets.expect(bucket).change_settings(|settings| settings.triggers = vec![trigger]);
         self.inner.functions.create(name, variables, uploads, handler);
+    }
+
+    /// Sets the description of a function.
+    pub fn describe_function(&self, name: &str, description: &str) {
+        self.inner.functions.describe(name, description);
+    }
+
+    /// Sets the account's alarms.
+    pub fn set_alarms(&self, alarms: Vec<Alarm>) {
+        self.inner.cloudwatch.set_alarms(alarms);
+    }
+
+    /// Makes the simulation of every role's rights deny an action.
+    pub fn deny(&self, action: &str) {
+        self.inner.iam.deny(action);
+    }
+
+    /// Changes the settings of a bucket.
+    pub fn change_bucket(&self, bucket: &str, change: impl FnOnce(&mut BucketSettings)) {
+        self.inner.buckets.expect(bucket).change_settings(change);
     }
 
     /// Shows every failed event again that someone has received from a queue.

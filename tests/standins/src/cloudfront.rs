@@ -191,6 +191,12 @@ impl CloudFront {
         if let (&Method::GET, ["cache-policy", id]) = (&parts.method, segments.as_slice()) {
             return cache_policy(distributions.values().map(|state| &state.config), id);
         }
+        if let (&Method::GET, ["origin-access-control", id]) = (&parts.method, segments.as_slice()) {
+            return match distributions.get(*id).and_then(|state| state.config.signing) {
+                Some(signing) => Ok(response(200, "text/xml", xml::origin_access_control(id, signing))),
+                None => refuse(404, "NoSuchOriginAccessControl", "The origin access control does not exist."),
+            };
+        }
         let ["distribution", id, rest @ ..] = segments.as_slice() else {
             return refuse(501, "NotImplemented", format!("{} is not emulated", parts.uri));
         };
@@ -212,11 +218,14 @@ impl CloudFront {
     }
 }
 
-/// Returns the cache policy that some distribution has.
+/// Returns AWS's own cache policy, or one that some distribution has.
 fn cache_policy<'a>(
     mut configs: impl Iterator<Item = &'a Distribution>,
     wanted: &str,
 ) -> Result<Response<Body>, Refusal> {
+    if wanted == xml::CACHING_OPTIMIZED {
+        return Ok(response(200, "text/xml", xml::cache_policy(wanted, "none")));
+    }
     let behavior = configs.find_map(|config| match &config.query_strings {
         QueryStrings::Policy { id, behavior } if id == wanted => Some(*behavior),
         _ => None,

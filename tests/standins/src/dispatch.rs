@@ -141,5 +141,7 @@ async fn serve(
         Service::DynamoDb => Ok(cloud.inner.dynamodb.answer(parts, body).await),
         Service::Lambda => Ok(cloud.inner.functions.answer(&parts, &body).await),
         Service::Sqs => Ok(cloud.inner.functions.answer_queue(&parts, &body)),
+        Service::CloudWatch => Ok(cloud.inner.cloudwatch.answer(&parts)),
+        Service::Iam => Ok(cloud.inner.iam.answer(&String::from_utf8_lossy(&body))),
     }
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::lambda::InvocationError;
 use crate::response::{error, response};
 use crate::storage::Object;
-use crate::{Call, Service};
+use crate::{Call, REGION, Service};
 
 /// Lambda tries an asynchronous event three times in all.
 const ATTEMPTS: usize = 3;
@@ -42,6 +42,7 @@ struct Deployed {
     /// The bucket and the folder whose uploads start it.
     uploads: (String, String),
     handler: Handler,
+    description: Mutex<String>,
     failed: Mutex<Vec<Message>>,
 }
 
@@ -62,9 +63,17 @@ impl Functions {
             variables,
             uploads: (uploads.0.to_owned(), uploads.1.to_owned()),
             handler,
+            description: Mutex::default(),
             failed: Mutex::default(),
         };
         self.lock().insert(name.to_owned(), Arc::new(deployed));
+    }
+
+    pub(crate) fn describe(&self, name: &str, description: &str) {
+        if let Some(function) = self.lock().get(name) {
+            let mut described = function.description.lock().unwrap_or_else(PoisonError::into_inner);
+            description.clone_into(&mut described);
+        }
     }
 
     /// Answers a call of Lambda's API.
@@ -127,6 +136,14 @@ impl Functions {
                 let messages: Vec<Value> = function.receive().iter().map(Message::received).collect();
                 json!({"Messages": messages})
             }
+            "GetQueueAttributes" => {
+                let (hidden, visible): (Vec<bool>, Vec<bool>) =
+                    function.queue().iter().map(|message| message.is_hidden).partition(|is_hidden| *is_hidden);
+                json!({"Attributes": {
+                    "ApproximateNumberOfMessages": visible.len().to_string(),
+                    "ApproximateNumberOfMessagesNotVisible": hidden.len().to_string(),
+                }})
+            }
             "DeleteMessage" => {
                 let receipt = request["ReceiptHandle"].as_str().unwrap_or_default();
                 function.queue().retain(|message| message.receipt != receipt);
@@ -154,6 +171,11 @@ impl Deployed {
         let variables: HashMap<&String, &String> = self.variables.iter().map(|(name, value)| (name, value)).collect();
         json!({
             "FunctionName": self.name,
+            "FunctionArn": arn(&self.name),
+            "Role": format!("arn:aws:iam::000000000000:role/{}", self.name),
+            "Description": *self.description.lock().unwrap_or_else(PoisonError::into_inner),
+            "State": "Active",
+            "LastUpdateStatus": "Successful",
             "Environment": {"Variables": variables},
             "DeadLetterConfig": {"TargetArn": format!("arn:aws:sqs:us-east-1:000000000000:{}", self.name)},
         })
@@ -199,6 +221,11 @@ impl Message {
             "MessageAttributes": {"ErrorMessage": {"DataType": "String", "StringValue": self.error_message}},
         })
     }
+}
+
+/// Returns the ARN of a function.
+pub(crate) fn arn(name: &str) -> String {
+    format!("arn:aws:lambda:{REGION}:000000000000:function:{name}")
 }
 
 /// Whether a call has put an object in place.

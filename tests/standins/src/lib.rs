@@ -1,7 +1,7 @@
 //! In-memory stand-ins for the AWS services that dropship uses.
 //!
-//! A [`Cloud`] is an account with S3, CloudFront, DynamoDB, Lambda and SQS behind one HTTP endpoint on the loopback interface. The
-//! real SDK clients talk to it. A test arranges it (buckets, writes of other programs, faults, a gate) and then reads
+//! A [`Cloud`] is an account with S3, CloudFront, DynamoDB and the services of an operator's tools behind one HTTP endpoint on
+//! the loopback interface. The real SDK clients talk to it. A test arranges it (buckets, writes of other programs, faults, a gate) and then reads
 //! what the clients did: the objects, the calls in order, the accepted invalidations, and the answers of an emulated
 //! edge cache. A [`Function`] runs the executable of a Lambda function against a minimal Runtime API.
 //!
@@ -18,6 +18,7 @@
 //! | `dynamodb` | tables |
 //! | `lambda` | a function's process and its Runtime API |
 //! | `function` | Lambda's own API of a function in this process, S3's events for it, the queue of those that failed |
+//! | `cloudwatch`, `iam` | alarms; the simulation of a role's rights |
 //! | `pattern`, `xml` | patterns with `*` for keys and paths; text in XML |
 //! | [`quine`] | an archive that contains itself |
 //!
@@ -30,12 +31,14 @@ mod call_log;
 mod clock;
 mod cloud;
 mod cloudfront;
+mod cloudwatch;
 mod dispatch;
 mod dynamodb;
 mod edge;
 mod faults;
 mod function;
 mod gate;
+mod iam;
 mod lambda;
 mod latency;
 mod network;
@@ -54,6 +57,7 @@ pub use cloud::{Authorizer, Cloud};
 pub use cloudfront::{
     CustomError, Distribution, Domain, IndexFunction, Invalidation, Origin, QueryStrings, Quota, ReferenceConflict,
 };
+pub use cloudwatch::Alarm;
 pub use edge::{Begun, Edge, EdgeAnswer, Fetch, Spread};
 pub use faults::{Does, Fault};
 pub use function::{Answer, Handler, upload_event};
@@ -61,7 +65,9 @@ pub use gate::{Gate, Waiting};
 pub use lambda::{Function, InvocationError};
 pub use network::{Latencies, Latency};
 pub use s3::Misdirected;
-pub use storage::{Checksum, Etags, Headers, MultipartUpload, Object, UploadedPart, Version, Versioning};
+pub use storage::{
+    BucketSettings, Checksum, Etags, Expiry, Headers, MultipartUpload, Object, UploadedPart, Version, Versioning,
+};
 
 /// The region of all services.
 pub const REGION: &str = "us-east-1";

@@ -1,10 +1,11 @@
 //! HTTP responses: bodies, errors in the format of a service, and truncated ones.
 
+use aws_smithy_cbor::Encoder;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::Response;
 use hyper::body::{Body as _, Frame};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use s3s::Body;
 
 use crate::Service;
@@ -36,6 +37,20 @@ pub(crate) fn error(service: Service, status: u16, code: &str, message: &str) ->
             );
             response(status, "text/xml", body)
         }
+        Service::Iam => {
+            let message = escaped(message);
+            let body = format!(
+                "<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>injected</RequestId></ErrorResponse>"
+            );
+            response(status, "text/xml", body)
+        }
+        Service::CloudWatch => {
+            let mut body = Encoder::new(Vec::new());
+            body.map(2).str("__type").str(code).str("message").str(message);
+            let mut answer = response(status, "application/cbor", body.into_writer());
+            answer.headers_mut().insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
+            answer
+        }
         Service::DynamoDb => {
             let code = format!("com.amazonaws.dynamodb.v20120810#{code}");
             let body = serde_json::json!({"__type": code, "message": message});
@@ -48,7 +63,7 @@ pub(crate) fn error(service: Service, status: u16, code: &str, message: &str) ->
         Service::Lambda => {
             let body = serde_json::json!({"Type": "User", "Message": message});
             let mut answer = response(status, "application/json", body.to_string());
-            let code = hyper::header::HeaderValue::from_str(code).expect("a code has letters alone");
+            let code = HeaderValue::from_str(code).expect("a code has letters alone");
             answer.headers_mut().insert("x-amzn-errortype", code);
             answer
         }
@@ -58,7 +73,7 @@ pub(crate) fn error(service: Service, status: u16, code: &str, message: &str) ->
 /// Builds the error of a call that the authorizer does not allow.
 pub(crate) fn denied(service: Service) -> Response<Body> {
     let (status, code) = match service {
-        Service::S3 | Service::CloudFront => (403, "AccessDenied"),
+        Service::S3 | Service::CloudFront | Service::CloudWatch | Service::Iam => (403, "AccessDenied"),
         Service::Lambda => (403, "AccessDeniedException"),
         Service::DynamoDb | Service::Sqs => (400, "AccessDeniedException"),
     };

@@ -4,6 +4,7 @@ mod bucket;
 mod conditions;
 mod multipart;
 mod object;
+mod settings;
 
 use md5::{Digest as _, Md5};
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ pub(crate) use conditions::{Conditions, Unmet, etag_matches};
 pub use multipart::{MultipartUpload, UploadedPart};
 pub use object::{Checksum, Headers, Object, Version};
 pub(crate) use object::{Draft, crc32_base64, parse_crc32};
+pub use settings::{BucketSettings, Expiry};
 
 /// All buckets of the account.
 pub(crate) struct Buckets {

@@ -19,6 +19,9 @@ pub struct Distribution {
     pub index_document: String,
     /// Whether a function maps `/about` to `about.html`.
     pub clean_urls: bool,
+    pub is_enabled: bool,
+    /// The `SigningBehavior` of the origin access control of every origin; `None` without one.
+    pub signing: Option<&'static str>,
     /// The `ContinuousDeploymentPolicyId`.
     pub continuous_deployment_policy: Option<String>,
     /// Whether it is a staging distribution.
@@ -140,6 +143,8 @@ impl Distribution {
             index_function: IndexFunction::ViewerRequest,
             index_document: "index.html".to_owned(),
             clean_urls: false,
+            is_enabled: true,
+            signing: Some("always"),
             continuous_deployment_policy: None,
             is_staging: false,
             cache_tag_header: None,

@@ -5,6 +5,9 @@ use chrono::SecondsFormat;
 use super::{Distribution, IndexFunction, Invalidation, Origin, QueryStrings};
 use crate::xml::escaped;
 
+/// The id of Managed-CachingOptimized, which is the same in every account.
+pub(super) const CACHING_OPTIMIZED: &str = "658327ea-f89d-4fab-a63d-7e88639e58f6";
+
 const XMLNS: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
 
 pub(super) fn distribution(config: &Distribution, in_progress: usize) -> String {
@@ -56,7 +59,8 @@ fn modified_at(config: &Distribution) -> String {
 
 /// Returns the elements that a `DistributionConfig` and a `DistributionSummary` share.
 fn settings(config: &Distribution) -> String {
-    let origins: String = config.origins.iter().enumerate().map(|(index, it)| origin(index, it)).collect();
+    let control = config.signing.map(|_| config.id.as_str()).unwrap_or_default();
+    let origins: String = config.origins.iter().enumerate().map(|(index, it)| origin(index, it, control)).collect();
     let behaviours: Vec<String> = config
         .origins
         .iter()
@@ -85,13 +89,14 @@ fn settings(config: &Distribution) -> String {
         format!("<CacheTagConfig><HeaderName>{}</HeaderName></CacheTagConfig>", escaped(name))
     });
     format!(
-        "<Aliases><Quantity>0</Quantity></Aliases><DefaultRootObject>{}</DefaultRootObject><Origins><Quantity>{}</Quantity><Items>{origins}</Items></Origins><DefaultCacheBehavior>{}</DefaultCacheBehavior><CacheBehaviors><Quantity>{}</Quantity><Items>{}</Items></CacheBehaviors><CustomErrorResponses><Quantity>{}</Quantity><Items>{errors}</Items></CustomErrorResponses><Comment></Comment><PriceClass>PriceClass_All</PriceClass><Enabled>true</Enabled><ContinuousDeploymentPolicyId>{}</ContinuousDeploymentPolicyId><Staging>{}</Staging>{tags}",
+        "<Aliases><Quantity>0</Quantity></Aliases><DefaultRootObject>{}</DefaultRootObject><Origins><Quantity>{}</Quantity><Items>{origins}</Items></Origins><DefaultCacheBehavior>{}</DefaultCacheBehavior><CacheBehaviors><Quantity>{}</Quantity><Items>{}</Items></CacheBehaviors><CustomErrorResponses><Quantity>{}</Quantity><Items>{errors}</Items></CustomErrorResponses><Comment></Comment><PriceClass>PriceClass_All</PriceClass><Enabled>{}</Enabled><ContinuousDeploymentPolicyId>{}</ContinuousDeploymentPolicyId><Staging>{}</Staging>{tags}",
         escaped(&config.default_root_object),
         config.origins.len(),
         behaviour(config, 0),
         behaviours.len(),
         behaviours.concat(),
         config.custom_errors.len(),
+        config.is_enabled,
         escaped(config.continuous_deployment_policy.as_deref().unwrap_or_default()),
         config.is_staging,
     )
@@ -128,7 +133,7 @@ fn functions(config: &Distribution) -> String {
 
 fn query_strings(config: &Distribution) -> String {
     match &config.query_strings {
-        QueryStrings::Ignored => "<CachePolicyId>658327ea-f89d-4fab-a63d-7e88639e58f6</CachePolicyId>".to_owned(),
+        QueryStrings::Ignored => format!("<CachePolicyId>{CACHING_OPTIMIZED}</CachePolicyId>"),
         QueryStrings::Policy { id, .. } => format!("<CachePolicyId>{}</CachePolicyId>", escaped(id)),
         QueryStrings::Forwarded(in_key) => format!(
             "<ForwardedValues><QueryString>{in_key}</QueryString><Cookies><Forward>none</Forward></Cookies></ForwardedValues>"
@@ -136,14 +141,22 @@ fn query_strings(config: &Distribution) -> String {
     }
 }
 
-pub(super) fn cache_policy(id: &str, query_string_behavior: &str) -> String {
+pub(super) fn origin_access_control(id: &str, signing: &str) -> String {
     format!(
-        "<?xml version=\"1.0\"?>\n<CachePolicy xmlns=\"{XMLNS}\"><Id>{id}</Id><LastModifiedTime>1970-01-01T00:00:00Z</LastModifiedTime><CachePolicyConfig><Name>{id}</Name><MinTTL>0</MinTTL><ParametersInCacheKeyAndForwardedToOrigin><EnableAcceptEncodingGzip>true</EnableAcceptEncodingGzip><HeadersConfig><HeaderBehavior>none</HeaderBehavior></HeadersConfig><CookiesConfig><CookieBehavior>none</CookieBehavior></CookiesConfig><QueryStringsConfig><QueryStringBehavior>{query_string_behavior}</QueryStringBehavior></QueryStringsConfig></ParametersInCacheKeyAndForwardedToOrigin></CachePolicyConfig></CachePolicy>",
+        "<?xml version=\"1.0\"?>\n<OriginAccessControl xmlns=\"{XMLNS}\"><Id>{id}</Id><OriginAccessControlConfig><Name>{id}</Name><SigningProtocol>sigv4</SigningProtocol><SigningBehavior>{signing}</SigningBehavior><OriginAccessControlOriginType>s3</OriginAccessControlOriginType></OriginAccessControlConfig></OriginAccessControl>",
         id = escaped(id),
     )
 }
 
-fn origin(index: usize, origin: &Origin) -> String {
+pub(super) fn cache_policy(id: &str, query_string_behavior: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\"?>\n<CachePolicy xmlns=\"{XMLNS}\"><Id>{id}</Id><LastModifiedTime>1970-01-01T00:00:00Z</LastModifiedTime><CachePolicyConfig><Name>{id}</Name><MinTTL>1</MinTTL><MaxTTL>31536000</MaxTTL><ParametersInCacheKeyAndForwardedToOrigin><EnableAcceptEncodingGzip>true</EnableAcceptEncodingGzip><HeadersConfig><HeaderBehavior>none</HeaderBehavior></HeadersConfig><CookiesConfig><CookieBehavior>none</CookieBehavior></CookiesConfig><QueryStringsConfig><QueryStringBehavior>{query_string_behavior}</QueryStringBehavior></QueryStringsConfig></ParametersInCacheKeyAndForwardedToOrigin></CachePolicyConfig></CachePolicy>",
+        id = escaped(id),
+    )
+}
+
+/// `control` is the id of the origin access control; empty for none.
+fn origin(index: usize, origin: &Origin, control: &str) -> String {
     // To CloudFront, a website endpoint is not an S3 origin but a custom one over HTTP.
     let config = if origin.is_website() {
         "<CustomOriginConfig><HTTPPort>80</HTTPPort><HTTPSPort>443</HTTPSPort><OriginProtocolPolicy>http-only</OriginProtocolPolicy></CustomOriginConfig>"
@@ -151,9 +164,10 @@ fn origin(index: usize, origin: &Origin) -> String {
         "<S3OriginConfig><OriginAccessIdentity></OriginAccessIdentity></S3OriginConfig>"
     };
     format!(
-        "<Origin><Id>origin-{index}</Id><DomainName>{}</DomainName><OriginPath>{}</OriginPath><CustomHeaders><Quantity>0</Quantity></CustomHeaders>{config}<ConnectionAttempts>3</ConnectionAttempts><ConnectionTimeout>10</ConnectionTimeout></Origin>",
+        "<Origin><Id>origin-{index}</Id><DomainName>{}</DomainName><OriginPath>{}</OriginPath><CustomHeaders><Quantity>0</Quantity></CustomHeaders>{config}<ConnectionAttempts>3</ConnectionAttempts><ConnectionTimeout>10</ConnectionTimeout><OriginAccessControlId>{}</OriginAccessControlId></Origin>",
         escaped(&origin.domain_name()),
         escaped(&origin.path),
+        if origin.is_website() { "" } else { control },
     )
 }
 

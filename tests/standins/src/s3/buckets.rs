@@ -78,3 +78,58 @@ pub(super) async fn put_versioning(
     }
     Ok(PutBucketVersioningOutput::default())
 }
+
+pub(super) async fn get_policy(api: &Api, request: S3Request<GetBucketPolicyInput>) -> S3Result<GetBucketPolicyOutput> {
+    let input = request.input;
+    let bucket = api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let policy = bucket.settings().policy.ok_or(S3ErrorCode::NoSuchBucketPolicy)?;
+    Ok(GetBucketPolicyOutput { policy: Some(policy) })
+}
+
+pub(super) async fn get_lifecycle(
+    api: &Api,
+    request: S3Request<GetBucketLifecycleConfigurationInput>,
+) -> S3Result<GetBucketLifecycleConfigurationOutput> {
+    let input = request.input;
+    let bucket = api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let expiries = bucket.settings().expiries;
+    if expiries.is_empty() {
+        return Err(S3ErrorCode::NoSuchLifecycleConfiguration.into());
+    }
+    let rules = expiries.into_iter().map(|expiry| LifecycleRule {
+        filter: Some(LifecycleRuleFilter { prefix: Some(expiry.prefix), ..Default::default() }),
+        expiration: expiry.days.map(|days| LifecycleExpiration { days: Some(days), ..Default::default() }),
+        noncurrent_version_expiration: expiry
+            .noncurrent_days
+            .map(|days| NoncurrentVersionExpiration { noncurrent_days: Some(days), ..Default::default() }),
+        status: ExpirationStatus::from_static(ExpirationStatus::ENABLED),
+        abort_incomplete_multipart_upload: None,
+        id: None,
+        noncurrent_version_transitions: None,
+        prefix: None,
+        transitions: None,
+    });
+    Ok(GetBucketLifecycleConfigurationOutput { rules: Some(rules.collect()), ..Default::default() })
+}
+
+pub(super) async fn get_notifications(
+    api: &Api,
+    request: S3Request<GetBucketNotificationConfigurationInput>,
+) -> S3Result<GetBucketNotificationConfigurationOutput> {
+    let input = request.input;
+    let bucket = api.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
+    let configurations = bucket.settings().triggers.into_iter().map(|(function_arn, folder)| {
+        let name = Some(FilterRuleName::from_static(FilterRuleName::PREFIX));
+        let rules = Some(vec![FilterRule { name, value: Some(folder) }]);
+        LambdaFunctionConfiguration {
+            events: vec!["s3:ObjectCreated:*".to_owned().into()],
+            filter: Some(NotificationConfigurationFilter { key: Some(S3KeyFilter { filter_rules: rules }) }),
+            id: None,
+            lambda_function_arn: function_arn,
+        }
+    });
+    Ok(GetBucketNotificationConfigurationOutput {
+        lambda_function_configurations: Some(configurations.collect()),
+        ..Default::default()
+    })
+}

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::{Checksum, Conditions, Draft, Headers, MultipartUpload, Object, Unmet, Version};
+use super::{BucketSettings, Checksum, Conditions, Draft, Headers, MultipartUpload, Object, Unmet, Version};
 use super::{lock, md5_hex};
 use crate::clock::Clock;
 
@@ -41,6 +41,7 @@ pub(super) struct State {
     /// The versions of each key, the oldest first, never empty.
     keys: BTreeMap<String, Vec<Version>>,
     pub(super) uploads: BTreeMap<String, MultipartUpload>,
+    pub(super) settings: BucketSettings,
     /// How many ids were made; the next id derives from it.
     ids: u64,
 }
@@ -83,7 +84,13 @@ impl Bucket {
             etags,
             created: clock.whole_seconds(),
             clock,
-            state: Mutex::new(State { versioning, keys: BTreeMap::new(), uploads: BTreeMap::new(), ids: 0 }),
+            state: Mutex::new(State {
+                versioning,
+                keys: BTreeMap::new(),
+                uploads: BTreeMap::new(),
+                settings: BucketSettings::default(),
+                ids: 0,
+            }),
         }
     }
 
@@ -110,6 +117,14 @@ impl Bucket {
 
     pub(crate) fn set_versioning(&self, versioning: Versioning) {
         self.lock().versioning = versioning;
+    }
+
+    pub(crate) fn settings(&self) -> BucketSettings {
+        self.lock().settings.clone()
+    }
+
+    pub(crate) fn change_settings(&self, change: impl FnOnce(&mut BucketSettings)) {
+        change(&mut self.lock().settings);
     }
 
     /// Returns the current objects.
