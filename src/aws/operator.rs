@@ -1,5 +1,5 @@
-//! The requests of a person's tools: they read a stack's settings, upload archives, send the function events, and look
-//! after the queue of failed events.
+//! The requests of a person's tools: they read a stack's settings and alarms, upload archives, send the function events,
+//! and look after the queue of failed events.
 
 mod alarms;
 mod bucket;

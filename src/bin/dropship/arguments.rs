@@ -191,6 +191,9 @@ pub struct Rollback {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+    /// Roll back even if that takes most of the site away
+    #[arg(long)]
+    pub allow_large_delete: bool,
     #[command(flatten)]
     pub wait: Wait,
 }

@@ -2,7 +2,7 @@
 
 use dropship::aws::operator::Invoked;
 use dropship::report::Report;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::arguments::Plan;
 use crate::failure::Failure;
@@ -21,14 +21,19 @@ pub async fn plan(printer: &Printer, stack: &Stack, given: Plan) -> Result<u8, F
     let object = json!({"key": key, "versionId": uploaded.version_id});
     let record = json!({"s3": {"bucket": {"name": stack.config.staging_bucket}, "object": object}});
     let event = json!({"Records": [record], "options": {"dryRun": true}});
-    let report = match stack.operator.invoke(&stack.function.name, &event).await? {
-        Invoked::Answer(answer) => serde_json::from_value::<Report>(answer["deployments"][0].clone()),
+    let report = rehearse(stack, &event).await?;
+    printer.result(&report, &report::plan(&report));
+    let is_changed = report.new + report.changed + report.headers + report.deleted > 0;
+    Ok(u8::from(given.exit_code && is_changed))
+}
+
+/// Sends the function an event that is a dry run, and returns its report.
+pub async fn rehearse(stack: &Stack, event: &Value) -> Result<Report, Failure> {
+    let report = match stack.operator.invoke(&stack.function.name, event).await? {
+        Invoked::Answer(mut answer) => serde_json::from_value(answer["deployments"][0].take()),
         Invoked::Failed { error_type, error_message } => {
             return Err(Failure::Refused { error_type, message: error_message });
         }
     };
-    let report = report.map_err(|error| Failure::Local(format!("the function's answer cannot be read: {error}")))?;
-    printer.result(&report, &report::plan(&report));
-    let is_changed = report.new + report.changed + report.headers + report.deleted > 0;
-    Ok(u8::from(given.exit_code && is_changed))
+    report.map_err(|error| Failure::Local(format!("the function's answer cannot be read: {error}")))
 }

@@ -10,8 +10,10 @@ use crate::arguments::Rollback;
 use crate::failure::Failure;
 use crate::follow::{self, Ended, Followed};
 use crate::history;
+use crate::plan::rehearse;
 use crate::print::Printer;
 use crate::push::show_end;
+use crate::report;
 use crate::stack::Stack;
 
 pub async fn rollback(printer: &Printer, stack: &Stack, given: Rollback) -> Result<u8, Failure> {
@@ -28,11 +30,15 @@ pub async fn rollback(printer: &Printer, stack: &Stack, given: Rollback) -> Resu
     if head.live.as_ref().is_some_and(|live| live.deployment == *id) && head.unfinished.is_empty() {
         printer.tell("it is live already; a rollback repairs what others have changed");
     }
+    let mut options = json!({"allowLargeDelete": given.allow_large_delete, "dryRun": true});
+    let planned = rehearse(stack, &json!({"rollback": id, "options": options})).await?;
+    printer.tell(report::plan(&planned).trim_end());
     if !given.yes && !confirmed()? {
         return Err(Failure::Usage("nothing was changed; say --yes to roll back without a question".to_owned()));
     }
     let started = Instant::now();
-    stack.operator.send(&stack.function.name, &json!({"rollback": id})).await?;
+    options["dryRun"] = json!(false);
+    stack.operator.send(&stack.function.name, &json!({"rollback": id, "options": options})).await?;
     let followed =
         Followed { upload: id.clone(), last_run: Some(record.run), started, timeout: given.wait.timeout, printer };
     let ended = tokio::select! {

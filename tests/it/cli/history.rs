@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::desk::Desk;
 use crate::build::files;
+use crate::stage::STAGING;
 
 #[tokio::test]
 async fn the_history_tells_every_run_and_which_one_is_live() {
@@ -17,7 +18,9 @@ async fn the_history_tells_every_run_and_which_one_is_live() {
     }
     let said = desk.run(&["rollback", "previous", "--yes"]).await;
     assert!(said.code == 0 && said.out.contains("rolled back"), "{said:?}");
-    assert!(said.err.contains("First"), "{said:?}");
+    for words in ["First", "planned  0 new, 1 changed", "~ index.html", "invalidates 2 items on E1EXAMPLE"] {
+        assert!(said.err.contains(words), "{words}: {said:?}");
+    }
     desk.stage.assert_live(&files([("index.html", "one")]));
 
     let (_, runs) = desk.run_json(&["history"]).await;
@@ -54,6 +57,21 @@ async fn without_a_terminal_a_rollback_needs_the_option() {
     let said = desk.run(&["rollback"]).await;
     assert!(said.code == 2 && said.err.contains("--yes"), "{said:?}");
     desk.stage.assert_live(&files([("index.html", "two")]));
+}
+
+#[tokio::test]
+async fn a_rollback_that_would_be_refused_says_so_and_sends_nothing() {
+    let desk = Desk::new().await;
+    for text in ["one", "two"] {
+        desk.write(&files([("index.html", text)]));
+        desk.run(&["push", "site"]).await;
+    }
+    let gone = desk.stage.cloud.versions(STAGING, "uploads/site.zip")[0].id.clone();
+    desk.stage.cloud.expire_version(STAGING, "uploads/site.zip", &gone);
+    let (code, value) = desk.run_json(&["rollback", "--yes"]).await;
+    assert_eq!((code, &value["errorType"]), (1, &json!("ArchiveGone")), "{value}");
+    assert_eq!(desk.run_json(&["redrive"]).await.1, json!([]));
+    assert_eq!(desk.run_json(&["history"]).await.1.as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]
