@@ -170,10 +170,11 @@ mod tests {
     prop_compose! {
         fn planned()(
             new in list(), changed in list(), headers in list(), last in list(), deleted in list(),
-            items in prop::collection::vec(list(), 0..5),
+            folders in prop::collection::vec(text(), 0..20), items in prop::collection::vec(list(), 0..5),
         ) -> Planned {
+            let folders = folders.into_iter().map(|folder| PlannedFolder { folder, ..PlannedFolder::default() });
             let items = items.into_iter().map(|items| PlannedItems { distribution_id: "E1EXAMPLE".to_owned(), items, ..Default::default() });
-            Planned { new, changed, headers, last, deleted, items: items.collect(), ..Default::default() }
+            Planned { new, changed, headers, last, deleted, folders: folders.collect(), items: items.collect() }
         }
     }
 
@@ -268,6 +269,6 @@ mod tests {
         let plan = bounded.plan.as_ref().unwrap();
         let (shown, last) = (plan.new.len() - 1, plan.new.last().unwrap());
         assert_eq!((&bounded.warnings, &plan.deleted), (&report.warnings, &vec!["old.js".to_owned()]));
-        assert_snapshot!(format!("{shown}, {last}; {} bytes", json_bytes(&bounded)), @"5913, and 94087 more; 99759 bytes");
+        assert_snapshot!(format!("{shown}, {last}; {} bytes", json_bytes(&bounded)), @"5913, and 94087 more; 99772 bytes");
     }
 }

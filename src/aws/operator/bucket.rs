@@ -1,7 +1,10 @@
 //! The settings of a stack's buckets.
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
-use aws_sdk_s3::types::{BucketVersioningStatus, ExpirationStatus, FilterRuleName, LifecycleRule};
+use aws_sdk_s3::types::{
+    BucketVersioningStatus, ExpirationStatus, FilterRuleName, LifecycleExpiration, LifecycleRule,
+    LifecycleRuleAndOperator, NoncurrentVersionExpiration,
+};
 use serde_json::Value;
 
 use super::Operator;
@@ -103,10 +106,11 @@ fn expiry(rule: &LifecycleRule) -> Expiry {
     #[expect(deprecated, reason = "older rules have a prefix in place of a filter")]
     let old_prefix = rule.prefix.as_deref();
     let filter = rule.filter.as_ref();
-    let prefix = filter.and_then(|filter| filter.prefix().or_else(|| filter.and().and_then(|and| and.prefix())));
+    let prefix =
+        filter.and_then(|filter| filter.prefix().or_else(|| filter.and().and_then(LifecycleRuleAndOperator::prefix)));
     Expiry {
         prefix: prefix.or(old_prefix).unwrap_or_default().to_owned(),
-        days: rule.expiration().and_then(|expiration| expiration.days()),
-        noncurrent_days: rule.noncurrent_version_expiration().and_then(|expiration| expiration.noncurrent_days()),
+        days: rule.expiration().and_then(LifecycleExpiration::days),
+        noncurrent_days: rule.noncurrent_version_expiration().and_then(NoncurrentVersionExpiration::noncurrent_days),
     }
 }

@@ -1,7 +1,8 @@
 //! The settings of a distribution that a deployment does not need.
 
 use aws_sdk_cloudfront::types::{
-    CustomErrorResponses, DistributionConfig, Origin, OriginAccessControlSigningBehaviors, Origins,
+    CachePolicyConfig, CustomErrorResponses, DistributionConfig, Origin, OriginAccessControlSigningBehaviors, Origins,
+    S3OriginConfig,
 };
 use futures_util::future::try_join_all;
 
@@ -91,7 +92,7 @@ impl Operator {
     }
 
     async fn origin(&self, origin: &Origin) -> Result<OriginSettings, Error> {
-        let identity = origin.s3_origin_config().map(|config| config.origin_access_identity()).unwrap_or_default();
+        let identity = origin.s3_origin_config().map(S3OriginConfig::origin_access_identity).unwrap_or_default();
         let access = match origin.origin_access_control_id().filter(|id| !id.is_empty()) {
             // A website endpoint is a web server to CloudFront, which signs no request to it.
             _ if is_website(origin.domain_name()) => Access::Anyone,
@@ -115,9 +116,9 @@ impl Operator {
         let config = config.as_ref();
         Ok(CachePolicy {
             name: config.map(|config| config.name().to_owned()).unwrap_or_else(|| id.to_owned()),
-            min_seconds: config.map(|config| config.min_ttl()).unwrap_or_default(),
+            min_seconds: config.map(CachePolicyConfig::min_ttl).unwrap_or_default(),
             // The default is a year (CloudFront API, `CachePolicyConfig`).
-            max_seconds: config.and_then(|config| config.max_ttl()).unwrap_or(31_536_000),
+            max_seconds: config.and_then(CachePolicyConfig::max_ttl).unwrap_or(31_536_000),
         })
     }
 }
