@@ -2,6 +2,9 @@
 
 use std::process::Stdio;
 
+use insta::assert_snapshot;
+use regex::Regex;
+
 use super::desk::{Desk, STACK, Said};
 use crate::build::files;
 
@@ -46,12 +49,53 @@ async fn the_history_fits_the_terminal() {
     let desk = Desk::new().await;
     desk.write(&files([("index.html", "one")]));
     assert_eq!(desk.run(&["push", "site", "--message", "Short"]).await.code, 0);
-    for columns in [40, 200] {
-        let history = at_terminal(&desk, columns, true, "history").await;
-        let widest = history.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
-        assert!(widest <= usize::from(columns), "{columns}: {history}");
-        assert!(history.contains("*1") && history.contains("Short"), "{history}");
-    }
+    desk.write(&files([("index.html", "two"), ("app.js", "app")]));
+    let mut push = desk.command(&["push", "site", "--stack", STACK, "--message", "Größer"]);
+    let pushed = push.env("GITHUB_SHA", "0123456789abcdef0123456789abcdef01234567").output().await.unwrap();
+    assert_eq!(Said::from(pushed).code, 0);
+    assert_eq!(desk.run(&["rollback", "--yes"]).await.code, 0);
+    let history = async |columns| redacted(&at_terminal(&desk, columns, true, "history").await);
+    assert_snapshot!(history(40).await, @r"
+    *3  rolled back, by a person
+        2026-11-22 10:15:00 UTC
+        20261122T101500Z-0123456789ab
+        Short
+        0 new, 1 changed, 1 deleted, 0 kept
+        0.1 s
+    2   deployed, by upload
+        2026-11-22 10:15:00 UTC
+        20261122T101500Z-0123456789ab
+        0123456 Größer
+        1 new, 1 changed, 0 deleted, 0 kept
+        0.1 s
+    1   deployed, by upload
+        2026-11-22 10:15:00 UTC
+        20261122T101500Z-0123456789ab
+        Short
+        1 new, 0 changed, 0 deleted, 0 kept
+        0.1 s
+    * is live
+    ");
+    assert_snapshot!(history(200).await, @r"
+     run  when                     outcome      by        deployment                     commit          changes                              took
+     *3   2026-11-22 10:15:00 UTC  rolled back  a person  20261122T101500Z-0123456789ab  Short           0 new, 1 changed, 1 deleted, 0 kept  0.1 s
+     2    2026-11-22 10:15:00 UTC  deployed     upload    20261122T101500Z-0123456789ab  0123456 Größer  1 new, 1 changed, 0 deleted, 0 kept  0.1 s
+     1    2026-11-22 10:15:00 UTC  deployed     upload    20261122T101500Z-0123456789ab  Short           1 new, 0 changed, 0 deleted, 0 kept  0.1 s
+    * is live
+    ");
+}
+
+/// Replaces ids and times by others of the same width, and durations. Removes spaces at the ends of lines.
+fn redacted(text: &str) -> String {
+    let redactions = [
+        (r"\d{8}T\d{6}Z-[0-9a-f]{12}", "20261122T101500Z-0123456789ab"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "2026-11-22 10:15:00 UTC"),
+        (r"\d+\.\d s", "0.1 s"),
+        (r"(?m) +$", ""),
+    ];
+    redactions.iter().fold(text.to_owned(), |text, (pattern, replacement)| {
+        Regex::new(pattern).unwrap().replace_all(&text, *replacement).into_owned()
+    })
 }
 
 #[tokio::test]
