@@ -118,10 +118,15 @@ Examples:
     #[command(after_help = "Example:
   dropship completions bash > /etc/bash_completion.d/dropship")]
     Completions { shell: Shell },
-    /// Print the manual page
-    #[command(after_help = "Example:
-  dropship man > /usr/local/share/man/man1/dropship.1")]
-    Man,
+    /// Print the manual page, or write the pages of all commands into a folder
+    #[command(after_help = "Examples:
+  dropship man | man -l -
+  dropship man /usr/local/share/man/man1")]
+    Man {
+        /// The folder, which must exist
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -46,9 +46,14 @@ async fn run(printer: &Printer, global: &arguments::Global, command: Command) ->
             clap_complete::generate(*shell, &mut Arguments::command(), "dropship", &mut std::io::stdout());
             return Ok(0);
         }
-        Command::Man => {
-            clap_mangen::Man::new(Arguments::command()).render(&mut std::io::stdout()).map_err(Failure::local)?;
-            return Ok(0);
+        Command::Man { folder } => {
+            let command = Arguments::command();
+            let written = match folder {
+                Some(folder) => clap_mangen::generate_to(command, folder)
+                    .map_err(|error| Failure::Local(format!("writing into {}: {error}", folder.display()))),
+                None => clap_mangen::Man::new(command).render(&mut std::io::stdout()).map_err(Failure::local),
+            };
+            return written.map(|()| 0);
         }
         _ => {}
     }
@@ -63,6 +68,6 @@ async fn run(printer: &Printer, global: &arguments::Global, command: Command) ->
         Command::Rollback(given) => rollback::rollback(printer, &stack, given).await,
         Command::Redrive(given) => redrive::redrive(printer, &stack, given).await,
         Command::Doctor => doctor::doctor(printer, &stack).await,
-        Command::Completions { .. } | Command::Man => Ok(0),
+        Command::Completions { .. } | Command::Man { .. } => Ok(0),
     }
 }

@@ -92,6 +92,14 @@ async fn every_command_has_a_help_page_with_an_example() {
         let said = super::desk::Said::from(desk.command(&[command, "--help"]).output().await.unwrap());
         assert!(said.code == 0 && said.out.contains("Example") && said.out.contains("Usage:"), "{command}: {said:?}");
     }
+    let pages = desk.path().join("pages");
+    std::fs::create_dir(&pages).unwrap();
+    let said = super::desk::Said::from(desk.command(&["man", "pages"]).output().await.unwrap());
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(std::fs::read_to_string(pages.join("dropship.1")).unwrap().contains("rollback"));
+    assert!(std::fs::read_to_string(pages.join("dropship-push.1")).unwrap().contains("without following"));
+    let said = super::desk::Said::from(desk.command(&["man", "missing"]).output().await.unwrap());
+    assert!(said.code == 1 && said.err.contains("writing into missing: "), "{said:?}");
     for arguments in [&["man"][..], &["completions", "bash"], &["completions", "zsh"], &["completions", "fish"]] {
         let said = super::desk::Said::from(desk.command(arguments).output().await.unwrap());
         assert!(said.code == 0 && said.out.contains("rollback"), "{arguments:?}");
