@@ -4,6 +4,7 @@ mod desk;
 mod doctor;
 mod failures;
 mod history;
+mod large_delete;
 mod plan;
 mod push;
 mod redrive;

@@ -142,6 +142,10 @@ pub struct Push {
     /// Upload and return, without following the deployment
     #[arg(long, conflicts_with = "timeout")]
     pub no_wait: bool,
+    /// If the deployment is refused as `LargeDelete`, send the upload once more and allow it. This needs the right to
+    /// invoke the function
+    #[arg(long, conflicts_with = "no_wait")]
+    pub allow_large_delete: bool,
     /// Name of the uploaded archive; the default is `site.zip`
     #[arg(long, value_name = "NAME.zip", default_value = "site.zip", value_parser = archive_name)]
     pub name: String,

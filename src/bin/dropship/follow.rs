@@ -17,6 +17,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Lambda tries an event three times in all.
 const MAX_ATTEMPTS: u32 = 3;
 
+/// The error type of a deployment that would take the site away.
+pub const LARGE_DELETE: &str = "LargeDelete";
+
 /// After this time without a sign of the function, a hint says where to look.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -38,12 +41,22 @@ pub enum Ended {
 pub struct Followed<'a> {
     /// Names the upload. Its time may be wrong: the ledger knows the upload by the rest.
     pub upload: DeploymentId,
-    /// The deployment's last run before a person asked for another one: only a later one counts. `None` for a new
-    /// upload, which may also be refused or superseded without a run.
-    pub last_run: Option<u64>,
+    pub asked: Asked,
     pub started: Instant,
     pub timeout: Duration,
     pub printer: &'a Printer,
+}
+
+/// The event that a command follows.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked {
+    /// S3's event of a new upload, which may also be refused or superseded without a run.
+    Upload,
+    /// A rollback. Only a run after the deployment's last one counts.
+    Rollback { last_run: u64 },
+    /// An upload that was refused as `LargeDelete`, sent once more with that allowed. Another such refusal is Lambda's
+    /// retry of S3's event, and does not count.
+    AllowingLargeDelete,
 }
 
 /// The state of the upload in the ledger.
@@ -106,26 +119,26 @@ impl Followed<'_> {
             0 => None,
             number => stack.ledger.run(number).await?,
         };
-        Ok(judge(&head, record, run, self.last_run))
+        Ok(judge(&head, record, run, self.asked))
     }
 }
 
 /// Returns the state of the upload, by the ledger's items.
-fn judge(head: &Head, record: Record, run: Option<RunRecord>, last_run: Option<u64>) -> Seen {
+fn judge(head: &Head, record: Record, run: Option<RunRecord>, asked: Asked) -> Seen {
     let id = record.deployment.clone();
     let failed = |run: &RunRecord| {
         let failure = run.failure.clone();
         failure.map(|failure| Ended::Failed { error_type: failure.error_type, message: failure.error_message })
     };
     match (record.status, record.rejection) {
-        _ if last_run.is_some() => {}
+        _ if matches!(asked, Asked::Rollback { .. }) => {}
         (Status::Rejected, Some(message)) if record.run == 0 => {
             return Seen::Ended(Ended::Failed { error_type: "ArchiveRejected".to_owned(), message });
         }
         (Status::Superseded, _) => return Seen::Ended(Ended::Superseded(id)),
         _ => {}
     }
-    let Some(run) = run.filter(|run| last_run.is_none_or(|last_run| run.number > last_run)) else {
+    let Some(run) = run.filter(|run| asked.counts(run)) else {
         return Seen::Nothing;
     };
     let is_overtaken = head.live.as_ref().is_some_and(|live| live.number > run.number);
@@ -141,6 +154,16 @@ fn judge(head: &Head, record: Record, run: Option<RunRecord>, last_run: Option<u
             (Some(_), Some(Ended::Failed { message, .. })) => Seen::Retrying(id, message),
             _ => Seen::AtWork(id, run.progress),
         },
+    }
+}
+
+impl Asked {
+    fn counts(self, run: &RunRecord) -> bool {
+        match self {
+            Self::Upload => true,
+            Self::Rollback { last_run } => run.number > last_run,
+            Self::AllowingLargeDelete => run.failure.as_ref().is_none_or(|failure| failure.error_type != LARGE_DELETE),
+        }
     }
 }
 

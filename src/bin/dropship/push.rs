@@ -7,15 +7,17 @@ use chrono::Utc;
 use dropship::aws::ledger::Known;
 use dropship::aws::operator::Uploaded;
 use dropship::deployment::{DeploymentId, SOURCE_METADATA};
+use dropship::error::Error;
 use dropship::event::Upload;
 use dropship::report::sentence::words;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::arguments::Push;
 use crate::failure::Failure;
 use crate::folder;
-use crate::follow::{self, Ended, Followed};
+use crate::follow::{self, Asked, Ended, Followed, LARGE_DELETE};
 use crate::preflight::{self, Judged};
 use crate::print::{GOOD, Printer, Unit, bytes, count};
 use crate::report;
@@ -98,13 +100,48 @@ pub async fn push(printer: &Printer, stack: &Stack, given: Push) -> Result<u8, F
     }
     let upload = upload_of(stack, &key, &uploaded);
     let upload = DeploymentId::of(&upload, Utc::now());
-    let followed = Followed { upload, last_run: None, started, timeout: given.wait.timeout, printer };
-    let ended = tokio::select! {
-        ended = followed.to_its_end(stack) => ended?,
-        _ = tokio::signal::ctrl_c() => Ended::StillRunning(None),
-    };
+    let followed = Followed { upload, asked: Asked::Upload, started, timeout: given.wait.timeout, printer };
+    let mut ended = follow_until_ctrl_c(&followed, stack).await?;
+    let is_large_delete = matches!(&ended, Ended::Failed { error_type, .. } if error_type == LARGE_DELETE);
+    if is_large_delete && given.allow_large_delete {
+        printer.tell("the deployment was refused as LargeDelete; sending the upload again with that allowed");
+        ended = match send_allowing(stack, &key, &uploaded).await {
+            Ok(()) => {
+                let followed = Followed { asked: Asked::AllowingLargeDelete, ..followed };
+                follow_until_ctrl_c(&followed, stack).await?
+            }
+            Err(Error::Aws { reason, .. }) if reason.starts_with("AccessDenied") => Ended::Failed {
+                error_type: LARGE_DELETE.to_owned(),
+                message: format!(
+                    "the deployment was refused as LargeDelete, and you have no right to allow it: that takes \
+                     lambda:InvokeFunction, which a CI's role does not have ({reason})"
+                ),
+            },
+            Err(error) => return Err(error.into()),
+        };
+    }
     show_end(printer, stack, &ended);
+    if is_large_delete && !given.allow_large_delete {
+        printer.tell("hint: if the build is right, push it again with --allow-large-delete");
+    }
     Ok(follow::code(&ended))
+}
+
+async fn follow_until_ctrl_c(followed: &Followed<'_>, stack: &Stack) -> Result<Ended, Failure> {
+    tokio::select! {
+        ended = followed.to_its_end(stack) => ended,
+        _ = tokio::signal::ctrl_c() => Ok(Ended::StillRunning(None)),
+    }
+}
+
+/// Sends the function the event of an upload, with the option that no deployment is refused for what it takes away.
+async fn send_allowing(stack: &Stack, key: &str, uploaded: &Uploaded) -> Result<(), Error> {
+    // Keys in notifications are form-encoded.
+    let key = utf8_percent_encode(key, NON_ALPHANUMERIC).to_string();
+    let object = json!({"key": key, "versionId": uploaded.version_id});
+    let record = json!({"s3": {"bucket": {"name": stack.config.staging_bucket}, "object": object}});
+    let event = json!({"Records": [record], "options": {"allowLargeDelete": true}});
+    stack.operator.send(&stack.function.name, &event).await.map(drop)
 }
 
 /// Prints how a deployment has ended.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::arguments::Rollback;
 use crate::failure::Failure;
-use crate::follow::{self, Ended, Followed};
+use crate::follow::{self, Asked, Ended, Followed};
 use crate::history;
 use crate::plan::rehearse;
 use crate::print::Printer;
@@ -39,8 +39,8 @@ pub async fn rollback(printer: &Printer, stack: &Stack, given: Rollback) -> Resu
     let started = Instant::now();
     options["dryRun"] = json!(false);
     stack.operator.send(&stack.function.name, &json!({"rollback": id, "options": options})).await?;
-    let followed =
-        Followed { upload: id.clone(), last_run: Some(record.run), started, timeout: given.wait.timeout, printer };
+    let asked = Asked::Rollback { last_run: record.run };
+    let followed = Followed { upload: id.clone(), asked, started, timeout: given.wait.timeout, printer };
     let ended = tokio::select! {
         ended = followed.to_its_end(stack) => ended?,
         _ = tokio::signal::ctrl_c() => Ended::StillRunning(Some(id.clone())),
