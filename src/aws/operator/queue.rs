@@ -9,7 +9,7 @@ use crate::error::Error;
 /// The most messages that one request receives (SQS API, `ReceiveMessage`).
 const MAX_RECEIVED: i32 = 10;
 
-/// How long a received message is hidden from others, in seconds: as long as a person takes to decide.
+/// How long a received message is hidden from others, in seconds: longer than a command is at work on the queue.
 const HIDDEN_SECONDS: i32 = 120;
 
 /// An event whose last attempt has failed.
@@ -26,7 +26,7 @@ pub struct FailedEvent {
 }
 
 impl Operator {
-    /// Receives what is in the queue. Each event is hidden from others for two minutes.
+    /// Receives what is in the queue. Each event is hidden from others for two minutes, or until it is put back.
     ///
     /// # Errors
     /// `Aws`.
@@ -82,6 +82,17 @@ impl Operator {
         let request = self.sqs.delete_message().queue_url(url).receipt_handle(&event.receipt);
         let deleted = request.send().await.map(drop);
         deleted.map_err(|error| failed("deleting from the queue of failed events", error))
+    }
+
+    /// Puts an event back, so that the next command finds it.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn put_back_failed_event(&self, queue_arn: &str, event: &FailedEvent) -> Result<(), Error> {
+        let url = self.queue_url(queue_arn).await?;
+        let request = self.sqs.change_message_visibility().queue_url(url).receipt_handle(&event.receipt);
+        let shown = request.visibility_timeout(0).send().await.map(drop);
+        shown.map_err(|error| failed("putting an event back into the queue of failed events", error))
     }
 
     async fn queue_url(&self, queue_arn: &str) -> Result<String, Error> {

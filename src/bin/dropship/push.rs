@@ -134,7 +134,7 @@ async fn follow_until_ctrl_c(followed: &Followed<'_>, stack: &Stack) -> Result<E
     }
 }
 
-/// Sends the function the event of an upload, with the option that no deployment is refused for what it takes away.
+/// Sends the function the event of an upload, with the option that allows a large delete.
 async fn send_allowing(stack: &Stack, key: &str, uploaded: &Uploaded) -> Result<(), Error> {
     // Keys in notifications are form-encoded.
     let key = utf8_percent_encode(key, NON_ALPHANUMERIC).to_string();

@@ -21,6 +21,9 @@ pub async fn redrive(printer: &Printer, stack: &Stack, given: Redrive) -> Result
     events.sort_by_key(|event| event.sent_at);
     let chosen = given.send.iter().chain(&given.delete);
     if let Some(number) = chosen.copied().find(|number| !(1..=events.len()).contains(number)) {
+        for event in &events {
+            put_back(stack, queue, event).await;
+        }
         return Err(Failure::Usage(format!("there is no event {number}; there are {}", events.len())));
     }
     let mut text = String::new();
@@ -33,10 +36,14 @@ pub async fn redrive(printer: &Printer, stack: &Stack, given: Redrive) -> Result
             send(stack, queue, event).await?
         } else if given.delete.contains(&number) {
             stack.operator.delete_failed_event(queue, event).await?;
-            "deleted".to_owned()
+            Done::Deleted
         } else {
-            String::new()
+            Done::Nothing
         };
+        if matches!(done, Done::Nothing | Done::NotSent) {
+            put_back(stack, queue, event).await;
+        }
+        let done = done.text(event);
         let what = describe(stack, event);
         let reason = event.error_message.as_deref().unwrap_or("no reason is known");
         let at = event.sent_at.and_then(DateTime::from_timestamp_millis);
@@ -51,15 +58,42 @@ pub async fn redrive(printer: &Printer, stack: &Stack, given: Redrive) -> Result
     Ok(0)
 }
 
+/// What has become of an event.
+enum Done {
+    Nothing,
+    Sent,
+    /// Only a person may say it again.
+    NotSent,
+    Deleted,
+}
+
+impl Done {
+    fn text(&self, event: &FailedEvent) -> String {
+        match self {
+            Self::Nothing => String::new(),
+            Self::Sent => "sent again".to_owned(),
+            Self::NotSent => {
+                format!("a person has asked for this; if it is still meant, send it by hand: {}", event.body)
+            }
+            Self::Deleted => "deleted".to_owned(),
+        }
+    }
+}
+
 /// Sends an event again and deletes it from the queue. A person's word is printed instead: only a person may give it.
-async fn send(stack: &Stack, queue: &str, event: &FailedEvent) -> Result<String, Failure> {
+async fn send(stack: &Stack, queue: &str, event: &FailedEvent) -> Result<Done, Failure> {
     let value: Value = serde_json::from_str(&event.body).unwrap_or_default();
     if is_a_persons(stack, &value) {
-        return Ok(format!("a person has asked for this; if it is still meant, send it by hand: {}", event.body));
+        return Ok(Done::NotSent);
     }
     stack.operator.send(&stack.function.name, &value).await?;
     stack.operator.delete_failed_event(queue, event).await?;
-    Ok("sent again".to_owned())
+    Ok(Done::Sent)
+}
+
+/// Lets the next command find an event. If that fails, the queue shows it again after two minutes.
+async fn put_back(stack: &Stack, queue: &str, event: &FailedEvent) {
+    let _ = stack.operator.put_back_failed_event(queue, event).await;
 }
 
 fn is_a_persons(stack: &Stack, event: &Value) -> bool {

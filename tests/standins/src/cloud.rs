@@ -228,11 +228,6 @@ impl Cloud {
         self.inner.buckets.expect(bucket).change_settings(change);
     }
 
-    /// Shows every failed event again that someone has received from a queue.
-    pub fn reveal_failed_events(&self) {
-        self.inner.functions.reveal_failed_events();
-    }
-
     /// Sends the event of an upload to the function that waits for it.
     pub(crate) fn notify(&self, call: &Call) {
         let (Some(bucket), Some(key)) = (&call.bucket, &call.key) else {

@@ -144,6 +144,11 @@ impl Functions {
                     "ApproximateNumberOfMessagesNotVisible": hidden.len().to_string(),
                 }})
             }
+            "ChangeMessageVisibility" if request["VisibilityTimeout"] == 0 => {
+                let receipt = request["ReceiptHandle"].as_str().unwrap_or_default();
+                function.queue().iter_mut().filter(|it| it.receipt == receipt).for_each(|it| it.is_hidden = false);
+                json!({})
+            }
             "DeleteMessage" => {
                 let receipt = request["ReceiptHandle"].as_str().unwrap_or_default();
                 function.queue().retain(|message| message.receipt != receipt);
@@ -152,13 +157,6 @@ impl Functions {
             other => return error(Service::Sqs, 400, "InvalidAction", &format!("{other} is not emulated")),
         };
         response(200, "application/x-amz-json-1.0", answer.to_string())
-    }
-
-    /// Shows every message again, as if its time of being hidden were over.
-    pub(crate) fn reveal_failed_events(&self) {
-        for function in self.lock().values() {
-            function.queue().iter_mut().for_each(|message| message.is_hidden = false);
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Deployed>>> {
