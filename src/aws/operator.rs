@@ -18,7 +18,7 @@ pub use distribution::{Access as OriginAccess, CachePolicy, DistributionSettings
 pub use function::{Function, Invoked};
 pub use queue::FailedEvent;
 pub use rights::{Missing, Rights};
-pub use upload::{Newest, Uploaded};
+pub use upload::{LocalArchive, Newest, Uploaded, Written};
 
 use crate::config::Config;
 

@@ -1,10 +1,8 @@
 //! Entries that are too large for memory: multipart uploads, of read chunks or of parts that S3 copies.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::future;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 
 use super::Transfer;
 use super::entry_reader::{Chunk, EntryReader};
@@ -78,40 +76,15 @@ impl<'a> Transfer<'a> {
     ) -> Result<(Vec<UploadedPart>, u32), Incomplete> {
         let part_bytes = part_bytes(size_bytes);
         let last = size_bytes.div_ceil(part_bytes);
-        let mut crc32 = crc32fast::Hasher::new();
-        let has_failed = AtomicBool::new(false);
-        let uploaded: Vec<_> = reader
-            .chunks(part_bytes)
-            .inspect_ok(|chunk| crc32.combine(&chunk.crc32))
-            // After a failure no part starts, and those under way are waited for: a part that arrives after the abort
-            // may stay (S3 API, AbortMultipartUpload).
-            .take_while(|_| future::ready(!has_failed.load(Ordering::Relaxed)))
-            .zip(stream::iter(1..))
-            .map(async |(chunk, number)| {
-                let uploaded = self.upload_part(chunk, number, last, upload).await;
-                has_failed.fetch_or(uploaded.is_err(), Ordering::Relaxed);
-                uploaded
-            })
-            .buffered(PARTS_AT_ONCE)
-            .collect()
-            .await;
-        let parts = uploaded.into_iter().collect::<Result<_, _>>()?;
-        Ok((parts, crc32.finalize()))
-    }
-
-    async fn upload_part(
-        &self,
-        chunk: Result<Chunk, Error>,
-        number: i32,
-        last: u64,
-        upload: &MultipartUpload<'_>,
-    ) -> Result<UploadedPart, Incomplete> {
-        let Chunk { bytes, crc32 } = chunk?;
-        // The last part may still go out near the deadline: it finishes the object.
-        if u64::try_from(number) != Ok(last) {
-            self.check_deadline()?;
-        }
-        Ok(upload.part(number, bytes.into(), crc32.finalize()).await?)
+        let parts = reader.chunks(part_bytes).zip(stream::iter(1..)).map(|(chunk, number)| {
+            let Chunk { bytes, crc32 } = chunk?;
+            // The last part may still go out near the deadline: it finishes the object.
+            if number != last {
+                self.check_deadline()?;
+            }
+            Ok((bytes.into(), crc32))
+        });
+        upload.send(parts, PARTS_AT_ONCE, |_| ()).await
     }
 
     /// Puts a stored entry that S3 copies from the archive. S3 compares the whole object with the entry's CRC-32.

@@ -5,6 +5,7 @@ mod doctor;
 mod failures;
 mod history;
 mod large_delete;
+mod overlap;
 mod plan;
 mod push;
 mod redrive;

@@ -1,7 +1,7 @@
-//! Zips a folder. Equal folders become equal bytes: names are sorted, and no file keeps its time or owner.
+//! The files of a folder that is pushed, and the digest of their contents.
 
 use std::fs::File;
-use std::io::{BufWriter, Cursor, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,24 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dropship::config::Config;
 use ignore::WalkBuilder;
 use indicatif::ProgressBar;
-use tempfile::NamedTempFile;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
+use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
 
-/// Files that do not get smaller.
-const COMPRESSED: [&str; 24] = [
-    "7z", "avif", "br", "bz2", "gif", "gz", "heic", "jpeg", "jpg", "m4a", "mp3", "mp4", "ogg", "opus", "pdf", "png",
-    "rar", "webm", "webp", "woff", "woff2", "xz", "zip", "zst",
-];
-
-/// Larger files are compressed one at a time, straight into the archive.
-const MAX_HELD_BYTES: u64 = 16 << 20;
-
-/// How many files are compressed at the same time, at most this many bytes of them.
-const MAX_BATCH_FILES: usize = 256;
-const MAX_BATCH_BYTES: u64 = 64 << 20;
+/// Begins what is digested. Raise the number when equal files become another zip, so that they are uploaded again.
+const FORMAT: &str = "dropship folder 1\n";
 
 /// A file of the folder.
 pub struct Item {
@@ -34,6 +22,8 @@ pub struct Item {
     pub name: String,
     path: PathBuf,
     pub size_bytes: u64,
+    /// The SHA-256 of its contents, once they were [digested](digest).
+    sha256: [u8; 32],
 }
 
 /// Lists the files that would be deployed, sorted by name.
@@ -68,10 +58,16 @@ pub fn list(folder: &Path, config: &Config) -> Result<Vec<Item>, Failure> {
                 return Err(Failure::Local(format!("{name} is a link out of the folder, to {target}; copy the file")));
             }
         }
-        items.push(Item { name: format!("{prefix}{name}"), path: path.to_owned(), size_bytes: metadata.len() });
+        let name = format!("{prefix}{name}");
+        items.push(Item { name, path: path.to_owned(), size_bytes: metadata.len(), sha256: [0; 32] });
     }
     items.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(items)
+}
+
+/// Returns how many bytes the files have together.
+pub fn size_bytes(items: &[Item]) -> u64 {
+    items.iter().map(|item| item.size_bytes).sum()
 }
 
 /// Refuses a folder that lacks the index document where a folder in it has one.
@@ -111,86 +107,78 @@ fn is_litter(name: &str) -> bool {
     matches!(file, ".DS_Store" | "Thumbs.db") || parts.any(|folder| folder == "__MACOSX")
 }
 
-/// Zips the files. The bar counts the bytes that were read.
-pub fn pack(items: &[Item], bar: &ProgressBar) -> Result<NamedTempFile, Failure> {
-    let file = NamedTempFile::with_suffix(".zip").map_err(Failure::local)?;
-    let mut archive = ZipWriter::new(BufWriter::new(file));
-    let mut rest = items;
-    while let Some(first) = rest.first() {
-        if first.size_bytes > MAX_HELD_BYTES {
-            archive.start_file(&*first.name, options(first)).map_err(Failure::local)?;
-            let mut source = File::open(&first.path).map_err(|error| unreadable(first, &error))?;
-            std::io::copy(&mut source, &mut archive).map_err(|error| unreadable(first, &error))?;
-            bar.inc(first.size_bytes);
-            rest = &rest[1..];
-            continue;
-        }
-        let (batch, later) = rest.split_at(batch_length(rest));
-        for packed in pack_batch(batch, bar) {
-            let mut packed = ZipArchive::new(Cursor::new(packed?)).map_err(Failure::local)?;
-            archive.raw_copy_file(packed.by_index_raw(0).map_err(Failure::local)?).map_err(Failure::local)?;
-        }
-        rest = later;
+/// Reads the files, so that each knows its contents, and returns the digest of them all in hexadecimal digits. Equal
+/// folders have equal digests. The bar counts the bytes that were read.
+pub fn digest(items: &mut [Item], bar: &ProgressBar) -> Result<String, Failure> {
+    let mut digest = Sha256::new_with_prefix(FORMAT);
+    let contents = on_all_processors(items, |item| item.pass(&mut std::io::sink(), bar));
+    for (item, contents) in items.iter_mut().zip(contents) {
+        item.sha256 = contents?;
+        digest.update((item.name.len() as u64).to_le_bytes());
+        digest.update(&item.name);
+        digest.update(item.sha256);
     }
-    let mut buffer = archive.finish().map_err(Failure::local)?;
-    buffer.flush().map_err(Failure::local)?;
-    buffer.into_inner().map_err(Failure::local)
+    Ok(hex::encode(digest.finalize()))
 }
 
-/// Returns how many of the first files make a batch.
-fn batch_length(items: &[Item]) -> usize {
-    let mut left_bytes = MAX_BATCH_BYTES;
-    let fits = |item: &&Item| {
-        let fits = item.size_bytes <= left_bytes.min(MAX_HELD_BYTES);
-        left_bytes = left_bytes.saturating_sub(item.size_bytes);
-        fits
-    };
-    items.iter().take(MAX_BATCH_FILES).take_while(fits).count().max(1)
+impl Item {
+    /// Returns the contents.
+    pub fn read(&self) -> Result<Vec<u8>, Failure> {
+        std::fs::read(&self.path).map_err(|error| self.unreadable(&error))
+    }
+
+    /// Writes the contents, which must be those that were [digested](digest).
+    pub fn copy_to(&self, to: &mut impl Write, bar: &ProgressBar) -> Result<(), Failure> {
+        if self.pass(to, bar)? != self.sha256 {
+            return Err(Failure::Local(format!(
+                "{} changed while it was being pushed; push again",
+                self.path.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Writes the contents, and returns their SHA-256.
+    fn pass(&self, to: &mut impl Write, bar: &ProgressBar) -> Result<[u8; 32], Failure> {
+        let mut file = File::open(&self.path).map_err(|error| self.unreadable(&error))?;
+        let mut hash = Sha256::new();
+        let mut buffer = [0; 16 << 10];
+        loop {
+            let count = file.read(&mut buffer).map_err(|error| self.unreadable(&error))?;
+            if count == 0 {
+                return Ok(hash.finalize().into());
+            }
+            hash.update(&buffer[..count]);
+            to.write_all(&buffer[..count]).map_err(Failure::local)?;
+            bar.inc(count as u64);
+        }
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> Failure {
+        Failure::Local(format!("{}: {error}", self.path.display()))
+    }
 }
 
-/// Compresses each file into an archive of its own, on all processors. The results have the order of the files.
-fn pack_batch(batch: &[Item], bar: &ProgressBar) -> Vec<Result<Vec<u8>, Failure>> {
-    let (next, packed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+/// Does something with each file, on all processors. The results have the order of the files.
+pub fn on_all_processors<T: Send>(items: &[Item], work: impl Fn(&Item) -> T + Sync) -> Vec<T> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
     let work = || {
         while let Some((number, item)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|number| Some((number, batch.get(number)?)))
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|number| Some((number, items.get(number)?)))
         {
-            let result = pack_one(item);
-            bar.inc(item.size_bytes);
-            if let Ok(mut packed) = packed.lock() {
-                packed.push((number, result));
+            let result = work(item);
+            if let Ok(mut done) = done.lock() {
+                done.push((number, result));
             }
         }
     };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(batch.len());
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(work);
         }
     });
-    let mut packed = packed.into_inner().unwrap_or_default();
-    packed.sort_by_key(|(number, _)| *number);
-    packed.into_iter().map(|(_, result)| result).collect()
-}
-
-fn pack_one(item: &Item) -> Result<Vec<u8>, Failure> {
-    let contents = std::fs::read(&item.path).map_err(|error| unreadable(item, &error))?;
-    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
-    archive.start_file(&*item.name, options(item)).map_err(Failure::local)?;
-    archive.write_all(&contents).map_err(Failure::local)?;
-    Ok(archive.finish().map_err(Failure::local)?.into_inner())
-}
-
-fn options(item: &Item) -> SimpleFileOptions {
-    let extension = Path::new(&item.name).extension().and_then(|it| it.to_str()).unwrap_or_default();
-    let is_compressed = COMPRESSED.contains(&&*extension.to_ascii_lowercase());
-    SimpleFileOptions::default()
-        .compression_method(if is_compressed { CompressionMethod::Stored } else { CompressionMethod::Deflated })
-        .last_modified_time(DateTime::default())
-        .unix_permissions(0o644)
-        .large_file(item.size_bytes >= u64::from(u32::MAX))
-}
-
-fn unreadable(item: &Item, error: &std::io::Error) -> Failure {
-    Failure::Local(format!("{}: {error}", item.path.display()))
+    let mut done = done.into_inner().unwrap_or_default();
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
 }

@@ -2,12 +2,14 @@
 //!
 //! Only the function writes to the live site. Everything here uploads archives, sends events, and reads the ledger.
 
+mod archive;
 mod arguments;
 mod doctor;
 mod failure;
 mod folder;
 mod follow;
 mod history;
+mod pack;
 mod plan;
 mod preflight;
 mod print;

@@ -4,10 +4,10 @@ use dropship::aws::operator::Invoked;
 use dropship::report::Report;
 use serde_json::{Value, json};
 
+use crate::archive::Archive;
 use crate::arguments::Plan;
 use crate::failure::Failure;
 use crate::print::Printer;
-use crate::push::Archive;
 use crate::report;
 use crate::stack::Stack;
 
@@ -16,8 +16,8 @@ const FOLDER: &str = "plans/";
 
 pub async fn plan(printer: &Printer, stack: &Stack, given: Plan) -> Result<u8, Failure> {
     let archive = Archive::prepare(printer, stack, &given.build)?;
-    let key = format!("{FOLDER}{}.zip", &archive.judged.sha256[..16]);
-    let uploaded = archive.upload(printer, stack, &key, None).await?;
+    let key = format!("{FOLDER}{}.zip", &archive.digest[..16]);
+    let (uploaded, _) = archive.upload(printer, stack, &key, None).await?;
     let object = json!({"key": key, "versionId": uploaded.version_id});
     let record = json!({"s3": {"bucket": {"name": stack.config.staging_bucket}, "object": object}});
     let event = json!({"Records": [record], "options": {"dryRun": true}});

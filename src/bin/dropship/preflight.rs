@@ -18,34 +18,41 @@ const TAIL_BYTES: u64 = 1 << 20;
 /// An archive whose directory and `_headers` file the function would accept.
 pub struct Judged {
     pub size_bytes: u64,
-    /// In hexadecimal digits.
-    pub sha256: String,
     pub warnings: Vec<String>,
 }
 
-/// Reads an archive's directory and its `_headers` file.
+/// Reads an archive's directory and its `_headers` file. `path` is for messages.
 ///
 /// # Errors
-/// `Refused`, in the function's words; `Local` if the file cannot be read.
-pub fn judge(path: &Path, config: &Config) -> Result<Judged, Failure> {
-    let unreadable = |error: std::io::Error| Failure::Local(format!("{}: {error}", path.display()));
-    let mut file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(Failure::Usage(format!("{} is neither a folder nor a file", path.display())));
-    }
-    let size_bytes = metadata.len();
-    let index = read_index(&mut file, size_bytes, config).map_err(|error| refused_or_local(path, error))?;
+/// `Refused`, in the function's words; `Local` if the archive cannot be read.
+pub fn judge(archive: &mut (impl Read + Seek), path: &Path, config: &Config) -> Result<Judged, Failure> {
+    judge_at(archive, config).map_err(|unread| refused_or_local(path, unread))
+}
+
+fn judge_at(archive: &mut (impl Read + Seek), config: &Config) -> Result<Judged, Unread> {
+    let size_bytes = archive.seek(SeekFrom::End(0))?;
+    let index = read_index(archive, size_bytes, config)?;
     let mut warnings = index.warnings.clone();
     if let Some(entry) = &index.headers_file {
-        let contents = read_entry(&mut file, entry).map_err(|error| refused_or_local(path, error))?;
+        let contents = read_entry(archive, entry)?;
         let names: Vec<&str> = index.entries.iter().map(|entry| &*entry.name).collect();
         let rules = HeadersFile::parse(&contents).and_then(|file| file.check(&names));
-        warnings.extend(rules.map_err(|error| refused_or_local(path, Unread::Refused(error.into())))?);
+        warnings.extend(rules.map_err(|error| Unread::Refused(error.into()))?);
     }
-    file.rewind().map_err(unreadable)?;
-    let sha256 = digest(&mut file).map_err(unreadable)?;
-    Ok(Judged { size_bytes, sha256, warnings })
+    Ok(Judged { size_bytes, warnings })
+}
+
+/// Returns the SHA-256 of a file in hexadecimal digits.
+pub fn digest(file: &mut File) -> std::io::Result<String> {
+    file.rewind()?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex::encode(hash.finalize())),
+            count => hash.update(&buffer[..count]),
+        }
+    }
 }
 
 enum Unread {
@@ -75,19 +82,19 @@ fn refused_or_local(path: &Path, unread: Unread) -> Failure {
     }
 }
 
-fn read_index(file: &mut File, size_bytes: u64, config: &Config) -> Result<ArchiveIndex, Unread> {
+fn read_index(archive: &mut (impl Read + Seek), size_bytes: u64, config: &Config) -> Result<ArchiveIndex, Unread> {
     let left_out = |name: &str| config.exclude.left_out(name);
     let selection = Selection { root: config.archive_root.as_deref().unwrap_or_default(), left_out: &left_out };
     let limits = config.archive_limits();
     let mut from = size_bytes.saturating_sub(TAIL_BYTES);
     loop {
-        let tail = read(file, from, size_bytes - from)?;
+        let tail = read(archive, from, size_bytes - from)?;
         match ArchiveIndex::parse(size_bytes, &tail, &selection, &limits) {
             Ok(Parsed::Index(index)) => return Ok(index),
             Ok(Parsed::NeedsFrom(needed)) if needed < from => from = needed,
             Ok(Parsed::NeedsFrom(_)) => return Err(Rejection::NotAZip.into()),
             Err(rejection) if rejection.is_of_end() => {
-                let first = read(file, 0, FORMAT_BYTES.min(size_bytes))?;
+                let first = read(archive, 0, FORMAT_BYTES.min(size_bytes))?;
                 return Err(rejection.or_by_content(&first).into());
             }
             Err(rejection) => return Err(rejection.into()),
@@ -95,27 +102,16 @@ fn read_index(file: &mut File, size_bytes: u64, config: &Config) -> Result<Archi
     }
 }
 
-fn read_entry(file: &mut File, entry: &Entry) -> Result<Vec<u8>, Unread> {
-    let span = read(file, entry.header_offset, entry.end_offset - entry.header_offset)?;
+fn read_entry(archive: &mut (impl Read + Seek), entry: &Entry) -> Result<Vec<u8>, Unread> {
+    let span = read(archive, entry.header_offset, entry.end_offset - entry.header_offset)?;
     let data = entry.data_range(&span)?;
     let contents = inflate(entry, bytes::Bytes::from(span).slice(data));
     contents.map(|contents| contents.to_vec()).map_err(|corrupt| Unread::Refused(corrupt.into()))
 }
 
-fn read(file: &mut File, from: u64, length: u64) -> std::io::Result<Vec<u8>> {
-    file.seek(SeekFrom::Start(from))?;
+fn read(archive: &mut (impl Read + Seek), from: u64, length: u64) -> std::io::Result<Vec<u8>> {
+    archive.seek(SeekFrom::Start(from))?;
     let mut bytes = vec![0; usize::try_from(length).map_err(std::io::Error::other)?];
-    file.read_exact(&mut bytes)?;
+    archive.read_exact(&mut bytes)?;
     Ok(bytes)
-}
-
-fn digest(file: &mut File) -> std::io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex::encode(hash.finalize())),
-            count => hash.update(&buffer[..count]),
-        }
-    }
 }

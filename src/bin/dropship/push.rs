@@ -1,6 +1,5 @@
 //! `push`: uploads a build, and follows its deployment.
 
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use chrono::Utc;
@@ -12,86 +11,35 @@ use dropship::event::Upload;
 use dropship::report::sentence::words;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
 
+use crate::archive::Archive;
 use crate::arguments::Push;
 use crate::failure::Failure;
-use crate::folder;
 use crate::follow::{self, Asked, Ended, Followed, LARGE_DELETE};
-use crate::preflight::{self, Judged};
-use crate::print::{GOOD, Printer, Unit, bytes, count};
+use crate::print::{GOOD, Printer, bytes};
 use crate::report;
 use crate::source;
 use crate::stack::Stack;
 
-/// An archive on this machine that was judged. A zip made from a folder goes with it.
-pub struct Archive {
-    pub path: PathBuf,
-    pub judged: Judged,
-    _made: Option<NamedTempFile>,
-}
-
-impl Archive {
-    /// Takes a zip, or zips a folder, and judges the archive by the function's rules.
-    pub fn prepare(printer: &Printer, stack: &Stack, build: &Path) -> Result<Self, Failure> {
-        if !build.exists() {
-            return Err(Failure::Usage(format!("{} does not exist", build.display())));
-        }
-        if !build.is_dir() {
-            let judged = preflight::judge(build, &stack.config)?;
-            return Ok(Self { path: build.to_owned(), judged, _made: None });
-        }
-        let items = folder::list(build, &stack.config)?;
-        folder::check_index(build, &items, &stack.config)?;
-        let total = items.iter().map(|item| item.size_bytes).sum();
-        let bar = printer.bar("zipping", total, Unit::Bytes);
-        let made = folder::pack(&items, &bar)?;
-        bar.finish_and_clear();
-        let judged = preflight::judge(made.path(), &stack.config)?;
-        printer.tell(&format!("zipped {} into {}", count(items.len() as u64, "file"), bytes(judged.size_bytes)));
-        Ok(Self { path: made.path().to_owned(), judged, _made: Some(made) })
-    }
-
-    /// Uploads the archive.
-    pub async fn upload(
-        &self,
-        printer: &Printer,
-        stack: &Stack,
-        key: &str,
-        source: Option<(&str, String)>,
-    ) -> Result<Uploaded, Failure> {
-        let bar = printer.bar("uploading", self.judged.size_bytes, Unit::Bytes);
-        let to = (&*stack.config.staging_bucket, key);
-        let sent = |bytes| bar.inc(bytes);
-        let uploaded = stack.operator.upload(to, &self.path, &self.judged.sha256, source, &sent).await;
-        bar.finish_and_clear();
-        Ok(uploaded?)
-    }
-}
-
 pub async fn push(printer: &Printer, stack: &Stack, given: Push) -> Result<u8, Failure> {
     let started = Instant::now();
     let archive = Archive::prepare(printer, stack, &given.build)?;
-    for warning in &archive.judged.warnings {
+    for warning in &archive.warnings {
         printer.tell(&format!("warning: {warning}"));
     }
     let key = format!("{}{}", stack.config.upload_prefix, given.name);
-    if let Some(live) = is_live(stack, &key, &archive.judged.sha256).await? {
+    if let Some(live) = is_live(stack, &key, &archive.digest).await? {
         let value = json!({"outcome": "unchanged", "id": live, "uploaded": false});
         printer.result(
             &value,
-            &format!("{GOOD}unchanged{GOOD:#}  {live} is live and has these bytes; nothing was uploaded\n"),
+            &format!("{GOOD}unchanged{GOOD:#}  {live} is live and has these files; nothing was uploaded\n"),
         );
         return Ok(0);
     }
     let source = source::find(given.message).encode().map_err(Failure::local)?;
-    let uploaded = archive.upload(printer, stack, &key, Some((SOURCE_METADATA, source))).await?;
+    let (uploaded, size_bytes) = archive.upload(printer, stack, &key, Some((SOURCE_METADATA, source))).await?;
     let version = uploaded.version_id.clone().unwrap_or_default();
-    printer.tell(&format!(
-        "uploaded s3://{}/{key} ({})",
-        stack.config.staging_bucket,
-        bytes(archive.judged.size_bytes)
-    ));
+    printer.tell(&format!("uploaded s3://{}/{key} ({})", stack.config.staging_bucket, bytes(size_bytes)));
     if given.no_wait {
         let value =
             json!({"outcome": "uploaded", "bucket": stack.config.staging_bucket, "key": key, "versionId": version});
@@ -184,11 +132,11 @@ fn summarize(line: &str) {
     let _ = file.and_then(|mut file| writeln!(file, "{}", dropship::printable::printable(line)));
 }
 
-/// Returns the live deployment if the newest upload under the key is live and has these bytes, and nothing is at work.
-async fn is_live(stack: &Stack, key: &str, sha256: &str) -> Result<Option<DeploymentId>, Failure> {
+/// Returns the live deployment if the newest upload under the key is live and has this digest, and nothing is at work.
+async fn is_live(stack: &Stack, key: &str, digest: &str) -> Result<Option<DeploymentId>, Failure> {
     let bucket = &stack.config.staging_bucket;
     let newest = stack.operator.newest(bucket, key).await?;
-    let Some(newest) = newest.filter(|newest| newest.sha256.as_deref() == Some(sha256)) else {
+    let Some(newest) = newest.filter(|newest| newest.digest.as_deref() == Some(digest)) else {
         return Ok(None);
     };
     let uploaded = Uploaded { version_id: newest.version_id, etag: None };
