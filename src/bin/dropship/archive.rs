@@ -135,7 +135,7 @@ fn zip(
     Ok(size_bytes)
 }
 
-/// A file that says how many bytes were written to it. It takes no more when nobody listens.
+/// A file that says how many bytes were written to it. It takes no more when no upload waits for them.
 struct Watched<'a> {
     file: File,
     bytes: u64,
