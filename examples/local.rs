@@ -3,34 +3,45 @@
 //! Run `cargo run --example local -- [--exit] [ARCHIVE…]`. An archive is a zip or a folder. Without one, the example
 //! deploys two versions of a small sample site.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
-use std::io::{Cursor, Write};
+#![expect(dead_code, reason = "the command line uses the rest of its modules")]
+
+#[path = "../src/bin/dropship/failure.rs"]
+mod failure;
+#[path = "../src/bin/dropship/folder.rs"]
+mod folder;
+#[path = "../src/bin/dropship/pack.rs"]
+mod pack;
+#[path = "../src/bin/dropship/print.rs"]
+mod print;
+#[path = "../src/bin/dropship/report.rs"]
+mod report;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use dropship::aws::Clients;
 use dropship::config::{Config, VARIABLES};
 use dropship::deploy::{Invocation, Site};
-use dropship::handler::handle;
+use dropship::error::Error;
+use dropship::handler::{Handled, handle};
 use dropship::invalidation::{Folders, InvalidationRules, Origin, matches};
 use dropship::printable::printable;
-use dropship::report::{Answer, Progress, Report};
+use dropship::report::{Answer, Outcome, Progress};
+use failure::Failure;
 use lambda_runtime::Diagnostic;
+use print::{DIM, Printer, Unit, bytes};
 use serde_json::Value;
 use standins::{
     Answer as FunctionAnswer, Cloud, Distribution, Etags, Headers, InvocationError, Object, Versioning, upload_event,
 };
 use tokio::sync::{mpsc, oneshot};
-use zip::ZipWriter;
-use zip::write::SimpleFileOptions;
 
 const STAGING: &str = "staging";
-/// The folder of the staging bucket for archives.
-const UPLOADS: &str = "uploads/";
 const LIVE: &str = "live";
 const TABLE: &str = "dropship";
 const DISTRIBUTION: &str = "E1LOCAL";
@@ -44,47 +55,56 @@ const STACK: &str = "local";
 const USAGE: &str = "usage: cargo run --example local -- [--exit] [--port PORT] [ARCHIVE…]
   ARCHIVE      a zip, or a folder to zip; several archives are deployed one after another
   --exit       stop after the last deployment instead of serving the site
-  --port PORT  port of the services; the default is a free one";
+  --port PORT  port of the services; the default is a free one
+Settings of the function can be tried through the environment, such as PRUNE=off.
+";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+    let printer = Printer::new(false);
+    match run(&printer).await {
+        Ok(code) => code,
+        Err(failure) => {
+            printer.failure(&failure);
+            failure.code().into()
         }
     }
 }
 
-async fn run() -> Result<(), Box<dyn Error>> {
+async fn run(printer: &Printer) -> Result<ExitCode, Failure> {
     let Some(arguments) = Arguments::parse()? else {
-        println!("{USAGE}");
-        return Ok(());
+        printer.result(&USAGE, USAGE);
+        return Ok(ExitCode::SUCCESS);
     };
 
     let cloud = Cloud::start_at(arguments.port).await;
-    let cloud = cloud.map_err(|error| format!("port {}: {error}; name another one with --port", arguments.port))?;
+    let cloud = cloud
+        .map_err(|error| Failure::Usage(format!("port {}: {error}; name another one with --port", arguments.port)))?;
     cloud.create_bucket(STAGING, Versioning::On, Etags::Md5);
     cloud.create_bucket(LIVE, Versioning::Off, Etags::Md5);
     cloud.create_table(TABLE).await;
     cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
-    let config = Config::from_variables(variable)?;
+    let config = Config::from_variables(variable).map_err(|errors| Failure::Aws(Error::from(errors)))?;
     let site = Site { clients: Clients::new(&cloud.sdk_config().await, &config), config };
-    let mut local = Local { cloud, site, deployments: 0 };
+    let local = Local { printer, cloud, site };
 
-    for archive in &arguments.archives {
-        let bytes = read(archive).map_err(|error| format!("{}: {error}", archive.display()))?;
-        let key = staging_key(archive);
-        let upload = local.cloud.put_object(STAGING, &key, bytes, Headers::of_type("application/zip"));
-        local.deploy(&key, &upload).await?;
+    for (number, archive) in (1..).zip(&arguments.archives) {
+        let about = |failure| Failure::Usage(format!("{}: {failure}", archive.display()));
+        let contents = local.read(archive).map_err(about)?;
+        let key = local.staging_key(archive);
+        let upload = local.cloud.put_object(STAGING, &key, contents, Headers::of_type("application/zip"));
+        let deployed = local.handle(&format!("local-{number}"), &upload_event(STAGING, &key, &upload)).await;
+        if deployed.is_err() {
+            return Ok(ExitCode::FAILURE);
+        }
     }
     if arguments.exit {
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let (edge, services) = (local.cloud.edge(DISTRIBUTION).serve().await, local.cloud.endpoint());
     let events = local.create_function();
-    print(&format!(
+    let uploads = &local.site.config.upload_prefix;
+    let text = format!(
         "
 The site, through the edge:  {edge}
 Push another build, from another terminal:
@@ -93,14 +113,16 @@ Push another build, from another terminal:
   cargo build --features cli --bin dropship --example local
   target/debug/dropship push examples/site/first
 Then try plan, history, rollback and the others: target/debug/dropship --help
-Without it: aws s3 cp site.zip s3://{STAGING}/{UPLOADS}
+Without it: aws s3 cp site.zip s3://{STAGING}/{uploads}
 Stop with Ctrl-C.
 "
-    ));
+    );
+    printer.result(&text, &text);
     tokio::select! {
-        stopped = tokio::signal::ctrl_c() => Ok(stopped?),
-        () = local.follow(events) => Ok(()),
+        stopped = tokio::signal::ctrl_c() => stopped.map_err(Failure::local)?,
+        () = local.follow(events) => {}
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 struct Arguments {
@@ -111,7 +133,7 @@ struct Arguments {
 
 impl Arguments {
     /// Parses the command line. Returns None if it asks for help.
-    fn parse() -> Result<Option<Self>, Box<dyn Error>> {
+    fn parse() -> Result<Option<Self>, Failure> {
         let mut parsed = Self { archives: Vec::new(), exit: false, port: 0 };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -119,10 +141,12 @@ impl Arguments {
                 "--exit" => parsed.exit = true,
                 "--port" => {
                     let port = arguments.next().unwrap_or_default();
-                    parsed.port = port.parse().map_err(|_| format!("{port:?} is no port\n{USAGE}"))?;
+                    parsed.port = port.parse().map_err(|_| Failure::Usage(format!("{port:?} is no port")))?;
                 }
                 "--help" | "-h" => return Ok(None),
-                option if option.starts_with('-') => return Err(format!("unknown option {option}\n{USAGE}").into()),
+                option if option.starts_with('-') => {
+                    return Err(Failure::Usage(format!("there is no option {option}; --help lists them")));
+                }
                 archive => parsed.archives.push(archive.into()),
             }
         }
@@ -135,13 +159,13 @@ impl Arguments {
 }
 
 /// A site on the stand-ins.
-struct Local {
+struct Local<'a> {
+    printer: &'a Printer,
     cloud: Cloud,
     site: Site,
-    deployments: usize,
 }
 
-impl Local {
+impl Local<'_> {
     /// Creates the function behind Lambda's API, which S3's events start too. Returns what it is asked.
     fn create_function(&self) -> mpsc::UnboundedReceiver<Asked> {
         let (ask, asked) = mpsc::unbounded_channel();
@@ -153,43 +177,102 @@ impl Local {
         let names = ["STAGING_BUCKET", "LIVE_BUCKET", "TABLE_NAME", "DISTRIBUTION_IDS", "S3_FORCE_PATH_STYLE"];
         let variables = names.into_iter().chain(VARIABLES.iter().copied());
         let variables = variables.filter_map(|name| Some((name.to_owned(), variable(name)?))).collect();
-        self.cloud.create_function(STACK, variables, (STAGING, UPLOADS), Arc::new(handler));
+        let uploads = &self.site.config.upload_prefix;
+        self.cloud.create_function(STACK, variables, (STAGING, uploads), Arc::new(handler));
         asked
     }
 
     /// Answers what the function is asked from now on.
-    async fn follow(&mut self, mut events: mpsc::UnboundedReceiver<Asked>) {
+    async fn follow(&self, mut events: mpsc::UnboundedReceiver<Asked>) {
         while let Some(Asked { request_id, event, answer }) = events.recv().await {
-            let result = self.handle(&request_id, &event).await;
-            if let Err(failure) = &result {
-                eprintln!("\n{}: {}", failure.error_type, printable(&failure.error_message));
-            }
-            let _ = answer.send(result);
+            let _ = answer.send(self.handle(&request_id, &event).await);
         }
     }
 
-    /// Passes the event of an upload to the handler, and prints the result.
-    async fn deploy(&mut self, key: &str, upload: &Object) -> Result<(), Box<dyn Error>> {
-        self.deployments += 1;
-        let request_id = format!("local-{}", self.deployments);
-        let handled = self.handle(&request_id, &upload_event(STAGING, key, upload)).await;
-        handled.map(drop).map_err(|failure| format!("{key}: {failure}").into())
+    /// Returns the key to which an archive is uploaded.
+    fn staging_key(&self, archive: &Path) -> String {
+        let path = archive.canonicalize().unwrap_or_default();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let extension = if archive.is_dir() { ".zip" } else { "" };
+        format!("{}{name}{extension}", self.site.config.upload_prefix)
     }
 
-    /// Passes an event to the handler, and prints the reports.
-    async fn handle(&mut self, request_id: &str, event: &Value) -> Result<Value, InvocationError> {
+    /// Reads a zip, or zips a folder.
+    fn read(&self, archive: &Path) -> Result<Vec<u8>, Failure> {
+        if archive.is_dir() {
+            let config = &self.site.config;
+            let mut items = folder::list(archive, config)?;
+            folder::check_index(archive, &items, config)?;
+            let bar = self.printer.bar("zipping", 2 * folder::size_bytes(&items), Unit::Bytes);
+            folder::digest(&mut items, &bar)?;
+            let zip = pack::pack(&items, Vec::new(), &bar);
+            bar.finish_and_clear();
+            return zip;
+        }
+        if !std::fs::metadata(archive).map_err(Failure::local)?.is_file() {
+            return Err(Failure::Usage("it is neither a folder nor a file".to_owned()));
+        }
+        std::fs::read(archive).map_err(Failure::local)
+    }
+
+    /// Passes an event to the handler, and prints what came of it.
+    async fn handle(&self, request_id: &str, event: &Value) -> Result<Value, InvocationError> {
         let before = self.cloud.objects(LIVE);
         let earlier = self.cloud.invalidations(DISTRIBUTION).len();
-        let started = Instant::now();
-        let answer = handle_with_progress(&self.site, event, request_id).await?;
-        for report in &answer.deployments {
-            print_report(report, started.elapsed());
+        let handled = self.handle_with_progress(request_id, event).await;
+        for (result, line) in handled.results().iter().zip(handled.plain_lines()) {
+            if result.is_err() {
+                self.printer.failure(&Failure::Local(line));
+            }
+        }
+        let answer = handled.into_answer();
+        let mut answer =
+            answer.map_err(|Diagnostic { error_type, error_message }| InvocationError { error_type, error_message })?;
+        for report in &mut answer.deployments {
+            // The distribution's own name leads nowhere.
+            report.url = None;
         }
         let invalidations = self.cloud.invalidations(DISTRIBUTION).into_iter().skip(earlier);
         let items: Vec<String> = invalidations.flat_map(|invalidation| invalidation.items).collect();
-        print_items(&items, &before, &self.cloud.objects(LIVE));
+        let text = text(&answer, &differences(&items, &before, &self.cloud.objects(LIVE)));
+        self.printer.result(&answer, &text);
         serde_json::to_value(answer)
             .map_err(|error| InvocationError { error_type: "Local".to_owned(), error_message: error.to_string() })
+    }
+
+    /// Passes an event to the handler, and shows its progress: a bar on a terminal, a line every second elsewhere.
+    async fn handle_with_progress(&self, request_id: &str, event: &Value) -> Handled {
+        let progress = Progress::default();
+        let invocation = Invocation {
+            request_id,
+            deadline: Utc::now() + TimeDelta::minutes(15),
+            clock: &Utc::now,
+            progress: &progress,
+            pause: Duration::from_secs(1),
+            waits: true,
+        };
+        let bar = self.printer.bar("writing", 0, Unit::Objects);
+        let handling = handle(&self.site, event, &invocation);
+        tokio::pin!(handling);
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.tick().await;
+        loop {
+            tokio::select! {
+                handled = &mut handling => {
+                    bar.finish_and_clear();
+                    return handled;
+                }
+                _ = ticks.tick() => {
+                    let (done, total) = (progress.objects(), progress.total());
+                    bar.set_length(total);
+                    bar.set_position(done);
+                    if bar.is_hidden() {
+                        let written = bytes(progress.bytes());
+                        self.printer.tell(&format!("  … {done} of {total} objects written, {written}"));
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -218,120 +301,37 @@ fn variable(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-/// Passes one event to the handler, and prints its progress every second.
-async fn handle_with_progress(site: &Site, event: &Value, request_id: &str) -> Result<Answer, InvocationError> {
-    let progress = Progress::default();
-    let invocation = Invocation {
-        request_id,
-        deadline: Utc::now() + TimeDelta::minutes(15),
-        clock: &Utc::now,
-        progress: &progress,
-        pause: Duration::from_secs(1),
-        waits: true,
-    };
-    let handling = handle(site, event, &invocation);
-    tokio::pin!(handling);
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    ticks.tick().await;
-    let handled = loop {
-        tokio::select! {
-            handled = &mut handling => break handled,
-            _ = ticks.tick() => eprintln!(
-                "  … {} of {} objects written, {}",
-                progress.objects(), progress.total(), size_text(progress.bytes())
-            ),
-        }
-    };
-    handled
-        .into_answer()
-        .map_err(|Diagnostic { error_type, error_message }| InvocationError { error_type, error_message })
-}
-
-/// Returns the key to which an archive is uploaded.
-fn staging_key(archive: &Path) -> String {
-    let name = archive.file_name().unwrap_or_default().to_string_lossy();
-    if archive.is_dir() { format!("{UPLOADS}{name}.zip") } else { format!("{UPLOADS}{name}") }
-}
-
-/// Reads a zip, or zips a folder.
-fn read(archive: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
-    if !archive.is_dir() {
-        if !std::fs::metadata(archive)?.is_file() {
-            return Err("it is neither a zip nor a folder".into());
-        }
-        return Ok(std::fs::read(archive)?);
-    }
-    let root = archive.canonicalize()?;
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    let mut folders = vec![root.clone()];
-    let mut files = BTreeSet::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
-            let name = path.strip_prefix(&root)?.display().to_string();
-            if !path.canonicalize().is_ok_and(|target| target.starts_with(&root)) {
-                return Err(format!("{name} is a link out of the folder").into());
-            }
-            let kind = std::fs::metadata(&path)?.file_type();
-            if kind.is_dir() {
-                folders.push(path);
-            } else if kind.is_file() {
-                files.insert(path);
-            } else {
-                return Err(format!("{name} is neither a file nor a folder").into());
-            }
+/// Returns the reports of an answer as text, each under the name of its archive. The differences follow a deployment.
+fn text(answer: &Answer, differences: &str) -> String {
+    let mut text = String::new();
+    for report in &answer.deployments {
+        let archive = report.archive.as_ref().map_or("", |archive| archive.key.as_str());
+        let _ = writeln!(text, "\n{}", printable(archive));
+        if report.outcome == Outcome::Planned {
+            text.push_str(&report::plan(report));
+        } else {
+            text.push_str(&report::text(report));
+            text.push_str(differences);
         }
     }
-    for file in files {
-        let name: Vec<_> = file.strip_prefix(&root)?.iter().map(|part| part.to_string_lossy()).collect();
-        zip.start_file(name.join("/"), SimpleFileOptions::default())?;
-        zip.write_all(&std::fs::read(&file)?)?;
-    }
-    Ok(zip.finish()?.into_inner())
+    text
 }
 
-/// Prints a text. A closed pipe is no error: its reader has read enough.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-fn print_report(report: &Report, took: Duration) {
-    let name = report.archive.as_ref().map_or("", |archive| archive.key.as_str());
-    let outcome = serde_json::to_value(report.outcome).unwrap_or_default();
-    let mut text = format!(
-        "\n{}  {}  in {:.2} s\n  {} new, {} changed, {} with new headers, {} kept, {} deleted\n  read {}, wrote {}\n",
-        printable(name),
-        outcome.as_str().unwrap_or_default(),
-        took.as_secs_f64(),
-        report.new,
-        report.changed,
-        report.headers,
-        report.kept,
-        report.deleted,
-        size_text(report.bytes_read),
-        size_text(report.bytes_written)
-    );
-    for warning in &report.warnings {
-        text.push_str(&format!("  warning: {}\n", printable(warning)));
-    }
-    print(&text);
-}
-
-/// Prints the invalidated items. The reasons for an item are the objects that it matches and that differ.
-fn print_items(items: &[String], before: &BTreeMap<String, Object>, after: &BTreeMap<String, Object>) {
+/// Returns the new objects and the invalidated items as text. The reasons for an item are the objects that it matches
+/// and that differ.
+fn differences(items: &[String], before: &BTreeMap<String, Object>, after: &BTreeMap<String, Object>) -> String {
     let new: Vec<&String> = after.keys().filter(|key| !before.contains_key(*key)).collect();
     let mut text = String::new();
     for key in new.iter().take(ITEMS_SHOWN) {
-        text.push_str(&format!("  new: {}\n", printable(key)));
+        let _ = writeln!(text, "  new: {}", printable(key));
     }
     if new.len() > ITEMS_SHOWN {
-        text.push_str(&format!("  … and {} more\n", new.len() - ITEMS_SHOWN));
+        let _ = writeln!(text, "  {DIM}and {} more{DIM:#}", new.len() - ITEMS_SHOWN);
     }
     if items.is_empty() {
-        print(&format!("{text}  nothing to invalidate\n"));
-        return;
+        text.push_str("  nothing to invalidate\n");
+        return text;
     }
-    text.push_str(&format!("  invalidated {} items:\n", items.len()));
     let rules = InvalidationRules::default();
     let distribution = dropship::invalidation::Distribution {
         host: String::new(),
@@ -359,18 +359,10 @@ fn print_items(items: &[String], before: &BTreeMap<String, Object>, after: &BTre
             .collect();
         // A first deployment evicts what nobody can know.
         let reasons = if reasons.is_empty() { "whatever was cached before".to_owned() } else { reasons.join(", ") };
-        text.push_str(&format!("    {}  ({})\n", printable(item), printable(&reasons)));
+        let _ = writeln!(text, "  invalidated: {}  {DIM}({}){DIM:#}", printable(item), printable(&reasons));
     }
     if items.len() > ITEMS_SHOWN {
-        text.push_str(&format!("    … and {} more\n", items.len() - ITEMS_SHOWN));
+        let _ = writeln!(text, "  {DIM}and {} more{DIM:#}", items.len() - ITEMS_SHOWN);
     }
-    print(&text);
-}
-
-fn size_text(bytes: u64) -> String {
-    match bytes {
-        0..10_000 => format!("{bytes} bytes"),
-        10_000..10_000_000 => format!("{:.1} KB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
-    }
+    text
 }
