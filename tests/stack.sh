@@ -10,8 +10,16 @@ cd "$(dirname "$0")/.."
 work="$PWD/target/stack"
 rm -rf "$work"
 source tests/stack/ministack.sh
-PATH="$PWD/target/venv/cargo-lambda/bin:$PWD/target/venv/sam/bin:$PWD/target/venv/stack/bin:$PATH"
-export PATH
+# The SDK for Rust does not know AWS_CA_BUNDLE, but SSL_CERT_FILE. Set for the whole shell, that would also keep Cargo from
+# the registry.
+mkdir -p "$work/bin"
+cat >"$work/bin/dropship" <<EOF
+#!/bin/sh
+SSL_CERT_FILE="$certificate" exec "$PWD/target/debug/dropship" "\$@"
+EOF
+chmod +x "$work/bin/dropship"
+tools="$work/bin:$PWD/target/venv/cargo-lambda/bin:$PWD/target/venv/sam/bin:$PWD/target/venv/stack/bin"
+export PATH="$tools:$PATH"
 
 if [[ ${1:-} == serve ]]; then
     cat <<EOF
@@ -20,8 +28,10 @@ MiniStack is up. In another shell, in this directory:
 export AWS_ENDPOINT_URL=$AWS_ENDPOINT_URL AWS_CA_BUNDLE=$certificate REQUESTS_CA_BUNDLE=$certificate
 export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0
 export AWS_EC2_METADATA_DISABLED=true
-export PATH="$PWD/target/venv/cargo-lambda/bin:$PWD/target/venv/sam/bin:$PWD/target/venv/stack/bin:\$PATH"
+export PATH="$tools:\$PATH" DROPSHIP_STACK=dropship-local
+cargo build --locked --features cli --bin dropship --example local
 sam build && sam deploy --config-env local
+dropship push examples/site/first
 EOF
     wait "$ministack"
 else

@@ -3,11 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use dropship::event::{BadEvent, Event};
 use regex::Regex;
-use serde_json::{Value, json};
 
 const PAGES: [&str; 3] = ["docs/architecture.md", "docs/aws.md", "CONTRIBUTING.md"];
 
@@ -111,47 +108,4 @@ fn the_beliefs_about_aws_are_those_that_are_tried() {
         functions.chain(named.captures_iter(&code).map(|belief| belief[1].to_owned())).collect();
     assert!(tried.len() > 50, "only {} beliefs were found in tests/aws", tried.len());
     assert_eq!(documented, tried);
-}
-
-/// The failure queue keeps events exactly as they were sent, so it may hold a rollback that failed.
-#[test]
-fn a_redrive_as_the_runbook_writes_it_repeats_no_rollback_and_no_replay() {
-    let page = fs::read_to_string(root().join("docs/runbook.md")).unwrap();
-    let (_, redrive) = page.split_once("## Redrive").unwrap();
-    let (_, commands) = redrive.split_once("```sh\n").unwrap();
-    let (commands, _) = commands.split_once("```").unwrap();
-    // Stands in for `output`, `aws` and `sam`: the queue has one message, and the event that is sent is kept.
-    let stand_ins = r#"
-        output() { echo queue; }
-        aws() { case $2 in (receive-message) cat message.json ;; (delete-message) echo "$@" > deleted ;; esac; }
-        sam() { cat > sent.json; }
-    "#;
-    let run = |message: &str| {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("message.json"), message).unwrap();
-        let script = format!("{stand_ins}\n{commands}");
-        let run = Command::new("bash").arg("-c").arg(script).env("env", "dev").current_dir(&folder).output().unwrap();
-        assert!(run.status.success(), "{run:?}");
-        (folder, String::from_utf8(run.stdout).unwrap())
-    };
-    let redriven = |sent: Value| {
-        let message = json!({"Messages": [{"Body": sent.to_string(), "ReceiptHandle": "handle"}]});
-        let (folder, _) = run(&message.to_string());
-        let deleted = fs::read_to_string(folder.path().join("deleted")).unwrap();
-        assert!(deleted.ends_with("--queue-url queue --receipt-handle handle\n"), "{deleted}");
-        let event = fs::read(folder.path().join("sent.json")).unwrap();
-        Event::parse(&serde_json::from_slice(&event).unwrap(), "staging")
-    };
-    let (folder, said) = run("");
-    assert!(said.contains("The failure queue is empty"), "{said}");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "an empty queue sends and leaves nothing");
-    let upload = json!({"Records": [{"s3": {"bucket": {"name": "staging"}, "object": {"key": "site.zip"}}}],
-        "options": {"replay": true, "allowLargeDelete": true}});
-    let failure_record = json!({"requestPayload": upload});
-    for sent in [upload, failure_record] {
-        let Event::Uploads { options, .. } = redriven(sent).unwrap() else { panic!("it is an upload") };
-        assert_eq!((options.replay, options.allow_large_delete), (false, true));
-    }
-    let rollback = redriven(json!({"rollback": "previous"}));
-    assert!(matches!(rollback, Err(BadEvent::RollbackNotMeant)), "{rollback:?}");
 }

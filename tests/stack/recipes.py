@@ -1,32 +1,35 @@
 """Runs the recipes of the runbook as an operator pastes them, and checks what they do."""
 
 import zipfile
+from pathlib import Path
 
 import readme
 from botocore.exceptions import ClientError
+from judge import entries
 from stack import REPOSITORY, Wrong, agree
 
 RUNBOOK = "docs/runbook.md"
 
 
 def of(heading, *numbers, **variables):
-    """Runs blocks under a heading, after the function that the runbook begins with; returns what they print."""
+    """Runs blocks under a heading, after those that the runbook begins with; returns what they print."""
     blocks = [readme.block(RUNBOOK, heading, number) for number in numbers or (1,)]
-    lines = "".join([readme.block(RUNBOOK, "# Runbook"), *blocks])
-    # Version 1 of the AWS CLI, the one on PyPI, ignores AWS_ENDPOINT_URL for SQS.
-    lines = lines.replace("aws sqs", 'aws --endpoint-url "$AWS_ENDPOINT_URL" sqs')
     before = set(REPOSITORY.iterdir())
-    printed = readme.bash(lines, env="local", **variables)
+    printed = readme.bash("".join([beginning(), *blocks]), env="local", **variables)
     agree("files that the commands leave", set(REPOSITORY.iterdir()) - before, set())
     return printed
 
 
-def history(ids):
-    listed = of("## History")
-    for deployment in ids:
-        agree(f"whether {deployment} is listed", deployment in listed, True)
-    logged = of("## History", 2)
-    agree("whether the log has a plain line about the last one", f"{ids[-1]} (uploads/site.zip, run " in logged, True)
+def beginning():
+    """Returns the blocks that the runbook begins with, without the line that installs what tests/stack.sh has built."""
+    install, _, names_stack = readme.block(RUNBOOK, "## The command line").partition("\n")
+    agree("the command that installs", install.split()[:2], ["cargo", "install"])
+    return names_stack + readme.block(RUNBOOK, "## The command line", 2)
+
+
+def sweep(stack):
+    readme.bash(readme.block("events/README.md", "## Send an event"), env="local")
+    agree("outcome of a sweep", stack.next_line()["outcome"], "swept")
 
 
 def allow_large_delete(stack, archive, work):
@@ -37,23 +40,19 @@ def allow_large_delete(stack, archive, work):
     refused = [stack.upload(page, "site.zip"), stack.next_line(), stack.next_line()]
     agree("errors of the three attempts", {line["errorType"] for line in refused}, {"LargeDelete"})
     of("### Allow a large delete")
-    agree("outcome", stack.next_line()["outcome"], "deployed")
+    Path("/tmp/site.zip").unlink()
+    stack.judge.check_bucket(entries(page))
+    # S3's event of this push is refused until the other one is done.
+    outcomes = [stack.next_line()["outcome"]]
+    while outcomes[-1] != "unchanged":
+        outcomes.append(stack.next_line()["outcome"])
+    agree("outcomes", (outcomes[0], outcomes.count("deployed")), ("failed", 1))
     agree("outcome of the way back", stack.upload(archive, "site.zip")["outcome"], "deployed")
-
-
-def redrive_nothing():
-    printed = of("## Redrive")
-    agree("whether an empty queue is told", "The failure queue is empty" in printed, True)
-    agree("whether anything was sent", "Invoking Lambda Function" in printed, False)
-
-
-def redrive():
-    of("## Redrive")
 
 
 def delete_stack():
     """Deletes the stack; returns the names that the commands keep for what remains."""
-    lines = readme.block(RUNBOOK, "# Runbook") + readme.block(RUNBOOK, "## Uninstall")
+    lines = beginning() + readme.block(RUNBOOK, "## Uninstall")
     # SAM asks before it deletes.
     lines = lines.replace("sam delete", "sam delete --no-prompts")
     names = readme.bash(lines + 'echo "$table $staging $live"', env="local")

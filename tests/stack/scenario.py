@@ -40,7 +40,7 @@ def main():
     refuse_placeholders()
 
     step("The commands of the README, on a new site")
-    url = readme.walk(WORK)
+    url = readme.walk()
     newcomer = Stack("dropship-dev")
     agree("the last line that they print", url, newcomer["SiteUrl"])
     agree("outcome", newcomer.next_line()["outcome"], "deployed")
@@ -59,7 +59,11 @@ def main():
     life(stack, first, second)
 
     step("A file that is no zip ends in the failure queue")
+    keep_failed_events(stack)
     failing_archive(stack)
+
+    step("Uploads of a stopped function end in the failure queue, and are redriven")
+    stopped_function(stack, first, second)
 
     step("Results are told, and GitHub may push")
     notifications.check(WORK)
@@ -109,7 +113,7 @@ def life(stack, first, second):
     dry_run = {**saved_event(stack, ids[1]), "options": {"dryRun": True, "replay": True}}
     agree("outcome of a dry run", replay(stack, dry_run)["outcome"], "planned")
     agree("outcome of S3's test event", stack.send(TEST_EVENT)["deployments"][0]["outcome"], "ignored")
-    agree("outcome of a sweep", replay(stack, sample("sweep"))["outcome"], "swept")
+    recipes.sweep(stack)
     agree("outcome of the live event", replay(stack, event)["outcome"], "unchanged")
     delivery = {**saved_event(stack, ids[1]), "options": {}}
     agree("outcome of the other event", replay(stack, delivery)["outcome"], "duplicate")
@@ -117,8 +121,10 @@ def life(stack, first, second):
     agree("outcome of the way back", line["outcome"], "rolledBack")
     seen += stack.judge.check(first, second, distribution, ids[1], ids, seen)
 
-    step("The runbook's commands that list past deployments and show who holds the lease")
-    recipes.history(ids)
+    step("The history, and the runbook's command that shows who holds the lease")
+    listed = command_line.say(stack, "history")
+    for deployment in ids:
+        agree(f"whether {deployment} is listed", deployment in listed, True)
     agree("holder of the site", recipes.of("## A stuck deployment").strip(), "null")
 
     step("The runbook's command for a large delete that is meant")
@@ -170,38 +176,28 @@ def refuse_two_ways_in():
 
 
 def saved_event(stack, deployment):
-    """Reads the event of a past deployment from the ledger, as events/README.md describes."""
-    key = {"site": {"S": stack.variables["SITE"]}, "item": {"S": f"deployment#{deployment}"}}
-    return json.loads(
-        run("aws", "dynamodb", "get-item", "--table-name", stack["LedgerName"], "--key", json.dumps(key),
-            "--query", "Item.event.S", "--output", "text")
-    )
-
-
-def sample(name):
-    return json.loads((REPOSITORY / "events" / f"{name}.json").read_text())
+    """Returns the event of a past deployment, as events/README.md describes."""
+    told = json.loads(command_line.say(stack, "logs", deployment, "--json"))
+    return json.loads(told["deployment"]["event"])
 
 
 def replay(stack, event):
-    """Sends an event as the runbook does."""
+    """Sends an event as events/README.md does."""
     file = WORK / "event.json"
     file.write_text(json.dumps(event))
     run("sam", "remote", "invoke", "Function", *ENVIRONMENT, "--event-file", file, "--parameter", "InvocationType=Event")
     return stack.next_line()
 
 
-def failing_archive(stack):
-    # MiniStack's CloudFormation ignores the function's DeadLetterConfig; its Lambda supports it.
+def keep_failed_events(stack):
+    """Gives the function its queue: MiniStack's CloudFormation ignores DeadLetterConfig, but its Lambda supports it."""
     queue = stack.sqs.get_queue_attributes(QueueUrl=stack["FailedEventsUrl"], AttributeNames=["QueueArn"])
     run("aws", "lambda", "update-function-configuration", "--function-name", stack["FunctionName"],
         "--dead-letter-config", f"TargetArn={queue['Attributes']['QueueArn']}")
-    recipes.redrive_nothing()
-    before = objects(stack)
-    broken = WORK / "broken.zip"
-    broken.write_bytes(b"this is no zip")
-    attempts = [stack.upload(broken, "broken.zip"), stack.next_line(), stack.next_line()]
-    for line in attempts:
-        agree("outcome of an attempt", (line["outcome"], line["errorType"]), ("failed", "ArchiveRejected"))
+
+
+def failed_event(stack):
+    """Waits for the one event in the failure queue."""
 
     def look():
         return stack.sqs.receive_message(QueueUrl=stack["FailedEventsUrl"], VisibilityTimeout=0).get("Messages")
@@ -209,17 +205,36 @@ def failing_archive(stack):
     [message] = wait_for("the event in the failure queue", look)
     failed = json.loads(message["Body"])
     # Lambda puts the event itself into the queue, MiniStack a record around it. The function accepts both.
-    event = failed.get("requestPayload", failed)
-    agree("key in the queue", event["Records"][0]["s3"]["object"]["key"], "uploads/broken.zip")
-    recipes.redrive()
+    return failed.get("requestPayload", failed)
+
+
+def failing_archive(stack):
+    before = objects(stack)
+    broken = WORK / "broken.zip"
+    broken.write_bytes(b"this is no zip")
+    attempts = [stack.upload(broken, "broken.zip"), stack.next_line(), stack.next_line()]
+    for line in attempts:
+        agree("outcome of an attempt", (line["outcome"], line["errorType"]), ("failed", "ArchiveRejected"))
+    agree("key in the queue", failed_event(stack)["Records"][0]["s3"]["object"]["key"], "uploads/broken.zip")
+    listed = command_line.say(stack, "redrive", "--send", "1")
+    agree("whether the archive is named", "uploads/broken.zip" in listed, True)
     for _ in range(3):
         agree("error of its redrive", stack.next_line()["errorType"], "ArchiveRejected")
-    wait_for("the event in the failure queue again", look)
-    listed = command_line.say(stack, "redrive", "--send", "1")
-    agree("whether the command line names the archive", "uploads/broken.zip" in listed, True)
-    for _ in range(3):
-        agree("error of its second redrive", stack.next_line()["errorType"], "ArchiveRejected")
+    failed_event(stack)
+    command_line.say(stack, "redrive", "--delete", "1")
     agree("live objects", objects(stack), before)
+
+
+def stopped_function(stack, first, second):
+    recipes.of("## A stuck deployment", 2)
+    run("aws", "s3", "cp", "--only-show-errors", first, stack["UploadUrl"] + "site.zip")
+    event = failed_event(stack)
+    recipes.of("## A stuck deployment", 3)
+    command_line.say(stack, "redrive", "--send", "1")
+    agree("outcome of its redrive", stack.next_line()["outcome"], "deployed")
+    stack.judge.check_bucket(entries(first))
+    command_line.redrive(stack, event)
+    agree("outcome of the way back", stack.upload(second, "site.zip")["outcome"], "deployed")
 
 
 def objects(stack):
