@@ -65,6 +65,9 @@ def main():
     step("Uploads of a stopped function end in the failure queue, and are redriven")
     stopped_function(stack, first, second)
 
+    step("The doctor")
+    command_line.doctor(stack)
+
     step("Results are told, and GitHub may push")
     notifications.check(WORK)
 
