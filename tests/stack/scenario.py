@@ -56,17 +56,14 @@ def main():
     step("A stack for a real site")
     run("sam", "deploy", *ENVIRONMENT)
     stack = Stack("dropship-local")
+    keep_failed_events(stack)
     life(stack, first, second)
 
     step("A file that is no zip ends in the failure queue")
-    keep_failed_events(stack)
     failing_archive(stack)
 
     step("Uploads of a stopped function end in the failure queue, and are redriven")
     stopped_function(stack, first, second)
-
-    step("The doctor")
-    command_line.doctor(stack)
 
     step("Results are told, and GitHub may push")
     notifications.check(WORK)
@@ -97,6 +94,9 @@ def life(stack, first, second):
     ids = [line["id"]]
     seen = stack.judge.check(None, first, distribution, ids[0], ids, [])
     see_pages(stack, entries(first))
+
+    step("The doctor, before anything has failed")
+    command_line.doctor(stack)
 
     step("The second version, under the same name")
     line = stack.upload(second, "site.zip")
@@ -132,6 +132,8 @@ def life(stack, first, second):
 
     step("The runbook's command for a large delete that is meant")
     recipes.allow_large_delete(stack, second, WORK)
+    failed_event(stack)
+    command_line.say(stack, "redrive", "--delete", "1")
 
 
 def step(title):
