@@ -95,7 +95,8 @@ impl Operator {
     }
 
     /// Uploads an archive, in parts as they are written if it is large. `sent` gets the number of bytes that each
-    /// request has carried. Returns `None` if the archive was withdrawn; nothing is in the bucket then.
+    /// request has carried. Returns `None` if the archive was withdrawn; nothing is in the bucket then. `stop` ends the
+    /// upload, and returns `None` too; an archive of a single request may have become an object all the same.
     ///
     /// # Errors
     /// `Aws`; nothing is in the bucket then.
@@ -105,21 +106,30 @@ impl Operator {
         mut archive: LocalArchive<'_>,
         source: Option<(&str, String)>,
         sent: &(dyn Fn(u64) + Sync),
+        stop: impl Future<Output = ()>,
     ) -> Result<Option<Uploaded>, Error> {
+        let mut stop = std::pin::pin!(stop);
         let mut metadata = HashMap::from([(DIGEST_METADATA.to_owned(), archive.digest.to_owned())]);
         metadata.extend(source.map(|(name, value)| (name.to_owned(), value)));
         let is_enough = |written: &Written| written.is_whole() || written.bytes() > MAX_WHOLE_BYTES;
-        let Ok(written) = archive.written.wait_for(is_enough).await.map(|written| *written) else {
+        let written = tokio::select! {
+            written = archive.written.wait_for(is_enough) => written.map(|written| *written).ok(),
+            () = &mut stop => None,
+        };
+        let Some(written) = written else {
             return Ok(None);
         };
         if written.bytes() > MAX_WHOLE_BYTES {
-            return self.upload_in_parts((bucket, key), &archive, metadata, sent).await;
+            return self.upload_in_parts((bucket, key), &archive, metadata, sent, stop).await;
         }
         let body = read(archive.path, 0..written.bytes()).await?;
         let request = self.s3.put_object().bucket(bucket).key(key).checksum_crc32(encode_crc32(crc32fast::hash(&body)));
         let request = request.body(ByteStream::from(body)).content_type("application/zip");
         let request = request.set_metadata(Some(metadata)).set_expected_bucket_owner(self.account_id.clone());
-        let answer = request.send().await;
+        let answer = tokio::select! {
+            answer = request.send() => answer,
+            () = stop => return Ok(None),
+        };
         let answer = answer.map_err(|error| failed(format!("uploading s3://{bucket}/{key}"), error))?;
         sent(written.bytes());
         Ok(Some(Uploaded { version_id: answer.version_id, etag: answer.e_tag }))
@@ -131,21 +141,25 @@ impl Operator {
         archive: &LocalArchive<'_>,
         metadata: HashMap<String, String>,
         sent: &(dyn Fn(u64) + Sync),
+        stop: impl Future<Output = ()>,
     ) -> Result<Option<Uploaded>, Error> {
         let place = (bucket, key, self.account_id.as_deref());
         let upload = MultipartUpload::begin(&self.s3, place, |request| {
             request.content_type("application/zip").set_metadata(Some(metadata))
         })
         .await?;
-        let sending: Result<(Vec<UploadedPart>, u32), Error> = upload.send(parts(archive), PARTS_AT_ONCE, sent).await;
+        let sending: Option<Result<(Vec<UploadedPart>, u32), Error>> = tokio::select! {
+            sending = upload.send(parts(archive), PARTS_AT_ONCE, sent) => Some(sending),
+            () = stop => None,
+        };
         match sending {
-            Ok((parts, crc32)) if archive.written.borrow().is_whole() => {
+            Some(Ok((parts, crc32))) if archive.written.borrow().is_whole() => {
                 let answer = upload.complete_unconditionally(parts, crc32).await?;
                 Ok(Some(Uploaded { version_id: answer.version_id, etag: answer.e_tag }))
             }
             sending => {
                 upload.abort().await;
-                sending.map(|_| None)
+                sending.transpose().map(|_| None)
             }
         }
     }

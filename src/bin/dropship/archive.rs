@@ -1,5 +1,6 @@
 //! The archive of a build: a zip, or a folder that is zipped while it is uploaded.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Cursor, Error, Write};
 use std::path::{Path, PathBuf};
@@ -75,21 +76,27 @@ impl Archive {
     ) -> Result<(Uploaded, u64), Failure> {
         let Self { digest, path, contents, .. } = self;
         let to = (&*stack.config.staging_bucket, key);
-        let withdrawn = || Failure::Local(format!("{} was not uploaded", path.display()));
+        let is_interrupted = Cell::new(false);
+        let withdrawn = || {
+            let status =
+                if is_interrupted.get() { "; if S3 has it all the same, `dropship status` shows it" } else { "" };
+            Failure::Local(format!("{} was not uploaded{status}", path.display()))
+        };
         let items = match contents {
             Contents::Folder(items) => items,
             Contents::Zip(size_bytes) => {
                 let bar = printer.bar("uploading", size_bytes, Unit::Bytes);
                 let written = watch::Sender::new(Written::Whole(size_bytes)).subscribe();
                 let archive = LocalArchive { path: &path, digest: &digest, max_bytes: size_bytes, written };
-                let uploaded = stack.operator.upload(to, archive, source, &|bytes| bar.inc(bytes)).await;
+                let sent = |bytes| bar.inc(bytes);
+                let uploaded = stack.operator.upload(to, archive, source, &sent, interrupted(&is_interrupted)).await;
                 bar.finish_and_clear();
                 return Ok((uploaded?.ok_or_else(withdrawn)?, size_bytes));
             }
         };
         let (files, files_bytes) = (items.len() as u64, folder::size_bytes(&items));
         let bar = printer.bar("zipping and uploading", 2 * files_bytes, Unit::Bytes);
-        let file = NamedTempFile::with_suffix(".zip").map_err(Failure::local)?;
+        let file = NamedTempFile::with_suffix(".zip").map_err(|error| Failure::local(unwritten(&error)))?;
         let written = watch::Sender::new(Written::UpTo(0));
         let archive = LocalArchive {
             path: file.path(),
@@ -110,13 +117,31 @@ impl Archive {
             Ok::<_, Failure>(size_bytes)
         };
         let sent = |bytes| bar.inc(bytes);
-        let (uploaded, zipped) = tokio::join!(stack.operator.upload(to, archive, source, &sent), zipping);
+        let uploading = stack.operator.upload(to, archive, source, &sent, interrupted(&is_interrupted));
+        let (uploaded, zipped) = tokio::join!(uploading, zipping);
         bar.finish_and_clear();
+        if is_interrupted.get() {
+            return Err(withdrawn());
+        }
         // An upload that fails ends the zipping too.
         let uploaded = uploaded?;
         let size_bytes = zipped?;
         Ok((uploaded.ok_or_else(withdrawn)?, size_bytes))
     }
+}
+
+/// Waits for Ctrl-C, and remembers it.
+async fn interrupted(is_interrupted: &Cell<bool>) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    is_interrupted.set(true);
+}
+
+/// Returns the error of the file that is zipped into, with its folder.
+fn unwritten(error: &Error) -> Error {
+    let folder = std::env::temp_dir();
+    Error::new(error.kind(), format!("zipping into {}: {error}; TMPDIR chooses another folder", folder.display()))
 }
 
 /// Zips files, and judges the archive before it may become an object. Returns its size.
@@ -149,8 +174,11 @@ impl Write for Watched<'_> {
         if self.is_broken {
             return Ok(bytes.len());
         }
-        let result =
-            if self.written.is_closed() { Err(Error::other("the upload has ended")) } else { self.file.write(bytes) };
+        let result = if self.written.is_closed() {
+            Err(Error::other("the upload has ended"))
+        } else {
+            self.file.write(bytes).map_err(|error| unwritten(&error))
+        };
         match result {
             Ok(count) => {
                 self.bytes += count as u64;

@@ -1,8 +1,10 @@
 //! Folders that are zipped and uploaded at the same time.
 
 use std::fs::{self, File};
+use std::future::pending;
 use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 
 use dropship::aws::operator::{LocalArchive, Operator, Written};
 use dropship::config::Config;
@@ -53,7 +55,7 @@ async fn parts_are_uploaded_while_the_rest_is_still_being_written() {
     let (sent, mut arrived) = mpsc::unbounded_channel();
     let path = file.path().to_owned();
     let sent = move |bytes| sent.send(bytes).unwrap();
-    let uploading = operator.upload((STAGING, "a.zip"), growing(&path, &written), None, &sent);
+    let uploading = operator.upload((STAGING, "a.zip"), growing(&path, &written), None, &sent, pending());
     let writing = async {
         assert_eq!((arrived.recv().await, arrived.recv().await), (Some(8 << 20), Some(8 << 20)));
         assert!(stage.cloud.objects(STAGING).is_empty());
@@ -80,7 +82,7 @@ async fn an_archive_that_is_withdrawn_leaves_nothing() {
         let written = watch::Sender::new(Written::UpTo(bytes));
         let (sent, mut arrived) = mpsc::unbounded_channel();
         let sent = move |bytes| sent.send(bytes).unwrap();
-        let uploading = operator.upload((STAGING, "a.zip"), growing(file.path(), &written), None, &sent);
+        let uploading = operator.upload((STAGING, "a.zip"), growing(file.path(), &written), None, &sent, pending());
         let withdrawing = async move {
             for _ in 0..parts {
                 arrived.recv().await;
@@ -209,4 +211,49 @@ async fn a_file_that_changes_before_it_is_zipped_ends_the_push() {
         assert!(is_clear && said.err.contains("z.html"), "{said:?}");
         assert_empty(&desk.stage);
     }
+}
+
+#[tokio::test]
+async fn ctrl_c_while_an_archive_is_uploaded_leaves_nothing_in_the_bucket_and_on_this_machine() {
+    let desk = Desk::new().await;
+    desk.write(&large());
+    let temporary = desk.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let gate = desk.stage.cloud.gate();
+    let mut command = desk.command(&["push", "site", "--stack", STACK]);
+    let child = command.env("TMPDIR", &temporary).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = child.id().unwrap().to_string();
+    let interrupting = async {
+        loop {
+            let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
+            if waiting[0].call.operation == "UploadPart" {
+                break;
+            }
+            gate.let_through(waiting[0].ticket).await;
+        }
+        tokio::process::Command::new("kill").args(["-INT", &id]).status().await.unwrap();
+        gate.wait_until(|waiting| waiting.iter().any(|it| it.call.operation == "AbortMultipartUpload")).await;
+        drop(gate);
+        pending().await
+    };
+    let output = tokio::select! {
+        output = child.wait_with_output() => output.unwrap(),
+        never = interrupting => never,
+    };
+    let said = Said::from(output);
+    assert!(said.code == 1 && said.err.contains("error: site was not uploaded"), "{said:?}");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+    assert!(desk.stage.cloud.objects(STAGING).is_empty());
+}
+
+#[tokio::test]
+async fn a_folder_for_the_zip_that_cannot_be_written_is_named() {
+    let desk = Desk::new().await;
+    desk.write(&files([("index.html", "one")]));
+    let mut command = desk.command(&["push", "site", "--stack", STACK]);
+    let said = Said::from(command.env("TMPDIR", "/nonexistent").output().await.unwrap());
+    assert!(
+        said.code == 1 && said.err.contains("zipping into /nonexistent: ") && said.err.contains("TMPDIR"),
+        "{said:?}"
+    );
 }
