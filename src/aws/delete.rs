@@ -136,7 +136,7 @@ where
 {
     match error.message() {
         Some(message) => message.to_owned(),
-        None => aws_sdk_s3::error::DisplayErrorContext(&error).to_string(),
+        None => super::response::causes(&error),
     }
 }
 

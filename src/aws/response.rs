@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::region::is_elsewhere;
 use crate::error::Error;
@@ -21,12 +21,26 @@ where
         (Some(code), None, _) => code.to_owned(),
         // The answer to a HEAD has no body.
         (None, _, Some(status)) if status >= 300 => format!("the answer has status {status}"),
-        _ => DisplayErrorContext(&error).to_string(),
+        _ => causes(&error),
     };
     if is_elsewhere(&error) {
         reason.push_str(" (the bucket is in another region than the function: install the stack in the bucket's)");
     }
     Error::Aws { what: what.into(), reason, source: Some(Box::new(error)) }
+}
+
+/// Returns an error's text with those of its causes in one line, each once.
+pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let mut texts: Vec<String> = Vec::new();
+    for error in chain {
+        let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        // Many an error repeats the text of its cause.
+        if !texts.iter().any(|earlier| earlier.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    texts.join(": ")
 }
 
 /// Returns the HTTP status of the service's answer, if there was one.

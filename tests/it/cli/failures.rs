@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use standins::{Does, Fault};
 
-use super::desk::{Desk, STACK};
+use super::desk::{Desk, STACK, Said};
 use crate::build::{files, zipped};
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn a_deployment_that_fails_prints_the_functions_sentence() {
 #[tokio::test]
 async fn wrong_arguments_end_with_2_and_say_what_to_do() {
     let desk = Desk::new().await;
-    let run = async |arguments: &[&str]| super::desk::Said::from(desk.command(arguments).output().await.unwrap());
+    let run = async |arguments: &[&str]| Said::from(desk.command(arguments).output().await.unwrap());
     for (arguments, words) in [
         (&["status"][..], "--stack NAME"),
         (&["status", "--stack", "other"], "there is no stack other"),
@@ -89,19 +89,34 @@ async fn every_command_has_a_help_page_with_an_example() {
     for command in
         ["push", "plan", "status", "history", "show", "logs", "rollback", "redrive", "doctor", "completions", "man"]
     {
-        let said = super::desk::Said::from(desk.command(&[command, "--help"]).output().await.unwrap());
+        let said = Said::from(desk.command(&[command, "--help"]).output().await.unwrap());
         assert!(said.code == 0 && said.out.contains("Example") && said.out.contains("Usage:"), "{command}: {said:?}");
     }
     let pages = desk.path().join("pages");
     std::fs::create_dir(&pages).unwrap();
-    let said = super::desk::Said::from(desk.command(&["man", "pages"]).output().await.unwrap());
+    let said = Said::from(desk.command(&["man", "pages"]).output().await.unwrap());
     assert_eq!(said.code, 0, "{said:?}");
     assert!(std::fs::read_to_string(pages.join("dropship.1")).unwrap().contains("rollback"));
     assert!(std::fs::read_to_string(pages.join("dropship-push.1")).unwrap().contains("without following"));
-    let said = super::desk::Said::from(desk.command(&["man", "missing"]).output().await.unwrap());
+    let said = Said::from(desk.command(&["man", "missing"]).output().await.unwrap());
     assert!(said.code == 1 && said.err.contains("writing into missing: "), "{said:?}");
     for arguments in [&["man"][..], &["completions", "bash"], &["completions", "zsh"], &["completions", "fish"]] {
-        let said = super::desk::Said::from(desk.command(arguments).output().await.unwrap());
+        let said = Said::from(desk.command(arguments).output().await.unwrap());
         assert!(said.code == 0 && said.out.contains("rollback"), "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn a_failed_request_is_told_in_one_sentence() {
+    let desk = Desk::new().await;
+    let run = async |variable: &str, value: &str| {
+        let mut command = desk.command(&["status", "--stack", STACK]);
+        Said::from(command.env(variable, value).env("AWS_MAX_ATTEMPTS", "1").output().await.unwrap())
+    };
+    let said = run("AWS_ENDPOINT_URL", "http://127.0.0.1:1").await;
+    assert!(said.code == 1 && said.err.contains("Connection refused"), "{said:?}");
+    assert!(!said.err.contains("DispatchFailure"), "{said:?}");
+    let said = run("AWS_ACCESS_KEY_ID", "").await;
+    assert!(said.code == 1 && said.err.contains("no credentials found"), "{said:?}");
+    assert!(!said.err.contains("CredentialsNotLoaded") && !said.err.contains("\\u000a"), "{said:?}");
 }
