@@ -9,8 +9,10 @@ mod queue;
 mod rights;
 mod upload;
 
-use aws_config::BehaviorVersion;
-use aws_config::SdkConfig;
+use aws_config::default_provider::region::DefaultRegionChain;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 
 pub use alarms::Alarm;
 pub use bucket::{Expiry, Trigger};
@@ -25,7 +27,10 @@ use crate::config::Config;
 /// The profile, the region and the endpoint that a person names; the SDK finds the rest as everywhere.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
+    /// A profile that is named on the command line. As in the AWS CLI, it wins over keys in the environment.
     pub profile: Option<String>,
+    /// The profile for where the environment has no keys.
+    pub usual_profile: Option<String>,
     pub region: Option<String>,
     pub endpoint_url: Option<String>,
 }
@@ -33,16 +38,29 @@ pub struct Access {
 /// Loads the SDK's configuration.
 pub async fn load(access: Access) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    let region = access.region.map(Region::new);
     if let Some(profile) = access.profile {
+        loader = loader.credentials_provider(credentials(&profile, region.clone()).await).profile_name(profile);
+    } else if let Some(profile) = access.usual_profile {
         loader = loader.profile_name(profile);
     }
-    if let Some(region) = access.region {
-        loader = loader.region(aws_config::Region::new(region));
+    if let Some(region) = region {
+        loader = loader.region(region);
     }
     if let Some(endpoint) = access.endpoint_url {
         loader = loader.endpoint_url(endpoint);
     }
     loader.load().await
+}
+
+/// Returns a profile's credentials. A role of the profile is assumed in its region.
+async fn credentials(profile: &str, region: Option<Region>) -> ProfileFileCredentialsProvider {
+    let region = match region {
+        None => DefaultRegionChain::builder().profile_name(profile).build().region().await,
+        region => region,
+    };
+    let config = ProviderConfig::default().with_region(region);
+    ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile).build()
 }
 
 /// Whether the configuration names a region, without which no request can be made.

@@ -46,7 +46,8 @@ impl Stack {
             ))
         })?;
         let sdk = load(Access {
-            profile: global.profile.clone().or(settings.profile),
+            profile: global.profile.clone(),
+            usual_profile: settings.profile,
             region: global.region.clone().or(settings.region),
             endpoint_url: global.endpoint_url.clone(),
         })
@@ -78,6 +79,10 @@ impl Settings {
             Failure::Usage(format!("{}: {error}; it may name stack, profile and region", path.display()))
         };
         let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
-        toml::from_str(&text).map_err(|error| unreadable(&path, &error))
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            unreadable(&path, &format!("line {line}: {}", error.message().replace('\n', ", ")))
+        })
     }
 }

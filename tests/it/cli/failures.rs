@@ -1,5 +1,6 @@
 //! What is refused or wrong, in words, with its exit code.
 
+use std::collections::HashMap;
 use std::os::unix::fs::symlink;
 
 use standins::{Does, Fault};
@@ -119,4 +120,32 @@ async fn a_failed_request_is_told_in_one_sentence() {
     let said = run("AWS_ACCESS_KEY_ID", "").await;
     assert!(said.code == 1 && said.err.contains("no credentials found"), "{said:?}");
     assert!(!said.err.contains("CredentialsNotLoaded") && !said.err.contains("\\u000a"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_profile_on_the_command_line_wins_over_keys_in_the_environment() {
+    let desk = Desk::new().await;
+    let variables: HashMap<String, String> = desk.stage.cloud.environment().into_iter().collect();
+    let (key, secret) = (&variables["AWS_ACCESS_KEY_ID"], &variables["AWS_SECRET_ACCESS_KEY"]);
+    let profile = format!("[profile mine]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n");
+    std::fs::create_dir(desk.path().join(".aws")).unwrap();
+    std::fs::write(desk.path().join(".aws/config"), profile).unwrap();
+    let run = async |profile: &str, secret: &str| {
+        let mut command = desk.command(&["status", "--stack", STACK, "--profile", profile]);
+        Said::from(command.env("AWS_SECRET_ACCESS_KEY", secret).output().await.unwrap())
+    };
+    let said = run("mine", "of another account").await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let said = run("missing", secret).await;
+    assert!(said.code == 1 && said.err.contains("profile `missing` was not defined"), "{said:?}");
+}
+
+/// The tests cannot see it: a dependency of the stand-ins turns these features of `aws-config` on.
+#[test]
+fn the_executable_is_built_with_the_credentials_of_a_person() {
+    let manifest: toml::Table = toml::from_str(include_str!("../../../Cargo.toml")).unwrap();
+    let features = manifest["features"]["cli"].as_array().unwrap();
+    for feature in ["aws-config/credentials-process", "aws-config/sso"] {
+        assert!(features.iter().any(|given| given.as_str() == Some(feature)), "{feature}");
+    }
 }
