@@ -1,5 +1,6 @@
 //! The command line's arguments, with the help that one can learn from.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -171,8 +172,8 @@ pub struct Plan {
 #[derive(Args, Debug)]
 pub struct History {
     /// How many runs to list
-    #[arg(short, long, value_name = "COUNT", default_value_t = 20)]
-    pub number: usize,
+    #[arg(short, long, value_name = "COUNT", default_value = "20")]
+    pub number: NonZeroUsize,
 }
 
 #[derive(Args, Debug)]
@@ -222,6 +223,7 @@ fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
 }
 
 fn archive_name(text: &str) -> Result<String, &'static str> {
-    let is_name = dropship::archive::is_named_zip(text) && !text.contains(['/', '\\']);
+    let is_name = dropship::archive::is_named_zip(text)
+        && !text.contains(|char: char| matches!(char, '/' | '\\') || char.is_control());
     if is_name { Ok(text.to_owned()) } else { Err("it must be a file name that ends in `.zip`") }
 }

@@ -18,6 +18,9 @@ use crate::stack::Stack;
 /// The narrowest terminal on which the history is a table.
 const MIN_TABLE_COLUMNS: u16 = 120;
 
+/// How much of a commit and its message a row of the history shows.
+const MAX_COMMIT_CHARS: usize = 80;
+
 pub async fn status(printer: &Printer, stack: &Stack) -> Result<u8, Failure> {
     let (head, owed, waiting) = tokio::try_join!(stack.ledger.head(), stack.ledger.owed(), stack.ledger.waiting())?;
     let live = match &head.live {
@@ -204,7 +207,7 @@ impl Row {
             self.outcome.clone(),
             self.by.to_owned(),
             self.deployment.to_string(),
-            printable(&short(&self.source.commit, &self.source.message)).into_owned(),
+            printable(&shortened(&short(&self.source.commit, &self.source.message))).into_owned(),
             self.changes.clone(),
             self.took.clone(),
         ]
@@ -278,6 +281,14 @@ fn short(commit: &str, message: &str) -> String {
     let is_hash = commit.len() >= 12 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
     let commit = if is_hash { &commit[..7] } else { commit };
     [commit, message].join(" ").trim().to_owned()
+}
+
+/// Returns the beginning of a text that would make the table too wide. JSON has all of it.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_COMMIT_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn time(at: DateTime<Utc>) -> String {

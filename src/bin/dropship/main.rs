@@ -30,7 +30,15 @@ use stack::Stack;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { global, command } = Arguments::parse();
+    let Arguments { global, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
+            let failure = Failure::Usage(error.to_string().trim_end().to_owned());
+            Printer::new(true).failure(&failure);
+            return ExitCode::from(failure.code());
+        }
+        Err(error) => error.exit(),
+    };
     let printer = Printer::new(global.json);
     let code = match run(&printer, &global, command).await {
         Ok(code) => code,
@@ -45,15 +53,20 @@ async fn main() -> ExitCode {
 async fn run(printer: &Printer, global: &arguments::Global, command: Command) -> Result<u8, Failure> {
     match &command {
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Arguments::command(), "dropship", &mut std::io::stdout());
-            return Ok(0);
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "dropship", &mut script);
+            return print::document(&script).map(|()| 0);
         }
         Command::Man { folder } => {
             let command = Arguments::command();
             let written = match folder {
                 Some(folder) => clap_mangen::generate_to(command, folder)
                     .map_err(|error| Failure::Local(format!("writing into {}: {error}", folder.display()))),
-                None => clap_mangen::Man::new(command).render(&mut std::io::stdout()).map_err(Failure::local),
+                None => {
+                    let mut page = Vec::new();
+                    let rendered = clap_mangen::Man::new(command).render(&mut page).map_err(Failure::local);
+                    rendered.and_then(|()| print::document(&page))
+                }
             };
             return written.map(|()| 0);
         }
@@ -64,7 +77,7 @@ async fn run(printer: &Printer, global: &arguments::Global, command: Command) ->
         Command::Push(given) => push::push(printer, &stack, given).await,
         Command::Plan(given) => plan::plan(printer, &stack, given).await,
         Command::Status => history::status(printer, &stack).await,
-        Command::History(given) => history::history(printer, &stack, given.number).await,
+        Command::History(given) => history::history(printer, &stack, given.number.get()).await,
         Command::Show(given) => history::show(printer, &stack, given.id.as_deref(), given.verbose).await,
         Command::Logs(given) => history::show(printer, &stack, Some(&given.id), true).await,
         Command::Rollback(given) => rollback::rollback(printer, &stack, given).await,

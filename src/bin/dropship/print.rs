@@ -73,6 +73,15 @@ impl Printer {
     }
 }
 
+/// Prints bytes as they are. A closed pipe is no error: its reader has read enough.
+pub fn document(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::local(error)),
+        _ => Ok(()),
+    }
+}
+
 /// The unit in which a bar counts.
 #[derive(Clone, Copy, Debug)]
 pub enum Unit {

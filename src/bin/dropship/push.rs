@@ -8,6 +8,7 @@ use dropship::aws::operator::Uploaded;
 use dropship::deployment::{DeploymentId, SOURCE_METADATA};
 use dropship::error::Error;
 use dropship::event::Upload;
+use dropship::printable::printable;
 use dropship::report::sentence::words;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -22,10 +23,18 @@ use crate::source;
 use crate::stack::Stack;
 
 pub async fn push(printer: &Printer, stack: &Stack, given: Push) -> Result<u8, Failure> {
+    let pushed = upload_and_follow(printer, stack, given).await;
+    if let Err(failure) = &pushed {
+        summarize(&format!("**{}**: {failure}", failure.error_type()));
+    }
+    pushed
+}
+
+async fn upload_and_follow(printer: &Printer, stack: &Stack, given: Push) -> Result<u8, Failure> {
     let started = Instant::now();
     let archive = Archive::prepare(printer, stack, &given.build)?;
     for warning in &archive.warnings {
-        printer.tell(&format!("warning: {warning}"));
+        printer.tell(&format!("warning: {}", printable(warning)));
     }
     let key = format!("{}{}", stack.config.upload_prefix, given.name);
     if let Some(live) = is_live(stack, &key, &archive.digest).await? {
@@ -34,6 +43,7 @@ pub async fn push(printer: &Printer, stack: &Stack, given: Push) -> Result<u8, F
             &value,
             &format!("{GOOD}unchanged{GOOD:#}  {live} is live and has these files; nothing was uploaded\n"),
         );
+        summarize(&format!("**unchanged** `{}`: {live} is live and has these files", stack.name));
         return Ok(0);
     }
     let source = source::find(given.message).encode().map_err(Failure::local)?;
@@ -44,6 +54,7 @@ pub async fn push(printer: &Printer, stack: &Stack, given: Push) -> Result<u8, F
         let value =
             json!({"outcome": "uploaded", "bucket": stack.config.staging_bucket, "key": key, "versionId": version});
         printer.result(&value, "the function deploys it now; `dropship status` shows how far it is\n");
+        summarize(&format!("**uploaded** `{}`; the deployment was not followed", stack.name));
         return Ok(0);
     }
     let upload = upload_of(stack, &key, &uploaded);
@@ -129,7 +140,7 @@ fn summarize(line: &str) {
         return;
     };
     let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-    let _ = file.and_then(|mut file| writeln!(file, "{}", dropship::printable::printable(line)));
+    let _ = file.and_then(|mut file| writeln!(file, "{}", printable(line)));
 }
 
 /// Returns the live deployment if the newest upload under the key is live and has this digest, and nothing is at work.

@@ -23,7 +23,10 @@ pub async fn rollback(printer: &Printer, stack: &Stack, given: Rollback) -> Resu
         id => stack.ledger.record(&DeploymentId::named(id)).await?,
     };
     let record = record.ok_or_else(|| {
-        Failure::Usage(format!("there is no such deployment ({}); `dropship history` lists them", given.to))
+        Failure::Usage(match given.to.as_str() {
+            "previous" => "nothing was live before; `dropship history` lists what can be brought back".to_owned(),
+            id => format!("there is no such deployment ({id}); `dropship history` lists them"),
+        })
     })?;
     let id = &record.deployment;
     printer.tell(&format!("{} brings back {id}{}", stack.config.site, history::from(&record)));

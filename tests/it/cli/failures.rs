@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::symlink;
+use std::process::Stdio;
 
 use standins::{Does, Fault};
 
@@ -69,7 +70,10 @@ async fn wrong_arguments_end_with_2_and_say_what_to_do() {
         (&["status", "--stack", "other"], "there is no stack other"),
         (&["push", "--stack", STACK, "missing"], "missing does not exist"),
         (&["push", "--stack", STACK, "site", "--name", "site.tar"], "ends in `.zip`"),
-        (&["rollback", "--stack", STACK, "--yes"], "there is no such deployment"),
+        (&["rollback", "--stack", STACK, "--yes"], "nothing was live before"),
+        (&["rollback", "--stack", STACK, "other", "--yes"], "there is no such deployment (other)"),
+        (&["history", "--stack", STACK, "-n", "0"], "invalid value '0'"),
+        (&["push", "--stack", STACK, "site", "--name", "a\nb.zip"], "ends in `.zip`"),
         (&["show", "--stack", STACK, "20261122T101500Z-0123456789ab"], "there is no deployment"),
         (&["frobnicate"], "unrecognized subcommand"),
     ] {
@@ -81,7 +85,11 @@ async fn wrong_arguments_end_with_2_and_say_what_to_do() {
     assert_eq!(run(&["status"]).await.code, 0);
     std::fs::write(desk.path().join("dropship.toml"), "stak = \"a\"\n").unwrap();
     let said = run(&["status"]).await;
-    assert!(said.code == 2 && said.err.contains("unknown field `stak`"), "{said:?}");
+    assert!(said.code == 2 && said.err.contains("line 1: unknown field `stak`"), "{said:?}");
+    assert!(!said.err.contains("\\u000a"), "{said:?}");
+    let said = run(&["push", "--json"]).await;
+    assert!(said.code == 2 && said.err.is_empty(), "{said:?}");
+    assert_eq!(said.json()["errorType"], "Usage");
 }
 
 #[tokio::test]
@@ -104,6 +112,24 @@ async fn every_command_has_a_help_page_with_an_example() {
     for arguments in [&["man"][..], &["completions", "bash"], &["completions", "zsh"], &["completions", "fish"]] {
         let said = Said::from(desk.command(arguments).output().await.unwrap());
         assert!(said.code == 0 && said.out.contains("rollback"), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_printed_is_an_error_and_a_closed_pipe_is_none() {
+    let desk = Desk::new().await;
+    for arguments in [&["man"][..], &["completions", "bash"]] {
+        let print_into = async |out: Stdio| {
+            let child = desk.command(arguments).stdout(out).stderr(Stdio::piped()).spawn().unwrap();
+            Said::from(child.wait_with_output().await.unwrap())
+        };
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let said = print_into(full.into()).await;
+        assert!(said.code == 1 && said.err.starts_with("error: ") && !said.err.contains("panicked"), "{said:?}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let said = print_into(writer.into()).await;
+        assert!(said.code == 0 && said.err.is_empty(), "{said:?}");
     }
 }
 

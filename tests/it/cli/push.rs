@@ -173,3 +173,23 @@ async fn ctrl_c_leaves_the_deployment_running_and_says_how_to_look_again() {
     };
     assert!(said.code == 3 && said.out.contains("dropship status"), "{said:?}");
 }
+
+#[tokio::test]
+async fn the_summary_of_a_job_has_a_line_for_each_push_that_ends_early_too() {
+    let desk = Desk::new().await;
+    let summary = desk.path().join("summary");
+    let push = async |arguments: &[&str]| {
+        let mut command = desk.command(&[&["push", "site", "--stack", STACK], arguments].concat());
+        command.env("GITHUB_STEP_SUMMARY", &summary).output().await.unwrap();
+    };
+    desk.write(&files([("index.html", "one")]));
+    push(&[]).await;
+    push(&[]).await;
+    desk.write(&files([("index.html", "one"), ("_headers", "no path\n")]));
+    push(&[]).await;
+    desk.write(&files([("index.html", "two")]));
+    push(&["--no-wait"]).await;
+    let lines = std::fs::read_to_string(summary).unwrap();
+    let words: Vec<&str> = lines.lines().filter_map(|line| line.split("**").nth(1)).collect();
+    assert_eq!(words, ["deployed", "unchanged", "ArchiveRejected", "uploaded"], "{lines}");
+}
