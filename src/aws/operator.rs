@@ -15,7 +15,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 
 pub use alarms::Alarm;
-pub use bucket::{Expiry, Trigger};
+pub use bucket::{Expiry, Notifications, Trigger};
 pub use distribution::{Access as OriginAccess, CachePolicy, DistributionSettings, OriginSettings};
 pub use function::{Function, Invoked};
 pub use queue::FailedEvent;

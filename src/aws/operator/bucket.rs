@@ -21,6 +21,14 @@ pub struct Expiry {
     pub noncurrent_days: Option<i32>,
 }
 
+/// Where a bucket sends its events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notifications {
+    pub triggers: Vec<Trigger>,
+    /// Whether it sends all of them to EventBridge, whose rules may start a function, too.
+    pub has_event_bridge: bool,
+}
+
 /// A notification that starts a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trigger {
@@ -45,7 +53,8 @@ impl Operator {
         Ok(answer.status == Some(BucketVersioningStatus::Enabled))
     }
 
-    /// Returns a bucket's lifecycle rules that are enabled and delete objects or versions.
+    /// Returns a bucket's lifecycle rules that are enabled and delete objects or versions. A rule for objects with tags
+    /// is left out: archives have none.
     ///
     /// # Errors
     /// `Aws`.
@@ -56,18 +65,19 @@ impl Operator {
             Err(error) if error.code() == Some("NoSuchLifecycleConfiguration") => Vec::new(),
             Err(error) => return Err(failed(format!("reading the lifecycle rules of {bucket}"), error)),
         };
-        let enabled = rules.iter().filter(|rule| rule.status == ExpirationStatus::Enabled);
+        let enabled = rules.iter().filter(|rule| rule.status == ExpirationStatus::Enabled && !asks_for_tags(rule));
         Ok(enabled.map(expiry).filter(|it| it.days.is_some() || it.noncurrent_days.is_some()).collect())
     }
 
-    /// Returns the functions that a bucket's events start.
+    /// Returns where a bucket sends its events.
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn triggers(&self, bucket: &str) -> Result<Vec<Trigger>, Error> {
+    pub async fn notifications(&self, bucket: &str) -> Result<Notifications, Error> {
         let request = self.s3.get_bucket_notification_configuration().bucket(bucket);
         let answer = request.set_expected_bucket_owner(self.account_id.clone()).send().await;
         let answer = answer.map_err(|error| failed(format!("reading the notifications of {bucket}"), error))?;
+        let has_event_bridge = answer.event_bridge_configuration.is_some();
         let configurations = answer.lambda_function_configurations.unwrap_or_default().into_iter();
         let triggers = configurations.map(|configuration| {
             let rules = configuration.filter.and_then(|filter| filter.key).and_then(|key| key.filter_rules);
@@ -85,7 +95,7 @@ impl Operator {
                 function_arn: configuration.lambda_function_arn,
             }
         });
-        Ok(triggers.collect())
+        Ok(Notifications { triggers: triggers.collect(), has_event_bridge })
     }
 
     /// Returns a bucket's policy; `None` if it has none.
@@ -102,6 +112,11 @@ impl Operator {
     }
 }
 
+fn asks_for_tags(rule: &LifecycleRule) -> bool {
+    let filter = rule.filter.as_ref();
+    filter.is_some_and(|filter| filter.tag().is_some() || filter.and().is_some_and(|and| !and.tags().is_empty()))
+}
+
 fn expiry(rule: &LifecycleRule) -> Expiry {
     #[expect(deprecated, reason = "older rules have a prefix in place of a filter")]
     let old_prefix = rule.prefix.as_deref();
@@ -112,5 +127,23 @@ fn expiry(rule: &LifecycleRule) -> Expiry {
         prefix: prefix.or(old_prefix).unwrap_or_default().to_owned(),
         days: rule.expiration().and_then(LifecycleExpiration::days),
         noncurrent_days: rule.noncurrent_version_expiration().and_then(NoncurrentVersionExpiration::noncurrent_days),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::types::{LifecycleRuleFilter, Tag};
+
+    use super::*;
+
+    #[test]
+    fn a_rule_for_objects_with_tags_is_not_about_archives() {
+        let rule = |filter| LifecycleRule::builder().status(ExpirationStatus::Enabled).filter(filter).build().unwrap();
+        let tag = Tag::builder().key("temporary").value("yes").build().unwrap();
+        let both = LifecycleRuleAndOperator::builder().prefix("uploads/").tags(tag.clone()).build();
+        assert!(asks_for_tags(&rule(LifecycleRuleFilter::builder().tag(tag).build())));
+        assert!(asks_for_tags(&rule(LifecycleRuleFilter::builder().and(both).build())));
+        let large = LifecycleRuleAndOperator::builder().prefix("uploads/").object_size_greater_than(1).build();
+        assert!(!asks_for_tags(&rule(LifecycleRuleFilter::builder().and(large).build())));
     }
 }

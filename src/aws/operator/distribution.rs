@@ -35,6 +35,8 @@ pub struct DistributionSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginSettings {
     pub domain: String,
+    /// The origin path, without a slash at its end.
+    pub path: String,
     pub access: Access,
 }
 
@@ -106,7 +108,8 @@ impl Operator {
             None if identity.is_empty() => Access::Anyone,
             None => Access::Identity,
         };
-        Ok(OriginSettings { domain: origin.domain_name().to_owned(), access })
+        let path = origin.origin_path().unwrap_or_default().trim_end_matches('/');
+        Ok(OriginSettings { domain: origin.domain_name().to_owned(), path: path.to_owned(), access })
     }
 
     async fn cache_policy(&self, id: &str) -> Result<CachePolicy, Error> {

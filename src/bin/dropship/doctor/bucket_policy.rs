@@ -33,12 +33,13 @@ pub fn admits(policy: Option<&Value>, reader: Reader<'_>, object_arn: &str) -> b
     is_allowed && !is_denied
 }
 
-/// Whether a list of patterns covers a value. A statement that lists exceptions instead (`NotAction`) covers it too.
+/// Whether a statement's `Action` or `Resource` covers a value. `NotAction` and `NotResource` list exceptions instead.
 fn covers(statement: &Value, list: &str, value: &str) -> bool {
-    let patterns = texts(&statement[list]);
+    let (patterns, exceptions) = (texts(&statement[list]), texts(&statement[format!("Not{list}")]));
     // The names of actions have no case (IAM User Guide, "Action").
     let folded = |text: &str| if list == "Action" { text.to_ascii_lowercase() } else { text.to_owned() };
-    patterns.is_empty() || patterns.iter().any(|pattern| matches(&folded(pattern), &folded(value)))
+    let has = |patterns: &[&str]| patterns.iter().any(|pattern| matches(&folded(pattern), &folded(value)));
+    if patterns.is_empty() { !has(&exceptions) } else { has(&patterns) }
 }
 
 fn names_anyone(statement: &Value) -> bool {
@@ -63,11 +64,15 @@ fn holds(statement: &Value, reader: Reader<'_>) -> bool {
     let Reader::Distribution(arn) = reader else {
         return true;
     };
-    let operators = statement["Condition"].as_object().into_iter().flat_map(|operators| operators.values());
-    let mut conditions = operators.filter_map(Value::as_object).flatten();
-    conditions.all(|(key, values)| {
-        let is_source = key.eq_ignore_ascii_case("aws:SourceArn");
-        !is_source || texts(values).iter().any(|pattern| matches(pattern, arn))
+    statement["Condition"].as_object().into_iter().flatten().all(|(operator, conditions)| {
+        // `ArnEquals` takes wildcards as `ArnLike` does; `StringEquals` takes none (IAM User Guide, "Condition operators").
+        let is_exact = operator.to_ascii_lowercase().starts_with("stringequals");
+        let holds = |pattern: &str| if is_exact { pattern == arn } else { matches(pattern, arn) };
+        conditions
+            .as_object()
+            .into_iter()
+            .flatten()
+            .all(|(key, values)| !key.eq_ignore_ascii_case("aws:SourceArn") || texts(values).into_iter().any(holds))
     })
 }
 
@@ -124,6 +129,31 @@ mod tests {
         assert!(!admits(Some(&policy), Reader::Anyone, OBJECT));
         assert!(!admits(Some(&policy), DISTRIBUTION, "arn:aws:s3:::other/index.html"));
         assert!(!admits(None, DISTRIBUTION, OBJECT));
+    }
+
+    #[test]
+    fn wildcards_need_an_operator_that_knows_them() {
+        for (operator, admitted) in [("StringEquals", false), ("StringLike", true), ("ArnEquals", true)] {
+            let source = json!({operator: {"AWS:SourceArn": "arn:aws:cloudfront::123456789012:distribution/*"}});
+            let policy = allow(json!({"Service": "cloudfront.amazonaws.com"}), "arn:aws:s3:::live/*", source);
+            assert_eq!(admits(Some(&policy), DISTRIBUTION, OBJECT), admitted, "{operator}");
+        }
+    }
+
+    #[test]
+    fn a_statement_that_lists_exceptions_is_not_about_them() {
+        let mut policy = allow(json!("*"), "arn:aws:s3:::live/*", Value::Null);
+        for (list, exception, admitted) in [
+            ("NotAction", "s3:Get*", true),
+            ("NotAction", "s3:PutObject", false),
+            ("NotResource", "arn:aws:s3:::live/docs/*", true),
+            ("NotResource", "arn:aws:s3:::live/blog/*", false),
+        ] {
+            let other = if list == "NotAction" { "Resource" } else { "Action" };
+            let deny = json!({"Effect": "Deny", "Principal": "*", list: exception, other: "*"});
+            policy["Statement"] = json!([policy["Statement"][0], deny]);
+            assert_eq!(admits(Some(&policy), Reader::Anyone, OBJECT), admitted, "{list} {exception}");
+        }
     }
 
     #[test]

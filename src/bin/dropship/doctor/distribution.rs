@@ -94,7 +94,11 @@ fn judge(
 fn root(config: &Config, id: &str, settings: &DistributionSettings) -> Option<Finding> {
     let index = &config.index_document;
     let is_website = settings.origins.iter().all(|origin| origin.domain.contains(".s3-website"));
-    if settings.root_object == *index || settings.has_function || is_website {
+    // A folder of the bucket may be the site, and the distribution's `/` something else.
+    let is_in_site =
+        |origin: &OriginSettings| format!("{}/", origin.path).trim_start_matches('/').starts_with(&config.live_prefix);
+    let shows_site = settings.origins.iter().any(is_in_site);
+    if settings.root_object == *index || settings.has_function || is_website || !shows_site {
         return None;
     }
     let problem = match settings.root_object.as_str() {
@@ -154,7 +158,7 @@ fn cache_policy(config: &Config, id: &str, policy: &CachePolicy) -> Option<Findi
     if *max_seconds == 0 {
         return Some(Finding::advice(
             subject(id),
-            format!("its cache policy {name} caches nothing, so invalidations are paid for in vain"),
+            format!("its cache policy {name} caches nothing, so invalidations are paid for needlessly"),
             "use CachingOptimized, or take the distribution out of DistributionIds",
         ));
     }
@@ -218,6 +222,7 @@ mod tests {
             has_function: true,
             origins: vec![OriginSettings {
                 domain: "live.s3.us-east-1.amazonaws.com".to_owned(),
+                path: String::new(),
                 access: OriginAccess::Control { signs: true },
             }],
             errors: vec![(403, 10), (404, 10)],
@@ -285,6 +290,17 @@ mod tests {
         website.is_enabled = true;
         website.origins[0].domain = "live.s3-website-us-east-1.amazonaws.com".to_owned();
         assert_eq!(problems(&website, policy()), []);
+    }
+
+    #[test]
+    fn the_root_is_judged_only_where_it_is_in_the_site() {
+        let mut config = config();
+        config.live_prefix = "docs/".to_owned();
+        let settings = DistributionSettings { root_object: "home.html".to_owned(), has_function: false, ..settings() };
+        assert_eq!(root(&config, "E1", &settings), None);
+        let mut of_folder = settings;
+        of_folder.origins[0].path = "/docs".to_owned();
+        assert!(root(&config, "E1", &of_folder).unwrap().problem.contains("answers / with home.html"));
     }
 
     #[test]

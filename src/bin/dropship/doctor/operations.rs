@@ -15,7 +15,13 @@ pub async fn check(stack: &Stack) -> Vec<Finding> {
     let prefix = format!("{}-", stack.name);
     let (failed, alarms) = tokio::join!(failed_events(stack), stack.operator.alarms(&prefix));
     let mut findings = super::findings(QUEUE, failed.map(judge_queue));
-    findings.extend(super::findings(ALARMS, alarms.map(|alarms| judge_alarms(&alarms))));
+    findings.extend(super::findings(
+        ALARMS,
+        alarms.map(|mut alarms| {
+            alarms.retain(|alarm| is_own(&prefix, &alarm.name));
+            judge_alarms(&alarms)
+        }),
+    ));
     findings
 }
 
@@ -33,6 +39,12 @@ fn judge_queue(failed: u64) -> Vec<Finding> {
     }
     let problem = format!("{} failed for good", count(failed, "event"));
     vec![Finding::problem(QUEUE, problem, "`dropship redrive` lists them, and sends or deletes them")]
+}
+
+/// Whether an alarm is the stack's own, and not that of another one whose name continues this one's. CloudFormation's
+/// names have one hyphen after the stack's.
+fn is_own(prefix: &str, name: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| rest.matches('-').count() <= 1)
 }
 
 fn judge_alarms(alarms: &[Alarm]) -> Vec<Finding> {
@@ -57,6 +69,12 @@ fn judge_alarms(alarms: &[Alarm]) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::doctor::finding::Severity;
+
+    #[test]
+    fn the_alarms_of_a_stack_with_a_longer_name_are_not_its_own() {
+        assert!(is_own("dropship-", "dropship-ErrorsAlarm-1ABCDEF"));
+        assert!(!is_own("dropship-", "dropship-prod-ErrorsAlarm-1ABCDEF"));
+    }
 
     #[test]
     fn an_alarm_that_is_on_is_a_problem_and_one_without_a_topic_is_advice() {

@@ -1,6 +1,6 @@
 //! The staging bucket: whether an upload starts the function, and how long archives are kept.
 
-use dropship::aws::operator::{Expiry, Trigger};
+use dropship::aws::operator::{Expiry, Notifications, Trigger};
 use dropship::config::Config;
 use dropship::error::Error;
 use dropship::key::PLANS_FOLDER;
@@ -12,15 +12,16 @@ const SUBJECT: &str = "staging bucket";
 
 pub async fn check(stack: &Stack) -> Vec<Finding> {
     let bucket = &stack.config.staging_bucket;
-    let (is_versioned, expiries, triggers) = tokio::join!(
+    let (is_versioned, expiries, notifications) = tokio::join!(
         stack.operator.is_versioned(bucket),
         stack.operator.expiries(bucket),
-        stack.operator.triggers(bucket)
+        stack.operator.notifications(bucket)
     );
     let judged = |found: Result<Vec<Finding>, Error>| super::findings(SUBJECT, found);
     let mut findings = judged(is_versioned.map(|is_versioned| judge_versioning(bucket, is_versioned)));
     findings.extend(judged(expiries.map(|expiries| judge_expiries(&stack.config, &expiries))));
-    findings.extend(judged(triggers.map(|triggers| judge_triggers(&stack.config, &stack.function.arn, &triggers))));
+    let judge = |it: Notifications| judge_notifications(&stack.config, &stack.function.arn, &it);
+    findings.extend(judged(notifications.map(judge)));
     findings
 }
 
@@ -70,14 +71,15 @@ fn judge_expiries(config: &Config, expiries: &[Expiry]) -> Vec<Finding> {
     findings
 }
 
-fn judge_triggers(config: &Config, function_arn: &str, triggers: &[Trigger]) -> Vec<Finding> {
+fn judge_notifications(config: &Config, function_arn: &str, notifications: &Notifications) -> Vec<Finding> {
     let folder = &config.upload_prefix;
     let starts = |trigger: &&Trigger| {
         trigger.function_arn == function_arn
             && folder.starts_with(&*trigger.prefix)
             && ".zip".ends_with(&*trigger.suffix)
     };
-    let events: Vec<&str> = triggers.iter().filter(starts).flat_map(|it| &it.events).map(String::as_str).collect();
+    let events: Vec<&str> =
+        notifications.triggers.iter().filter(starts).flat_map(|it| &it.events).map(String::as_str).collect();
     let has = |event: &str| events.contains(&"s3:ObjectCreated:*") || events.contains(&event);
     let missing: Vec<&str> = ["Put", "CompleteMultipartUpload", "Copy"]
         .into_iter()
@@ -85,6 +87,12 @@ fn judge_triggers(config: &Config, function_arn: &str, triggers: &[Trigger]) -> 
         .collect();
     if missing.is_empty() {
         return Vec::new();
+    }
+    if notifications.has_event_bridge {
+        let problem =
+            "it sends its events to EventBridge, and whether a rule there starts the function was not checked";
+        let fix = "push a build: if nothing happens, run `sam deploy`, which sets the bucket's own notification";
+        return vec![Finding::advice(SUBJECT, problem, fix)];
     }
     let what = if missing.len() == 3 { String::new() } else { format!(" by {}", missing.join(" or ")) };
     vec![Finding::problem(
@@ -97,6 +105,7 @@ fn judge_triggers(config: &Config, function_arn: &str, triggers: &[Trigger]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::finding::Severity;
 
     fn config() -> Config {
         let get = |name: &str| match name {
@@ -148,7 +157,9 @@ mod tests {
             prefix: prefix.to_owned(),
             suffix: suffix.to_owned(),
         };
-        let judge = |trigger: &Trigger| judge_triggers(&config(), "arn:f", std::slice::from_ref(trigger));
+        let notifications =
+            |trigger: &Trigger| Notifications { triggers: vec![trigger.clone()], has_event_bridge: false };
+        let judge = |trigger: &Trigger| judge_notifications(&config(), "arn:f", &notifications(trigger));
         let all = ["s3:ObjectCreated:*"];
         for good in [trigger(&all, "uploads/", ""), trigger(&all, "", ".zip")] {
             assert_eq!(judge(&good), []);
@@ -157,6 +168,8 @@ mod tests {
         for bad in [trigger(&all, "other/", ""), trigger(&all, "uploads/", ".tar"), elsewhere] {
             assert_eq!(judge(&bad)[0].problem, "an upload under uploads/ does not start the function");
         }
+        let bridge = Notifications { triggers: Vec::new(), has_event_bridge: true };
+        assert_eq!(judge_notifications(&config(), "arn:f", &bridge)[0].severity, Severity::Advice);
         let put = judge(&trigger(&["s3:ObjectCreated:Put"], "", ""));
         assert!(put[0].problem.starts_with("an upload by CompleteMultipartUpload or Copy under"), "{put:?}");
     }
