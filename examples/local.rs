@@ -35,7 +35,7 @@ use dropship::report::{Answer, Outcome, Progress};
 use failure::Failure;
 use lambda_runtime::Diagnostic;
 use print::{DIM, Printer, Unit, bytes};
-use serde_json::Value;
+use serde_json::{Value, json};
 use standins::{
     Answer as FunctionAnswer, Cloud, Distribution, Etags, Headers, InvocationError, Object, Versioning, upload_event,
 };
@@ -84,6 +84,7 @@ async fn run(printer: &Printer) -> Result<ExitCode, Failure> {
     cloud.create_bucket(LIVE, Versioning::Off, Etags::Md5);
     cloud.create_table(TABLE).await;
     cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
+    cloud.change_bucket(LIVE, |settings| settings.policy = Some(live_policy()));
     let config = Config::from_variables(variable).map_err(|errors| Failure::Aws(Error::from(errors)))?;
     let site = Site { clients: Clients::new(&cloud.sdk_config().await, &config), config };
     let local = Local { printer, cloud, site };
@@ -179,6 +180,7 @@ impl Local<'_> {
         let variables = variables.filter_map(|name| Some((name.to_owned(), variable(name)?))).collect();
         let uploads = &self.site.config.upload_prefix;
         self.cloud.create_function(STACK, variables, (STAGING, uploads), Arc::new(handler));
+        self.cloud.describe_function(STACK, concat!("dropship ", env!("CARGO_PKG_VERSION")));
         asked
     }
 
@@ -285,6 +287,14 @@ struct Asked {
 
 fn stopped() -> InvocationError {
     InvocationError { error_type: "Local".to_owned(), error_message: "the example has stopped".to_owned() }
+}
+
+/// Returns the policy with which the template lets a distribution read the site.
+fn live_policy() -> String {
+    let resource = format!("arn:aws:s3:::{LIVE}/*");
+    let principal = json!({"Service": "cloudfront.amazonaws.com"});
+    json!({"Statement": {"Effect": "Allow", "Principal": principal, "Action": "s3:GetObject", "Resource": resource}})
+        .to_string()
 }
 
 /// Returns an environment variable of the function.
