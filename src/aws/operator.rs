@@ -13,6 +13,7 @@ use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials;
 
 pub use alarms::Alarm;
 pub use bucket::{Expiry, Notifications, Trigger};
@@ -22,6 +23,7 @@ pub use queue::FailedEvent;
 pub use rights::{Missing, Rights};
 pub use upload::{LocalArchive, Newest, Uploaded, Written};
 
+use super::response::causes;
 use crate::config::Config;
 
 /// The profile, the region and the endpoint that a person names; the SDK finds the rest as everywhere.
@@ -66,6 +68,12 @@ async fn credentials(profile: &str, region: Option<Region>) -> ProfileFileCreden
 /// Whether the configuration names a region, without which no request can be made.
 pub fn has_region(sdk: &SdkConfig) -> bool {
     sdk.region().is_some()
+}
+
+/// Returns why there are no credentials; `None` if there are some.
+pub async fn missing_credentials(sdk: &SdkConfig) -> Option<String> {
+    let provider = sdk.credentials_provider()?;
+    provider.provide_credentials().await.err().map(|error| causes(&error))
 }
 
 /// The clients for one stack.

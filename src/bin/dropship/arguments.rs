@@ -14,6 +14,9 @@ const STYLES: Styles = Styles::styled()
     .usage(AnsiColor::Green.on_default().effects(Effects::BOLD))
     .literal(AnsiColor::Cyan.on_default());
 
+/// The heading of the options that every command has.
+const ALL: &str = "Options of all commands";
+
 const EXIT_CODES: &str = "Exit codes:
   0  the build is live, or nothing had to change
   1  it was refused, or something failed
@@ -43,19 +46,19 @@ pub struct Arguments {
 #[derive(Args, Debug)]
 pub struct Global {
     /// Name of the stack, which its function shares
-    #[arg(long, global = true, env = "DROPSHIP_STACK", value_name = "NAME")]
+    #[arg(long, global = true, help_heading = ALL, env = "DROPSHIP_STACK", value_name = "NAME")]
     pub stack: Option<String>,
     /// Profile of the AWS configuration
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = ALL, value_name = "NAME")]
     pub profile: Option<String>,
     /// AWS region of the stack
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = ALL, value_name = "NAME")]
     pub region: Option<String>,
     /// Another endpoint than AWS's, for stand-ins
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, help_heading = ALL, value_name = "URL")]
     pub endpoint_url: Option<String>,
     /// Print one JSON document for machines instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = ALL)]
     pub json: bool,
 }
 
@@ -147,7 +150,7 @@ pub struct Push {
     /// invoke the function
     #[arg(long, conflicts_with = "no_wait")]
     pub allow_large_delete: bool,
-    /// Name of the uploaded archive; the default is `site.zip`
+    /// Name of the uploaded archive
     #[arg(long, value_name = "NAME.zip", default_value = "site.zip", value_parser = archive_name)]
     pub name: String,
 }

@@ -33,7 +33,7 @@ async fn main() -> ExitCode {
     let Arguments { global, command } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
-            let failure = Failure::Usage(error.to_string().trim_end().to_owned());
+            let failure = Failure::Usage(error.to_string().trim_start_matches("error: ").trim_end().to_owned());
             Printer::new(true).failure(&failure);
             return ExitCode::from(failure.code());
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use dropship::aws::Clients;
 use dropship::aws::cdn::Cdn;
 use dropship::aws::ledger::Ledger;
-use dropship::aws::operator::{Access, Function, Operator, has_region, load};
+use dropship::aws::operator::{Access, Function, Operator, has_region, load, missing_credentials};
 use dropship::config::Config;
 use dropship::error::Error;
 use serde::Deserialize;
@@ -55,7 +55,11 @@ impl Stack {
         if !has_region(&sdk) {
             return Err(Failure::Usage("no AWS region is named: say --region NAME, or set AWS_REGION".to_owned()));
         }
-        let function = Function::read(&sdk, &name).await?.ok_or_else(|| {
+        let function = match Function::read(&sdk, &name).await {
+            Ok(function) => function,
+            Err(error) => return Err(unreached(global, error, missing_credentials(&sdk).await)),
+        };
+        let function = function.ok_or_else(|| {
             Failure::Usage(format!(
                 "there is no stack {name} in this account and region: `aws cloudformation list-stacks` lists them, \
                  and --region and --profile choose others"
@@ -66,6 +70,20 @@ impl Stack {
         let operator = Operator::new(&sdk, &config);
         let Clients { ledger, cdn, .. } = Clients::new(&sdk, &config);
         Ok(Self { name, config, function, operator, ledger, cdn })
+    }
+}
+
+/// Returns why the stack cannot be read. Without credentials, what there is to do comes first.
+fn unreached(global: &Global, error: Error, missing: Option<String>) -> Failure {
+    match (missing, &global.profile) {
+        (None, _) => error.into(),
+        (Some(reason), Some(profile)) => {
+            Failure::Local(format!("profile {profile} has no credentials; `aws sso login` signs in ({reason})"))
+        }
+        (Some(reason), None) => Failure::Local(format!(
+            "there are no AWS credentials: say --profile NAME, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY ({reason})"
+        )),
     }
 }
 
