@@ -21,7 +21,11 @@ pub async fn plan(printer: &Printer, stack: &Stack, given: Plan) -> Result<u8, F
     let object = json!({"key": key, "versionId": uploaded.version_id});
     let record = json!({"s3": {"bucket": {"name": stack.config.staging_bucket}, "object": object}});
     let event = json!({"Records": [record], "options": {"dryRun": true}});
-    let report = rehearse(stack, &event).await?;
+    // The upload has taken Ctrl-C over from the system.
+    let report = tokio::select! {
+        report = rehearse(stack, &event) => report?,
+        _ = tokio::signal::ctrl_c() => return Err(Failure::Local("stopped; a plan changes nothing".to_owned())),
+    };
     printer.result(&report, &report::plan(&report));
     let is_changed = report.new + report.changed + report.headers + report.deleted > 0;
     Ok(u8::from(given.exit_code && is_changed))

@@ -1,8 +1,13 @@
 //! `dropship plan`.
 
-use serde_json::json;
+use std::process::Stdio;
+use std::sync::Arc;
 
-use super::desk::Desk;
+use serde_json::json;
+use standins::Answer;
+use tokio::sync::Notify;
+
+use super::desk::{Desk, STACK, Said};
 use crate::build::files;
 use crate::stage::{LIVE, STAGING, Stage};
 
@@ -69,4 +74,26 @@ async fn a_plan_tells_sizes_by_folder_and_what_the_invalidations_cost() {
     assert_eq!(folder("gone/")["deleted"], json!({"count": 1, "bytes": 2_048}));
     assert_eq!(folder("b/")["new"], json!({"count": 1, "bytes": 7}));
     assert_eq!(value["plan"]["items"][0]["evicted"], json!(1));
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_a_plan() {
+    let stage = Stage::new().await;
+    let arrived = Arc::new(Notify::new());
+    let never: standins::Handler = {
+        let arrived = arrived.clone();
+        Arc::new(move |_, _| {
+            arrived.notify_one();
+            Box::pin(std::future::pending()) as Answer
+        })
+    };
+    let desk = Desk::with_function(stage, never);
+    desk.write(&files([("index.html", "one")]));
+    let mut command = desk.command(&["plan", "site", "--stack", STACK]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    arrived.notified().await;
+    let id = child.id().unwrap().to_string();
+    tokio::process::Command::new("kill").args(["-INT", &id]).status().await.unwrap();
+    let said = Said::from(child.wait_with_output().await.unwrap());
+    assert!(said.code == 1 && said.err.contains("error: stopped; a plan changes nothing"), "{said:?}");
 }
