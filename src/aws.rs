@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_sdk_s3::config::SharedHttpClient;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
@@ -43,7 +43,17 @@ pub struct Clients {
 
 /// Loads the SDK's configuration from the environment: region, credentials, `AWS_ENDPOINT_URL` and the rest.
 pub async fn load() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest()).load().await
+    loader().load().await
+}
+
+/// Returns a loader for clients and providers of credentials.
+fn loader() -> ConfigLoader {
+    aws_config::defaults(BehaviorVersion::latest()).http_client(sdk_http_client())
+}
+
+/// Returns connections of our kind: without its default client, the SDK has none of its own.
+fn sdk_http_client() -> SharedHttpClient {
+    http_client(&new_connector())
 }
 
 impl Clients {
@@ -109,7 +119,7 @@ fn new_connector() -> SharedHttpConnector {
     let connector = aws_smithy_http_client::Connector::builder()
         .connector_settings(limits)
         .proxy_config(ProxyConfig::from_env())
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build();
     SharedHttpConnector::new(connector)
 }

@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::{self, Stream, StreamExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::archive::{Encoding, Entry, Method};
 use crate::aws::archive::Archive;
@@ -45,6 +45,22 @@ const MIN_FROM_ARCHIVE_BYTES: u64 = 8 << 20;
 const MIB_PER_TRANSFER: u64 = 5;
 const AT_ONCE: RangeInclusive<u64> = 32..=256;
 
+/// The memory that comes with one whole processor (Lambda Developer Guide, "Configure Lambda function memory").
+const MIB_OF_ONE_PROCESSOR: f64 = 1_769.0;
+
+/// How many TLS handshakes one processor makes in the time of one answer of S3: about 0.5 ms against 20 ms.
+const HANDSHAKES_PER_ANSWER: f64 = 40.0;
+
+/// Returns the number of connections with which some transfers take the least time; at least one.
+///
+/// Each connection costs a handshake, and each transfer waits for an answer. With `c` connections that takes
+/// `c × handshake / processor share + transfers × answer / c`, which is least at the square root below.
+/// docs/performance.md, "Connections", has measured it.
+fn worthwhile_connections(transfers: usize, memory_mib: u64) -> usize {
+    let processor_share = memory_mib as f64 / MIB_OF_ONE_PROCESSOR;
+    (transfers as f64 * processor_share * HANDSHAKES_PER_ANSWER).sqrt().ceil().max(1.0) as usize
+}
+
 /// Uploads in parts are bounded by the memory budget too. While some of them begin or complete, others unpack.
 const IN_PARTS_AT_ONCE: usize = 8;
 const FROM_ARCHIVE_AT_ONCE: usize = 16;
@@ -58,6 +74,7 @@ pub struct Transfer<'a> {
     /// Whether the deadline is too near to start another transfer.
     is_late: &'a (dyn Fn() -> bool + Sync),
     memory: Memory,
+    memory_mib: u64,
     /// How many reads may be under way, and how many writes.
     at_once: usize,
     reads: Semaphore,
@@ -102,6 +119,7 @@ impl<'a> Transfer<'a> {
             progress,
             is_late,
             memory: Memory::new(memory_mib),
+            memory_mib,
             at_once,
             reads: Semaphore::new(at_once),
             writes: Semaphore::new(at_once),
@@ -112,6 +130,7 @@ impl<'a> Transfer<'a> {
     /// Writes entries to the bucket. A failure is part of the result, so that the writes before it are not lost.
     pub async fn put_all(&self, puts: Vec<Put<'a>>) -> WaveResult<'a> {
         let wave = WaveInProgress::new(self.bucket, self.progress, puts.len());
+        let _held_back = self.hold_back(puts.len()).await;
         let (mut whole, mut in_parts, mut from_archive) = (Vec::new(), Vec::new(), Vec::new());
         for put in puts {
             match self.route(put.entry) {
@@ -130,13 +149,26 @@ impl<'a> Transfer<'a> {
         wave.close(whole.and(large))
     }
 
+    /// Returns how many connections a number of transfers is worth.
+    fn connections_for(&self, transfers: usize) -> usize {
+        worthwhile_connections(transfers, self.memory_mib).min(self.at_once)
+    }
+
+    /// Keeps the connections that a number of transfers is not worth from being opened, as long as the permits live.
+    async fn hold_back(&self, transfers: usize) -> [Option<SemaphorePermit<'_>>; 2] {
+        let unused = (self.at_once - self.connections_for(transfers)) as u32;
+        // The semaphores are never closed.
+        [self.reads.acquire_many(unused).await.ok(), self.writes.acquire_many(unused).await.ok()]
+    }
+
     /// Changes the headers of objects, by copying each onto itself.
     ///
     /// A failure is part of the result, as for [`Self::put_all`].
     pub async fn change_headers(&self, changes: Vec<HeaderChange<'a>>) -> WaveResult<'a> {
         let wave = WaveInProgress::new(self.bucket, self.progress, changes.len());
+        let connections = self.connections_for(changes.len());
         let copies = stream::iter(changes).map(|change| self.copy_onto_itself(change, &wave));
-        let summary = self.finish_all(copies.buffer_unordered(self.at_once)).await;
+        let summary = self.finish_all(copies.buffer_unordered(connections)).await;
         wave.close(summary)
     }
 
@@ -198,5 +230,18 @@ impl<'a> Transfer<'a> {
             all = all.and(ended);
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_transfers_are_not_worth_many_connections() {
+        let at_512_mib = [0, 1, 150, 10_000].map(|transfers| worthwhile_connections(transfers, 512));
+        assert_eq!(at_512_mib, [1, 4, 42, 341]);
+        // More memory buys more of a processor, which pays for more handshakes.
+        assert_eq!(worthwhile_connections(150, 1_769), 78);
     }
 }

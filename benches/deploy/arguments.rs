@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::processor::share_of;
 use crate::workload::{Scenario, WORKLOADS};
 
 pub const USAGE: &str = "usage: cargo bench --bench deploy -- [OPTION…]
@@ -13,6 +14,9 @@ pub const USAGE: &str = "usage: cargo bench --bench deploy -- [OPTION…]
                     a scenario that takes seconds is measured up to four times as often, and the least disturbed count
   --latency MS      add this latency to every answer of S3, DynamoDB and CloudFront (15)
   --memory MIB      give the function this much memory, instead of the workload's own
+  --processor SHARE give the function this share of a processor, by the kernel's quota; `memory` is Lambda's share for
+                    its memory. It needs the right to write control groups
+  --tls             put TLS between the function and the services
   --set NAME=VALUE  set an environment variable of the function; may be repeated
   --json PATH       write all figures to this file
   --svg PATH        draw the chart of the wall times to this file";
@@ -23,9 +27,29 @@ pub struct Arguments {
     pub runs: usize,
     pub latency: Duration,
     pub memory_mib: Option<u64>,
+    /// `None` for all processors.
+    pub processor: Option<Share>,
+    pub tls: bool,
     pub settings: Vec<(String, String)>,
     pub json: Option<PathBuf>,
     pub svg: Option<PathBuf>,
+}
+
+/// A share of a processor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Share {
+    /// As Lambda gives it for the function's memory.
+    OfMemory,
+    Of(f64),
+}
+
+impl Share {
+    pub fn value(self, memory_mib: u64) -> f64 {
+        match self {
+            Self::OfMemory => share_of(memory_mib),
+            Self::Of(share) => share,
+        }
+    }
 }
 
 impl Arguments {
@@ -40,6 +64,8 @@ impl Arguments {
             runs: 5,
             latency: Duration::from_millis(15),
             memory_mib: None,
+            processor: None,
+            tls: false,
             settings: Vec::new(),
             json: None,
             svg: None,
@@ -57,6 +83,12 @@ impl Arguments {
                 "--runs" => parsed.runs = number(&value()?)?,
                 "--latency" => parsed.latency = Duration::from_millis(number(&value()?)?),
                 "--memory" => parsed.memory_mib = Some(number(&value()?)?),
+                "--processor" => {
+                    let value = value()?;
+                    parsed.processor =
+                        Some(if value == "memory" { Share::OfMemory } else { Share::Of(number(&value)?) });
+                }
+                "--tls" => parsed.tls = true,
                 "--set" => {
                     let value = value()?;
                     let (name, text) =

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Share};
 use crate::function::Invocation;
 use crate::minimum::Minimum;
 use crate::services::Traffic;
@@ -19,6 +19,9 @@ const MIB: f64 = (1 << 20) as f64;
 pub struct Figures {
     pub latency_ms: u64,
     pub processors: usize,
+    /// The function's share of a processor; `None` for all of them.
+    pub processor: Option<String>,
+    pub tls: bool,
     pub binary_bytes: u64,
     /// The settings from the command line, as `NAME=VALUE`.
     pub settings: Vec<String>,
@@ -92,6 +95,11 @@ impl Figures {
         Ok(Self {
             latency_ms: u64::try_from(arguments.latency.as_millis()).unwrap_or(u64::MAX),
             processors: std::thread::available_parallelism()?.get(),
+            processor: arguments.processor.map(|share| match share {
+                Share::OfMemory => "MiB / 1,769".to_owned(),
+                Share::Of(share) => share.to_string(),
+            }),
+            tls: arguments.tls,
             binary_bytes: std::fs::metadata(env!("CARGO_BIN_EXE_bootstrap"))?.len(),
             settings: arguments.settings.iter().map(|(name, value)| format!("{name}={value}")).collect(),
             rows: Vec::new(),
@@ -100,10 +108,12 @@ impl Figures {
 
     pub fn heading(&self) -> String {
         format!(
-            "{} ms added to every answer, {} processors, binary of {:.1} MiB {}\n\
+            "{} ms added to every answer, {} processors, of which the function has {}, {}, binary of {:.1} MiB {}\n\
              medians (least to most); exact figures are followed by the minimum of the protocols and their ratio to it",
             self.latency_ms,
             self.processors,
+            self.processor.as_deref().unwrap_or("all"),
+            if self.tls { "TLS" } else { "no TLS" },
             self.binary_bytes as f64 / MIB,
             self.settings.join(" "),
         )
@@ -214,6 +224,10 @@ impl fmt::Display for Row {
                 "  1.15 × objects × latency / {} writes at once + 0.3 s = {bound:.2} s",
                 self.writes_at_once(),
             )?;
+        }
+        if traffic.full_handshakes > 0 {
+            let (full, resumed) = (traffic.full_handshakes, traffic.resumed_handshakes);
+            writeln!(out, "  TLS connections: {full} with a full handshake, {resumed} resumed")?;
         }
         let pages = traffic.calls.get("ListObjectsV2").copied();
         if let Some(pages) = pages.filter(|pages| *pages > 1) {

@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use standins::Function;
+use tokio::process::Command;
 
 use crate::process::{Process, stolen_time};
+use crate::processor::Group;
+
+const EXECUTABLE: &str = env!("CARGO_BIN_EXE_bootstrap");
 
 /// Lambda's longest timeout.
 const TIMEOUT: Duration = Duration::from_secs(900);
@@ -34,12 +38,22 @@ pub struct Invocation {
 pub async fn invoke(
     environment: &[(String, String)],
     memory_mib: u64,
+    processor: Option<f64>,
     event: &Value,
 ) -> Result<Invocation, Box<dyn Error>> {
     let memory = [("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), memory_mib.to_string())];
     let environment = environment.iter().cloned().chain(memory);
     let started = Instant::now();
-    let function = Function::start(env!("CARGO_BIN_EXE_bootstrap"), environment).await;
+    let group = processor.map(Group::with_share).transpose()?;
+    let function = match &group {
+        None => Function::start(EXECUTABLE, environment).await,
+        // The shell joins the group, and the function takes its place.
+        Some(group) => {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", "echo $$ > \"$0\" && exec \"$1\""]).arg(group.processes()).arg(EXECUTABLE);
+            Function::start_by(shell, environment).await
+        }
+    };
     function.polled().await;
     let start = started.elapsed();
     let process = Process::of(function.process_id().ok_or("the function has ended")?);

@@ -13,6 +13,7 @@ mod figures;
 mod function;
 mod minimum;
 mod process;
+mod processor;
 mod release;
 mod services;
 mod site;
@@ -86,7 +87,7 @@ async fn measure(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
 }
 
 async fn measure_workload(workload: &Workload, arguments: &Arguments) -> Result<Vec<Row>, Box<dyn Error>> {
-    let mut services = Services::start(workload.name)?;
+    let mut services = Services::start(workload.name, arguments.tls)?;
     let mut rows: Vec<Row> = workload
         .scenarios
         .iter()
@@ -112,7 +113,7 @@ async fn measure_workload(workload: &Workload, arguments: &Arguments) -> Result<
             }
         }
         let memory_mib = arguments.memory_mib.unwrap_or(workload.memory_mib);
-        let (sample, answer) = measure_task(&mut services, &environment, memory_mib, &task).await?;
+        let (sample, answer) = measure_task(&mut services, &environment, memory_mib, arguments, &task).await?;
         if let Err(error) = answer {
             return Err(format!("{} {}: {error}", workload.name, scenario.name()).into());
         }
@@ -131,7 +132,7 @@ async fn measure_workload(workload: &Workload, arguments: &Arguments) -> Result<
 }
 
 async fn measure_bombs(arguments: &Arguments) -> Result<Vec<Row>, Box<dyn Error>> {
-    let mut services = Services::start("bombs")?;
+    let mut services = Services::start("bombs", arguments.tls)?;
     let mut rows = Vec::new();
     for bomb in BOMBS {
         let mut row = Row::new("bombs", bomb.name, bomb.about);
@@ -139,7 +140,7 @@ async fn measure_bombs(arguments: &Arguments) -> Result<Vec<Row>, Box<dyn Error>
             let environment = services.reset(arguments.latency)?;
             let task = services.upload_bomb(bomb.name)?;
             let memory_mib = arguments.memory_mib.unwrap_or(512);
-            let (sample, answer) = measure_task(&mut services, &environment, memory_mib, &task).await?;
+            let (sample, answer) = measure_task(&mut services, &environment, memory_mib, arguments, &task).await?;
             match answer {
                 Ok(answer) => return Err(format!("{} was deployed: {answer}", bomb.name).into()),
                 Err(error) if error.starts_with("ArchiveRejected") => {
@@ -161,10 +162,12 @@ async fn measure_task(
     services: &mut Services,
     environment: &[(String, String)],
     memory_mib: u64,
+    arguments: &Arguments,
     task: &Task,
 ) -> Result<(Sample, Result<Value, String>), Box<dyn Error>> {
+    let processor = arguments.processor.map(|share| share.value(memory_mib));
     let cpu_before = services.cpu()?;
-    let invocation = function::invoke(environment, memory_mib, &task.event).await?;
+    let invocation = function::invoke(environment, memory_mib, processor, &task.event).await?;
     let services_cpu = services.cpu()?.saturating_sub(cpu_before);
     let sample = Sample::of(&invocation, services_cpu, services.observe()?, &task.minimum);
     Ok((sample, invocation.answer))

@@ -3,6 +3,7 @@
 //! The process runs this benchmark's executable. It takes one request per line and answers each with one line.
 
 mod account;
+mod tls;
 mod traffic;
 
 use std::error::Error;
@@ -24,6 +25,9 @@ pub use traffic::Traffic;
 
 /// The argument that makes the executable serve.
 pub const ARGUMENT: &str = "--serve";
+
+/// The argument that makes it serve TLS.
+const TLS: &str = "--tls";
 
 /// Makes glibc take memory for bodies in pages of 2 MiB and keep it. With pages of 4 KiB, the kernel needs longer to
 /// provide the memory than the stand-in to fill it ("Memory Allocation Tunables" in the manual of glibc).
@@ -61,9 +65,10 @@ pub struct Services {
 
 impl Services {
     /// Starts the process and makes the first build of a workload.
-    pub fn start(workload: &str) -> Result<Self, Box<dyn Error>> {
+    pub fn start(workload: &str, tls: bool) -> Result<Self, Box<dyn Error>> {
         let mut process = Command::new(std::env::current_exe()?)
             .arg(ARGUMENT)
+            .args(tls.then_some(TLS))
             .env("GLIBC_TUNABLES", MALLOC)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -118,7 +123,7 @@ impl Drop for Services {
 
 /// Answers requests until standard input ends.
 pub async fn serve() -> Result<(), Box<dyn Error>> {
-    let mut account = Account::new().await;
+    let mut account = Account::new(std::env::args().any(|argument| argument == TLS)).await?;
     let mut builds: Option<Builds> = None;
     for line in std::io::stdin().lines() {
         let answer = match serde_json::from_str(&line?)? {
@@ -127,7 +132,7 @@ pub async fn serve() -> Result<(), Box<dyn Error>> {
                 Value::Null
             }
             Request::Reset { latency_ms } => {
-                account.reset(Duration::from_millis(latency_ms)).await;
+                account.reset(Duration::from_millis(latency_ms)).await?;
                 json!(account.environment())
             }
             Request::Upload { scenario } => {

@@ -12,7 +12,7 @@ mod upload;
 use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials;
 
 pub use alarms::Alarm;
@@ -39,7 +39,7 @@ pub struct Access {
 
 /// Loads the SDK's configuration.
 pub async fn load(access: Access) -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    let mut loader = super::loader();
     let region = access.region.map(Region::new);
     if let Some(profile) = access.profile {
         loader = loader.credentials_provider(credentials(&profile, region.clone()).await).profile_name(profile);
@@ -61,7 +61,7 @@ async fn credentials(profile: &str, region: Option<Region>) -> ProfileFileCreden
         None => DefaultRegionChain::builder().profile_name(profile).build().region().await,
         region => region,
     };
-    let config = ProviderConfig::default().with_region(region);
+    let config = ProviderConfig::default().with_region(region).with_http_client(super::sdk_http_client());
     ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile).build()
 }
 

@@ -49,15 +49,16 @@ impl<'a> Transfer<'a> {
         let reads = Reads::choose(puts, ahead_bytes, |entry| self.is_large(entry));
         let kept_bytes: u64 = reads.kept.iter().map(Span::length_bytes).sum();
         self.memory.grow(ahead_bytes - kept_bytes);
+        let connections = self.connections_for(reads.kept.len() + reads.headers.len() + reads.large.len());
         let kept = reads.kept.into_iter().map(|span| (span, true));
         let headers = reads.headers.into_iter().map(|span| (span, false));
         let spans = stream::iter(kept.chain(headers))
             .map(|(span, is_kept)| self.check_span(span, is_kept))
-            .buffer_unordered(self.at_once)
+            .buffer_unordered(connections)
             .try_collect::<()>();
         let large = stream::iter(reads.large)
             .map(|entry| self.check_large(entry))
-            .buffer_unordered(self.at_once)
+            .buffer_unordered(connections)
             .try_collect::<()>();
         match tokio::try_join!(spans, large) {
             Ok(_) => Ok(()),

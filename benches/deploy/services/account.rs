@@ -1,6 +1,7 @@
 //! One site on the stand-ins.
 
 use std::error::Error;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde_json::json;
 use standins::{Cloud, Distribution, Etags, Headers, Service, Versioning};
 
+use super::tls::{Authority, Handshakes, Terminator};
 use super::{Task, Traffic};
 use crate::minimum::{Build, Minimum};
 use crate::workload::Scenario;
@@ -26,16 +28,33 @@ pub(super) struct Account {
     uploads: i32,
     /// The calls since the last upload.
     traffic: Arc<Mutex<Traffic>>,
+    tls: Option<Tls>,
+}
+
+/// TLS in front of the account.
+struct Tls {
+    authority: Authority,
+    terminator: Option<Terminator>,
+    handshakes: Arc<Handshakes>,
 }
 
 impl Account {
-    pub(super) async fn new() -> Self {
-        Self { cloud: Cloud::start().await, live: Build::default(), uploads: 0, traffic: Arc::default() }
+    pub(super) async fn new(tls: bool) -> Result<Self, Box<dyn Error>> {
+        let tls = if tls {
+            Some(Tls { authority: Authority::new()?, terminator: None, handshakes: Arc::default() })
+        } else {
+            None
+        };
+        Ok(Self { cloud: Cloud::start().await, live: Build::default(), uploads: 0, traffic: Arc::default(), tls })
     }
 
     /// Replaces everything by empty services.
-    pub(super) async fn reset(&mut self, latency: Duration) {
+    pub(super) async fn reset(&mut self, latency: Duration) -> Result<(), Box<dyn Error>> {
         self.cloud = Cloud::start().await;
+        if let Some(tls) = &mut self.tls {
+            let to = self.cloud.endpoint().trim_start_matches("http://").parse()?;
+            tls.terminator = Some(tls.authority.terminate(to, tls.handshakes.clone()).await?);
+        }
         let traffic = self.traffic.clone();
         // Count the calls instead of recording them: there may be a million.
         self.cloud.hand_over_calls(Arc::new(move |call| lock(&traffic).add(call)));
@@ -50,6 +69,7 @@ impl Account {
             }
         }
         self.live = Build::default();
+        Ok(())
     }
 
     /// Returns the environment of the function.
@@ -61,7 +81,12 @@ impl Account {
             ("DISTRIBUTION_IDS", DISTRIBUTION),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        self.cloud.environment().into_iter().chain(settings).collect()
+        let mut environment: Vec<(String, String)> = self.cloud.environment().into_iter().chain(settings).collect();
+        if let Some(Tls { authority, terminator: Some(terminator), .. }) = &self.tls {
+            environment.push(("AWS_ENDPOINT_URL".to_owned(), format!("https://{}", terminator.address)));
+            environment.push(("SSL_CERT_FILE".to_owned(), authority.file.display().to_string()));
+        }
+        environment
     }
 
     /// Uploads an archive. Without a scenario, it must be refused.
@@ -115,7 +140,12 @@ impl Account {
 
     /// Returns the traffic since the last upload, and starts to count again.
     pub(super) fn observe(&self) -> Traffic {
-        std::mem::take(&mut *lock(&self.traffic))
+        let mut traffic = std::mem::take(&mut *lock(&self.traffic));
+        if let Some(tls) = &self.tls {
+            traffic.full_handshakes = tls.handshakes.full.swap(0, Ordering::Relaxed);
+            traffic.resumed_handshakes = tls.handshakes.resumed.swap(0, Ordering::Relaxed);
+        }
+        traffic
     }
 }
 

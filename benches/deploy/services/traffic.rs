@@ -19,6 +19,10 @@ pub struct Traffic {
     pub bytes_written: u64,
     /// The most writes that were in progress at any time.
     pub writes_at_once: u64,
+    /// TLS connections whose handshake was a full one.
+    pub full_handshakes: u64,
+    /// TLS connections that resumed the session of an earlier one.
+    pub resumed_handshakes: u64,
     /// The time of all pages of listings.
     pub listing: Window,
     /// The time of all multipart uploads, from creation to completion.

@@ -105,9 +105,32 @@ async fn a_dry_run_lists_keys_and_items_and_changes_nothing() {
       "deleted": [
         "app.1.js"
       ],
+      "folders": [
+        {
+          "folder": "",
+          "new": {
+            "count": 1,
+            "bytes": 3
+          },
+          "changed": {
+            "count": 1,
+            "bytes": 31
+          },
+          "headers": {
+            "count": 0,
+            "bytes": 0
+          },
+          "deleted": {
+            "count": 1,
+            "bytes": 3
+          }
+        }
+      ],
       "items": [
         {
           "distributionId": "E1EXAMPLE",
+          "count": 3,
+          "evicted": 0,
           "items": [
             "/",
             "/index.html",

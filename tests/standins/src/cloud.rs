@@ -154,6 +154,7 @@ impl Cloud {
             .region(aws_config::Region::new(self.inner.region.clone()))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .retry_config(retries)
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
             .build()
     }
 

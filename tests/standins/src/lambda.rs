@@ -47,6 +47,15 @@ impl Function {
         K: AsRef<OsStr>,
         V: AsRef<OsStr>,
     {
+        Self::start_by(Command::new(executable), environment).await
+    }
+
+    /// Starts an executable by a command, which must become it.
+    pub async fn start_by<K, V>(mut command: Command, environment: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
         let (socket, address) = server::bind().await;
         let (queue, invocations) = mpsc::unbounded_channel();
         let api = Arc::new(RuntimeApi::new(invocations));
@@ -58,7 +67,7 @@ impl Function {
             }
         }));
 
-        let mut process = Command::new(executable)
+        let mut process = command
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", "dropship")

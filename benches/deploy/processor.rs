@@ -1,0 +1,68 @@
+//! A share of a processor, as Lambda gives it to a function: the kernel's own quota for a group of processes.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The memory that buys one whole processor, in MiB (Lambda Developer Guide, "Configure Lambda function memory").
+const MIB_OF_ONE_PROCESSOR: f64 = 1_769.0;
+
+/// The period in which a group may use its share, in microseconds. It is the kernel's default (kernel documentation, "CFS
+/// Bandwidth Control").
+const PERIOD_US: f64 = 100_000.0;
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// Returns the share of a processor that a function with this memory has.
+pub fn share_of(memory_mib: u64) -> f64 {
+    memory_mib as f64 / MIB_OF_ONE_PROCESSOR
+}
+
+/// A control group with a quota, which ends with the value.
+pub struct Group {
+    folder: PathBuf,
+}
+
+impl Group {
+    /// Creates a group.
+    ///
+    /// # Errors
+    /// If this kernel has no such quota, or the user may not set one.
+    pub fn with_share(share: f64) -> Result<Self, Box<dyn Error>> {
+        let name = format!("dropship-bench-{}-{}", std::process::id(), fastrand::u32(..));
+        let quota_us = (share * PERIOD_US).round();
+        let create = || -> std::io::Result<Self> {
+            if Path::new(ROOT).join("cgroup.controllers").exists() {
+                let group = Self::at(Path::new(ROOT).join(name))?;
+                fs::write(Path::new(ROOT).join("cgroup.subtree_control"), "+cpu")?;
+                fs::write(group.folder.join("cpu.max"), format!("{quota_us} {PERIOD_US}"))?;
+                Ok(group)
+            } else {
+                let group = Self::at(Path::new(ROOT).join("cpu").join(name))?;
+                fs::write(group.folder.join("cpu.cfs_period_us"), PERIOD_US.to_string())?;
+                fs::write(group.folder.join("cpu.cfs_quota_us"), quota_us.to_string())?;
+                Ok(group)
+            }
+        };
+        create().map_err(|error| {
+            format!("--processor needs the right to write control groups of the kernel (root has it): {error}").into()
+        })
+    }
+
+    fn at(folder: PathBuf) -> std::io::Result<Self> {
+        fs::create_dir(&folder)?;
+        Ok(Self { folder })
+    }
+
+    /// Returns the file that takes the ids of the group's processes.
+    pub fn processes(&self) -> PathBuf {
+        self.folder.join("cgroup.procs")
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The kernel needs a moment to remove the last process. An empty group that stays costs nothing.
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
