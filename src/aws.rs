@@ -25,7 +25,9 @@ use aws_sdk_s3::config::SharedHttpClient;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnectorSettings, HttpConnectorSettingsBuilder, SharedHttpConnector, http_client_fn,
+};
 
 use crate::config::Config;
 
@@ -52,8 +54,10 @@ fn loader() -> ConfigLoader {
 }
 
 /// Returns connections of our kind: without its default client, the SDK has none of its own.
+///
+/// They wait for an answer without limit, as the SDK's own do: a dry run that a person waits for may take minutes.
 fn sdk_http_client() -> SharedHttpClient {
-    http_client(&new_connector())
+    http_client(&connector(connect_timeout().build()))
 }
 
 impl Clients {
@@ -112,10 +116,14 @@ fn http_client(connector: &SharedHttpConnector) -> SharedHttpClient {
 /// over a second one. Certificates are loaded once.
 fn new_connector() -> SharedHttpConnector {
     // The SDK alone waits without limit for an answer.
-    let limits = HttpConnectorSettings::builder()
-        .connect_timeout(Duration::from_secs(3))
-        .read_timeout(Duration::from_secs(30))
-        .build();
+    connector(connect_timeout().read_timeout(Duration::from_secs(30)).build())
+}
+
+fn connect_timeout() -> HttpConnectorSettingsBuilder {
+    HttpConnectorSettings::builder().connect_timeout(Duration::from_secs(3))
+}
+
+fn connector(limits: HttpConnectorSettings) -> SharedHttpConnector {
     let connector = aws_smithy_http_client::Connector::builder()
         .connector_settings(limits)
         .proxy_config(ProxyConfig::from_env())

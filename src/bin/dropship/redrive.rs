@@ -58,7 +58,7 @@ pub async fn redrive(printer: &Printer, stack: &Stack, given: Redrive) -> Result
     Ok(0)
 }
 
-/// What has become of an event.
+/// The fate of an event.
 enum Done {
     Nothing,
     Sent,

@@ -37,7 +37,8 @@ pub async fn rollback(printer: &Printer, stack: &Stack, given: Rollback) -> Resu
     let planned = rehearse(stack, &json!({"rollback": id, "options": options})).await?;
     printer.tell(report::plan(&planned).trim_end());
     if !given.yes && !confirmed()? {
-        return Err(Failure::Usage("nothing was changed; say --yes to roll back without a question".to_owned()));
+        printer.result(&json!({"outcome": "declined", "id": id}), "nothing was changed\n");
+        return Ok(1);
     }
     let started = Instant::now();
     options["dryRun"] = json!(false);
@@ -68,10 +69,13 @@ async fn previous(stack: &Stack, previous: &Previous) -> Result<Option<Record>, 
     }
 }
 
-/// Asks on a terminal. Elsewhere there is no answer.
+/// Asks on a terminal.
+///
+/// # Errors
+/// `Usage` elsewhere, where there is no answer.
 fn confirmed() -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Ok(false);
+        return Err(Failure::Usage("nothing was changed; say --yes to roll back without a question".to_owned()));
     }
     eprint!("Roll back? [y/N] ");
     std::io::stderr().flush().map_err(Failure::local)?;

@@ -1,4 +1,4 @@
-//! `doctor`: each fault of a stack is found, with what to do about it.
+//! `doctor`: each fault of a stack is found, with its fix.
 
 use std::collections::BTreeSet;
 

@@ -113,3 +113,17 @@ async fn a_push_shows_a_bar_at_a_terminal_and_one_line_a_step_in_a_pipe() {
     assert_eq!(steps, ["zipped", "uploaded"], "{said:?}");
     assert!(!said.err.contains('\u{1b}'), "{said:?}");
 }
+
+#[tokio::test]
+async fn a_rollback_that_is_declined_changes_nothing() {
+    let desk = Desk::new().await;
+    for text in ["one", "two"] {
+        desk.write(&files([("index.html", text)]));
+        assert_eq!(desk.run(&["push", "site"]).await.code, 0);
+    }
+    // The end of the input is no consent.
+    let said = at_terminal(&desk, 80, true, "rollback").await;
+    assert!(said.contains("Roll back? [y/N]") && said.contains("nothing was changed"), "{said:?}");
+    assert!(!said.contains("error:"), "{said:?}");
+    desk.stage.assert_live(&files([("index.html", "two")]));
+}

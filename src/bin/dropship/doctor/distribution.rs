@@ -9,13 +9,13 @@ use super::bucket_policy::{Reader, admits};
 use super::finding::Finding;
 use crate::stack::Stack;
 
-/// CloudFront caches an error for this long if nobody says otherwise, in seconds.
+/// CloudFront's own time for an error, in seconds.
 const USUAL_ERROR_SECONDS: i64 = 10;
 
 pub async fn check(stack: &Stack) -> Vec<Finding> {
     let config = &stack.config;
     let policy = stack.operator.policy(&config.live_bucket).await;
-    // What a deployment would complain about.
+    // The faults that a deployment would tell, too.
     let mut findings = match stack.cdn.discover().await {
         Ok(known) => {
             let warnings = known.iter().flat_map(|it| it.warnings.iter().map(|warning| (&it.id, warning)));

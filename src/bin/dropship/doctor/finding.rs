@@ -1,4 +1,4 @@
-//! What the doctor has found.
+//! The doctor's findings.
 
 use dropship::error::Error;
 use dropship::printable::printable;
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::print::{BAD, BOLD, DIM};
 
-/// A fault, or a piece of advice, and what to do about it.
+/// A fault, or a piece of advice, with its fix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub severity: Severity,
