@@ -87,7 +87,8 @@ pub async fn status(printer: &Printer, stack: &Stack) -> Result<u8, Failure> {
 
 pub async fn history(printer: &Printer, stack: &Stack, number: usize) -> Result<u8, Failure> {
     let ledger = &stack.ledger;
-    let (head, runs, records) = tokio::try_join!(ledger.head(), ledger.runs(number), ledger.records(number))?;
+    let (head, runs, records, waiting) =
+        tokio::try_join!(ledger.head(), ledger.runs(number), ledger.records(number), ledger.waiting())?;
     let mut rows = Vec::new();
     for run in &runs {
         let source = ledger.record(&run.deployment).await?.and_then(|record| record.source);
@@ -98,6 +99,7 @@ pub async fn history(printer: &Printer, stack: &Stack, number: usize) -> Result<
     let are_all_runs = runs.len() < number;
     let without = records.iter().filter(|record| record.run == 0 || are_all_runs && !has_run(record));
     rows.extend(without.map(|record| Row::of_record(&head, record)));
+    rows.extend(waiting.iter().map(|waiting| Row::of_waiting(&head, &waiting.record)));
     rows.sort_by_key(|row| std::cmp::Reverse(row.at));
     rows.truncate(number);
 
@@ -189,6 +191,14 @@ impl Row {
                 "isLive": is_live,
             }),
         }
+    }
+
+    /// Returns the row of an upload that waits for the site.
+    fn of_waiting(head: &Head, record: &Record) -> Self {
+        let mut row = Self::of_record(head, record);
+        "waits".clone_into(&mut row.outcome);
+        row.value["status"] = json!("waits");
+        row
     }
 
     /// Returns the row as lines that fit into 40 columns, apart from the message of the commit.

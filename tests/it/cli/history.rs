@@ -1,6 +1,7 @@
 //! `dropship status`, `history`, `show` and `rollback`.
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{SecondsFormat, TimeDelta, Utc};
+use dropship::deployment::{DeploymentId, Place, Status, Waiting};
 use serde_json::json;
 
 use super::desk::Desk;
@@ -105,4 +106,29 @@ async fn a_rollback_brings_back_an_upload_that_was_superseded() {
     let said = desk.run(&["rollback", answer["deployments"][0]["id"].as_str().unwrap(), "--yes"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     desk.stage.assert_live(&older);
+}
+
+#[tokio::test]
+async fn an_upload_that_waits_for_the_site_is_told() {
+    let desk = Desk::new().await;
+    desk.write(&files([("index.html", "one")]));
+    desk.run(&["push", "site", "--message", "Live"]).await;
+    let ledger = desk.stage.site("other").await.clients.ledger;
+    let live = ledger.head().await.unwrap().live.unwrap().deployment;
+    let mut record = ledger.record(&live).await.unwrap().unwrap();
+    record.deployment = DeploymentId::named("20991122T101500Z-0123456789ab");
+    (record.run, record.status, record.uploaded_at) = (0, Status::Unfinished, Utc::now() + TimeDelta::days(1));
+    let place = Place {
+        uploaded_at: record.uploaded_at,
+        deployment: record.deployment.clone(),
+        key: Some("uploads/site.zip".to_owned()),
+        sequencer: None,
+    };
+    ledger.write_waiting(&Waiting { record, place, allow_large_delete: false, expires_at: i64::MAX }).await.unwrap();
+
+    let (_, rows) = desk.run_json(&["history"]).await;
+    let told: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["status"].clone()).collect();
+    assert_eq!(told, [json!("waits"), json!("finished")]);
+    let said = desk.run(&["status"]).await;
+    assert!(said.out.contains("waits    20991122T101500Z-0123456789ab"), "{said:?}");
 }
