@@ -48,7 +48,7 @@ impl PlannedFolder {
     }
 }
 
-/// Groups objects by their folders, as deep as [`MAX_FOLDERS`] of them allow.
+/// Groups objects by their folders, as deep as twenty of them allow.
 pub fn by_folder(touched: &[(&str, Fate, u64)]) -> Vec<PlannedFolder> {
     let mut folders = at_depth(touched, 0);
     for depth in 1.. {
