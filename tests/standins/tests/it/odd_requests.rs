@@ -147,13 +147,21 @@ async fn distributions_can_be_listed_and_their_configuration_read() {
 async fn an_operation_that_is_not_emulated_is_not_implemented() {
     let (cloud, s3) = account().await;
     put(&s3, "k", "x").await;
-    assert_eq!(refusal(s3.get_bucket_policy().bucket("site").send().await), code("NotImplemented", 501));
+    assert_eq!(refusal(s3.get_bucket_cors().bucket("site").send().await), code("NotImplemented", 501));
     assert_eq!(refusal(s3.get_object_tagging().bucket("site").key("k").send().await), code("NotImplemented", 501));
     let functions = cloudfront_of(&cloud).await.list_functions().send().await;
     assert_eq!(refusal(functions), code("NotImplemented", 501));
     let dynamodb = aws_sdk_dynamodb::Client::new(&cloud.sdk_config().await);
     let table = dynamodb.describe_table().table_name("none").send().await;
     assert_eq!(refusal(table), code("ResourceNotFoundException", 400));
+}
+
+#[tokio::test]
+async fn a_bucket_without_a_policy_or_lifecycle_rules_says_so() {
+    let (_cloud, s3) = account().await;
+    assert_eq!(refusal(s3.get_bucket_policy().bucket("site").send().await), code("NoSuchBucketPolicy", 404));
+    let rules = s3.get_bucket_lifecycle_configuration().bucket("site").send().await;
+    assert_eq!(refusal(rules), code("NoSuchLifecycleConfiguration", 404));
 }
 
 #[tokio::test]
