@@ -48,3 +48,14 @@ pub async fn doctor(printer: &Printer, stack: &Stack) -> Result<u8, Failure> {
 fn findings(subject: &str, checked: Result<Vec<Finding>, Error>) -> Vec<Finding> {
     checked.unwrap_or_else(|error| vec![Finding::unchecked(subject, &error)])
 }
+
+/// Returns the settings of a stack for tests, with more variables.
+#[cfg(test)]
+fn config_with(more: &[(&str, &str)]) -> dropship::config::Config {
+    let usual = [("STAGING_BUCKET", "staging"), ("LIVE_BUCKET", "live"), ("TABLE_NAME", "ledger")];
+    let get = |name: &str| {
+        let (_, value) = usual.iter().chain(more).find(|(variable, _)| *variable == name)?;
+        Some((*value).to_owned())
+    };
+    dropship::config::Config::from_variables(get).unwrap()
+}

@@ -15,6 +15,7 @@ use standins::{Answer, Handler, InvocationError};
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use crate::build::Files;
 use crate::stage::{STAGING, Stage};
@@ -56,6 +57,19 @@ impl Desk {
         let variables = stage.variables().clone().into_iter().collect();
         stage.cloud.create_function(STACK, variables, (STAGING, "uploads/"), function);
         Self { stage, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Creates a desk whose function gets its events and never answers. It notifies of each.
+    pub(super) async fn without_answers() -> (Self, Arc<Notify>) {
+        let arrived = Arc::new(Notify::new());
+        let never: Handler = {
+            let arrived = arrived.clone();
+            Arc::new(move |_, _| {
+                arrived.notify_one();
+                Box::pin(std::future::pending()) as Answer
+            })
+        };
+        (Self::with_function(Stage::new().await, never), arrived)
     }
 
     pub(super) fn path(&self) -> &Path {

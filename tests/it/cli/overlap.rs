@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use dropship::aws::operator::{LocalArchive, Operator, Written};
 use dropship::config::Config;
-use standins::{Does, Fault};
+use standins::{Does, Fault, Gate};
 use tokio::sync::{mpsc, watch};
 
 use super::desk::{Desk, STACK, Said};
@@ -194,13 +194,7 @@ async fn a_file_that_changes_before_it_is_zipped_ends_the_push() {
         let pushing = desk.command(&["push", "site", "--stack", STACK]).output();
         let changing = async {
             // The folder's digest is known when the newest upload is looked up.
-            loop {
-                let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
-                if waiting[0].call.operation == "HeadObject" {
-                    break;
-                }
-                gate.let_through(waiting[0].ticket).await;
-            }
+            let_through_until(&gate, "HeadObject").await;
             change(&desk.path().join("site/z.html"));
             drop(gate);
         };
@@ -224,13 +218,7 @@ async fn ctrl_c_while_an_archive_is_uploaded_leaves_nothing_in_the_bucket_and_on
     let child = command.env("TMPDIR", &temporary).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let id = child.id().unwrap().to_string();
     let interrupting = async {
-        loop {
-            let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
-            if waiting[0].call.operation == "UploadPart" {
-                break;
-            }
-            gate.let_through(waiting[0].ticket).await;
-        }
+        let_through_until(&gate, "UploadPart").await;
         tokio::process::Command::new("kill").args(["-INT", &id]).status().await.unwrap();
         gate.wait_until(|waiting| waiting.iter().any(|it| it.call.operation == "AbortMultipartUpload")).await;
         drop(gate);
@@ -256,4 +244,15 @@ async fn a_folder_for_the_zip_that_cannot_be_written_is_named() {
         said.code == 1 && said.err.contains("zipping into /nonexistent: ") && said.err.contains("TMPDIR"),
         "{said:?}"
     );
+}
+
+/// Lets calls through until one of this operation waits.
+async fn let_through_until(gate: &Gate, operation: &str) {
+    loop {
+        let waiting = gate.wait_until(|waiting| !waiting.is_empty()).await;
+        if waiting[0].call.operation == operation {
+            break;
+        }
+        gate.let_through(waiting[0].ticket).await;
+    }
 }

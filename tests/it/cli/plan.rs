@@ -1,11 +1,8 @@
 //! `dropship plan`.
 
 use std::process::Stdio;
-use std::sync::Arc;
 
 use serde_json::json;
-use standins::Answer;
-use tokio::sync::Notify;
 
 use super::desk::{Desk, STACK, Said};
 use crate::build::files;
@@ -78,16 +75,7 @@ async fn a_plan_tells_sizes_by_folder_and_what_the_invalidations_cost() {
 
 #[tokio::test]
 async fn ctrl_c_ends_a_plan() {
-    let stage = Stage::new().await;
-    let arrived = Arc::new(Notify::new());
-    let never: standins::Handler = {
-        let arrived = arrived.clone();
-        Arc::new(move |_, _| {
-            arrived.notify_one();
-            Box::pin(std::future::pending()) as Answer
-        })
-    };
-    let desk = Desk::with_function(stage, never);
+    let (desk, arrived) = Desk::without_answers().await;
     desk.write(&files([("index.html", "one")]));
     let mut command = desk.command(&["plan", "site", "--stack", STACK]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();

@@ -140,16 +140,7 @@ async fn a_push_that_is_not_live_in_time_ends_with_3_and_the_deployment_goes_on(
 
 #[tokio::test]
 async fn ctrl_c_leaves_the_deployment_running_and_says_how_to_look_again() {
-    let stage = Stage::new().await;
-    let arrived = Arc::new(Notify::new());
-    let never: standins::Handler = {
-        let arrived = arrived.clone();
-        Arc::new(move |_, _| {
-            arrived.notify_one();
-            Box::pin(std::future::pending()) as Answer
-        })
-    };
-    let desk = Desk::with_function(stage, never);
+    let (desk, arrived) = Desk::without_answers().await;
     desk.write(&first());
     let mut command = desk.command(&["push", "site", "--stack", STACK]);
     let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();

@@ -11,7 +11,7 @@ use crate::Service;
 use crate::response::{error, response};
 use crate::xml::escaped;
 
-/// The account's roles, which may do everything but what a test denies.
+/// The account's roles. They may do everything that no test denies.
 #[derive(Default)]
 pub(crate) struct Iam {
     denied: Mutex<BTreeSet<String>>,

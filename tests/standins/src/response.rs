@@ -30,20 +30,8 @@ pub(crate) fn error(service: Service, status: u16, code: &str, message: &str) ->
             );
             response(status, "application/xml", body)
         }
-        Service::CloudFront => {
-            let message = escaped(message);
-            let body = format!(
-                "<ErrorResponse xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>injected</RequestId></ErrorResponse>"
-            );
-            response(status, "text/xml", body)
-        }
-        Service::Iam => {
-            let message = escaped(message);
-            let body = format!(
-                "<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>injected</RequestId></ErrorResponse>"
-            );
-            response(status, "text/xml", body)
-        }
+        Service::CloudFront => query_error(status, "http://cloudfront.amazonaws.com/doc/2020-05-31/", code, message),
+        Service::Iam => query_error(status, "https://iam.amazonaws.com/doc/2010-05-08/", code, message),
         Service::CloudWatch => {
             let mut body = Encoder::new(Vec::new());
             body.map(2).str("__type").str(code).str("message").str(message);
@@ -68,6 +56,15 @@ pub(crate) fn error(service: Service, status: u16, code: &str, message: &str) ->
             answer
         }
     }
+}
+
+/// Builds an error as the services with XML answers other than S3 do.
+fn query_error(status: u16, namespace: &str, code: &str, message: &str) -> Response<Body> {
+    let message = escaped(message);
+    let body = format!(
+        "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>injected</RequestId></ErrorResponse>"
+    );
+    response(status, "text/xml", body)
 }
 
 /// Builds the error of a call that the authorizer does not allow.

@@ -199,17 +199,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::doctor::config_with;
     use crate::doctor::finding::Severity;
 
     fn config() -> Config {
-        let get = |name: &str| match name {
-            "STAGING_BUCKET" => Some("staging".to_owned()),
-            "LIVE_BUCKET" => Some("live".to_owned()),
-            "TABLE_NAME" => Some("ledger".to_owned()),
-            "DISTRIBUTION_IDS" => Some("E1".to_owned()),
-            _ => None,
-        };
-        Config::from_variables(get).unwrap()
+        config_with(&[("DISTRIBUTION_IDS", "E1")])
     }
 
     /// Returns the settings of the distribution that the template creates.

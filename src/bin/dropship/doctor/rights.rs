@@ -64,19 +64,11 @@ fn needed(config: &Config, function_arn: &str, queue_arn: Option<&str>) -> Vec<R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::config_with;
 
     #[test]
     fn every_resource_is_named_in_full() {
-        let get = |name: &str| match name {
-            "STAGING_BUCKET" => Some("staging".to_owned()),
-            "LIVE_BUCKET" => Some("live".to_owned()),
-            "LIVE_PREFIX" => Some("docs".to_owned()),
-            "TABLE_NAME" => Some("ledger".to_owned()),
-            "SITE" => Some("example".to_owned()),
-            "DISTRIBUTION_IDS" => Some("E1".to_owned()),
-            _ => None,
-        };
-        let config = Config::from_variables(get).unwrap();
+        let config = config_with(&[("LIVE_PREFIX", "docs"), ("SITE", "example"), ("DISTRIBUTION_IDS", "E1")]);
         let function = "arn:aws-cn:lambda:cn-north-1:123456789012:function:dropship-prod";
         let resources: Vec<String> =
             needed(&config, function, Some("arn:q")).into_iter().map(|it| it.resource).collect();

@@ -105,16 +105,11 @@ fn judge_notifications(config: &Config, function_arn: &str, notifications: &Noti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::config_with;
     use crate::doctor::finding::Severity;
 
     fn config() -> Config {
-        let get = |name: &str| match name {
-            "STAGING_BUCKET" => Some("staging".to_owned()),
-            "LIVE_BUCKET" => Some("live".to_owned()),
-            "TABLE_NAME" => Some("ledger".to_owned()),
-            _ => None,
-        };
-        Config::from_variables(get).unwrap()
+        config_with(&[])
     }
 
     fn rule(prefix: &str, days: Option<i32>, noncurrent_days: Option<i32>) -> Expiry {
