@@ -27,6 +27,9 @@ pub use parameter::parameters;
 /// S3's longest key in bytes (S3 user guide, "Object key naming").
 const MAX_KEY_BYTES: usize = 1_024;
 
+/// The memory that comes with one whole processor, in MiB (Lambda Developer Guide, "Configure Lambda function memory").
+pub const ONE_VCPU_MIB: u64 = 1_769;
+
 /// The settings of one stack.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {

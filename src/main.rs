@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dropship::aws::{self, Clients};
-use dropship::config::Config;
+use dropship::config::{Config, ONE_VCPU_MIB};
 use dropship::deploy::{Invocation, Site};
 use dropship::error::Error;
 use dropship::handler::{handle, owed_seconds};
@@ -18,10 +18,6 @@ use tokio::runtime::Builder;
 
 /// Lambda's longest timeout.
 const LONGEST_INVOCATION: TimeDelta = TimeDelta::minutes(15);
-
-/// The memory at which a function has one whole vCPU; with more memory it has more of them (Lambda developer guide,
-/// "Configure Lambda function memory").
-const ONE_VCPU_MIB: u64 = 1_769;
 
 fn main() -> Result<(), lambda_runtime::Error> {
     let config = Config::from_variables(|name| std::env::var(name).ok());

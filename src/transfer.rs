@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::archive::{Encoding, Entry, Method};
 use crate::aws::archive::Archive;
 use crate::aws::bucket::Bucket;
+use crate::config::ONE_VCPU_MIB;
 use crate::plan::{Checksum, HeaderChange, Put, Rules};
 use crate::report::Progress;
 
@@ -45,9 +46,6 @@ const MIN_FROM_ARCHIVE_BYTES: u64 = 8 << 20;
 const MIB_PER_TRANSFER: u64 = 5;
 const AT_ONCE: RangeInclusive<u64> = 32..=256;
 
-/// The memory that comes with one whole processor (Lambda Developer Guide, "Configure Lambda function memory").
-const MIB_OF_ONE_PROCESSOR: f64 = 1_769.0;
-
 /// How many TLS handshakes one processor makes in the time of one answer of S3: about 0.5 ms against 20 ms.
 const HANDSHAKES_PER_ANSWER: f64 = 40.0;
 
@@ -57,7 +55,7 @@ const HANDSHAKES_PER_ANSWER: f64 = 40.0;
 /// `c × handshake / processor share + transfers × answer / c`, which is least at the square root below.
 /// docs/performance.md, "Connections", has measured it.
 fn worthwhile_connections(transfers: usize, memory_mib: u64) -> usize {
-    let processor_share = memory_mib as f64 / MIB_OF_ONE_PROCESSOR;
+    let processor_share = memory_mib as f64 / ONE_VCPU_MIB as f64;
     (transfers as f64 * processor_share * HANDSHAKES_PER_ANSWER).sqrt().ceil().max(1.0) as usize
 }
 

@@ -4,8 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The memory that buys one whole processor, in MiB (Lambda Developer Guide, "Configure Lambda function memory").
-const MIB_OF_ONE_PROCESSOR: f64 = 1_769.0;
+use dropship::config::ONE_VCPU_MIB;
 
 /// The period in which a group may use its share, in microseconds. It is the kernel's default (kernel documentation, "CFS
 /// Bandwidth Control").
@@ -15,7 +14,7 @@ const ROOT: &str = "/sys/fs/cgroup";
 
 /// Returns the share of a processor that a function with this memory has.
 pub fn share_of(memory_mib: u64) -> f64 {
-    memory_mib as f64 / MIB_OF_ONE_PROCESSOR
+    memory_mib as f64 / ONE_VCPU_MIB as f64
 }
 
 /// A control group with a quota, which ends with the value.
