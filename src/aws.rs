@@ -14,6 +14,7 @@ mod rate_limit;
 mod region;
 mod response;
 mod signed_request;
+mod streamed_put;
 pub mod write;
 
 use std::time::Duration;
@@ -30,6 +31,7 @@ use aws_smithy_runtime_api::client::http::{
 };
 
 use crate::config::Config;
+use signed_request::SignedRequests;
 
 /// CloudFront answers 503 for longer than the SDK's usual three attempts take (aws/aws-cdk#15891).
 const MAX_ATTEMPTS: u32 = 10;
@@ -62,12 +64,14 @@ fn sdk_http_client() -> SharedHttpClient {
 
 impl Clients {
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
-        Self::over([new_connector(), new_connector()], sdk, config)
+        let long_connector = connector(connect_timeout().build());
+        Self::over([new_connector(), long_connector], sdk, config)
     }
 
-    /// Returns clients that make their requests over the first connector, and read long answers over the second.
+    /// Returns clients that make their requests over the first connector. The second one carries long bodies, of
+    /// requests and of answers; whoever sends or reads them watches that they go on.
     pub fn over(connectors: [SharedHttpConnector; 2], sdk: &SdkConfig, config: &Config) -> Self {
-        let [connector, bulk_connector] = connectors;
+        let [connector, long_connector] = connectors;
         let sdk = with_retries(sdk, http_client(&connector));
         let rate_limit = rate_limit::RateLimit::new(config.max_writes_per_second);
         let s3 = aws_sdk_s3::config::Builder::from(&sdk)
@@ -77,13 +81,14 @@ impl Clients {
         let region = region::BucketRegion::default();
         let live = aws_sdk_s3::Client::from_conf(s3.clone().interceptor(region.clone()).build());
         let s3 = aws_sdk_s3::Client::from_conf(s3.build());
-        let signed = |s3: &aws_sdk_s3::Client, connector| {
-            signed_request::SignedRequests::new(s3.clone(), connector, sdk.credentials_provider())
+        let signed = |s3: &aws_sdk_s3::Client| {
+            let short = SignedRequests::new(s3.clone(), connector.clone(), sdk.credentials_provider());
+            let long = short.over(long_connector.clone());
+            [short, long]
         };
-        let (short, bulk) = (signed(&s3, connector.clone()), signed(&s3, bulk_connector));
-        let signed_live = signed(&live, connector);
+        let (signed, signed_live) = (signed(&s3), signed(&live));
         Self {
-            archives: archive::Archives::new(s3.clone(), short, bulk, config),
+            archives: archive::Archives::new(s3.clone(), signed, config),
             bucket: bucket::Bucket::new(live, signed_live, region, rate_limit, config),
             manifests: manifests::Manifests::new(s3, config),
             ledger: ledger::Ledger::new(aws_sdk_dynamodb::Client::new(&sdk), config),
@@ -112,7 +117,7 @@ fn http_client(connector: &SharedHttpConnector) -> SharedHttpClient {
 
 /// Returns a pool of connections.
 ///
-/// All clients share one pool, because a bucket's connections are the same for every client; only long answers are read
+/// All clients share one pool, because a bucket's connections are the same for every client; only long bodies go
 /// over a second one. Certificates are loaded once.
 fn new_connector() -> SharedHttpConnector {
     // The SDK alone waits without limit for an answer.

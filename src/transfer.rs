@@ -16,6 +16,7 @@ mod whole;
 use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -59,8 +60,8 @@ fn worthwhile_connections(transfers: usize, memory_mib: u64) -> usize {
     (transfers as f64 * processor_share * HANDSHAKES_PER_ANSWER).sqrt().ceil().max(1.0) as usize
 }
 
-/// Uploads in parts are bounded by the memory budget too. While some of them begin or complete, others unpack.
-const IN_PARTS_AT_ONCE: usize = 8;
+/// These are bounded by the memory budget too. While some of them begin or complete, others unpack.
+const IN_PIECES_AT_ONCE: usize = 8;
 const FROM_ARCHIVE_AT_ONCE: usize = 16;
 
 /// The transfers of one run.
@@ -73,6 +74,8 @@ pub struct Transfer<'a> {
     is_late: &'a (dyn Fn() -> bool + Sync),
     memory: Memory,
     memory_mib: u64,
+    /// Entries of later waves that the next one reads along with its own, and keeps.
+    carried: Mutex<Vec<&'a Entry>>,
     /// How many reads may be under way, and how many writes.
     at_once: usize,
     reads: Semaphore,
@@ -93,8 +96,8 @@ pub struct Comparison<'a> {
 enum Route {
     /// It is held in memory.
     Whole,
-    /// It is read piece by piece and uploaded in parts.
-    InParts,
+    /// It is read and sent piece by piece.
+    InPieces,
     /// S3 copies it from the archive.
     FromArchive,
 }
@@ -118,6 +121,7 @@ impl<'a> Transfer<'a> {
             is_late,
             memory: Memory::new(memory_mib),
             memory_mib,
+            carried: Mutex::default(),
             at_once,
             reads: Semaphore::new(at_once),
             writes: Semaphore::new(at_once),
@@ -129,22 +133,31 @@ impl<'a> Transfer<'a> {
     pub async fn put_all(&self, puts: Vec<Put<'a>>) -> WaveResult<'a> {
         let wave = WaveInProgress::new(self.bucket, self.progress, puts.len());
         let _held_back = self.hold_back(puts.len()).await;
-        let (mut whole, mut in_parts, mut from_archive) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut whole, mut in_pieces, mut from_archive) = (Vec::new(), Vec::new(), Vec::new());
         for put in puts {
             match self.route(put.entry) {
                 Route::Whole => whole.push(put),
-                Route::InParts => in_parts.push(put),
+                Route::InPieces => in_pieces.push(put),
                 Route::FromArchive => from_archive.push(put),
             }
         }
-        let in_parts = stream::iter(in_parts).map(|put| self.put_in_parts(put, &wave));
+        let in_pieces = stream::iter(in_pieces).map(|put| self.put_in_pieces(put, &wave));
         let from_archive = stream::iter(from_archive).map(|put| self.put_from_archive(put, &wave));
         let large = stream::select(
-            in_parts.buffer_unordered(IN_PARTS_AT_ONCE),
+            in_pieces.buffer_unordered(IN_PIECES_AT_ONCE),
             from_archive.buffer_unordered(FROM_ARCHIVE_AT_ONCE),
         );
         let (whole, large) = tokio::join!(self.put_whole(whole, &wave), self.finish_all(large));
         wave.close(whole.and(large))
+    }
+
+    /// Lets the next wave read entries of later waves along with its own.
+    fn carry(&self, entries: Vec<&'a Entry>) {
+        *self.carried.lock().unwrap_or_else(PoisonError::into_inner) = entries;
+    }
+
+    fn take_carried(&self) -> Vec<&'a Entry> {
+        std::mem::take(&mut self.carried.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns how many connections a number of transfers is worth.
@@ -191,7 +204,7 @@ impl<'a> Transfer<'a> {
         if may_be_from_archive && encoding == Encoding::Identity {
             Route::FromArchive
         } else if entry.size_bytes > MAX_WHOLE_BYTES && encoding.size_bytes(entry) > MAX_WHOLE_BYTES {
-            Route::InParts
+            Route::InPieces
         } else {
             Route::Whole
         }

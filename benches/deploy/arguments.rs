@@ -19,6 +19,7 @@ pub const USAGE: &str = "usage: cargo bench --bench deploy -- [OPTION…]
   --tls             put TLS between the function and the services
   --set NAME=VALUE  set an environment variable of the function; may be repeated
   --json PATH       write all figures to this file
+  --table PATH      write the figures as tables in Markdown to this file
   --svg PATH        draw the chart of the wall times to this file";
 
 pub struct Arguments {
@@ -32,6 +33,7 @@ pub struct Arguments {
     pub tls: bool,
     pub settings: Vec<(String, String)>,
     pub json: Option<PathBuf>,
+    pub table: Option<PathBuf>,
     pub svg: Option<PathBuf>,
 }
 
@@ -68,6 +70,7 @@ impl Arguments {
             tls: false,
             settings: Vec::new(),
             json: None,
+            table: None,
             svg: None,
         };
         let mut arguments = arguments.into_iter();
@@ -96,6 +99,7 @@ impl Arguments {
                     parsed.settings.push((name.to_owned(), text.to_owned()));
                 }
                 "--json" => parsed.json = Some(value()?.into()),
+                "--table" => parsed.table = Some(value()?.into()),
                 "--svg" => parsed.svg = Some(value()?.into()),
                 // Cargo passes it to every benchmark.
                 "--bench" => {}
@@ -107,6 +111,17 @@ impl Arguments {
         let scenarios = Scenario::ALL.iter().map(|scenario| scenario.name());
         check("scenario", &parsed.scenarios, scenarios)?;
         Ok(parsed)
+    }
+
+    /// Returns whether nothing was asked for that changes the requests or bytes of a deployment.
+    pub fn has_default_traffic(&self) -> bool {
+        self.memory_mib.is_none() && self.settings.is_empty() && self.scenarios.is_empty()
+    }
+
+    /// Returns the most writes that the function starts in a second.
+    pub fn writes_per_second(&self) -> u32 {
+        let set = self.settings.iter().find(|(name, _)| name == "MAX_WRITES_PER_SECOND");
+        set.and_then(|(_, value)| value.parse().ok()).unwrap_or(3_500)
     }
 
     pub fn wants_scenario(&self, scenario: Scenario) -> bool {

@@ -22,10 +22,10 @@ pub fn draw(figures: &Figures) -> String {
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">
 <rect width="{WIDTH}" height="{height}" fill="#fff"/>
 <text x="16" y="26" font-size="16">Seconds for a deployment, from event to answer</text>
-<text x="16" y="46" fill="#555">Medians; {} ms added to every answer of S3, DynamoDB and CloudFront; {} processors shared by function and stand-ins</text>
-<text x="16" y="62" fill="#c22">1.15 × objects × latency / writes at once + 0.3 s</text>
+<text x="16" y="46" fill="#555">Medians; {}</text>
+<text x="16" y="62" fill="#c22">the bound of a cold deployment, apart from its CPU</text>
 "##,
-        figures.latency_ms, figures.processors
+        figures.conditions()
     );
     let mut seconds = SCALE.0;
     for tick in ["0.02", "0.1", "1", "10", "100", "1,000"] {

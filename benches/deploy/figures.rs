@@ -43,9 +43,11 @@ pub struct Row {
     pub traffic: Option<Traffic>,
     /// The minimum of the last measurement; None for an archive that must be refused.
     pub minimum: Option<Minimum>,
-    /// The most time that a cold deployment may take: 1.15 × objects × latency / writes at once + 0.3 s.
+    /// The most time that a cold deployment may take, apart from the CPU's: docs/performance.md.
     pub bound_seconds: Option<f64>,
     pub refusal: Option<String>,
+    /// How the traffic of the first measurement differs from what `counts.rs` says.
+    pub other_traffic: Option<String>,
 }
 
 /// One measurement.
@@ -60,7 +62,7 @@ pub struct Sample {
     pub peak_mib: f64,
     pub start_ms: f64,
     pub idle_mib: f64,
-    /// How long one core took to inflate all entries that are uploaded in parts, measured just before.
+    /// How long one core took to inflate all entries that memory does not hold, measured just before.
     pub inflate_seconds: f64,
     pub traffic: Traffic,
 }
@@ -78,10 +80,6 @@ impl Sample {
             inflate_seconds: minimum.inflate.as_secs_f64(),
             traffic,
         }
-    }
-
-    fn in_parts_seconds(&self) -> f64 {
-        self.traffic.in_parts.length.as_secs_f64()
     }
 
     /// Returns whether the host took at most 2 % of the time, apart from one tick of its clock.
@@ -108,15 +106,26 @@ impl Figures {
 
     pub fn heading(&self) -> String {
         format!(
-            "{} ms added to every answer, {} processors, of which the function has {}, {}, binary of {:.1} MiB {}\n\
-             medians (least to most); exact figures are followed by the minimum of the protocols and their ratio to it",
-            self.latency_ms,
-            self.processors,
-            self.processor.as_deref().unwrap_or("all"),
-            if self.tls { "TLS" } else { "no TLS" },
+            "{}; binary of {:.1} MiB\nmedians (least to most); exact figures are followed by the minimum of the protocols \
+             and their ratio to it",
+            self.conditions(),
             self.binary_bytes as f64 / MIB,
-            self.settings.join(" "),
         )
+    }
+
+    /// Returns under which conditions everything was measured.
+    pub fn conditions(&self) -> String {
+        let mut conditions = vec![
+            format!("{} ms added to every answer", self.latency_ms),
+            format!(
+                "{} processors, of which the function has {}",
+                self.processors,
+                self.processor.as_deref().unwrap_or("all")
+            ),
+            if self.tls { "TLS" } else { "no TLS" }.to_owned(),
+        ];
+        conditions.extend(self.settings.iter().cloned());
+        conditions.join("; ")
     }
 
     /// Summarizes the cold starts of all measurements.
@@ -143,6 +152,7 @@ impl Row {
             minimum: None,
             bound_seconds: None,
             refusal: None,
+            other_traffic: None,
         }
     }
 
@@ -160,16 +170,35 @@ impl Row {
     }
 
     pub fn wall_seconds(&self) -> Spread {
-        Spread::of(self.samples.iter().map(|sample| sample.wall_seconds))
+        self.spread(|sample| sample.wall_seconds)
     }
 
-    /// Computes the bound of a cold deployment from its objects and from the most writes at once in any measurement.
-    pub fn compute_bound(&mut self, latency: Duration) {
+    pub fn spread(&self, of: fn(&Sample) -> f64) -> Spread {
+        Spread::of(self.samples.iter().map(of))
+    }
+
+    /// Returns the number of requests.
+    pub fn requests(&self) -> Exact {
+        let found = self.traffic.as_ref().map_or(0, |traffic| traffic.calls.values().sum());
+        let minimum = self.minimum.as_ref().map_or(0, |minimum| minimum.calls.values().sum());
+        Exact { found, minimum }
+    }
+
+    /// Returns the number of bytes read of the archive.
+    pub fn bytes_read(&self) -> Exact {
+        let found = self.traffic.as_ref().map_or(0, |traffic| traffic.bytes_read);
+        let minimum = self.minimum.as_ref().map_or(0, |minimum| minimum.bytes_read);
+        Exact { found, minimum }
+    }
+
+    /// Computes the bound of a cold deployment from its objects, from the most writes at once in any measurement, and
+    /// from the most writes that may start in a second.
+    pub fn compute_bound(&mut self, latency: Duration, writes_per_second: u32) {
         let minimum = self.minimum.as_ref();
         if let Some(minimum) = minimum.filter(|_| self.scenario == Scenario::Cold.name()) {
-            let writes_at_once = self.writes_at_once().max(1) as f64;
-            let waits = minimum.objects as f64 / writes_at_once;
-            self.bound_seconds = Some(1.15 * waits * latency.as_secs_f64() + 0.3);
+            let objects = minimum.objects as f64;
+            let answers = 1.15 * objects * latency.as_secs_f64() / self.writes_at_once().max(1) as f64;
+            self.bound_seconds = Some(answers.max(objects / f64::from(writes_per_second)) + 0.3);
         }
     }
 
@@ -182,7 +211,7 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let spread = |of: fn(&Sample) -> f64| Spread::of(self.samples.iter().map(of));
+        let spread = |of| self.spread(of);
         let wall = spread(|sample| sample.wall_seconds);
         let cpu = spread(|sample| sample.cpu_seconds);
         let peak = spread(|sample| sample.peak_mib);
@@ -219,11 +248,7 @@ impl fmt::Display for Row {
             )?;
         }
         if let Some(bound) = self.bound_seconds {
-            writeln!(
-                out,
-                "  1.15 × objects × latency / {} writes at once + 0.3 s = {bound:.2} s",
-                self.writes_at_once(),
-            )?;
+            writeln!(out, "  bound, with {} writes at once: {bound:.2} s", self.writes_at_once())?;
         }
         if traffic.full_handshakes > 0 {
             let (full, resumed) = (traffic.full_handshakes, traffic.resumed_handshakes);
@@ -236,40 +261,30 @@ impl fmt::Display for Row {
         }
         let inflate = spread(|sample| sample.inflate_seconds);
         if inflate.median > 0.01 {
-            writeln!(
-                out,
-                "  one core inflates the entries uploaded in parts in {inflate} s; the function took {} s, {} of that speed",
-                spread(Sample::in_parts_seconds),
-                spread(|sample| sample.inflate_seconds / sample.in_parts_seconds()),
-            )?;
+            writeln!(out, "  one core inflates the entries that memory does not hold in {inflate} s")?;
         }
-        let mut requests = Exact::default();
         let operations: BTreeSet<&String> = minimum.calls.keys().chain(traffic.calls.keys()).collect();
         let mut each = Vec::new();
         for operation in operations {
             let count =
                 |calls: &std::collections::BTreeMap<String, u64>| calls.get(operation).copied().unwrap_or_default();
             let exact = Exact { found: count(&traffic.calls), minimum: count(&minimum.calls) };
-            requests.found += exact.found;
-            requests.minimum += exact.minimum;
             each.push(if exact.found == exact.minimum {
                 format!("{operation} {}", exact.found)
             } else {
                 format!("{operation} {}/{}", exact.found, exact.minimum)
             });
         }
-        writeln!(out, "  requests {requests}: {}", each.join(", "))?;
-        let read = Exact { found: traffic.bytes_read, minimum: minimum.bytes_read };
+        writeln!(out, "  requests {}: {}", self.requests(), each.join(", "))?;
         let written = Exact { found: traffic.bytes_written, minimum: minimum.bytes_written };
-        write!(out, "  bytes read of the archive {read}; bytes written {written}")
+        write!(out, "  bytes read of the archive {}; bytes written {written}", self.bytes_read())
     }
 }
 
 /// A figure that does not vary, and its minimum.
-#[derive(Default)]
-struct Exact {
-    found: u64,
-    minimum: u64,
+pub struct Exact {
+    pub found: u64,
+    pub minimum: u64,
 }
 
 impl fmt::Display for Exact {

@@ -9,6 +9,7 @@ mod arguments;
 mod bomb;
 mod builds;
 mod chart;
+mod counts;
 mod figures;
 mod function;
 mod minimum;
@@ -17,6 +18,7 @@ mod processor;
 mod release;
 mod services;
 mod site;
+mod table;
 mod workload;
 
 use std::error::Error;
@@ -26,12 +28,10 @@ use serde_json::Value;
 
 use arguments::{Arguments, USAGE};
 use bomb::BOMBS;
+use counts::Count;
 use figures::{Figures, Row, Sample};
 use services::{Services, Task};
 use workload::{Scenario, WORKLOADS, Workload};
-
-/// A Cache-Control that differs from the default.
-const OTHER_CACHE_CONTROL: &str = "public, max-age=60, s-maxage=86400";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -83,7 +83,11 @@ async fn measure(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
     if let Some(path) = &arguments.svg {
         std::fs::write(path, chart::draw(&figures))?;
     }
-    Ok(())
+    if let Some(path) = &arguments.table {
+        std::fs::write(path, table::write(&figures))?;
+    }
+    let other: Vec<&str> = figures.rows.iter().filter_map(|row| row.other_traffic.as_deref()).collect();
+    if other.is_empty() { Ok(()) } else { Err(other.join("\n").into()) }
 }
 
 async fn measure_workload(workload: &Workload, arguments: &Arguments) -> Result<Vec<Row>, Box<dyn Error>> {
@@ -107,11 +111,7 @@ async fn measure_workload(workload: &Workload, arguments: &Arguments) -> Result<
         }
         let task = services.upload(scenario)?;
         let mut environment = environment.clone();
-        if scenario == Scenario::Headers {
-            for name in ["CACHE_CONTROL_PAGES", "CACHE_CONTROL_ASSETS"] {
-                environment.push((name.to_owned(), OTHER_CACHE_CONTROL.to_owned()));
-            }
-        }
+        environment.extend(scenario.settings());
         let memory_mib = arguments.memory_mib.unwrap_or(workload.memory_mib);
         let (sample, answer) = measure_task(&mut services, &environment, memory_mib, arguments, &task).await?;
         if let Err(error) = answer {
@@ -119,6 +119,9 @@ async fn measure_workload(workload: &Workload, arguments: &Arguments) -> Result<
         }
         let row = rows.iter_mut().find(|row| row.scenario == scenario.name());
         let Some(row) = row else { continue };
+        if row.samples.is_empty() && arguments.has_default_traffic() {
+            row.other_traffic = Count::check(workload.name, scenario, &sample.traffic).err();
+        }
         row.traffic = Some(sample.traffic.clone());
         row.samples.push(sample);
         row.minimum = Some(task.minimum);
@@ -126,7 +129,7 @@ async fn measure_workload(workload: &Workload, arguments: &Arguments) -> Result<
     }
     for row in &mut rows {
         row.keep_least_disturbed(arguments.runs);
-        row.compute_bound(arguments.latency);
+        row.compute_bound(arguments.latency, arguments.writes_per_second());
     }
     Ok(rows)
 }

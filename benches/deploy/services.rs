@@ -19,8 +19,8 @@ use crate::builds::Builds;
 use crate::minimum::Minimum;
 use crate::process::Process;
 use crate::workload::{Scenario, Workload};
-use account::Account;
 
+pub use account::Account;
 pub use traffic::Traffic;
 
 /// The argument that makes the executable serve.

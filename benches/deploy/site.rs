@@ -102,12 +102,14 @@ pub fn small_pages(rng: &mut Rng, count: usize, sizes: Range<u64>) -> Vec<File> 
 
 pub fn large(rng: &mut Rng, kind: Kind) -> Vec<File> {
     let extension = if matches!(kind, Kind::Video) { "mp4" } else { "json" };
-    (0..12)
+    let large: Vec<File> = (0..12)
         .map(|number| {
             let name = format!("media/large-{number:02}.{extension}");
             file(rng, name, 40 << 20, kind)
         })
-        .collect()
+        .collect();
+    // Without a page beside it, the folder would look like a wrapper around the site.
+    large.into_iter().chain([file(rng, "index.html".to_owned(), 5_000, Kind::Text)]).collect()
 }
 
 pub fn giant(rng: &mut Rng) -> Vec<File> {

@@ -20,6 +20,9 @@ pub struct Workload {
     pub memory_mib: u64,
 }
 
+/// A Cache-Control that differs from the default.
+const OTHER_CACHE_CONTROL: &str = "public, max-age=60, s-maxage=86400";
+
 /// How many of 1,000 files an update changes, deletes and adds.
 #[derive(Clone, Copy, Debug)]
 pub struct Changes {
@@ -53,6 +56,16 @@ impl Scenario {
             Self::Headers => "headers",
         }
     }
+
+    /// Returns the function's settings that make the scenario.
+    pub fn settings(self) -> Vec<(String, String)> {
+        match self {
+            Self::Cold | Self::NoOp | Self::Update => Vec::new(),
+            Self::Headers => ["CACHE_CONTROL_PAGES", "CACHE_CONTROL_ASSETS"]
+                .map(|name| (name.to_owned(), OTHER_CACHE_CONTROL.to_owned()))
+                .into(),
+        }
+    }
 }
 
 const PERCENT: Changes = Changes { changed: 10, deleted: 5, added: 5 };
@@ -81,7 +94,7 @@ pub const WORKLOADS: &[Workload] = &[
     },
     Workload {
         name: "large-few",
-        about: "12 stored files of 40 MiB",
+        about: "12 stored files of 40 MiB, and a page",
         make: |rng| site::large(rng, Kind::Video),
         changes: PERCENT,
         repeats_cold: true,
@@ -90,7 +103,7 @@ pub const WORKLOADS: &[Workload] = &[
     },
     Workload {
         name: "large-deflated",
-        about: "12 deflated files of 40 MiB",
+        about: "12 deflated files of 40 MiB, and a page",
         make: |rng| site::large(rng, Kind::Text),
         changes: PERCENT,
         repeats_cold: true,

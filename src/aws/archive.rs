@@ -2,6 +2,7 @@
 
 mod body;
 mod object;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -22,6 +23,8 @@ use crate::event::Upload;
 
 use object::{ArchiveObject, gone_or_failed};
 
+pub use stream::RangeStream;
+
 /// The length of the first read: enough for the end record with its comment, and for the directory of some 2,000
 /// entries.
 const TAIL_BYTES: u64 = 256 << 10;
@@ -37,14 +40,14 @@ const MAX_QUINE_BYTES: u64 = 1 << 20;
 pub struct Archives {
     s3: aws_sdk_s3::Client,
     signed: SignedRequests,
-    bulk: SignedRequests,
+    long: SignedRequests,
     account_id: Option<String>,
 }
 
 impl Archives {
-    /// Long answers are read with `bulk`, which has connections of its own.
-    pub fn new(s3: aws_sdk_s3::Client, signed: SignedRequests, bulk: SignedRequests, config: &Config) -> Self {
-        Self { s3, signed, bulk, account_id: config.account_id.clone() }
+    /// Long answers are read with `long`, which has connections of its own.
+    pub fn new(s3: aws_sdk_s3::Client, [signed, long]: [SignedRequests; 2], config: &Config) -> Self {
+        Self { s3, signed, long, account_id: config.account_id.clone() }
     }
 
     /// Completes the upload of a hand-written event with S3's metadata of the object.
@@ -76,9 +79,9 @@ impl Archives {
 
     /// Opens the archive of an identified upload.
     pub fn open(&self, upload: &Upload) -> Archive {
-        let Self { s3, signed, bulk, account_id } = self.clone();
+        let Self { s3, signed, long, account_id } = self.clone();
         Archive {
-            object: ArchiveObject::new(s3, signed, bulk, account_id, upload.clone()),
+            object: ArchiveObject::new(s3, signed, long, account_id, upload.clone()),
             tail: OnceLock::new(),
             ahead: Mutex::default(),
         }
@@ -174,14 +177,24 @@ impl Archive {
         }
     }
 
+    /// Reads `range` as it arrives, over a connection of its own.
+    pub fn stream(&self, range: Range<u64>) -> RangeStream<'_> {
+        RangeStream::new(&self.object, range)
+    }
+
     /// Reads `range` and keeps it, so that no [`Archive::read`] of any part of it makes a request.
     ///
     /// # Errors
     /// As [`Archive::read`].
     pub async fn read_ahead(&self, range: Range<u64>) -> Result<Bytes, Error> {
         let bytes = self.read(range.clone()).await?;
-        self.ahead().insert(range.start, bytes.clone());
+        self.keep(range.start, bytes.clone());
         Ok(bytes)
+    }
+
+    /// Keeps bytes that were read from `offset` on.
+    pub fn keep(&self, offset: u64, bytes: Bytes) {
+        self.ahead().insert(offset, bytes);
     }
 
     /// Whether `range` is in memory, so that [`Archive::read`] needs neither a request nor memory for it.

@@ -19,6 +19,8 @@ use crate::listing::ranges_at_once;
 pub struct Bucket {
     pub(super) s3: aws_sdk_s3::Client,
     pub(super) signed: SignedRequests,
+    /// For long requests.
+    pub(super) long: SignedRequests,
     pub(super) region: BucketRegion,
     pub(super) name: String,
     pub(super) prefix: String,
@@ -39,10 +41,10 @@ pub struct InspectedObject {
 }
 
 impl Bucket {
-    /// The clients send their requests to `region`, once it is known.
+    /// The clients send their requests to `region`, once it is known. `long` has connections of its own.
     pub fn new(
         s3: aws_sdk_s3::Client,
-        signed: SignedRequests,
+        [signed, long]: [SignedRequests; 2],
         region: BucketRegion,
         rate_limit: RateLimit,
         config: &Config,
@@ -50,6 +52,7 @@ impl Bucket {
         Self {
             s3,
             signed,
+            long,
             region,
             name: config.live_bucket.clone(),
             prefix: config.live_prefix.clone(),

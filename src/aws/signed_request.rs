@@ -24,7 +24,6 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 use aws_smithy_runtime_api::client::identity::Identity;
-use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::sync::Mutex;
 
@@ -73,6 +72,11 @@ impl SignedRequests {
         Self { s3, connector, credentials, endpoints_by_bucket: Arc::default() }
     }
 
+    /// Returns requests over other connections, to the same endpoints.
+    pub fn over(&self, connector: SharedHttpConnector) -> Self {
+        Self { connector, ..self.clone() }
+    }
+
     /// Sends one request for a key, or with the key "" for the bucket. The query string is encoded, or empty.
     ///
     /// Returns any answer, or `None` if the request could not be sent.
@@ -81,7 +85,7 @@ impl SignedRequests {
         method: &'static str,
         (bucket, key, query): (&str, &str, &str),
         headers: HttpHeaders<'_>,
-        body: Bytes,
+        body: impl Into<SdkBody>,
     ) -> Option<HttpResponse> {
         let endpoint = self.endpoint(bucket).await?;
         let request = endpoint.request(method, (key, query), headers, body)?;
@@ -137,7 +141,7 @@ impl Endpoint {
         method: &'static str,
         (key, query): (&str, &str),
         headers: HttpHeaders<'_>,
-        body: Bytes,
+        body: impl Into<SdkBody>,
     ) -> Option<HttpRequest> {
         let key = utf8_percent_encode(key, KEY_ENCODE_SET);
         let address = format!("{}{key}{query}", self.address);
@@ -162,7 +166,7 @@ impl Endpoint {
             SignableBody::UnsignedPayload,
         );
         let (signature, _) = sign(to_sign.ok()?, &parameters).ok()?.into_parts();
-        let mut request = HttpRequest::new(SdkBody::from(body));
+        let mut request = HttpRequest::new(body.into());
         request.set_method(method).ok()?;
         request.set_uri(address).ok()?;
         let into = request.headers_mut();

@@ -1,14 +1,14 @@
 //! Conditional writes to the live bucket.
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{AnnotationDirective, MetadataDirective, ServerSideEncryption, TaggingDirective};
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::bucket::{Bucket, encode_crc32};
 use super::response::{failed, status, unquoted};
-use super::signed_request::with_values;
+use super::signed_request::{SignedRequests, with_values};
 use crate::error::Error;
 use crate::etag::Etag;
 use crate::headers::Headers;
@@ -81,9 +81,9 @@ impl Bucket {
         condition: Condition<'_>,
     ) -> Result<WriteResult, Error> {
         self.rate_limit.turn().await;
-        match self.put_directly(key, body.clone(), crc32, headers, condition).await {
-            Some(etag) => Ok(WriteResult::Done(etag)),
-            None => Box::pin(self.put_with_sdk(key, body, crc32, headers, condition)).await,
+        match self.request_put(&self.signed, key, body.clone(), crc32, headers, condition).await {
+            Some(WriteResult::Done(etag)) => Ok(WriteResult::Done(etag)),
+            _ => Box::pin(self.put_with_sdk(key, body, crc32, headers, condition)).await,
         }
     }
 
@@ -111,15 +111,17 @@ impl Bucket {
         write_result(answer.map(|output| output.e_tag), || format!("writing {key}"))
     }
 
-    /// Tries once to write an object without the SDK's operation. Returns `None` unless that succeeds.
-    async fn put_directly(
+    /// Requests once that an object be written, without the SDK's operation. Returns `None` if the answer does not say
+    /// whether it was.
+    pub(super) async fn request_put(
         &self,
+        signed: &SignedRequests,
         key: &str,
-        body: Bytes,
+        body: impl Into<SdkBody>,
         crc32: u32,
         headers: &Headers,
         condition: Condition<'_>,
-    ) -> Option<Etag> {
+    ) -> Option<WriteResult> {
         let Headers { content_type, cache_control, content_disposition, content_language, content_encoding, metadata } =
             headers;
         let (if_match, if_none_match) = (condition.if_match(), condition.if_none_match());
@@ -141,9 +143,10 @@ impl Bucket {
         let metadata = metadata.iter();
         headers.extend(metadata.map(|(name, value)| (format!("x-amz-meta-{name}").into(), value.into())));
         let object = (self.name.as_str(), key, "");
-        let answer = self.signed.send("PUT", object, headers, body).await?;
+        let answer = signed.send("PUT", object, headers, body).await?;
         match answer.status().as_u16() {
-            200 => Some(unquoted(answer.headers().get("etag")?).into()),
+            200 => Some(WriteResult::Done(unquoted(answer.headers().get("etag")?).into())),
+            412 => Some(WriteResult::Conflict),
             503 => {
                 self.rate_limit.slow_down();
                 None

@@ -117,11 +117,11 @@ impl Survey {
     ///
     /// # Errors
     /// `Aws`, and those of reading the archive.
-    pub(super) async fn complete(
+    pub(super) async fn complete<'t>(
         attempt: &Attempt<'_>,
-        build: &Build,
+        build: &'t Build,
         live: Live,
-        transfer: &Transfer<'_>,
+        transfer: &Transfer<'t>,
         rules: &Rules<'_>,
     ) -> Result<Self, Error> {
         let to_inspect = plan::to_inspect(&build.index, &live.listing, &live.manifest, rules);

@@ -23,7 +23,7 @@ impl<'a> Transfer<'a> {
         let total = comparisons.len();
         let same = Mutex::new(HashSet::new());
         let (large, whole): (Vec<_>, Vec<_>) = comparisons.into_iter().partition(|it| self.is_large(it.entry));
-        let whole = whole.into_iter().map(|comparison| (comparison.entry, comparison)).collect();
+        let whole = whole.into_iter().map(|comparison| (comparison.entry, Some(comparison))).collect();
         let summary = self
             .for_each_body(whole, async |Comparison { key, checksum, .. }, _, body| {
                 let mut hasher = ChecksumHasher::like(&checksum);

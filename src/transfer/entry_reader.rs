@@ -1,6 +1,6 @@
 //! Reads a large entry chunk by chunk, in memory that does not depend on its size.
 //!
-//! While one piece of the archive is unpacked in another thread, the next piece is read.
+//! One GET brings the whole entry. While one piece of it is unpacked in another thread, the next piece arrives.
 
 use std::pin::Pin;
 
@@ -10,22 +10,24 @@ use futures_util::stream::{self, Stream};
 use tokio::task::spawn_blocking;
 
 use crate::archive::{Corrupt, Encoding, Entry, Step, Unpacker};
-use crate::aws::archive::Archive;
+use crate::aws::archive::{Archive, RangeStream};
 use crate::error::Error;
 
-/// How much is read at a time: far more than the longest local header.
-const PIECE_BYTES: u64 = 4 << 20;
+/// How much is unpacked at a time: far more than the longest local header.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// A piece and the stream that it came from.
+type Arrival<'a> = (Result<Bytes, Error>, RangeStream<'a>);
 
 /// A reader of one entry.
 pub(super) struct EntryReader<'a> {
-    archive: &'a Archive,
     entry: &'a Entry,
     unpacking: Unpacking,
     /// Where the compressed data ends in the archive; a data descriptor may follow.
     data_end: u64,
     /// Where the next piece starts.
     position: u64,
-    next: MaybeDone<BoxFuture<'a, Result<Bytes, Error>>>,
+    next: MaybeDone<BoxFuture<'a, Arrival<'a>>>,
     descriptor: Vec<u8>,
     /// The CRC-32 of all chunks so far.
     crc32: crc32fast::Hasher,
@@ -70,12 +72,11 @@ impl<'a> EntryReader<'a> {
     pub(super) async fn open(archive: &'a Archive, entry: &'a Entry, encoding: Encoding) -> Result<Self, Error> {
         let start = entry.header_offset;
         let mut reader = Self {
-            archive,
             entry,
             unpacking: Unpacking { unpacker: Unpacker::new(entry, encoding), pending: Bytes::new() },
             data_end: entry.end_offset,
             position: start,
-            next: read_piece(archive, entry, start),
+            next: read_piece(archive.stream(start..entry.end_offset)),
             descriptor: Vec::new(),
             crc32: crc32fast::Hasher::new(),
         };
@@ -149,10 +150,13 @@ impl<'a> EntryReader<'a> {
     /// Returns the piece at `position`, and starts to read the piece after it.
     async fn next_piece(&mut self) -> Result<Bytes, Error> {
         (&mut self.next).await;
-        let piece = Pin::new(&mut self.next).take_output();
-        let piece = piece.unwrap_or_else(|| Ok(Bytes::new()))?;
-        self.position = piece_end(self.entry, self.position);
-        self.next = read_piece(self.archive, self.entry, self.position);
+        // A piece is taken only once, and the next one is under way then.
+        let Some((piece, stream)) = Pin::new(&mut self.next).take_output() else {
+            return Ok(Bytes::new());
+        };
+        let piece = piece?;
+        self.position += piece.len() as u64;
+        self.next = read_piece(stream);
         Ok(piece)
     }
 
@@ -165,12 +169,11 @@ impl<'a> EntryReader<'a> {
     }
 }
 
-fn piece_end(entry: &Entry, start: u64) -> u64 {
-    entry.end_offset.min(start + PIECE_BYTES)
-}
-
-fn read_piece<'a>(archive: &'a Archive, entry: &Entry, start: u64) -> MaybeDone<BoxFuture<'a, Result<Bytes, Error>>> {
-    maybe_done(Box::pin(archive.read(start..piece_end(entry, start))))
+fn read_piece(mut stream: RangeStream<'_>) -> MaybeDone<BoxFuture<'_, Arrival<'_>>> {
+    maybe_done(Box::pin(async move {
+        let piece = stream.next(PIECE_BYTES as usize).await;
+        (piece, stream)
+    }))
 }
 
 /// Runs work in another thread, because it would hold up all other transfers.

@@ -1,19 +1,29 @@
-//! Entries that are too large for memory: multipart uploads, of read chunks or of parts that S3 copies.
+//! Entries that are too large for memory: written in one request while they are read, or by multipart uploads, of read
+//! chunks or of parts that S3 copies.
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 
 use super::Transfer;
 use super::entry_reader::{Chunk, EntryReader};
 use super::summary::Incomplete;
 use super::wave::{SentObject, WaveInProgress};
-use crate::archive::Entry;
+use crate::archive::{Encoding, Entry};
 use crate::aws::multipart::{MultipartUpload, UploadedPart};
 use crate::aws::write::{Condition, WriteResult};
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::plan::{Put, Wanted};
+
+/// Up to this size an object is written by one request, which is repeated as a whole if it fails. S3 advises parts from
+/// 100 MB on (S3 user guide, "Uploading and copying objects using multipart upload").
+const MAX_STREAMED_BYTES: u64 = 64 << 20;
+
+/// How much of a streamed object is unpacked at a time. One piece is unpacked, one held back, one queued and one sent.
+const STREAMED_PIECE_BYTES: u64 = 1 << 20;
+const STREAMED_PIECES_AT_ONCE: u64 = 4;
 
 /// S3 takes parts of 5 MiB or more, and at most 10,000 of them (S3 user guide, "Multipart upload limits").
 pub(super) const PART_BYTES: u64 = 5 << 20;
@@ -26,8 +36,44 @@ const PARTS_AT_ONCE: usize = 2;
 const MAX_COPIED_PART_BYTES: u64 = 1 << 30;
 
 impl<'a> Transfer<'a> {
+    /// Puts an entry that is read and sent piece by piece.
+    pub(super) async fn put_in_pieces(&self, put: Put<'a>, wave: &WaveInProgress<'a>) -> Result<(), Incomplete> {
+        let wanted = self.rules.wanted(put.entry);
+        if wanted.encoding == Encoding::Identity && put.entry.size_bytes <= MAX_STREAMED_BYTES {
+            if let Some(answer) = self.stream(&put, &wanted).await? {
+                let (size_bytes, crc32) = (put.entry.size_bytes, Some(put.entry.crc32));
+                let sent = SentObject { wanted, size_bytes, crc32, has_body: true };
+                return Ok(wave.record(put, sent, answer).await?);
+            }
+            tracing::warn!(key = %put.key, "could not write the object in one request; uploading it in parts");
+        }
+        self.put_in_parts(put, wave).await
+    }
+
+    /// Sends an entry while it is read. Returns `None` if S3 did not take it.
+    async fn stream(&self, put: &Put<'a>, wanted: &Wanted) -> Result<Option<WriteResult>, Incomplete> {
+        let entry = put.entry;
+        let memory_bytes = STREAMED_PIECES_AT_ONCE * STREAMED_PIECE_BYTES + EntryReader::memory_bytes(entry);
+        let _memory = self.memory.reserve_both(memory_bytes).await;
+        self.check_running()?;
+        self.count_inflated(entry, wanted.encoding);
+        let reader = EntryReader::open(self.archive, entry, wanted.encoding).await?;
+        let mut left_bytes = entry.size_bytes;
+        let pieces = reader.chunks(STREAMED_PIECE_BYTES).map(|piece| {
+            let Chunk { bytes, .. } = piece?;
+            left_bytes = left_bytes.saturating_sub(bytes.len() as u64);
+            // The last piece may still go out near the deadline: it finishes the object.
+            if left_bytes > 0 {
+                self.check_deadline()?;
+            }
+            Ok(Bytes::from(bytes))
+        });
+        let condition = Condition::replacing(put.replaces.as_ref());
+        self.bucket.put_streamed(&put.key, (entry.size_bytes, entry.crc32), &wanted.headers, condition, pieces).await
+    }
+
     /// Puts an entry that is read and uploaded part by part.
-    pub(super) async fn put_in_parts(&self, put: Put<'a>, wave: &WaveInProgress<'a>) -> Result<(), Incomplete> {
+    async fn put_in_parts(&self, put: Put<'a>, wave: &WaveInProgress<'a>) -> Result<(), Incomplete> {
         let memory = self.memory.reserve_both(self.parts_memory_bytes(put.entry)).await;
         self.check_running()?;
         let wanted = self.rules.wanted(put.entry);

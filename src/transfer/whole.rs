@@ -1,5 +1,6 @@
 //! Entries that are held in memory: each span of them is read in one GET, then every entry is unpacked and used.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,8 +39,16 @@ struct SpanBytes {
 
 impl<'a> Transfer<'a> {
     pub(super) async fn put_whole(&self, puts: Vec<Put<'a>>, wave: &WaveInProgress<'a>) -> Summary {
-        let puts = puts.into_iter().map(|put| (put.entry, put)).collect();
+        let offsets: HashSet<u64> = puts.iter().map(|put| put.entry.header_offset).collect();
+        let mut carried = self.take_carried();
+        carried.retain(|entry| !offsets.contains(&entry.header_offset) && !self.is_in_memory(entry));
+        let puts = puts.into_iter().map(|put| (put.entry, Some(put)));
+        let puts = puts.chain(carried.into_iter().map(|entry| (entry, None))).collect();
         self.for_each_body(puts, async |put, wanted, body| self.put_body(put, wanted, body, wave).await).await
+    }
+
+    fn is_in_memory(&self, entry: &Entry) -> bool {
+        self.archive.is_read(&(entry.header_offset..entry.end_offset))
     }
 
     async fn put_body(
@@ -62,10 +71,11 @@ impl<'a> Transfer<'a> {
         Ok(wave.record(put, sent, answer).await?)
     }
 
-    /// Reads entries span by span, and calls `use_body` with each item and the checked body of its entry.
+    /// Reads entries span by span, and calls `use_body` with each item and the checked body of its entry. An entry
+    /// without an item is kept in memory.
     pub(super) async fn for_each_body<T>(
         &self,
-        mut items: Vec<(&'a Entry, T)>,
+        mut items: Vec<(&'a Entry, Option<T>)>,
         use_body: impl AsyncFn(T, Wanted, Bytes) -> Result<(), Incomplete>,
     ) -> Summary {
         items.sort_unstable_by_key(|(entry, _)| entry.header_offset);
@@ -74,7 +84,7 @@ impl<'a> Transfer<'a> {
         // Spans and items are both in the order of their offsets.
         let mut items = items.into_iter().map(|(_, item)| item);
         let spans = spans.map(|span| {
-            let items: Vec<T> = items.by_ref().take(span.entries.len()).collect();
+            let items: Vec<Option<T>> = items.by_ref().take(span.entries.len()).collect();
             (span, items)
         });
         let using = stream::iter(spans)
@@ -86,8 +96,7 @@ impl<'a> Transfer<'a> {
 
     /// Splits a span into spans that must be read, and one for each entry that is already in memory.
     fn split_at_kept(&self, span: &Span<'a>) -> Vec<Span<'a>> {
-        let is_unread = |entry: &Entry| !self.archive.is_read(&(entry.header_offset..entry.end_offset));
-        let parts = span.entries.chunk_by(|before, after| is_unread(before) && is_unread(after));
+        let parts = span.entries.chunk_by(|before, after| !self.is_in_memory(before) && !self.is_in_memory(after));
         parts
             .filter_map(|entries| {
                 let range = entries.first()?.header_offset..entries.last()?.end_offset;
@@ -99,30 +108,48 @@ impl<'a> Transfer<'a> {
     async fn use_span<T>(
         &self,
         span: Span<'a>,
-        items: Vec<T>,
+        items: Vec<Option<T>>,
         use_body: &impl AsyncFn(T, Wanted, Bytes) -> Result<(), Incomplete>,
     ) -> Summary {
         let span_bytes = match self.read_span(&span).await {
             Ok(span_bytes) => span_bytes,
-            Err(reason) => return Summary::of(reason, items.len()),
+            Err(reason) => return Summary::of(reason, items.iter().flatten().count()),
         };
-        let entries: Vec<_> = span
-            .entries
-            .into_iter()
-            .zip(items)
-            .map(|(entry, item)| {
-                let start = (entry.header_offset - span.range.start) as usize;
-                let end = (entry.end_offset.min(span.range.end) - span.range.start) as usize;
-                let memory = span_bytes.memory.clone();
-                (entry, item, SpanBytes { bytes: span_bytes.bytes.slice(start..end), memory })
-            })
-            .collect();
+        let mut entries = Vec::with_capacity(items.len());
+        let mut unchecked = Vec::new();
+        for (entry, item) in span.entries.into_iter().zip(items) {
+            let start = (entry.header_offset - span.range.start) as usize;
+            let end = (entry.end_offset.min(span.range.end) - span.range.start) as usize;
+            let bytes = span_bytes.bytes.slice(start..end);
+            match item {
+                Some(item) => entries.push((entry, item, SpanBytes { bytes, memory: span_bytes.memory.clone() })),
+                None => {
+                    // A copy, so that the rest of the span can go.
+                    self.archive.keep(entry.header_offset, Bytes::copy_from_slice(&bytes));
+                    if self.rules.wanted(entry).encoding == Encoding::Gzip {
+                        unchecked.push((entry, bytes));
+                    }
+                }
+            }
+        }
+        let checked = self.check_carried(unchecked).await;
         // The last entry that uses the span's bytes releases them.
         drop(span_bytes);
         let using = stream::iter(entries)
             .map(|(entry, item, span_bytes)| self.use_entry(entry, item, span_bytes, use_body))
             .buffer_unordered(self.at_once);
-        self.finish_all(using).await
+        self.finish_all(using).await.and(checked.into())
+    }
+
+    /// Checks entries that were not in memory before the first write, and count as checked from now on.
+    async fn check_carried(&self, carried: Vec<(&'a Entry, Bytes)>) -> Result<(), Incomplete> {
+        for (entry, bytes) in carried {
+            let _memory = self.memory.reserve_unpacked(check_bytes(entry)).await;
+            let data = bytes.slice(entry.data_range(&bytes).map_err(Error::from)?);
+            let entry = entry.clone();
+            in_thread(move || check(&entry, data)).await?.map_err(Error::from)?;
+        }
+        Ok(())
     }
 
     async fn read_span(&self, span: &Span<'a>) -> Result<SpanBytes, Incomplete> {
@@ -149,8 +176,7 @@ impl<'a> Transfer<'a> {
     ) -> Result<(), Incomplete> {
         let wanted = self.rules.wanted(entry);
         // S3 cannot check the contents of a gzip file. The preflight has checked those that were in memory by then.
-        let is_unchecked =
-            wanted.encoding == Encoding::Gzip && !self.archive.is_read(&(entry.header_offset..entry.end_offset));
+        let is_unchecked = wanted.encoding == Encoding::Gzip && !self.is_in_memory(entry);
         let (body_bytes, mut scratch_bytes) = unpacked_bytes(entry, wanted.encoding);
         if is_unchecked {
             scratch_bytes += check_bytes(entry);

@@ -1,6 +1,6 @@
 //! Server-side encryption of the live objects.
 
-use standins::Etags;
+use standins::{Does, Etags, Fault};
 
 use crate::build::{Files, files, noise};
 use crate::stage::{LIVE, STAGING, Stage};
@@ -20,6 +20,9 @@ fn site() -> Files {
 
 /// Deploys so that each kind of write takes place, and returns the encryption that the writes demand.
 async fn demanded(stage: &Stage) -> Vec<Option<String>> {
+    // What one request cannot write goes up in parts.
+    let refused = Does::refuse(500, "InternalError");
+    stage.cloud.fault(Fault { key: Some("large.bin".to_owned()), ..Fault::on("PutObject", refused) });
     stage.deploy("one", &stage.upload("1.zip", &site())).await;
     let mut second = site();
     second.insert("index.html".to_owned(), b"two".to_vec());

@@ -198,7 +198,9 @@ async fn every_granted_permission_is_needed() {
     // Someone else has written: the function reads the object's headers, and corrects them with a copy.
     stage.cloud.put_object(LIVE, "kept.txt", "kept", Headers::of_type("text/plain"));
     stage.deploy("three", &stage.upload("3.zip", &small)).await;
-    // A part fails persistently: its upload is aborted.
+    // A part fails persistently: its upload is aborted. It is a part because one request did not write the object.
+    let refused = Does::refuse(500, "InternalError");
+    stage.cloud.fault(Fault { key: Some("large.bin".to_owned()), ..Fault::on("PutObject", refused) });
     stage.cloud.fault(Fault { times: usize::MAX, ..Fault::on("UploadPart", Does::refuse(400, "InvalidRequest")) });
     let event = stage.upload("4.zip", &large);
     stage.invoke("four", &event).await.into_answer().unwrap_err();

@@ -8,21 +8,104 @@ use standins::{Does, Fault};
 use crate::build::{Files, noise, replaced, stored, zipped};
 use crate::stage::{LIVE, Stage};
 
+/// Returns a file of over 64 MiB, which is too large for one request. It compresses well.
+fn huge_file() -> (String, Vec<u8>) {
+    ("lines.txt".to_owned(), (0..5_500_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect())
+}
+
+fn noise_file() -> (String, Vec<u8>) {
+    ("noise.bin".to_owned(), noise(20 << 20, 7))
+}
+
 #[tokio::test]
-async fn large_entries_are_uploaded_in_parts_with_the_archives_crc32() {
+async fn large_entries_keep_the_archives_crc32_in_one_request_or_in_parts() {
     let stage = Stage::new().await;
-    let lines: Vec<u8> = (0..2_000_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
-    let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7)), ("lines.txt".to_owned(), lines)].into();
+    let build: Files = [noise_file(), huge_file()].into();
+    assert!(build["lines.txt"].len() > 64 << 20);
     let report = stage.deploy("one", &stage.upload("site.zip", &build)).await;
     assert_eq!(report.new, 2);
     stage.assert_live(&build);
-    assert_eq!(stage.count("CreateMultipartUpload"), 2);
+    assert_eq!(stage.count("CreateMultipartUpload"), 1);
     assert!(stage.cloud.multipart_uploads(LIVE).is_empty(), "no upload must stay open");
-    let crc32 = stage.cloud.objects(LIVE)["noise.bin"].checksum.crc32.clone();
-    assert!(crc32.is_some_and(|crc32| crc32.ends_with('=')), "S3 must store the CRC-32 of the whole object");
+    for (name, object) in stage.cloud.objects(LIVE) {
+        let crc32 = object.checksum.crc32;
+        assert!(crc32.is_some_and(|crc32| crc32.ends_with('=')), "S3 must store the CRC-32 of all of {name}");
+    }
     // The manifest recognises the objects although their ETags are not MD5s.
     let again = stage.deploy("two", &stage.upload("again.zip", &build)).await;
     assert_eq!(again.outcome, Outcome::Unchanged);
+}
+
+#[tokio::test]
+async fn one_request_reads_a_large_entry_and_one_writes_it() {
+    let stage = Stage::new().await;
+    let build: Files = [noise_file()].into();
+    stage.deploy("one", &stage.upload("site.zip", &build)).await;
+    stage.assert_live(&build);
+    // The end of the archive, the local header, and the entry.
+    assert_eq!(stage.archive_ranges().len(), 3, "{:?}", stage.archive_ranges());
+    let writes = stage.cloud.calls().into_iter().filter(|call| call.key.as_deref() == Some("noise.bin"));
+    assert_eq!(writes.map(|call| call.operation).collect::<Vec<_>>(), ["PutObject"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_continued_where_it_broke() {
+    let build: Files = [noise_file()].into();
+    let stage = Stage::new().await;
+    let event = stage.upload("site.zip", &build);
+    // Twice the answer with the entry ends too soon, after the tail and the local header.
+    let truncated = Fault { first: 3, times: 2, ..Fault::on("GetObject", Does::Truncate(5 << 20)) };
+    stage.cloud.fault(truncated);
+    let report = stage.deploy("one", &event).await;
+    stage.assert_live(&build);
+    let starts: Vec<u64> = stage.archive_ranges().iter().skip(2).map(|range| start_of(range)).collect();
+    assert_eq!(starts, [0, 5 << 20, 10 << 20]);
+    assert!(report.bytes_read < 21 << 20, "no byte is read twice, but {} were read", report.bytes_read);
+}
+
+fn start_of(range: &str) -> u64 {
+    range.strip_prefix("bytes=").and_then(|range| range.split_once('-')).unwrap().0.parse().unwrap()
+}
+
+#[tokio::test]
+async fn an_entry_whose_answers_break_off_again_and_again_changes_nothing() {
+    let build: Files = [noise_file()].into();
+    let stage = Stage::new().await;
+    let event = stage.upload("site.zip", &build);
+    stage.cloud.fault(Fault { first: 4, times: usize::MAX, ..Fault::on("GetObject", Does::Truncate(0)) });
+    stage.cloud.fault(Fault { first: 3, ..Fault::on("GetObject", Does::Truncate(5 << 20)) });
+    let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "Aws", "{}", failure.error_message);
+    assert!(failure.error_message.contains("bytes=5242880-"), "{}", failure.error_message);
+    assert!(stage.cloud.objects(LIVE).is_empty());
+}
+
+#[tokio::test]
+async fn a_large_entry_that_one_request_cannot_write_is_uploaded_in_parts() {
+    let build: Files = [noise_file()].into();
+    for does in [Does::refuse(503, "SlowDown"), Does::DropBefore, Does::refuse_after(500, "InternalError")] {
+        let stage = Stage::new().await;
+        let of_entry = Fault { key: Some("noise.bin".to_owned()), ..Fault::on("PutObject", does.clone()) };
+        stage.cloud.fault(of_entry);
+        stage.deploy("one", &stage.upload("site.zip", &build)).await;
+        stage.assert_live(&build);
+        assert_eq!(stage.count("CreateMultipartUpload"), 1, "{does:?}");
+        assert!(stage.cloud.multipart_uploads(LIVE).is_empty(), "{does:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_entry_does_not_overwrite_what_another_writer_wrote_meanwhile() {
+    let build: Files = [noise_file()].into();
+    let stage = Stage::new().await;
+    let event = stage.upload("site.zip", &build);
+    let conflict =
+        Fault { key: Some("noise.bin".to_owned()), ..Fault::on("PutObject", Does::refuse(412, "PreconditionFailed")) };
+    stage.cloud.fault(conflict);
+    let report = stage.deploy("one", &event).await;
+    stage.assert_live(&build);
+    assert_eq!(report.drift, 1);
+    assert_eq!(stage.count("CreateMultipartUpload"), 0);
 }
 
 /// Returns a site with one large file, and its archive with every entry stored.
@@ -60,15 +143,15 @@ async fn s3_refuses_a_copied_entry_whose_bytes_do_not_match_the_crc32() {
 
 #[tokio::test]
 async fn a_failed_part_is_retried_alone_and_a_failed_upload_leaves_no_parts() {
-    let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7))].into();
+    let build: Files = [huge_file()].into();
+    let parts = build["lines.txt"].len().div_ceil(5 << 20);
     // Compressed, because S3 itself copies large stored entries.
     let archive = zipped(&build);
     let stage = Stage::new().await;
     stage.cloud.fault(Fault { first: 2, ..Fault::on("UploadPart", Does::refuse(503, "SlowDown")) });
     stage.deploy("one", &stage.upload_bytes("site.zip", archive.clone())).await;
     stage.assert_live(&build);
-    // 20 MiB make four parts.
-    assert_eq!(stage.count("UploadPart"), 4 + 1);
+    assert_eq!(stage.count("UploadPart"), parts + 1);
     assert_eq!(stage.count("CreateMultipartUpload"), 1);
 
     let stage = Stage::new().await;
@@ -80,7 +163,7 @@ async fn a_failed_part_is_retried_alone_and_a_failed_upload_leaves_no_parts() {
     let event = stage.upload_bytes("site.zip", archive);
     let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "Aws");
-    assert!(failure.error_message.contains("noise.bin"), "{}", failure.error_message);
+    assert!(failure.error_message.contains("lines.txt"), "{}", failure.error_message);
     assert!(stage.cloud.multipart_uploads(LIVE).is_empty(), "no parts must be left behind");
     assert!(stage.cloud.objects(LIVE).is_empty());
     stage.cloud.clear_faults();
@@ -97,13 +180,14 @@ fn is_span_of_small_entries(range: &str) -> bool {
 
 #[tokio::test]
 async fn a_multipart_upload_is_aborted_only_after_its_parts_have_ended() {
-    let build: Files = [("noise.bin".to_owned(), noise(20 << 20, 7))].into();
-    let crc32 = crc32fast::hash(&build["noise.bin"]);
+    let build: Files = [huge_file()].into();
+    let full_parts = build["lines.txt"].len() / (5 << 20);
+    let crc32 = crc32fast::hash(&build["lines.txt"]);
     let [right, wrong] = [crc32, !crc32].map(u32::to_le_bytes);
     let archive = replaced(zipped(&build), &right, &wrong, 2);
     let stage = Stage::new().await;
-    // The third of four parts is still being sent when the end of the entry proves to be corrupt.
-    stage.cloud.fault(Fault { first: 3, ..Fault::on("UploadPart", Does::Delay(Duration::from_millis(500))) });
+    // The last part but one is still being sent when the end of the entry proves to be corrupt.
+    stage.cloud.fault(Fault { first: full_parts, ..Fault::on("UploadPart", Does::Delay(Duration::from_millis(500))) });
     let event = stage.upload_bytes("site.zip", archive);
     let message = stage.refusal("one", &event).await;
     assert!(message.contains("CRC-32"), "{message}");
@@ -111,7 +195,7 @@ async fn a_multipart_upload_is_aborted_only_after_its_parts_have_ended() {
     let abort = calls.iter().find(|call| call.operation == "AbortMultipartUpload").unwrap().sequence;
     let parts = calls.iter().filter(|call| call.operation == "UploadPart");
     let ends: Vec<_> = parts.map(|call| call.ended_at).collect();
-    assert_eq!(ends.len(), 3);
+    assert_eq!(ends.len(), full_parts);
     assert!(ends.iter().all(|end| end.is_some_and(|end| end < abort)), "{ends:?}, aborted by call {abort}");
 }
 

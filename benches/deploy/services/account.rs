@@ -21,7 +21,7 @@ const TABLE: &str = "ledger";
 const DISTRIBUTION: &str = "E1BENCH";
 pub(super) const KEY: &str = "site.zip";
 
-pub(super) struct Account {
+pub struct Account {
     cloud: Cloud,
     /// The build that is live.
     live: Build,
@@ -39,7 +39,7 @@ struct Tls {
 }
 
 impl Account {
-    pub(super) async fn new(tls: bool) -> Result<Self, Box<dyn Error>> {
+    pub async fn new(tls: bool) -> Result<Self, Box<dyn Error>> {
         let tls = if tls {
             Some(Tls { authority: Authority::new()?, terminator: None, handshakes: Arc::default() })
         } else {
@@ -49,7 +49,7 @@ impl Account {
     }
 
     /// Replaces everything by empty services.
-    pub(super) async fn reset(&mut self, latency: Duration) -> Result<(), Box<dyn Error>> {
+    pub async fn reset(&mut self, latency: Duration) -> Result<(), Box<dyn Error>> {
         self.cloud = Cloud::start().await;
         if let Some(tls) = &mut self.tls {
             let to = self.cloud.endpoint().trim_start_matches("http://").parse()?;
@@ -73,7 +73,7 @@ impl Account {
     }
 
     /// Returns the environment of the function.
-    pub(super) fn environment(&self) -> Vec<(String, String)> {
+    pub fn environment(&self) -> Vec<(String, String)> {
         let settings = [
             ("STAGING_BUCKET", STAGING),
             ("LIVE_BUCKET", LIVE),
@@ -90,7 +90,7 @@ impl Account {
     }
 
     /// Uploads an archive. Without a scenario, it must be refused.
-    pub(super) fn upload(&mut self, archive: Bytes, scenario: Option<Scenario>) -> Result<Task, Box<dyn Error>> {
+    pub fn upload(&mut self, archive: Bytes, scenario: Option<Scenario>) -> Result<Task, Box<dyn Error>> {
         let archive_bytes = archive.len() as u64;
         let minimum = match scenario {
             None => Minimum::default(),
@@ -139,7 +139,7 @@ impl Account {
     }
 
     /// Returns the traffic since the last upload, and starts to count again.
-    pub(super) fn observe(&self) -> Traffic {
+    pub fn observe(&self) -> Traffic {
         let mut traffic = std::mem::take(&mut *lock(&self.traffic));
         if let Some(tls) = &self.tls {
             traffic.full_handshakes = tls.handshakes.full.swap(0, Ordering::Relaxed);

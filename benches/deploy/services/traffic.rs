@@ -25,8 +25,6 @@ pub struct Traffic {
     pub resumed_handshakes: u64,
     /// The time of all pages of listings.
     pub listing: Window,
-    /// The time of all multipart uploads, from creation to completion.
-    pub in_parts: Window,
     #[serde(skip)]
     writes_in_progress: u64,
 }
@@ -48,10 +46,9 @@ impl Window {
 impl Traffic {
     /// Counts a call. The stand-ins report each call twice: when it begins, and when it is answered.
     pub(super) fn add(&mut self, call: &Call) {
-        match call.operation.as_str() {
-            "ListObjectsV2" => self.listing.extend(),
-            "CreateMultipartUpload" | "CompleteMultipartUpload" => self.in_parts.extend(),
-            _ => {}
+        let is_live = call.bucket.as_deref() == Some(LIVE);
+        if call.operation == "ListObjectsV2" {
+            self.listing.extend();
         }
         let is_write = matches!(call.operation.as_str(), "PutObject" | "CopyObject" | "UploadPart" | "UploadPartCopy");
         if call.status.is_none() {
@@ -62,7 +59,6 @@ impl Traffic {
         // A write that began before the last upload was not counted when it began.
         self.writes_in_progress = self.writes_in_progress.saturating_sub(u64::from(is_write));
         let is_archive = call.key.as_deref() == Some(KEY);
-        let is_live = call.bucket.as_deref() == Some(LIVE);
         match call.operation.as_str() {
             "GetObject" if is_archive => self.bytes_read += call.bytes_out,
             "PutObject" | "UploadPart" if is_live => self.bytes_written += call.bytes_in,

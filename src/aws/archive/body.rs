@@ -43,7 +43,7 @@ impl Body {
 }
 
 /// Parses `bytes 0-99/1234` as (0, 1234).
-fn parse_content_range(header: &str) -> Option<(u64, u64)> {
+pub(super) fn parse_content_range(header: &str) -> Option<(u64, u64)> {
     let (range, size) = header.strip_prefix("bytes ")?.split_once('/')?;
     Some((range.split_once('-')?.0.parse().ok()?, size.parse().ok()?))
 }

@@ -10,16 +10,17 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::CopyPartResult;
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::timeout;
 
 use super::body::{Body, collect};
-use crate::aws::response::{failed, status};
+use crate::aws::response::{BODY_PATIENCE, failed, status};
 use crate::aws::signed_request::{SignedRequests, with_values};
 use crate::deployment::{SOURCE_METADATA, Source};
 use crate::error::Error;
 use crate::event::Upload;
 
 /// How often a body is requested if it breaks off. The SDK retries only until the headers have arrived.
-const BODY_ATTEMPTS: usize = 4;
+pub(super) const BODY_ATTEMPTS: usize = 4;
 
 /// Longer answers use connections of their own. A connection's read buffer stays as large as the longest answer that
 /// filled it, up to 400 KiB (hyper), and the hundred connections that carry writes must not grow like that.
@@ -30,7 +31,7 @@ pub(super) struct ArchiveObject {
     s3: aws_sdk_s3::Client,
     signed: SignedRequests,
     /// For long answers.
-    bulk: SignedRequests,
+    long: SignedRequests,
     account_id: Option<String>,
     upload: Upload,
     bytes_read: AtomicU64,
@@ -38,7 +39,7 @@ pub(super) struct ArchiveObject {
     source: OnceLock<Option<String>>,
 }
 
-enum Failure {
+pub(super) enum Failure {
     /// The object has no such bytes.
     Unsatisfiable,
     Error(Error),
@@ -48,11 +49,11 @@ impl ArchiveObject {
     pub(super) fn new(
         s3: aws_sdk_s3::Client,
         signed: SignedRequests,
-        bulk: SignedRequests,
+        long: SignedRequests,
         account_id: Option<String>,
         upload: Upload,
     ) -> Self {
-        Self { s3, signed, bulk, account_id, upload, bytes_read: AtomicU64::new(0), source: OnceLock::new() }
+        Self { s3, signed, long, account_id, upload, bytes_read: AtomicU64::new(0), source: OnceLock::new() }
     }
 
     pub(super) fn bytes_read(&self) -> u64 {
@@ -83,7 +84,7 @@ impl ArchiveObject {
     /// `ArchiveGone`, `Aws`.
     pub(super) async fn get(&self, range: Range<u64>) -> Result<Bytes, Error> {
         let is_short = range.end - range.start <= MAX_SHORT_BYTES;
-        let signed = if is_short { &self.signed } else { &self.bulk };
+        let signed = if is_short { &self.signed } else { &self.long };
         match self.get_body(&format!("bytes={}-{}", range.start, range.end - 1), signed).await {
             Ok(body) => body.within(&range).ok_or_else(|| self.too_short(&range)),
             Err(Failure::Unsatisfiable) => Err(self.too_short(&range)),
@@ -121,14 +122,23 @@ impl ArchiveObject {
             match collect(body, &self.bytes_read).await {
                 Ok(bytes) => return Ok(Body::new(content_range.as_deref(), bytes)),
                 Err(reason) if attempts == BODY_ATTEMPTS => {
-                    let what = format!("reading {range} of {}", self.upload.key);
-                    return Err(Failure::Error(Error::Aws { what, reason, source: None }));
+                    return Err(Failure::Error(self.broken_off(range, reason)));
                 }
                 Err(reason) => {
                     tracing::warn!(%range, %reason, "the archive's answer broke off; asking again");
                 }
             }
         }
+    }
+
+    /// Requests a range whose answer is long. Returns the answer's Content-Range and its body.
+    pub(super) async fn request_long(&self, range: &str) -> Result<(Option<String>, ByteStream), Failure> {
+        self.request(range, &self.long).await
+    }
+
+    /// Counts bytes of an answer that have arrived.
+    pub(super) fn count(&self, bytes: usize) {
+        self.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     async fn request(&self, range: &str, signed: &SignedRequests) -> Result<(Option<String>, ByteStream), Failure> {
@@ -167,7 +177,8 @@ impl ArchiveObject {
         ]);
         let query = self.version_query();
         let object = (bucket.as_str(), key.as_str(), query.as_str());
-        let answer = signed.send("GET", object, headers, Bytes::new()).await?;
+        // The connections for long answers have no timeout of their own.
+        let answer = timeout(BODY_PATIENCE, signed.send("GET", object, headers, Bytes::new())).await.ok()??;
         if !answer.status().is_success() {
             return None;
         }
@@ -192,7 +203,11 @@ impl ArchiveObject {
         etag.map(|etag| format!("\"{etag}\""))
     }
 
-    fn too_short(&self, range: &Range<u64>) -> Error {
+    pub(super) fn broken_off(&self, range: &str, reason: String) -> Error {
+        Error::Aws { what: format!("reading {range} of {}", self.upload.key), reason, source: None }
+    }
+
+    pub(super) fn too_short(&self, range: &Range<u64>) -> Error {
         Error::Aws {
             what: format!("reading bytes {}-{} of {}", range.start, range.end, self.upload.key),
             reason: "the answer is shorter than the range".to_owned(),

@@ -1,0 +1,73 @@
+//! The figures as a table in Markdown.
+
+use std::fmt::Write;
+
+use crate::figures::{Exact, Figures, Row, Spread};
+
+/// Returns a table of the deployments, one of the refused archives, or both.
+pub fn write(figures: &Figures) -> String {
+    let (deployments, refused): (Vec<&Row>, Vec<&Row>) = figures.rows.iter().partition(|row| row.refusal.is_none());
+    let mut table = String::new();
+    if !deployments.is_empty() {
+        table.push_str("| workload | scenario | runs | wall s | CPU s | peak MiB | requests (least) | × | archive bytes read (least) | × |");
+        table.push_str(if figures.tls { " handshakes, full and resumed |\n" } else { "\n" });
+        table.push_str(&"|---".repeat(if figures.tls { 11 } else { 10 }));
+        table.push_str("|\n");
+    }
+    for row in deployments {
+        let _ = write!(
+            table,
+            "| {} | {} | {} of {} | {} | {} | {:.0} | {} |",
+            row.workload,
+            row.scenario,
+            row.samples.len(),
+            row.runs,
+            seconds(&row.wall_seconds()),
+            seconds(&row.spread(|sample| sample.cpu_seconds)),
+            row.spread(|sample| sample.peak_mib).median,
+            [row.requests(), row.bytes_read()].map(cells).join(" | "),
+        );
+        if figures.tls {
+            let traffic = row.traffic.clone().unwrap_or_default();
+            let _ = write!(table, " {} + {} |", traffic.full_handshakes, traffic.resumed_handshakes);
+        }
+        table.push('\n');
+    }
+    if !refused.is_empty() {
+        table.push_str("\n| Archive | | wall s | peak MiB |\n|---|---|---|---|\n");
+    }
+    for row in refused {
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {:.0} |",
+            row.scenario,
+            row.about,
+            seconds(&row.wall_seconds()),
+            row.spread(|sample| sample.peak_mib).median,
+        );
+    }
+    table
+}
+
+/// Returns two cells: a number with the least that it can be, and the ratio of the two.
+fn cells(exact: Exact) -> String {
+    let ratio = exact.found as f64 / exact.minimum.max(1) as f64;
+    format!("{} ({}) | {ratio:.2}", thousands(exact.found), thousands(exact.minimum))
+}
+
+fn seconds(spread: &Spread) -> String {
+    let median = spread.median;
+    if median >= 10.0 { format!("{median:.0}") } else { format!("{median:.2}") }
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}

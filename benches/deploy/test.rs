@@ -1,0 +1,76 @@
+//! Tests of the benchmark: each deployment of the smaller sites takes exactly as many requests and bytes as before.
+//!
+//! No clock is read. The function is the executable of the test's profile, in a process of its own.
+
+#![allow(dead_code, reason = "the benchmark uses the rest")]
+
+mod bomb;
+mod builds;
+mod counts;
+mod function;
+mod minimum;
+mod process;
+mod processor;
+mod release;
+mod services;
+mod site;
+mod workload;
+
+use std::time::Duration;
+
+use builds::Builds;
+use counts::Count;
+use services::Account;
+use workload::{Scenario, Workload};
+
+/// Deploys a site in all scenarios, and compares the traffic of each with the numbers that are known.
+async fn check(name: &str) {
+    let workload = Workload::named(name).unwrap();
+    if !workload.is_available() {
+        println!("skipped: DROPSHIP_SHARED has no such site");
+        return;
+    }
+    let mut builds = Builds::new(workload).unwrap();
+    let mut account = Account::new(false).await.unwrap();
+    account.reset(Duration::ZERO).await.unwrap();
+    let mut problems = Vec::new();
+    for scenario in Scenario::ALL {
+        let task = account.upload(builds.next(*scenario).unwrap(), Some(*scenario)).unwrap();
+        let mut environment = account.environment();
+        environment.extend(scenario.settings());
+        let invocation = function::invoke(&environment, workload.memory_mib, None, &task.event).await.unwrap();
+        invocation.answer.unwrap();
+        problems.extend(Count::check(name, *scenario, &account.observe()).err());
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tiny_many() {
+    check("tiny-many").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mixed() {
+    check("mixed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_few() {
+    check("large-few").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_deflated() {
+    check("large-deflated").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docs_site() {
+    check("docs-site").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streamlit() {
+    check("streamlit").await;
+}
