@@ -40,6 +40,10 @@ const COUNTS: &[(&str, Scenario, [u64; 3])] = &[
     ("docs-site", NoOp, [15, 412_174, 0]),
     ("docs-site", Update, [148, 1_337_608, 2_117_880]),
     ("docs-site", Headers, [5_024, 411_870, 0]),
+    ("streamlit", Cold, [172, 9_165_417, 22_825_585]),
+    ("streamlit", NoOp, [9, 262_144, 0]),
+    ("streamlit", Update, [87, 6_243_409, 19_568_620]),
+    ("streamlit", Headers, [174, 262_144, 0]),
 ];
 
 impl Count {
