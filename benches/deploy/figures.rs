@@ -1,6 +1,7 @@
 //! The figures, as text and as JSON.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde::Serialize;
 
 use crate::arguments::{Arguments, Share};
 use crate::function::Invocation;
+use crate::handshake::Handshake;
 use crate::minimum::Minimum;
 use crate::services::Traffic;
 use crate::workload::Scenario;
@@ -22,6 +24,8 @@ pub struct Figures {
     /// The function's share of a processor; `None` for all of them.
     pub processor: Option<String>,
     pub tls: bool,
+    /// With TLS: what a handshake costs.
+    pub handshake: Option<Handshake>,
     pub binary_bytes: u64,
     /// The settings from the command line, as `NAME=VALUE`.
     pub settings: Vec<String>,
@@ -89,7 +93,7 @@ impl Sample {
 }
 
 impl Figures {
-    pub fn new(arguments: &Arguments) -> std::io::Result<Self> {
+    pub fn new(arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
         Ok(Self {
             latency_ms: u64::try_from(arguments.latency.as_millis()).unwrap_or(u64::MAX),
             processors: std::thread::available_parallelism()?.get(),
@@ -98,6 +102,7 @@ impl Figures {
                 Share::Of(share) => share.to_string(),
             }),
             tls: arguments.tls,
+            handshake: arguments.tls.then(Handshake::measure).transpose()?,
             binary_bytes: std::fs::metadata(env!("CARGO_BIN_EXE_bootstrap"))?.len(),
             settings: arguments.settings.iter().map(|(name, value)| format!("{name}={value}")).collect(),
             rows: Vec::new(),
@@ -124,6 +129,13 @@ impl Figures {
             ),
             if self.tls { "TLS" } else { "no TLS" }.to_owned(),
         ];
+        if let Some(Handshake { full, resumed }) = self.handshake {
+            conditions.push(format!(
+                "{} µs for a handshake, {} µs for a resumed one",
+                full.as_micros(),
+                resumed.as_micros()
+            ));
+        }
         conditions.extend(self.settings.iter().cloned());
         conditions.join("; ")
     }

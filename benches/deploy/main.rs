@@ -12,6 +12,7 @@ mod chart;
 mod counts;
 mod figures;
 mod function;
+mod handshake;
 mod minimum;
 mod process;
 mod processor;

@@ -3,7 +3,7 @@
 //! The process runs this benchmark's executable. It takes one request per line and answers each with one line.
 
 mod account;
-mod tls;
+pub mod tls;
 mod traffic;
 
 use std::error::Error;

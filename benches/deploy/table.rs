@@ -10,8 +10,8 @@ pub fn write(figures: &Figures) -> String {
     let mut table = String::new();
     if !deployments.is_empty() {
         table.push_str("| workload | scenario | runs | wall s | CPU s | peak MiB | requests (least) | × | archive bytes read (least) | × |");
-        table.push_str(if figures.tls { " handshakes, full and resumed |\n" } else { "\n" });
-        table.push_str(&"|---".repeat(if figures.tls { 11 } else { 10 }));
+        table.push_str(if figures.tls { " handshakes, full and resumed | their CPU s |\n" } else { "\n" });
+        table.push_str(&"|---".repeat(if figures.tls { 12 } else { 10 }));
         table.push_str("|\n");
     }
     for row in deployments {
@@ -27,9 +27,11 @@ pub fn write(figures: &Figures) -> String {
             row.spread(|sample| sample.peak_mib).median,
             [row.requests(), row.bytes_read()].map(cells).join(" | "),
         );
-        if figures.tls {
+        if let Some(handshake) = figures.handshake {
             let traffic = row.traffic.clone().unwrap_or_default();
-            let _ = write!(table, " {} + {} |", traffic.full_handshakes, traffic.resumed_handshakes);
+            let (full, resumed) = (traffic.full_handshakes, traffic.resumed_handshakes);
+            let seconds = full as f64 * handshake.full.as_secs_f64() + resumed as f64 * handshake.resumed.as_secs_f64();
+            let _ = write!(table, " {full} + {resumed} | {seconds:.3} |");
         }
         table.push('\n');
     }

@@ -10,13 +10,14 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{HandshakeKind, ServerConfig};
 
 /// A certificate for the loopback interface, which signs itself.
-pub(super) struct Authority {
-    config: Arc<ServerConfig>,
+pub struct Authority {
+    pub config: Arc<ServerConfig>,
+    pub certificate: CertificateDer<'static>,
     /// The certificate as a file, for `SSL_CERT_FILE`.
     pub(super) file: PathBuf,
 }
@@ -35,17 +36,21 @@ pub(super) struct Terminator {
 }
 
 impl Authority {
-    pub(super) fn new() -> Result<Self, Box<dyn Error>> {
+    /// Makes a certificate and a key.
+    ///
+    /// # Errors
+    /// If they cannot be made or written.
+    pub fn new() -> Result<Self, Box<dyn Error>> {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
         let file = std::env::temp_dir().join(format!("dropship-bench-{}.pem", std::process::id()));
         std::fs::write(&file, made.cert.pem())?;
         let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), file })
+        Ok(Self { config: Arc::new(config), certificate: made.cert.der().clone(), file })
     }
 
     /// Starts a terminator in front of an address.
