@@ -1,7 +1,7 @@
 //! Moves entries from the archive to the live bucket: reading, unpacking and writing overlap within a memory budget.
 //!
-//! An entry takes one of three routes. Most are held in memory (`whole`), large ones are uploaded in parts, and large
-//! stored ones are copied by S3 (both in `large`). Before the first write, `preflight` checks the local headers.
+//! An entry takes one of three routes. Most are held in memory (`whole`), large ones are sent while they are read,
+//! and large stored ones are copied by S3 (both in `large`). Before the first write, `preflight` checks the local headers.
 //! `compare` reads entries without writing them.
 
 mod compare;
@@ -34,7 +34,7 @@ use wave::{SentObject, WaveInProgress};
 
 pub use wave::WaveResult;
 
-/// Entries up to this size are held in memory; larger ones are uploaded in parts.
+/// Entries up to this size are held in memory; larger ones are sent while they are read.
 const MAX_WHOLE_BYTES: u64 = 16 << 20;
 
 /// S3 copies stored entries over this size from the archive. That takes three requests, and none of their bytes pass

@@ -1,6 +1,7 @@
 //! How many requests and bytes each deployment of the benchmark takes, exactly.
 //!
-//! A change of these numbers is a change of what a deployment costs. The benchmark compares them with what it counts,
+//! A change of these numbers is a change of what a deployment costs, unless the crates that pack the archives pack them
+//! differently. The benchmark compares them with what it counts,
 //! and so does a test, with those of the smaller sites.
 
 use crate::services::Traffic;
@@ -56,7 +57,7 @@ impl Count {
     }
 
     /// Returns the numbers of a deployment that was counted before.
-    pub fn known(workload: &str, scenario: Scenario) -> Option<Self> {
+    fn known(workload: &str, scenario: Scenario) -> Option<Self> {
         let known = COUNTS.iter().find(|(name, of, _)| *name == workload && *of == scenario)?;
         let [requests, bytes_read, bytes_written] = known.2;
         Some(Self { requests, bytes_read, bytes_written })

@@ -1,7 +1,8 @@
 //! Tests of the benchmark: each deployment of the smaller sites takes exactly as many requests and bytes as before.
 //!
-//! No clock is read. The function is the executable of the test's profile, in a process of its own.
+//! No clock is read. It needs Linux, as the benchmark does. The function is the executable of the test's profile, in a process of its own.
 
+#![cfg(target_os = "linux")]
 #![allow(dead_code, reason = "the benchmark uses the rest")]
 
 mod bomb;

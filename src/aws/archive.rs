@@ -177,9 +177,12 @@ impl Archive {
         }
     }
 
-    /// Reads `range` as it arrives, over a connection of its own.
+    /// Reads `range` as it arrives, over a connection of its own unless it is in memory.
     pub fn stream(&self, range: Range<u64>) -> RangeStream<'_> {
-        RangeStream::new(&self.object, range)
+        match self.kept(&range) {
+            Some(bytes) => RangeStream::arrived(&self.object, range.end, bytes),
+            None => RangeStream::new(&self.object, range),
+        }
     }
 
     /// Reads `range` and keeps it, so that no [`Archive::read`] of any part of it makes a request.

@@ -3,9 +3,10 @@
 //!
 //! An operation of the SDK takes several times the CPU of its signature and its HTTP together
 //! (`docs/performance.md`). Here the SDK's signer signs a request for the endpoint that the SDK resolves, with its
-//! credentials, and the request goes out over the SDK's connections. Only a success counts. After anything else the
-//! caller uses the SDK's own operation, which repeats the request, interprets the answer, and knows when to retry. The
-//! caller boxes that operation: it is a future of 6 KiB and rarely needed.
+//! credentials, and the request goes out over the SDK's connections. Only a success counts, and for a
+//! write a condition that does not hold. After anything else the caller uses the SDK's own operation, which repeats the
+//! request, interprets the answer, and knows when to retry. The caller boxes that operation: it is a future of 6 KiB and
+//! rarely needed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

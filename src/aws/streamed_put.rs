@@ -1,6 +1,6 @@
 //! Writes of objects whose bytes are made while they are sent.
 
-use std::fmt;
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
@@ -74,37 +74,25 @@ struct PieceBody {
     left_bytes: u64,
 }
 
-/// The pieces have ended before the body, or go on after it.
-#[derive(Debug)]
-struct WrongLength;
-
-impl fmt::Display for WrongLength {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the body does not have the length that was said")
-    }
-}
-
-impl std::error::Error for WrongLength {}
-
 impl Body for PieceBody {
     type Data = Bytes;
-    type Error = WrongLength;
+    type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, WrongLength>>> {
+    /// # Errors
+    /// `UnexpectedEof` when the pieces end before the body, `InvalidData` when a piece goes on after it.
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if self.left_bytes == 0 {
             return Poll::Ready(None);
         }
-        let piece = ready!(self.pieces.poll_recv(context));
-        let piece = piece.and_then(|piece| Some((self.left_bytes.checked_sub(piece.len() as u64)?, piece)));
-        Poll::Ready(Some(match piece {
-            Some((left_bytes, piece)) => {
+        let Some(piece) = ready!(self.pieces.poll_recv(context)) else {
+            return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+        };
+        Poll::Ready(Some(match self.left_bytes.checked_sub(piece.len() as u64) {
+            Some(left_bytes) => {
                 self.left_bytes = left_bytes;
                 Ok(Frame::data(piece))
             }
-            None => Err(WrongLength),
+            None => Err(io::ErrorKind::InvalidData.into()),
         }))
     }
 

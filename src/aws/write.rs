@@ -111,8 +111,8 @@ impl Bucket {
         write_result(answer.map(|output| output.e_tag), || format!("writing {key}"))
     }
 
-    /// Requests once that an object be written, without the SDK's operation. Returns `None` if the answer does not say
-    /// whether it was.
+    /// Requests once that an object be written, without the SDK's operation. Returns `None` after any
+    /// answer that says neither that it was nor that the condition does not hold.
     pub(super) async fn request_put(
         &self,
         signed: &SignedRequests,
@@ -146,7 +146,8 @@ impl Bucket {
         let answer = signed.send("PUT", object, headers, body).await?;
         match answer.status().as_u16() {
             200 => Some(WriteResult::Done(unquoted(answer.headers().get("etag")?).into())),
-            412 => Some(WriteResult::Conflict),
+            // 404 may also mean that there is no such bucket, which only the SDK's operation reads from the body.
+            409 | 412 => Some(WriteResult::Conflict),
             503 => {
                 self.rate_limit.slow_down();
                 None

@@ -21,9 +21,10 @@ use crate::plan::{Put, Wanted};
 /// 100 MB on (S3 user guide, "Uploading and copying objects using multipart upload").
 const MAX_STREAMED_BYTES: u64 = 64 << 20;
 
-/// How much of a streamed object is unpacked at a time. One piece is unpacked, one held back, one queued and one sent.
+/// How much of a streamed object is unpacked at a time. One piece is unpacked, one held back, one queued, and two are
+/// being sent: hyper takes the next one when less than 400 KiB of the last one are left.
 const STREAMED_PIECE_BYTES: u64 = 1 << 20;
-const STREAMED_PIECES_AT_ONCE: u64 = 4;
+const STREAMED_PIECES_AT_ONCE: u64 = 5;
 
 /// S3 takes parts of 5 MiB or more, and at most 10,000 of them (S3 user guide, "Multipart upload limits").
 pub(super) const PART_BYTES: u64 = 5 << 20;

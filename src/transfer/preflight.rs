@@ -3,6 +3,8 @@
 //! The bytes read for it are kept for the puts, so that the check costs no extra request. Where there is no memory
 //! for them, only the headers are read, along with the data between them where that is short.
 
+use std::collections::HashSet;
+
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use super::whole::{SPAN_BYTES, whole_spans};
 use super::{Route, Transfer};
 use crate::archive::{Entry, Span, check, check_bytes, header_spans};
 use crate::error::Error;
-use crate::plan::{Put, Role};
+use crate::plan::Put;
 
 /// Headers with a gap of up to 128 KiB between them are read in one GET. With 100 requests at a time that take 30 ms
 /// each, one more request costs 0.3 ms; 32 KiB arrive in the same time, at 100 MB/s. But it also costs as much as 50 ms
@@ -35,7 +37,8 @@ struct Reads<'a> {
     kept: Vec<Span<'a>>,
     /// Spans of headers whose entries are read again for the puts.
     headers: Vec<Span<'a>>,
-    /// Those of these entries that later waves need. The first wave reads them along with its own, and keeps them.
+    /// Those of these entries that later waves need and that lie among entries of the first wave, which reads and keeps
+    /// them along with its own.
     carried: Vec<&'a Entry>,
     /// Entries that are too large to be held in memory; only their headers are read.
     large: Vec<&'a Entry>,
@@ -158,16 +161,24 @@ impl<'a> Reads<'a> {
             return Self { kept: spans, headers: Vec::new(), carried: Vec::new(), large };
         }
         // Half of the budget goes to the waves: the rest is read faster with many reads at a time, which take memory
-        // too. The other half goes first to what later waves need: each of these entries would cost a GET, where an
-        // asset shares one with its neighbours.
+        // too. The other half goes first to what later waves need among the entries of the first: each would cost a GET
+        // of its own.
         let mut left_bytes = ahead_bytes / 2;
         let mut fits = |bytes: u64| {
             let is_fitting = bytes <= left_bytes;
             left_bytes -= if is_fitting { bytes } else { 0 };
             is_fitting
         };
-        let later = whole.iter().filter(|put| put.role != Role::Asset).map(|put| put.entry);
-        let carried: Vec<&Entry> = later.filter(|entry| fits(entry.span_bytes())).collect();
+        let first = puts.iter().map(|put| put.role).min();
+        let of_first = whole.iter().filter(|put| Some(put.role) == first);
+        let of_first: HashSet<u64> = of_first.map(|put| put.entry.header_offset).collect();
+        let is_of_first = |entry: &Entry| of_first.contains(&entry.header_offset);
+        let mixed = spans.iter().filter(|span| span.entries.iter().any(|entry| is_of_first(entry)));
+        let carried: Vec<&Entry> = mixed
+            .flat_map(|span| &span.entries)
+            .copied()
+            .filter(|entry| !is_of_first(entry) && fits(entry.span_bytes()))
+            .collect();
         let (kept, others): (Vec<_>, Vec<_>) = spans.into_iter().partition(|span| fits(span.length_bytes()));
         let others = others.into_iter().flat_map(|span| span.entries);
         Self { kept, headers: header_spans(others, HEADER_GAP_BYTES, SPAN_BYTES), carried, large }

@@ -1,6 +1,5 @@
 //! Entries that are held in memory: each span of them is read in one GET, then every entry is unpacked and used.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -39,11 +38,9 @@ struct SpanBytes {
 
 impl<'a> Transfer<'a> {
     pub(super) async fn put_whole(&self, puts: Vec<Put<'a>>, wave: &WaveInProgress<'a>) -> Summary {
-        let offsets: HashSet<u64> = puts.iter().map(|put| put.entry.header_offset).collect();
-        let mut carried = self.take_carried();
-        carried.retain(|entry| !offsets.contains(&entry.header_offset) && !self.is_in_memory(entry));
-        let puts = puts.into_iter().map(|put| (put.entry, Some(put)));
-        let puts = puts.chain(carried.into_iter().map(|entry| (entry, None))).collect();
+        let carried = self.take_carried().into_iter().filter(|entry| !self.is_in_memory(entry));
+        let carried = carried.map(|entry| (entry, None));
+        let puts = puts.into_iter().map(|put| (put.entry, Some(put))).chain(carried).collect();
         self.for_each_body(puts, async |put, wanted, body| self.put_body(put, wanted, body, wave).await).await
     }
 
@@ -116,38 +113,38 @@ impl<'a> Transfer<'a> {
             Err(reason) => return Summary::of(reason, items.iter().flatten().count()),
         };
         let mut entries = Vec::with_capacity(items.len());
-        let mut unchecked = Vec::new();
+        let mut carried = Vec::new();
         for (entry, item) in span.entries.into_iter().zip(items) {
             let start = (entry.header_offset - span.range.start) as usize;
             let end = (entry.end_offset.min(span.range.end) - span.range.start) as usize;
             let bytes = span_bytes.bytes.slice(start..end);
             match item {
                 Some(item) => entries.push((entry, item, SpanBytes { bytes, memory: span_bytes.memory.clone() })),
-                None => {
-                    // A copy, so that the rest of the span can go.
-                    self.archive.keep(entry.header_offset, Bytes::copy_from_slice(&bytes));
-                    if self.rules.wanted(entry).encoding == Encoding::Gzip {
-                        unchecked.push((entry, bytes));
-                    }
-                }
+                None => carried.push((entry, bytes)),
             }
         }
-        let checked = self.check_carried(unchecked).await;
+        if let Err(reason) = self.keep_carried(carried).await {
+            return Summary::of(reason, entries.len());
+        }
         // The last entry that uses the span's bytes releases them.
         drop(span_bytes);
         let using = stream::iter(entries)
             .map(|(entry, item, span_bytes)| self.use_entry(entry, item, span_bytes, use_body))
             .buffer_unordered(self.at_once);
-        self.finish_all(using).await.and(checked.into())
+        self.finish_all(using).await
     }
 
-    /// Checks entries that were not in memory before the first write, and count as checked from now on.
-    async fn check_carried(&self, carried: Vec<(&'a Entry, Bytes)>) -> Result<(), Incomplete> {
+    /// Keeps entries for a later wave. What is in memory counts as checked, so those that S3 cannot check are checked.
+    async fn keep_carried(&self, carried: Vec<(&'a Entry, Bytes)>) -> Result<(), Incomplete> {
         for (entry, bytes) in carried {
-            let _memory = self.memory.reserve_unpacked(check_bytes(entry)).await;
-            let data = bytes.slice(entry.data_range(&bytes).map_err(Error::from)?);
-            let entry = entry.clone();
-            in_thread(move || check(&entry, data)).await?.map_err(Error::from)?;
+            if self.rules.wanted(entry).encoding == Encoding::Gzip {
+                let _memory = self.memory.reserve_unpacked(check_bytes(entry)).await;
+                let data = bytes.slice(entry.data_range(&bytes).map_err(Error::from)?);
+                let entry = entry.clone();
+                in_thread(move || check(&entry, data)).await?.map_err(Error::from)?;
+            }
+            // A copy, so that the rest of the span can go.
+            self.archive.keep(entry.header_offset, Bytes::copy_from_slice(&bytes));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use dropship::report::{Outcome, Progress};
 use serde_json::json;
-use standins::{Headers, Misdirected};
+use standins::{Does, Fault, Headers, Misdirected};
 
 use crate::build::{Files, files, noise};
 use crate::stage::{DISTRIBUTION, LIVE, STAGING, Stage, report};
@@ -33,6 +33,9 @@ async fn a_live_bucket_in_another_region_is_found() {
         let stage = Stage::new().await.with("RETAIN_REMOVED_DAYS", "7");
         stage.cloud.set_region(LIVE, "eu-west-1", answer);
         let warm = stage.site("warm").await;
+        // What one request cannot write goes up in parts.
+        let refused = Does::refuse(500, "InternalError");
+        stage.cloud.fault(Fault { key: Some("large.bin".to_owned()), ..Fault::on("PutObject", refused) });
         let event = stage.upload("1.zip", &site("one"));
         report(stage.invoke_on(&warm, "one", &event, &Progress::default()).await);
         assert_eq!((stage.count("HeadBucket"), misdirected(&stage)), (1, 3), "{answer:?}");

@@ -5,7 +5,9 @@ use std::time::Duration;
 use dropship::report::Outcome;
 use standins::{Does, Fault};
 
-use crate::build::{Files, noise, replaced, stored, zipped};
+use zip::CompressionMethod;
+
+use crate::build::{Files, noise, packed, replaced, stored, zipped};
 use crate::stage::{LIVE, Stage};
 
 /// Returns a file of over 64 MiB, which is too large for one request. It compresses well.
@@ -61,6 +63,72 @@ async fn an_answer_that_breaks_off_is_continued_where_it_broke() {
     let starts: Vec<u64> = stage.archive_ranges().iter().skip(2).map(|range| start_of(range)).collect();
     assert_eq!(starts, [0, 5 << 20, 10 << 20]);
     assert!(report.bytes_read < 21 << 20, "no byte is read twice, but {} were read", report.bytes_read);
+}
+
+#[tokio::test]
+async fn a_large_text_that_is_in_memory_is_not_read_again() {
+    let text = (0..2_400_000).flat_map(|n| format!("line {}\n", n % 50).into_bytes()).collect();
+    let build: Files = [("lines.txt".to_owned(), text)].into();
+    assert!(build["lines.txt"].len() > 16 << 20);
+    let stage = Stage::new().await;
+    stage.deploy("one", &stage.upload("site.zip", &build)).await;
+    stage.assert_live(&build);
+    assert_eq!(stage.archive_ranges().len(), 1, "{:?}", stage.archive_ranges());
+}
+
+/// What is wrong with an entry is found before its last piece is sent, so that S3 never has the whole object.
+#[tokio::test]
+async fn a_corrupt_large_entry_is_never_sent_to_its_end() {
+    // A multiple of the pieces' length, so that the last piece is a full one.
+    let build: Files = [noise_file()].into();
+    let crc32 = crc32fast::hash(&build["noise.bin"]);
+    let [right, wrong] = [crc32, !crc32].map(u32::to_le_bytes);
+    let [right_descriptor, wrong_descriptor] = [right, wrong].map(|crc32| [*b"PK\x07\x08", crc32].concat());
+    for method in [CompressionMethod::Deflated, CompressionMethod::Zstd] {
+        let wrong_sum = replaced(packed(&build, method, false), &right, &wrong, 2);
+        let wrong_end = replaced(packed(&build, method, true), &right_descriptor, &wrong_descriptor, 1);
+        for archive in [wrong_sum, wrong_end] {
+            let stage = Stage::new().await;
+            let message = stage.refusal("one", &stage.upload_bytes("site.zip", archive)).await;
+            assert!(message.contains("`noise.bin`"), "{message}");
+            assert!(stage.cloud.objects(LIVE).is_empty());
+            let calls = stage.cloud.calls();
+            assert!(calls.iter().all(|call| call.key.as_deref() != Some("noise.bin")), "{message}");
+        }
+    }
+}
+
+/// Returns pages and assets by turns, which take more room than a function with 128 MiB keeps.
+fn interleaved(page_bytes: usize) -> Files {
+    let pages = (0..40).map(|n| (format!("{n:02}-page.html"), noise(page_bytes, n)));
+    let assets = (0..40).map(|n| (format!("{n:02}-z.js"), noise(400 << 10, 100 + n)));
+    pages.chain(assets).collect()
+}
+
+#[tokio::test]
+async fn pages_are_read_along_with_the_assets_around_them() {
+    let stage = Stage::new().await.with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
+    let build = interleaved(20 << 10);
+    stage.deploy("one", &stage.upload("site.zip", &build)).await;
+    stage.assert_live(&build);
+    let calls = stage.cloud.calls();
+    let first_page = calls.iter().find(|call| call.key.as_deref().is_some_and(|key| key.ends_with(".html"))).unwrap();
+    let reads = calls.iter().filter(|call| call.operation == "GetObject" && call.key.as_deref() == Some("site.zip"));
+    assert!(reads.clone().all(|read| read.sequence < first_page.sequence), "a page is read after the assets");
+    // 16 MiB in spans of up to 4 MiB, their headers before, and the end of the archive.
+    assert!(reads.count() < 60, "{:?}", stage.archive_ranges());
+}
+
+#[tokio::test]
+async fn a_corrupt_page_that_was_read_along_with_assets_never_goes_live_as_gzip() {
+    let stage = Stage::new().await.with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128").with("GZIP", "true");
+    let build = interleaved(100 << 10);
+    let corrupt = crc32fast::hash(&build["20-page.html"]);
+    let [right, wrong] = [corrupt, !corrupt].map(u32::to_le_bytes);
+    let archive = replaced(zipped(&build), &right, &wrong, 2);
+    let message = stage.refusal("one", &stage.upload_bytes("site.zip", archive)).await;
+    assert!(message.contains("`20-page.html`"), "{message}");
+    assert!(stage.cloud.objects(LIVE).keys().all(|key| !key.ends_with(".html")));
 }
 
 fn start_of(range: &str) -> u64 {
@@ -228,8 +296,10 @@ async fn after_a_failure_transfers_that_wait_for_memory_do_not_start() {
     let failure = stage.invoke("one", &event).await.into_answer().unwrap_err();
     assert_eq!(failure.error_type, "Aws", "{}", failure.error_message);
     // One upload may have had its memory already; it finishes.
-    let started = stage.count("CreateMultipartUpload");
-    assert!(started <= 1, "{started} of 4 uploads were started");
+    let calls = stage.cloud.calls();
+    let is_large = |key: &str| key.starts_with("large-");
+    let started = calls.iter().filter(|call| call.key.as_deref().is_some_and(is_large)).count();
+    assert!(started <= 1, "{started} of 4 large entries were sent");
     let ranges = stage.archive_ranges();
     // Two spans were read ahead, and one more already had its memory.
     let spans = ranges.iter().filter(|range| is_span_of_small_entries(range)).count();

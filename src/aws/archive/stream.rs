@@ -22,7 +22,7 @@ pub struct RangeStream<'a> {
     arrived: Bytes,
     /// The answer to the last request.
     answer: Option<Answer>,
-    /// How many answers in a row have broken off without a byte of the range.
+    /// How many answers have broken off since the last byte of the range arrived.
     broken: usize,
 }
 
@@ -35,6 +35,11 @@ struct Answer {
 impl<'a> RangeStream<'a> {
     pub(super) fn new(object: &'a ArchiveObject, range: Range<u64>) -> Self {
         Self { object, left: range, arrived: Bytes::new(), answer: None, broken: 0 }
+    }
+
+    /// Returns a range that has arrived already, up to `end`.
+    pub(super) fn arrived(object: &'a ArchiveObject, end: u64, bytes: Bytes) -> Self {
+        Self { arrived: bytes, ..Self::new(object, end..end) }
     }
 
     /// Returns the next `count` bytes, or fewer at the end of the range.
