@@ -99,6 +99,17 @@ impl ArchiveIndex {
         directory::read(directory, location, padding.count() as u64, selection, limits).map(Parsed::Index)
     }
 
+    /// Checks that no file is in a folder that belongs to others, which has a slash at its end.
+    ///
+    /// # Errors
+    /// One is.
+    pub fn keep_out_of(&self, folder: &str) -> Result<(), Rejection> {
+        match self.entries.iter().find(|entry| entry.name.starts_with(folder)) {
+            Some(entry) => Err(Rejection::InFolderOfPreviews { entry: shown(entry.name.as_bytes()) }),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the one top folder that contains all files, with its slash; `None` if there is none.
     ///
     /// A `_headers` file beside the folder shows that the archive's root is the site's.

@@ -97,6 +97,19 @@ impl Clients {
     }
 }
 
+impl Clients {
+    /// Returns clients of another site of the same stack, which share the connections.
+    pub fn of_site(&self, config: &Config) -> Self {
+        Self {
+            archives: self.archives.clone(),
+            bucket: self.bucket.of_site(config),
+            manifests: self.manifests.of_site(config),
+            ledger: self.ledger.of_site(config),
+            cdn: self.cdn.of_site(config),
+        }
+    }
+}
+
 fn with_retries(sdk: &SdkConfig, http_client: SharedHttpClient) -> SdkConfig {
     let retries = sdk.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
     // An upload that stalls runs into the connector's timeout. Watching it as well would cost CPU for every few KiB

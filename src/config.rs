@@ -11,9 +11,11 @@ mod error;
 mod exclude;
 mod names;
 mod parameter;
+mod previews;
 mod variables;
 
 use crate::archive::{Limits, max_directory_bytes};
+use crate::preview::PreviewName;
 use variables::Variables;
 
 pub use cache_control::CacheControl;
@@ -23,6 +25,7 @@ pub use entry_points::EntryPoints;
 pub use error::{ConfigError, ConfigErrors};
 pub use exclude::Exclude;
 pub use parameter::parameters;
+pub use previews::Previews;
 
 /// S3's longest key in bytes (S3 user guide, "Object key naming").
 const MAX_KEY_BYTES: usize = 1_024;
@@ -80,6 +83,10 @@ pub struct Config {
     pub max_writes_per_second: u32,
     /// The function's memory.
     pub memory_mib: u64,
+    /// The settings of previews; `None` if there are none.
+    pub previews: Option<Previews>,
+    /// The name of the preview, if the site is one.
+    pub preview: Option<PreviewName>,
 }
 
 /// The keys under the live prefix that a deployment may delete because the archive lacks them.
@@ -116,6 +123,10 @@ pub const VARIABLES: &[&str] = &[
     "MAX_INVALIDATION_PATHS",
     "MAX_RATIO",
     "MAX_WRITES_PER_SECOND",
+    "PREVIEWS",
+    "PREVIEW_DAYS",
+    "PREVIEW_DISTRIBUTION_ID",
+    "PREVIEW_DOMAIN",
     "PRUNE",
     "RETAIN_REMOVED_DAYS",
     "S3_FORCE_PATH_STYLE",
@@ -179,6 +190,8 @@ impl Config {
             // (S3 user guide, "Optimizing Amazon S3 performance"). Endpoints other than S3 may take more or fewer.
             max_writes_per_second: variables.number("MAX_WRITES_PER_SECOND", 1..=1_000_000, 3_500),
             memory_mib: variables.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 128..=32_768, 512),
+            previews: previews::read(&mut variables),
+            preview: None,
             staging_bucket,
             live_bucket,
             table_name,

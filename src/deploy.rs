@@ -15,6 +15,7 @@ mod offer;
 mod private_keys;
 mod progress;
 mod rehearsal;
+mod removal;
 mod run;
 mod survey;
 mod sweep;
@@ -35,6 +36,7 @@ use crate::deployment::Identity;
 use crate::error::Error;
 use crate::event::{Options, Upload};
 use crate::plan::Waves;
+use crate::preview::PreviewName;
 use crate::report::{Progress, Report};
 
 use attempt::Attempt;
@@ -44,6 +46,7 @@ use held::HeldRun;
 use run::Run;
 use survey::{Live, Survey};
 
+pub use removal::remove;
 pub use sweep::sweep;
 pub use undo::undo;
 pub use waiting::{Waited, deploy_waiting};
@@ -55,6 +58,14 @@ const LAST_CALL: TimeDelta = TimeDelta::seconds(20);
 pub struct Site {
     pub config: Config,
     pub clients: Clients,
+}
+
+impl Site {
+    /// Returns a preview of the site, which is a site of its own over the same connections.
+    pub fn preview(&self, name: &PreviewName) -> Self {
+        let config = self.config.of_preview(name);
+        Self { clients: self.clients.of_site(&config), config }
+    }
 }
 
 /// One invocation of the function.

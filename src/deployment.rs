@@ -10,6 +10,7 @@ mod lease;
 mod owed;
 mod place;
 mod record;
+mod removal;
 mod run_record;
 mod source;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use self::lease::Lease;
 pub use self::owed::Owed;
 pub use self::place::Place;
 pub use self::record::{Claimant, Identity, Record, Status};
+pub use self::removal::{Preview, Removal, RemovalDecision, RemovalRequest, decide_removal};
 pub use self::run_record::{AskedBy, RunFailure, RunProgress, RunRecord, Step};
 pub use self::source::{SOURCE_METADATA, Source};
 pub use self::unfinished::UnfinishedRun;

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use chrono::{DateTime, Utc};
 use lambda_runtime::Diagnostic;
 
-use crate::deployment::{DeploymentId, Head, RunId};
+use crate::deployment::{DeploymentId, Head};
 use crate::plan::LargeDelete;
 use crate::{archive, config, cut, event, headers};
 
@@ -23,8 +23,12 @@ pub enum Error {
     #[error("{0}")]
     RefusedForGood(String),
     /// A run was refused after its first write.
-    #[error("{refusal}; the site is left between two builds: {}", way_out(.live))]
-    Torn { refusal: Box<Error>, live: Option<RunId> },
+    #[error("{refusal}; the site is left between two builds: {}", way_out(.back_to))]
+    Torn {
+        refusal: Box<Error>,
+        /// The deployment to roll back to, as a rollback names it.
+        back_to: Option<String>,
+    },
     #[error("the archive s3://{bucket}/{key}{} is gone: {reason}", version(.version_id))]
     ArchiveGone { bucket: String, key: String, version_id: Option<String>, reason: String },
     #[error("{0}")]
@@ -89,9 +93,9 @@ pub enum Error {
     },
 }
 
-fn way_out(live: &Option<RunId>) -> String {
-    match live {
-        Some(live) => format!("send {{\"rollback\":\"{}\"}} to bring the last build back", live.deployment),
+fn way_out(back_to: &Option<String>) -> String {
+    match back_to {
+        Some(target) => format!("send {{\"rollback\":\"{target}\"}} to bring the last build back"),
         None => "upload a sound build".to_owned(),
     }
 }
@@ -104,7 +108,7 @@ fn next_try(waits: bool) -> &'static str {
     if waits {
         "this upload waits, and whoever is done with the site next deploys it, if Lambda's two retries do not come first"
     } else {
-        "Lambda tries this replay twice more, after one and two minutes; if that fails too, send it again"
+        "Lambda tries this event twice more, after one and two minutes; if that fails too, send it again"
     }
 }
 
@@ -160,9 +164,10 @@ impl Error {
 
     /// Returns the error of an upload that finds the site between two builds: a refusal then says how to bring the last
     /// one back, since no later run may do so.
-    pub fn between_builds(self, head: &Head) -> Self {
+    pub fn between_builds(self, head: &Head, config: &config::Config) -> Self {
         if head.is_torn && self.is_refusal() {
-            return Self::Torn { refusal: Box::new(self), live: head.live.clone() };
+            let back_to = head.live.as_ref().map(|live| config.rollback_target(live.deployment.as_str()));
+            return Self::Torn { refusal: Box::new(self), back_to };
         }
         self
     }
@@ -214,6 +219,6 @@ mod tests {
     fn an_upload_waits_for_the_site_but_a_replay_has_to_be_sent_again() {
         let busy = |waits| Error::Busy { deployment: None, until: DateTime::UNIX_EPOCH, waits };
         insta::assert_snapshot!(busy(true), @"a sweep holds the site until 1970-01-01 00:00:00 UTC: this upload waits, and whoever is done with the site next deploys it, if Lambda's two retries do not come first");
-        insta::assert_snapshot!(busy(false), @"a sweep holds the site until 1970-01-01 00:00:00 UTC: Lambda tries this replay twice more, after one and two minutes; if that fails too, send it again");
+        insta::assert_snapshot!(busy(false), @"a sweep holds the site until 1970-01-01 00:00:00 UTC: Lambda tries this event twice more, after one and two minutes; if that fails too, send it again");
     }
 }

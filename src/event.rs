@@ -16,6 +16,8 @@ use serde_json::{Map, Value};
 
 use envelope::Envelope;
 
+use crate::preview::PreviewName;
+
 pub use bad_event::BadEvent;
 pub use options::Options;
 pub use upload::Upload;
@@ -25,8 +27,10 @@ pub use upload::Upload;
 pub enum Event {
     /// Bring archives live, in the order in which they were uploaded. Never empty.
     Uploads { uploads: Vec<Upload>, options: Options },
-    /// Bring an earlier deployment live again.
-    Rollback { to: Rollback, options: Options },
+    /// Bring an earlier deployment of the live site or of a preview live again.
+    Rollback { of: Option<PreviewName>, to: Rollback, options: Options },
+    /// Take a preview away.
+    Remove { preview: PreviewName, options: Options },
     /// Delete retained objects whose days are over, and send the invalidations that are owed.
     Sweep { options: Options },
     /// S3 tested a notification; there is nothing to do.
@@ -44,14 +48,20 @@ pub enum Rollback {
 }
 
 impl Event {
-    /// Returns whether the event may change the site.
-    pub fn may_change_site(&self) -> bool {
+    /// Returns the options of the event.
+    pub fn options(&self) -> Options {
         match self {
-            Self::Test => false,
-            Self::Uploads { options, .. } | Self::Rollback { options, .. } | Self::Sweep { options } => {
-                !options.dry_run
-            }
+            Self::Test => Options::default(),
+            Self::Uploads { options, .. }
+            | Self::Rollback { options, .. }
+            | Self::Remove { options, .. }
+            | Self::Sweep { options } => *options,
         }
+    }
+
+    /// Returns whether the event may change a site.
+    pub fn may_change_site(&self) -> bool {
+        *self != Self::Test && !self.options().dry_run
     }
 
     /// Reads an event.
@@ -83,7 +93,22 @@ impl Event {
                     return Err(BadEvent::RollbackNotMeant);
                 }
                 Envelope::Rollback(to) => {
-                    return Ok(Event::Rollback { to: Rollback::parse(to)?, options: Options::from_map(&options)? });
+                    let (of, to) = Rollback::parse(to)?;
+                    return Ok(Event::Rollback { of, to, options: Options::from_map(&options)? });
+                }
+                // A person may have pushed to the preview since.
+                Envelope::Remove(_) if is_redriven && options.get("replay") != Some(&Value::Bool(true)) => {
+                    return Err(BadEvent::RemovalNotMeant);
+                }
+                Envelope::Remove(preview) => {
+                    let name = preview.as_str().and_then(|path| PreviewName::in_folder(path.trim()));
+                    let preview = name.ok_or_else(|| BadEvent::Field {
+                        field: "remove".to_owned(),
+                        value: preview.clone(),
+                        allowed: "\"previews/<name>\", in which the name is a DNS label (lower-case letters, digits \
+                                  and hyphens)",
+                    })?;
+                    return Ok(Event::Remove { preview, options: Options::from_map(&options)? });
                 }
                 Envelope::Sweep => return Ok(Event::Sweep { options: Options::from_map(&options)? }),
                 Envelope::Records(records) => records
@@ -101,15 +126,23 @@ impl Event {
 }
 
 impl Rollback {
-    fn parse(to: &Value) -> Result<Rollback, BadEvent> {
-        match to.as_str().map(str::trim) {
-            Some("previous") => Ok(Rollback::Previous),
-            Some(id) if !id.is_empty() => Ok(Rollback::To(id.to_owned())),
-            _ => Err(BadEvent::Field {
-                field: "rollback".to_owned(),
-                value: to.clone(),
-                allowed: "\"previous\" or a deployment's id",
-            }),
+    /// Reads the target of a rollback. `previews/<name>/` before it names the preview that it is about.
+    fn parse(to: &Value) -> Result<(Option<PreviewName>, Rollback), BadEvent> {
+        let bad = || BadEvent::Field {
+            field: "rollback".to_owned(),
+            value: to.clone(),
+            allowed: "\"previous\" or a deployment's id; for a preview, \"previews/<name>/previous\" or \
+                      \"previews/<name>/<deployment id>\"",
+        };
+        let text = to.as_str().map(str::trim).ok_or_else(bad)?;
+        let (of, target) = match text.rsplit_once('/') {
+            None => (None, text),
+            Some((preview, target)) => (Some(PreviewName::in_folder(preview).ok_or_else(bad)?), target),
+        };
+        match target {
+            "" => Err(bad()),
+            "previous" => Ok((of, Rollback::Previous)),
+            id => Ok((of, Rollback::To(id.to_owned()))),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The handler of an event: it runs the deployments, and turns their results into log lines and one answer.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use lambda_runtime::Diagnostic;
 use serde::Serialize;
@@ -10,17 +11,20 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use crate::config::Config;
 use crate::cut;
-use crate::deploy::{Invocation, Site, Waited, deploy, deploy_waiting, deployment_span, sweep, undo};
-use crate::deployment::DeploymentId;
+use crate::deploy::{Invocation, Site, Waited, deploy, deploy_waiting, deployment_span, remove, sweep, undo};
+use crate::deployment::{DeploymentId, MAX_CLOCK_SKEW};
 use crate::error::Error;
-use crate::event::{Event, Options, Rollback};
+use crate::event::{BadEvent, Event, Options, Rollback, Upload};
 use crate::metrics::{self, Moment};
-use crate::report::{Answer, Failed, Invalidated, Progress, Report, sentence};
+use crate::preview::{PreviewName, Purpose, purpose, removal_key};
+use crate::report::{Answer, Failed, Invalidated, Outcome, Progress, Report, sentence};
 
 /// The results of an event's deployments, in upload order.
 #[derive(Debug)]
 pub struct Handled {
+    /// The live site.
     site: String,
     results: Vec<Result<Report, Failure>>,
     /// The results of other uploads, which had given up waiting for the site.
@@ -32,12 +36,23 @@ pub struct Handled {
 pub struct Failure {
     /// The archive's key, if the event names one.
     pub key: Option<String>,
-    pub error: Error,
+    /// Whether it is about a preview, or about what was meant for one.
+    pub of_preview: bool,
+    pub error: Box<Error>,
 }
 
 impl Failure {
+    /// Whether it fails the invocation, so that Lambda retries it and an alarm fires. What is refused of a preview does
+    /// not: no retry helps, and the alarms are the live site's.
+    fn fails_invocation(&self) -> bool {
+        let is_refused =
+            self.error.is_refusal() || matches!(*self.error, Error::BadEvent(_) | Error::ArchiveGone { .. });
+        !(self.of_preview && is_refused)
+    }
+
     fn told(&self) -> Failed {
         Failed {
+            of_preview: self.of_preview,
             key: self.key.as_deref().map(cut::text),
             error_type: self.error.kind(),
             error_message: self.error.message(),
@@ -54,53 +69,231 @@ struct FailureLine<'a> {
     failed: Failed,
 }
 
-/// Handles one event. Then deploys the uploads that gave up waiting for the site meanwhile.
+/// One part of an event's work, and the site that it is about: the live one, or a preview.
+#[derive(Clone, Debug, PartialEq)]
+struct Task {
+    of: Option<PreviewName>,
+    work: Work,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Work {
+    /// The event asks for nothing.
+    Nothing,
+    Deploy(Upload),
+    /// The upload is no archive by its name.
+    Ignore(Upload),
+    RollBack(Rollback),
+    /// Remove a preview, which somebody has asked for at this time.
+    Remove(Option<DateTime<Utc>>),
+    Sweep,
+}
+
+/// Handles one event. Then deploys the uploads that gave up waiting for its sites meanwhile.
 pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -> Handled {
     let timeout = invocation.deadline - (invocation.clock)();
-    let event = Event::parse(payload, &site.config.staging_bucket).map_err(Error::from);
-    let changes_site = event.as_ref().is_ok_and(Event::may_change_site);
-    let mut results = match event {
-        Ok(event) => carry_out(site, event, invocation).await,
-        Err(error) => vec![Err(Failure { key: None, error })],
+    let mut handled = Handled { site: site.config.site.clone(), results: Vec::new(), waited: Vec::new() };
+    let event = match Event::parse(payload, &site.config.staging_bucket) {
+        Ok(event) => event,
+        Err(error) => {
+            handled.results.push(Err(Failure { key: None, of_preview: false, error: Box::new(error.into()) }));
+            return handled;
+        }
     };
-    let mut waited = Vec::new();
+    let (options, changes_site) = (event.options(), event.may_change_site());
+    let is_sweep = matches!(event, Event::Sweep { .. });
+    let mut sites = BTreeSet::new();
+    for task in tasks(event, &site.config) {
+        match task {
+            Err(failure) => handled.results.push(Err(failure)),
+            Ok(Task { of, work }) => {
+                let result = at(site, of.as_ref(), invocation, async |site, invocation| {
+                    carry_out(site, work, options, invocation).await
+                });
+                handled.results.push(result.await);
+                sites.insert(of);
+            }
+        }
+    }
     if changes_site {
-        let deployed = Box::pin(deploy_waiting(site, invocation, timeout)).await.into_iter();
-        waited.extend(deployed.map(|Waited { key, result }| result.map_err(|error| Failure { key, error })));
+        handled.waited.extend(deploy_all_waiting(site, sites, invocation, timeout).await);
+    }
+    if is_sweep {
+        // The previews come last: they take no time from the live site.
+        let swept = sweep_previews(site, options, invocation, &mut handled.results).await;
+        if changes_site {
+            handled.waited.extend(deploy_all_waiting(site, swept, invocation, timeout).await);
+        }
     }
     if site.config.wait_for_invalidation {
         // This wait comes last, when every upload is live and every lease released. It delays no other deployment.
-        let reports = results.iter_mut().chain(&mut waited).flatten();
+        let reports = handled.results.iter_mut().chain(&mut handled.waited).flatten();
         let invalidations = reports.flat_map(|report| &mut report.invalidations);
         join_all(invalidations.map(|sent| note_completion(site, sent, invocation.time_left()))).await;
     }
-    Handled { site: site.config.site.clone(), results, waited }
+    handled
 }
 
-/// Does what an event asks for.
-async fn carry_out(site: &Site, event: Event, invocation: &Invocation<'_>) -> Vec<Result<Report, Failure>> {
-    let of_event = |result: Result<Report, Error>| vec![result.map_err(|error| Failure { key: None, error })];
+/// Returns what an event asks for, part by part. Which site a part is about is decided here, by the key of its upload or
+/// by the name that it gives, and nowhere else.
+fn tasks(event: Event, config: &Config) -> Vec<Result<Task, Failure>> {
+    let has_previews = config.previews.is_some();
+    let of_preview = |name: &PreviewName, key: Option<String>| {
+        let error = Box::new(BadEvent::NoPreviews { name: name.clone() }.into());
+        if has_previews { Ok(()) } else { Err(Failure { key, of_preview: true, error }) }
+    };
     match event {
-        Event::Test => of_event(Ok(Report::ignored(site.config.site.clone()))),
-        Event::Sweep { options } => of_event(Box::pin(sweep(site, options, invocation)).await),
-        Event::Rollback { to, options } => {
-            let rollback = Box::pin(roll_back(site, &to, options, invocation));
-            of_event(rollback.instrument(deployment_span(site)).await)
+        Event::Test => vec![Ok(Task { of: None, work: Work::Nothing })],
+        Event::Sweep { .. } => vec![Ok(Task { of: None, work: Work::Sweep })],
+        Event::Rollback { of, to, .. } => {
+            let allowed = of.as_ref().map_or(Ok(()), |name| of_preview(name, None));
+            vec![allowed.map(|()| Task { of, work: Work::RollBack(to) })]
+        }
+        Event::Remove { preview, .. } => {
+            let allowed = of_preview(&preview, None);
+            vec![allowed.map(|()| Task { of: Some(preview), work: Work::Remove(None) })]
         }
         Event::Uploads { uploads, options } => {
-            let mut results = Vec::new();
-            for upload in uploads {
-                if !options.are_a_persons() && !upload.is_named_as_archive() {
-                    results.push(Ok(Report::ignored_upload(site.config.site.clone(), &upload)));
-                    continue;
-                }
-                let deployment = Box::pin(deploy(site, &upload, options, invocation));
-                let result = deployment.instrument(deployment_span(site)).await;
-                results.push(result.map_err(|error| Failure { key: Some(upload.key), error }));
-            }
-            results
+            let task = |upload: Upload| {
+                let is_ignored = !options.are_a_persons() && !upload.is_named_as_archive();
+                let (of, work) = match purpose(&upload.key, &config.upload_prefix, has_previews) {
+                    Ok(Purpose::Remove(name)) => (Some(name), Work::Remove(upload.uploaded_at)),
+                    _ if is_ignored => (None, Work::Ignore(upload)),
+                    Ok(Purpose::Live) => (None, Work::Deploy(upload)),
+                    Ok(Purpose::Preview(name)) => (Some(name), Work::Deploy(upload)),
+                    Err(bad) => {
+                        let error = Box::new(BadEvent::from(bad).into());
+                        return Err(Failure { key: Some(upload.key), of_preview: true, error });
+                    }
+                };
+                Ok(Task { of, work })
+            };
+            uploads.into_iter().map(task).collect()
         }
     }
+}
+
+/// Does work at the live site, or at one of its previews. A preview has a progress of its own: what it owes is not the
+/// live site's.
+async fn at<T>(
+    live: &Site,
+    of: Option<&PreviewName>,
+    invocation: &Invocation<'_>,
+    work: impl AsyncFnOnce(&Site, &Invocation<'_>) -> T,
+) -> T {
+    match of {
+        None => work(live, invocation).await,
+        Some(name) => {
+            let progress = Progress::default();
+            work(&live.preview(name), &Invocation { progress: &progress, ..*invocation }).await
+        }
+    }
+}
+
+/// Deploys the uploads that wait for these sites.
+async fn deploy_all_waiting(
+    site: &Site,
+    sites: BTreeSet<Option<PreviewName>>,
+    invocation: &Invocation<'_>,
+    timeout: TimeDelta,
+) -> Vec<Result<Report, Failure>> {
+    let mut results = Vec::new();
+    for of in sites {
+        let waited = at(site, of.as_ref(), invocation, async |site, invocation| {
+            Box::pin(deploy_waiting(site, invocation, timeout)).await
+        });
+        let of_preview = of.is_some();
+        let failed = |Waited { key, result }: Waited| {
+            result.map_err(|error| Failure { key, of_preview, error: Box::new(error) })
+        };
+        results.extend(waited.await.into_iter().map(failed));
+    }
+    results
+}
+
+/// Does one part of what an event asks for.
+async fn carry_out(site: &Site, work: Work, options: Options, invocation: &Invocation<'_>) -> Result<Report, Failure> {
+    let (key, result) = match work {
+        Work::Nothing => (None, Ok(Report::of_site(&site.config))),
+        Work::Ignore(upload) => (None, Ok(Report::ignored_upload(site.config.site.clone(), &upload))),
+        Work::Sweep => (None, Box::pin(sweep(site, options, invocation)).await),
+        Work::Remove(asked_at) => {
+            let removal = remove_if_past(site, asked_at, options, invocation);
+            (None, removal.instrument(deployment_span(site)).await)
+        }
+        Work::RollBack(to) => {
+            let rollback = Box::pin(roll_back(site, &to, options, invocation));
+            (None, rollback.instrument(deployment_span(site)).await)
+        }
+        Work::Deploy(upload) => {
+            let deployment = Box::pin(deploy(site, &upload, options, invocation));
+            let result = deployment.instrument(deployment_span(site)).await;
+            (Some(upload.key), result)
+        }
+    };
+    result.map_err(|error| Failure { key, of_preview: site.config.is_preview(), error: Box::new(error) })
+}
+
+/// Removes a preview, unless its removal is dated in the future, which would shut out every later push.
+async fn remove_if_past(
+    site: &Site,
+    asked_at: Option<DateTime<Utc>>,
+    options: Options,
+    invocation: &Invocation<'_>,
+) -> Result<Report, Error> {
+    let now = (invocation.clock)();
+    if let Some(uploaded_at) = asked_at.filter(|at| *at > now + MAX_CLOCK_SKEW) {
+        let key = site.config.preview.as_ref().map(|name| removal_key(&site.config.upload_prefix, name));
+        return Err(BadEvent::FutureUpload { key: key.unwrap_or_default(), uploaded_at, now }.into());
+    }
+    Box::pin(remove(site, asked_at, options, invocation)).await
+}
+
+/// Sweeps the previews, and removes those to which nobody has pushed for `PREVIEW_DAYS`. Adds the results of those for
+/// which there was something to do, and returns which were swept.
+///
+/// A failure is left to the next sweep: it is none of the live site's.
+async fn sweep_previews(
+    site: &Site,
+    options: Options,
+    invocation: &Invocation<'_>,
+    results: &mut Vec<Result<Report, Failure>>,
+) -> BTreeSet<Option<PreviewName>> {
+    let mut swept = BTreeSet::new();
+    let Some(previews) = &site.config.previews else { return swept };
+    let listed = site.clients.ledger.previews().await.unwrap_or_else(|error| {
+        tracing::warn!("could not look for previews; the next sweep does: {error}");
+        Vec::new()
+    });
+    for preview in listed {
+        if invocation.time_left().is_zero() {
+            tracing::warn!("no time is left to sweep the other previews; the next sweep goes on");
+            break;
+        }
+        let ended_at = preview.ends_at(previews.days);
+        let has_ended = ended_at <= (invocation.clock)();
+        let result = at(site, Some(&preview.name), invocation, async |site, invocation| {
+            if has_ended {
+                Box::pin(remove(site, Some(ended_at), options, invocation)).await
+            } else {
+                Box::pin(sweep(site, options, invocation)).await
+            }
+        });
+        match result.await {
+            Ok(report) => results.extend(is_worth_telling(&report).then_some(Ok(report))),
+            Err(error) => {
+                let name = &preview.name;
+                tracing::warn!(%name, "could not sweep the preview {name}; the next sweep tries again: {error}");
+            }
+        }
+        swept.insert(Some(preview.name));
+    }
+    swept
+}
+
+/// Whether the sweep of a preview has found something to do.
+fn is_worth_telling(report: &Report) -> bool {
+    report.outcome == Outcome::Removed || report.deleted > 0 || !report.invalidations.is_empty()
 }
 
 async fn roll_back(site: &Site, to: &Rollback, options: Options, invocation: &Invocation<'_>) -> Result<Report, Error> {
@@ -168,12 +361,24 @@ impl Handled {
         self.results.iter().chain(&self.waited)
     }
 
+    /// Whether one of the results is the live site's.
+    pub fn concerns_live_site(&self) -> bool {
+        self.all_results().any(|result| match result {
+            Ok(report) => report.preview.is_none(),
+            Err(failure) => !failure.of_preview,
+        })
+    }
+
     fn log_line(&self, result: &Result<Report, Failure>, moment: Moment) -> Option<String> {
         match result {
-            Ok(report) => metrics::of_report(report, moment),
+            Ok(report) => metrics::of_report(report, &self.site, moment),
             Err(failure) => {
                 let line = FailureLine { site: &self.site, outcome: "failed", failed: failure.told() };
-                metrics::of_failure(&line, moment)
+                if failure.of_preview {
+                    metrics::of_previews_failure(&line, &self.site, moment)
+                } else {
+                    metrics::of_failure(&line, moment)
+                }
             }
         }
     }
@@ -184,16 +389,17 @@ impl Handled {
     /// The first failure. It fails the invocation, so that Lambda retries it; the log has the other results.
     pub fn into_answer(self) -> Result<Answer, Diagnostic> {
         let count = self.results.len();
-        let (mut deployments, mut failures) = (Vec::new(), Vec::new());
+        let (mut deployments, mut failures, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for result in self.results {
             match result {
                 Ok(report) => deployments.push(report),
-                Err(failure) => failures.push(failure),
+                Err(failure) if failure.fails_invocation() => failures.push(failure),
+                Err(failure) => refused.push(failure.told()),
             }
         }
         let failed = failures.len();
         let Some(first) = failures.into_iter().next() else {
-            let mut failed = Vec::new();
+            let mut failed = refused;
             for result in self.waited {
                 match result {
                     Ok(report) => deployments.push(report),
@@ -202,7 +408,7 @@ impl Handled {
             }
             return Ok(Answer::of(&deployments, failed));
         };
-        let mut diagnostic = Diagnostic::from(first.error);
+        let mut diagnostic = Diagnostic::from(*first.error);
         if count > 1 {
             let key = cut::text(&first.key.unwrap_or_default());
             diagnostic.error_message =

@@ -36,6 +36,7 @@ pub use self::stale_keys::StaleKeys;
 pub use self::tags::Tags;
 
 use self::inventory::Inventory;
+use self::item::Spelling;
 
 /// The operator's settings for invalidations.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -126,6 +127,23 @@ impl Phase {
 pub fn invalidation(distribution: &Distribution, stale: &StaleKeys<'_>, rules: &InvalidationRules<'_>) -> Invalidation {
     let inventory = Inventory::new(distribution, stale, rules);
     inventory.cheapest_invalidation(&inventory.no_tags())
+}
+
+/// Returns the items that evict everything under a live prefix and nothing beside it, whatever the budget.
+///
+/// They are a wildcard of its folder, and the exact items of the paths outside that show the folder's index document.
+/// [`invalidation`] may merge both, as `/previews/a*`, and so evict `/previews/ab/` too.
+pub fn folder_alone(distribution: &Distribution, live_prefix: &str) -> Items {
+    let spelling = |path: &str| Spelling::of(path, distribution.query_strings);
+    let folders = path::folders(live_prefix, distribution);
+    let wildcards: Vec<String> =
+        folders.iter().map(|folder| item::wildcard(&folder[..spelling(folder).wildcard_bytes])).collect();
+    let outside = path::outer_aliases(live_prefix, distribution);
+    let mut list: Vec<String> = outside.iter().flat_map(|path| spelling(path).items).chain(wildcards.clone()).collect();
+    list.sort_unstable();
+    list.dedup();
+    list.retain(|item| !wildcards.iter().any(|wildcard| wildcard != item && matches(wildcard, item)));
+    Items { wildcards: list.iter().filter(|item| item.ends_with('*')).count(), collateral: 0, list }
 }
 
 /// Returns [`invalidation`], or one with tags if it evicts fewer unchanged objects.

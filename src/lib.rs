@@ -35,6 +35,7 @@ pub mod metrics;
 pub mod packed_map;
 pub mod patterns;
 pub mod plan;
+pub mod preview;
 pub mod printable;
 pub mod report;
 pub mod transfer;

@@ -47,11 +47,33 @@ pub(crate) struct Page {
     pub(crate) next: Option<String>,
 }
 
-/// The keys after `after`, up to and including `until`; `None` is no bound.
+/// A folder whose keys are not the site's, and which the listing passes over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Apart {
+    /// It ends in a slash.
+    folder: String,
+    /// Where the listing goes on.
+    after: String,
+}
+
+impl Apart {
+    /// Takes the folder of previews. Their names are lower-case letters, digits and hyphens, and no key of theirs comes
+    /// after `~`.
+    pub(crate) fn new(folder: String) -> Self {
+        Self { after: format!("{folder}~"), folder }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        key.starts_with(&self.folder)
+    }
+}
+
+/// The keys after `after`, up to and including `until`, except those `apart`; `None` is no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KeyRange<'k> {
     pub(crate) after: Option<&'k str>,
     until: Option<&'k str>,
+    apart: Option<&'k Apart>,
 }
 
 impl KeyRange<'_> {
@@ -60,7 +82,8 @@ impl KeyRange<'_> {
         let last = page.objects.last().map(|(key, _)| key.as_str());
         let is_at_end = last.is_some_and(|last| self.until.is_some_and(|until| last >= until));
         let is_beyond = |key: &str| self.until.is_some_and(|until| key > until);
-        found.extend(page.objects.into_iter().filter(|(key, _)| !is_beyond(key)));
+        let is_apart = |key: &str| self.apart.is_some_and(|apart| apart.has(key));
+        found.extend(page.objects.into_iter().filter(|(key, _)| !is_beyond(key) && !is_apart(key)));
         page.next.filter(|_| !is_at_end)
     }
 }
@@ -71,12 +94,23 @@ pub(crate) fn ranges_at_once(memory_mib: u64) -> usize {
 }
 
 /// Splits all possible keys into ranges that end with `split_keys`, and a last range without an end.
-pub(crate) fn ranges(split_keys: &[String]) -> Vec<KeyRange<'_>> {
+///
+/// A folder `apart` also ends a range, and the next one begins behind it: however many objects are in the folder, the
+/// listing takes the same pages, and at most one more than without the folder.
+pub(crate) fn ranges<'k>(split_keys: &'k [String], apart: Option<&'k Apart>) -> Vec<KeyRange<'k>> {
+    let is_apart = |key: &str| apart.is_some_and(|apart| apart.has(key));
+    // Each bound ends a range and begins the next one.
+    let keys = split_keys.iter().map(String::as_str).filter(|key| !is_apart(key));
+    let mut bounds: Vec<(&str, &str)> = keys.map(|key| (key, key)).collect();
+    if let Some(Apart { folder, after }) = apart {
+        let index = bounds.partition_point(|(until, _)| *until < folder.as_str());
+        bounds.insert(index, (folder, after));
+    }
     let mut ranges = Vec::new();
-    let mut range = KeyRange::default();
-    for key in split_keys {
-        ranges.push(KeyRange { until: Some(key), ..range });
-        range.after = Some(key);
+    let mut range = KeyRange { apart, ..KeyRange::default() };
+    for (until, after) in bounds {
+        ranges.push(KeyRange { until: Some(until), ..range });
+        range.after = Some(after);
     }
     ranges.push(range);
     ranges
@@ -119,10 +153,15 @@ mod tests {
 
     /// Lists `keys` in ranges split by the `known` keys. Returns the keys seen, range by range, and the number of
     /// pages.
-    fn listed(keys: &BTreeSet<String>, known: &BTreeSet<String>, page_keys: usize) -> (Vec<String>, usize) {
+    fn listed(
+        keys: &BTreeSet<String>,
+        known: &BTreeSet<String>,
+        page_keys: usize,
+        apart: Option<&Apart>,
+    ) -> (Vec<String>, usize) {
         let split_keys = split_between_pages(known.len(), known.iter().cloned(), page_keys);
         let (mut seen, mut pages) = (Vec::new(), 0);
-        for range in ranges(&split_keys) {
+        for range in ranges(&split_keys, apart) {
             let mut found = Listing::default();
             let mut token: Option<String> = None;
             loop {
@@ -142,7 +181,7 @@ mod tests {
         fn every_key_is_seen_once_whatever_was_known(
             keys in btree_set("[ab/]{0,4}", 0..60), known in btree_set("[ab/]{0,4}", 0..60), page_keys in 1..7usize,
         ) {
-            let (seen, _) = listed(&keys, &known, page_keys);
+            let (seen, _) = listed(&keys, &known, page_keys, None);
             prop_assert_eq!(seen, keys.into_iter().collect::<Vec<_>>());
         }
 
@@ -150,13 +189,35 @@ mod tests {
         fn known_keys_take_no_more_pages_than_a_plain_listing(
             keys in btree_set("[a-d]{1,4}", 0..200), page_keys in 1..7usize,
         ) {
-            let (_, pages) = listed(&keys, &keys, page_keys);
+            let (_, pages) = listed(&keys, &keys, page_keys, None);
             prop_assert_eq!(pages, keys.len().div_ceil(page_keys).max(1));
+        }
+
+        #[test]
+        fn every_key_outside_the_folder_apart_is_seen_once_and_none_inside(
+            keys in btree_set("(b/)?[abc/~]{0,3}", 0..60), known in btree_set("(b/)?[abc/~]{0,3}", 0..60),
+            page_keys in 1..7usize,
+        ) {
+            let (seen, _) = listed(&keys, &known, page_keys, Some(&Apart::new("b/".to_owned())));
+            prop_assert_eq!(seen, keys.into_iter().filter(|key| !key.starts_with("b/")).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn the_pages_do_not_grow_with_the_folder_apart(
+            keys in btree_set("[ac][a-d]{0,3}", 0..100), apart in btree_set("b/[a-d]{1,4}", 1..300),
+            page_keys in 1..7usize,
+        ) {
+            let folder = Apart::new("b/".to_owned());
+            let (_, alone) = listed(&keys, &keys, page_keys, None);
+            let (_, few) = listed(&keys.iter().chain(apart.first()).cloned().collect(), &keys, page_keys, Some(&folder));
+            let (_, many) = listed(&keys.union(&apart).cloned().collect(), &keys, page_keys, Some(&folder));
+            prop_assert_eq!(few, many);
+            prop_assert!(many <= alone + 1, "{} pages and {} without the folder", many, alone);
         }
     }
 
     #[test]
     fn an_empty_manifest_gives_one_range_of_all_keys() {
-        assert_eq!(ranges(&split_keys(&Manifest::default())), [KeyRange::default()]);
+        assert_eq!(ranges(&split_keys(&Manifest::default()), None), [KeyRange::default()]);
     }
 }

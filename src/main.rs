@@ -55,11 +55,11 @@ async fn serve(config: Result<Config, Error>) -> Result<(), lambda_runtime::Erro
 
 async fn answer(site: &Site, event: LambdaEvent<Value>) -> Result<Answer, Diagnostic> {
     let deadline = DateTime::<Utc>::from(event.context.deadline());
-    let now = Utc::now();
+    let began = Utc::now();
     let invocation = Invocation {
         request_id: &event.context.request_id,
         // Local runners send a deadline in the past.
-        deadline: if deadline > now { deadline } else { now + LONGEST_INVOCATION },
+        deadline: if deadline > began { deadline } else { began + LONGEST_INVOCATION },
         clock: &Utc::now,
         progress: &Progress::default(),
         pause: Duration::from_secs(1),
@@ -67,7 +67,11 @@ async fn answer(site: &Site, event: LambdaEvent<Value>) -> Result<Answer, Diagno
     };
     let handled = handle(site, &event.payload, &invocation).await;
     let now = Utc::now();
-    let moment = Moment { now, owed_seconds: owed_seconds(site, invocation.progress, now).await };
+    let owed_seconds = match handled.concerns_live_site() {
+        true => owed_seconds(site, invocation.progress, now).await,
+        false => None,
+    };
+    let moment = Moment { now, began, owed_seconds };
     for line in handled.plain_lines().into_iter().chain(handled.log_lines(moment)) {
         println!("{}", printable(&line));
     }

@@ -44,6 +44,8 @@ const OWED: Named = ("owedSeconds", "Seconds");
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     pub now: DateTime<Utc>,
+    /// When the invocation began.
+    pub began: DateTime<Utc>,
     /// `None` if the ledger could not be read.
     pub owed_seconds: Option<u64>,
 }
@@ -58,6 +60,9 @@ struct Line<'a, T> {
     paths: Option<usize>,
     #[serde(rename = "owedSeconds", skip_serializing_if = "Option::is_none")]
     owed_seconds: Option<u64>,
+    /// The site whose preview the line is about.
+    #[serde(rename = "previewsOf", skip_serializing_if = "Option::is_none")]
+    previews_of: Option<&'a str>,
     #[serde(rename = "_aws")]
     metadata: Metadata,
 }
@@ -85,39 +90,61 @@ struct Metric {
     unit: &'static str,
 }
 
-/// Returns the line of a deployment that did not fail.
-pub fn of_report(report: &Report, moment: Moment) -> Option<String> {
+/// Returns the line of a deployment that did not fail; `live` is the live site.
+///
+/// The metrics of all previews have one dimension together, `previewsOf`. So those of the live site stay its own, and a
+/// branch costs no metric more.
+pub fn of_report(report: &Report, live: &str, moment: Moment) -> Option<String> {
     let items = report.invalidations.iter().map(|sent| sent.items);
     let counts = match report.outcome {
         Outcome::Deployed | Outcome::Unchanged | Outcome::RolledBack => METRICS,
         // A sweep's duration says nothing about a deployment's.
-        Outcome::Swept => SWEEP_METRICS,
+        Outcome::Swept | Outcome::Removed => SWEEP_METRICS,
         // These change nothing: neither a dry run nor an event that was turned away.
         Outcome::Superseded | Outcome::Duplicate | Outcome::InProgress | Outcome::Planned | Outcome::Ignored => &[],
     };
-    line(&report.bounded(), counts, Some(items.sum()), moment)
+    let previews_of = report.preview.is_some().then_some(live);
+    line(&report.bounded(), counts, Some(items.sum()), previews_of, moment)
 }
 
 /// Returns the line of a failure, whose members include `site` and `outcome`.
 pub fn of_failure(failure: &impl Serialize, moment: Moment) -> Option<String> {
-    line(failure, &[], None, moment)
+    line(failure, &[], None, None, moment)
 }
 
-fn line(subject: &impl Serialize, counts: &[Named], paths: Option<usize>, moment: Moment) -> Option<String> {
+/// Returns the line of the failure of a preview of the site `live`.
+///
+/// Its metric has the time of the invocation's beginning, as Lambda's own count of errors has: an alarm subtracts one from
+/// the other, period by period.
+pub fn of_previews_failure(failure: &impl Serialize, live: &str, moment: Moment) -> Option<String> {
+    line(failure, &[], None, Some(live), Moment { now: moment.began, ..moment })
+}
+
+fn line(
+    subject: &impl Serialize,
+    counts: &[Named],
+    paths: Option<usize>,
+    previews_of: Option<&str>,
+    moment: Moment,
+) -> Option<String> {
     let mut site_metrics = counts.to_vec();
-    if moment.owed_seconds.is_some() {
+    // What a preview owes sets off no alarm.
+    let owed_seconds = moment.owed_seconds.filter(|_| previews_of.is_none());
+    if owed_seconds.is_some() {
         site_metrics.push(OWED);
     }
+    let dimension = if previews_of.is_some() { "previewsOf" } else { "site" };
     let line = Line {
         subject,
         deployments: 1,
         paths,
-        owed_seconds: moment.owed_seconds,
+        owed_seconds,
+        previews_of,
         metadata: Metadata {
             timestamp: moment.now.timestamp_millis(),
             cloud_watch_metrics: vec![
-                directive(&["site"], &site_metrics),
-                directive(&["site", "outcome"], &[DEPLOYMENTS]),
+                directive(&[dimension], &site_metrics),
+                directive(&[dimension, "outcome"], &[DEPLOYMENTS]),
             ]
             .into_iter()
             .filter(|directive| !directive.metrics.is_empty())
@@ -138,15 +165,17 @@ fn directive(dimensions: &[&'static str], metrics: &[Named]) -> Directive {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeZone;
+    use chrono::{TimeDelta, TimeZone};
     use insta::assert_snapshot;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::preview::PreviewName;
     use crate::report::Invalidated;
 
     fn moment(owed_seconds: Option<u64>) -> Moment {
-        Moment { now: Utc.with_ymd_and_hms(2026, 11, 22, 10, 15, 0).unwrap(), owed_seconds }
+        let now = Utc.with_ymd_and_hms(2026, 11, 22, 10, 15, 0).unwrap();
+        Moment { now, began: now - TimeDelta::minutes(10), owed_seconds }
     }
 
     fn report(outcome: Outcome) -> Report {
@@ -203,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_deployment_counts_its_changes() {
-        let line = parsed(of_report(&report(Outcome::Deployed), moment(Some(0))));
+        let line = parsed(of_report(&report(Outcome::Deployed), "my-site", moment(Some(0))));
         assert_well_formed(&line);
         assert_eq!(line["paths"], 7);
         assert_eq!(line["_aws"]["Timestamp"], 1_795_342_500_000_i64);
@@ -228,7 +257,7 @@ mod tests {
         for outcome in
             [Outcome::Planned, Outcome::Superseded, Outcome::Duplicate, Outcome::InProgress, Outcome::Ignored]
         {
-            let line = parsed(of_report(&report(outcome), moment(Some(7))));
+            let line = parsed(of_report(&report(outcome), "my-site", moment(Some(7))));
             assert_well_formed(&line);
             let expected = [r#"owedSeconds ["site"]"#, r#"deployments ["site","outcome"]"#];
             assert_eq!(metrics(&line), expected, "{outcome:?}");
@@ -238,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_sweep_counts_its_deletes_and_paths() {
-        let line = parsed(of_report(&report(Outcome::Swept), moment(Some(0))));
+        let line = parsed(of_report(&report(Outcome::Swept), "my-site", moment(Some(0))));
         assert_well_formed(&line);
         assert_snapshot!(metrics(&line).join("\n"), @r#"
         deleted ["site"]
@@ -255,5 +284,23 @@ mod tests {
         assert_well_formed(&line);
         assert_eq!(metrics(&line), [r#"deployments ["site","outcome"]"#]);
         assert!(line.get("owedSeconds").is_none() && line.get("paths").is_none());
+    }
+
+    #[test]
+    fn the_metrics_of_all_previews_have_a_dimension_of_their_own() {
+        let report = Report { preview: PreviewName::parse("pr-7"), ..report(Outcome::Deployed) };
+        let line = parsed(of_report(&report, "my-site", moment(Some(900))));
+        assert_well_formed(&line);
+        assert_eq!(line["previewsOf"], "my-site");
+        let all = metrics(&line);
+        assert!(all.iter().all(|metric| metric.contains("previewsOf") && !metric.contains("\"site\"")), "{all:?}");
+        assert!(line.get("owedSeconds").is_none(), "what a preview owes sets off no alarm");
+
+        let failure = json!({"site": "my-site", "outcome": "failed"});
+        let line = parsed(of_previews_failure(&failure, "my-site", moment(Some(900))));
+        assert_well_formed(&line);
+        assert_eq!(metrics(&line), [r#"deployments ["previewsOf","outcome"]"#]);
+        let began = moment(None).began.timestamp_millis();
+        assert_eq!(line["_aws"]["Timestamp"], began, "Lambda counts an error at the time of its invocation");
     }
 }

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::deployment::{DeploymentId, Step};
 use crate::event::Upload;
 use crate::plan::Plan;
+use crate::preview::PreviewName;
 
 use folders::PlannedFolder;
 
@@ -24,7 +26,8 @@ pub struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub more: Option<String>,
     /// Uploads that had given up waiting for the site, and failed when this invocation deployed them. Their own
-    /// invocations are over, so that no other answer tells of them.
+    /// invocations are over, so that no other answer tells of them. Also what was refused of previews: that fails no
+    /// invocation, since the alarms are the live site's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Failed>,
     /// All of this in plain [sentences](sentence), for notifications.
@@ -35,6 +38,9 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failed {
+    /// Whether it is about a preview, and not about the live site.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub of_preview: bool,
     /// The archive's key, if the event names one.
     pub key: Option<String>,
     pub error_type: &'static str,
@@ -50,6 +56,9 @@ pub struct Report {
     /// The run's number; 0 if none was started.
     pub run: u64,
     pub site: String,
+    /// The name of the preview, if the site is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<PreviewName>,
     pub outcome: Outcome,
     pub archive: Option<ArchiveName>,
     /// Where the first distribution shows the site; `None` if there is none, or if it was not read.
@@ -84,12 +93,18 @@ impl Report {
         Self { id: Some(id), run, archive: Some(archive), outcome, ..Self::ignored(site) }
     }
 
+    /// Creates a report about a site, without counts.
+    pub fn of_site(config: &Config) -> Self {
+        Self { preview: config.preview.clone(), ..Self::ignored(config.site.clone()) }
+    }
+
     /// Creates the report of an event that asks for nothing.
     pub fn ignored(site: String) -> Self {
         Self {
             id: None,
             run: 0,
             site,
+            preview: None,
             outcome: Outcome::Ignored,
             archive: None,
             url: None,
@@ -144,6 +159,8 @@ pub enum Outcome {
     Planned,
     /// Retained objects whose days are over were deleted, and owed invalidations were sent.
     Swept,
+    /// A preview is gone.
+    Removed,
     /// An event that asks for nothing, or an upload that is no archive.
     Ignored,
 }
@@ -151,7 +168,10 @@ pub enum Outcome {
 impl Outcome {
     /// Whether a report has the counts of a plan.
     fn has_counts(self) -> bool {
-        matches!(self, Self::Deployed | Self::Unchanged | Self::RolledBack | Self::Planned | Self::Swept)
+        matches!(
+            self,
+            Self::Deployed | Self::Unchanged | Self::RolledBack | Self::Planned | Self::Swept | Self::Removed
+        )
     }
 }
 

@@ -64,6 +64,11 @@ pub enum Rejection {
     UnicodePath { entry: String, problem: &'static str },
     #[error("entry `{entry}`: its name has {length_bytes} bytes, but an S3 key has room for {max_bytes}; shorten it")]
     NameTooLong { entry: String, length_bytes: usize, max_bytes: usize },
+    #[error(
+        "entry `{entry}` is in `previews/`, which belongs to the previews of this stack (Previews=true): rename the \
+         folder, or leave it out with Exclude=/previews/"
+    )]
+    InFolderOfPreviews { entry: String },
     #[error("entry `{entry}` is in the archive twice; pack the archive into a new file")]
     DuplicateName { entry: String },
     #[error("`{entry}` is both a file and a folder; rename one of them")]

@@ -13,9 +13,10 @@ use crate::error::Error;
 use crate::etag::Etag;
 use crate::headers::Headers;
 use crate::key::is_blank;
-use crate::listing::ranges_at_once;
+use crate::listing::{Apart, ranges_at_once};
 
 /// The live bucket, under its prefix.
+#[derive(Clone)]
 pub struct Bucket {
     pub(super) s3: aws_sdk_s3::Client,
     pub(super) signed: SignedRequests,
@@ -29,6 +30,8 @@ pub struct Bucket {
     pub(super) rate_limit: RateLimit,
     /// How many ranges of keys are listed at the same time.
     pub(super) ranges_at_once: usize,
+    /// The folder under the prefix that belongs to other sites.
+    pub(super) apart: Option<Apart>,
 }
 
 /// An object as S3 describes it.
@@ -60,7 +63,14 @@ impl Bucket {
             encryption: config.encryption.clone(),
             rate_limit,
             ranges_at_once: ranges_at_once(config.memory_mib),
+            apart: config.folder_of_previews().map(Apart::new),
         }
+    }
+
+    /// Returns the same bucket under the prefix of another site.
+    pub(super) fn of_site(&self, config: &Config) -> Self {
+        let apart = config.folder_of_previews().map(Apart::new);
+        Self { prefix: config.live_prefix.clone(), apart, ..self.clone() }
     }
 
     pub fn name(&self) -> &str {

@@ -26,11 +26,16 @@ const FIRST_POLL_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_POLL_PAUSE: Duration = Duration::from_secs(8);
 
 /// The distributions in front of the live bucket.
+#[derive(Clone)]
 pub struct Cdn {
     client: aws_sdk_cloudfront::Client,
     configured: Vec<config::DistributionConfig>,
     bucket: String,
     live_prefix: String,
+    /// Whether a function maps the site's host to its folder, so that viewers see it as a root.
+    maps_hosts: bool,
+    /// The host under which viewers reach the site, if its distribution has one for each preview.
+    host: Option<String>,
 }
 
 /// CloudFront's reply to a batch.
@@ -55,7 +60,14 @@ impl Cdn {
             configured: config.distributions.clone(),
             bucket: config.live_bucket.clone(),
             live_prefix: config.live_prefix.clone(),
+            maps_hosts: config.maps_hosts(),
+            host: config.preview_host(),
         }
+    }
+
+    /// Returns the distributions of another site of the same stack.
+    pub fn of_site(&self, config: &Config) -> Self {
+        Self::new(self.client.clone(), config)
     }
 
     /// Returns the site's distributions, as they are configured now.
@@ -89,7 +101,12 @@ impl Cdn {
             let config = distribution.distribution_config.as_ref()?;
             let mut described = describe(configured, config, &self.bucket, &self.live_prefix)?;
             described.distribution.tags = tagging(distribution, version);
-            if described.distribution.host.is_empty() {
+            if self.maps_hosts {
+                described.distribution.show_as_root(&self.live_prefix);
+            }
+            if let Some(host) = &self.host {
+                described.distribution.host.clone_from(host);
+            } else if described.distribution.host.is_empty() {
                 described.distribution.host = distribution.domain_name().to_owned();
             }
             Some(described)

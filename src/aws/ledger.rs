@@ -7,6 +7,7 @@
 mod commit;
 mod item;
 mod owed;
+mod previews;
 mod runs;
 
 use std::time::Duration;
@@ -17,11 +18,12 @@ use aws_sdk_dynamodb::types::{AttributeValue, Get, Put, TransactGetItem, Transac
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::commit::{Change, fitting};
+pub use self::commit::{Change, PreviewChange, fitting};
 
 use self::item::{
     HEAD, Item, OWED, RECORDS, WAITING, from_item, identity_name, malformed, record_name, to_attribute, waiting_name,
 };
+use self::previews::Listed;
 use super::response::failed;
 use crate::config::Config;
 use crate::deployment::{DeploymentId, Head, Identity, Owed, Record, Waiting};
@@ -31,10 +33,13 @@ use crate::error::Error;
 const COLLISIONS: u32 = 8;
 
 /// One site's part of the table.
+#[derive(Clone)]
 pub struct Ledger {
     client: aws_sdk_dynamodb::Client,
     table: String,
     site: String,
+    /// Where the site is listed, if it is a preview.
+    listed: Option<Listed>,
 }
 
 /// The ledger's items of one upload, with the head.
@@ -58,7 +63,12 @@ pub enum Committed {
 
 impl Ledger {
     pub fn new(client: aws_sdk_dynamodb::Client, config: &Config) -> Self {
-        Self { client, table: config.table_name.clone(), site: config.site.clone() }
+        Self { client, table: config.table_name.clone(), site: config.site.clone(), listed: Listed::of(config) }
+    }
+
+    /// Returns another site's part of the table.
+    pub fn of_site(&self, config: &Config) -> Self {
+        Self { site: config.site.clone(), listed: Listed::of(config), ..self.clone() }
     }
 
     /// Reads the site's head. The default stands for one that does not exist yet.

@@ -22,12 +22,12 @@ use crate::listing::xml::parse_page;
 use crate::listing::{KeyRange, Listing, Object, Page, ranges};
 
 impl Bucket {
-    /// Lists all objects under the prefix, split after `split_keys`, which are in order.
+    /// Lists all objects of the site under the prefix, split after `split_keys`, which are in order.
     ///
     /// # Errors
     /// `Aws`.
     pub async fn list(&self, split_keys: &[String]) -> Result<Listing, Error> {
-        stream::iter(ranges(split_keys))
+        stream::iter(ranges(split_keys, self.apart.as_ref()))
             .map(|range| self.list_range(range))
             // In the order of their keys.
             .buffered(self.ranges_at_once)

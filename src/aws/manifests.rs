@@ -12,6 +12,7 @@ use crate::manifest::{Decoder, Manifest};
 const AS_OF: &str = "as-of";
 
 /// The manifests in the staging bucket, under `.dropship/<site>/`.
+#[derive(Clone)]
 pub struct Manifests {
     s3: aws_sdk_s3::Client,
     bucket: String,
@@ -24,9 +25,14 @@ impl Manifests {
         Self {
             s3,
             bucket: config.staging_bucket.clone(),
-            folder: format!("{OWN_FOLDER}{}", config.site.trim_end_matches('/')),
+            folder: folder(config),
             account_id: config.account_id.clone(),
         }
+    }
+
+    /// Returns the manifests of another site.
+    pub(super) fn of_site(&self, config: &Config) -> Self {
+        Self { folder: folder(config), ..self.clone() }
     }
 
     /// Reads the manifest under `key`. Returns `None` if it is missing or damaged.
@@ -106,4 +112,8 @@ impl Manifests {
             tracing::warn!(%key, "could not delete an outdated manifest: {error}");
         }
     }
+}
+
+fn folder(config: &Config) -> String {
+    format!("{OWN_FOLDER}{}", config.site.trim_end_matches('/'))
 }

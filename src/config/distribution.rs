@@ -57,10 +57,11 @@ fn distribution(item: &str) -> Option<DistributionConfig> {
         None => (item, None),
         Some((id, path)) => (id.trim_end(), Some(origin_path(path.trim_start())?)),
     };
-    let is_id = id.len() > 1
-        && id.starts_with('E')
-        && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
-    is_id.then(|| DistributionConfig { id: id.to_owned(), origin_path })
+    is_id(id).then(|| DistributionConfig { id: id.to_owned(), origin_path })
+}
+
+pub(super) fn is_id(id: &str) -> bool {
+    id.len() > 1 && id.starts_with('E') && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 /// Reads an origin path as CloudFront writes one. `/` means the bucket's root.

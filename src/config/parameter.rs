@@ -3,7 +3,12 @@
 /// Returns the parameters of `template.yaml` that set a variable; none if the template sets it by itself, or not at all.
 pub fn parameters(variable: &str) -> Vec<String> {
     let names: &[&str] = match variable {
-        "ACCOUNT_ID" | "MAX_WRITES_PER_SECOND" | "S3_FORCE_PATH_STYLE" | "STAGING_BUCKET" | "TABLE_NAME" => &[],
+        "ACCOUNT_ID"
+        | "MAX_WRITES_PER_SECOND"
+        | "PREVIEW_DISTRIBUTION_ID"
+        | "S3_FORCE_PATH_STYLE"
+        | "STAGING_BUCKET"
+        | "TABLE_NAME" => &[],
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => &["MemorySize"],
         "DISTRIBUTION_IDS" => &["DistributionIds", "OriginPaths"],
         "LIVE_BUCKET" => &["LiveBucketName"],

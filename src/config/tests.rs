@@ -99,6 +99,8 @@ fn three_variables_are_enough() {
         s3_force_path_style: false,
         max_writes_per_second: 3500,
         memory_mib: 512,
+        previews: None,
+        preview: None,
     }
     "#);
 }
@@ -124,6 +126,10 @@ fn every_variable_has_an_effect() {
         ("MAX_INVALIDATION_PATHS", "30"),
         ("MAX_RATIO", "40"),
         ("MAX_WRITES_PER_SECOND", "100"),
+        ("PREVIEWS", "true"),
+        ("PREVIEW_DAYS", "3"),
+        ("PREVIEW_DISTRIBUTION_ID", "E9EXAMPLE"),
+        ("PREVIEW_DOMAIN", "preview.example.com"),
         ("PRUNE", "Owned"),
         ("RETAIN_REMOVED_DAYS", "7"),
         ("SSE", "AES256"),
@@ -223,6 +229,18 @@ fn every_variable_has_an_effect() {
         s3_force_path_style: true,
         max_writes_per_second: 100,
         memory_mib: 1769,
+        previews: Some(
+            Previews {
+                days: 3,
+                distribution: Some(
+                    "E9EXAMPLE",
+                ),
+                domain: Some(
+                    "preview.example.com",
+                ),
+            },
+        ),
+        preview: None,
     }
     "#);
 }

@@ -5,6 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Invocation, Site};
 use crate::aws::archive::Archive;
 use crate::cache_tag::CacheTags;
+use crate::config::Config;
 use crate::deployment::{
     AskedBy, DeploymentId, Identity, MAX_CLOCK_SKEW, Place, Previous, Record, Request, RunRecord, Status, Waiting,
 };
@@ -146,7 +147,10 @@ impl<'a> Attempt<'a> {
             entry_points: &config.entry_points,
             prune: config.prune,
             max_delete_percent: config.max_delete_percent,
-            allow_large_delete: self.options.allow_large_delete || record.is_some_and(is_way_back),
+            // The guard is for what visitors would miss. Whoever pushes a wrong preview sees it.
+            allow_large_delete: self.options.allow_large_delete
+                || config.is_preview()
+                || record.is_some_and(is_way_back),
             archive_root: config.archive_root.as_deref(),
             index_document: &config.index_document,
             retain_removed_days: config.retain_removed_days,
@@ -168,8 +172,9 @@ impl<'a> Attempt<'a> {
     /// Returns a report without counts.
     pub(super) fn report(&self, outcome: Outcome, run: u64) -> Report {
         let archive = ArchiveName::of(&self.upload);
-        let site = self.site.config.site.clone();
+        let Config { site, preview, .. } = self.site.config.clone();
         Report {
+            preview,
             duration_ms: self.duration_ms(),
             ..Report::new(self.place.deployment.clone(), run, site, outcome, archive)
         }
@@ -183,9 +188,8 @@ impl<'a> Attempt<'a> {
             Outcome::Duplicate => "this upload has been deployed before",
             _ => return report,
         };
-        report
-            .warnings
-            .push(format!("{reason}; to bring this build live, send {{\"rollback\":\"{}\"}}", self.place.deployment));
+        let target = self.site.config.rollback_target(self.place.deployment.as_str());
+        report.warnings.push(format!("{reason}; to bring this build live, send {{\"rollback\":\"{target}\"}}"));
         report
     }
 

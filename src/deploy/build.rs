@@ -7,6 +7,7 @@ use crate::aws::archive::Archive;
 use crate::error::Error;
 use crate::headers::{HeaderRules, HeadersFile};
 use crate::plan::Plan;
+use crate::preview;
 use crate::report::Report;
 
 /// An archive with its index and the headers of its files.
@@ -34,6 +35,9 @@ impl Build {
         let selection = Selection { root: config.archive_root.as_deref().unwrap_or_default(), left_out: &left_out };
         let index = archive.read_index(&selection, &config.archive_limits()).await?;
         tracing::info!(entries = index.entries.len(), left_out = index.left_out, "archive read");
+        if config.folder_of_previews().is_some() {
+            index.keep_out_of(preview::FOLDER)?;
+        }
         let file = match &index.headers_file {
             Some(entry) => Some(HeadersFile::parse(&archive.read_small(entry).await?)?),
             None => None,

@@ -66,7 +66,9 @@ impl<'a> Claimant<'a> {
             let last_run = record.as_ref().map_or(0, |record| record.run);
             let decision = decide(&head, record.as_ref(), &attempt.request());
             match decision {
-                Decision::Rejected(reason) => return Err(Error::RefusedForGood(reason).between_builds(&head)),
+                Decision::Rejected(reason) => {
+                    return Err(Error::RefusedForGood(reason).between_builds(&head, &attempt.site.config));
+                }
                 Decision::Remember => {
                     // If another invocation has changed the head meanwhile, the next look decides again.
                     let _ = self.remember_newest(&head, record.as_ref()).await?;
@@ -149,7 +151,7 @@ impl<'a> Claimant<'a> {
                 let _ = self.attempt.site.clients.ledger.write_record(record, &refused).await?;
             }
         }
-        self.fail_unless(|_| false).map_err(|error| error.between_builds(head))
+        self.fail_unless(|_| false).map_err(|error| error.between_builds(head, &self.attempt.site.config))
     }
 
     /// Fails with the error of the archive's index, unless it is one of those that are `left_for_later`.
@@ -162,7 +164,7 @@ impl<'a> Claimant<'a> {
     async fn remember_newest(&self, head: &Head, record: Option<&Record>) -> Result<Committed, Error> {
         let attempt = self.attempt;
         let (to, record) = (head.knowing_newest(&attempt.place), attempt.record(record));
-        let change = Change { from: head, to: &to, record: Some(&record), run: None, owed: &[], settled: &[] };
+        let change = Change { record: Some(&record), ..Change::of_head(head, &to) };
         attempt.site.clients.ledger.commit(change).await
     }
 

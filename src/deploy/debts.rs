@@ -143,6 +143,31 @@ impl<'a> Debts<'a> {
         Ok(warnings)
     }
 
+    /// Records the batches that evict everything of the site, for a removal.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `Aws`.
+    pub(super) async fn record_everything(&mut self, held: &mut HeldHead<'_>, run: &RunId) -> Result<(), Error> {
+        let (config, now) = (&self.site.config, self.invocation.now());
+        let deployment = run.deployment.as_str();
+        let references = References { site: &config.site, deployment, run: run.number, recorded_at: now };
+        let stale = StaleKeys { unknown_under: Some(&config.live_prefix), ..StaleKeys::default() };
+        // Those of an earlier attempt that are still owed keep their numbers.
+        let mut count = u32::try_from(self.due.len()).unwrap_or(u32::MAX);
+        let mut new = Vec::new();
+        for (distribution, mut invalidation) in invalidations(config, &self.distributions, &stale, None) {
+            self.leave_out_covered(run, distribution, &mut invalidation);
+            let batches = batches(&references, count, distribution, &invalidation);
+            count = count.saturating_add(u32::try_from(batches.len()).unwrap_or(u32::MAX));
+            new.extend(batches.into_iter().map(|batch| Owed::new(batch, run, now)));
+        }
+        if !new.is_empty() {
+            held.record(&new, &mut self.settled).await?;
+            self.due.append(&mut new);
+        }
+        Ok(())
+    }
+
     fn leave_out_covered(&self, run: &RunId, distribution: &Distribution, invalidation: &mut Invalidation) {
         for (items, after_deletes) in [(&mut invalidation.first, false), (&mut invalidation.last, true)] {
             let is_covering = |owed: &&Owed| {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::Site;
 use super::claim::Claim;
-use crate::aws::ledger::{Change, Committed, Ledger};
+use crate::aws::ledger::{Change, Committed, Ledger, PreviewChange};
 use crate::deployment::{Head, Owed, Record, RunFailure, RunId, RunRecord};
 use crate::error::Error;
 
@@ -30,7 +30,9 @@ impl<'a> HeldHead<'a> {
         records: Option<(&Record, &RunRecord)>,
     ) -> Result<Option<Self>, Error> {
         let (record, run) = records.unzip();
-        let change = Change { from, to, record, run, owed: &[], settled: &[] };
+        // The live site's part of the ledger lists a preview from its first run on.
+        let preview = run.map_or(PreviewChange::None, |run| PreviewChange::Pushed(run.started_at));
+        let change = Change { record, run, preview, ..Change::of_head(from, to) };
         let committed = ledger.commit(change).await?;
         Ok((committed == Committed::Yes).then(|| Self { ledger, head: to.clone() }))
     }
@@ -46,6 +48,36 @@ impl<'a> HeldHead<'a> {
     /// `LeaseLost`, `Aws`.
     pub(super) async fn release(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
         self.commit(self.head.released(), None, None, &[], settled).await
+    }
+
+    /// Records owed batches, and deletes those in `settled`.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `Aws`.
+    pub(super) async fn record(&mut self, owed: &[Owed], settled: &mut Vec<Owed>) -> Result<(), Error> {
+        self.commit(self.head.next_version(), None, None, owed, settled).await
+    }
+
+    /// Writes down that nothing of a preview is left in the live bucket, and deletes the batches in `settled`.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `Aws`.
+    pub(super) async fn empty(&mut self, settled: &mut Vec<Owed>) -> Result<(), Error> {
+        self.commit(self.head.emptied(), None, None, &[], settled).await
+    }
+
+    /// Leaves nothing but the tombstone of a preview, and releases the lease.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `Aws`.
+    pub(super) async fn bury(&mut self, expires_at: i64) -> Result<(), Error> {
+        let to = self.head.buried(expires_at);
+        let change = Change { preview: PreviewChange::Removed, ..Change::of_head(&self.head, &to) };
+        if self.ledger.commit(change).await? == Committed::No {
+            return Err(Error::LeaseLost);
+        }
+        self.head = to;
+        Ok(())
     }
 
     /// Replaces an owed batch.
@@ -64,7 +96,7 @@ impl<'a> HeldHead<'a> {
         owed: &[Owed],
         settled: &mut Vec<Owed>,
     ) -> Result<(), Error> {
-        let change = Change { from: &self.head, to: &to, record, run, owed, settled };
+        let change = Change { record, run, owed, settled, ..Change::of_head(&self.head, &to) };
         if self.ledger.commit(change).await? == Committed::No {
             return Err(Error::LeaseLost);
         }
@@ -114,7 +146,7 @@ impl<'a> HeldRun<'a> {
     /// Whether a run had not finished when this one claimed the site: an earlier one, or this very run, whose retry
     /// this invocation is.
     pub(super) fn found_unfinished(&self) -> bool {
-        !self.before.unfinished.is_empty() || self.before.is_torn
+        self.before.has_unfinished()
     }
 
     /// Whether an earlier invocation of this run may have changed or deleted objects.

@@ -42,6 +42,7 @@ pub(super) async fn rehearse(attempt: &Attempt<'_>) -> Result<Report, Error> {
     report.bytes_read = build.archive.bytes_read();
     report.warnings.extend(plan.drift.warning());
     report.warnings.extend(survey.live.warning(config));
+    report.warnings.extend(survey.live.warning_about_previews());
     report.warnings.extend(distributions.iter().flat_map(|distribution| distribution.warnings.iter().cloned()));
     report.warnings.extend(invalidations.iter().filter_map(|(distribution, it)| warning(config, distribution, it)));
     report.plan = Some(planned(&plan, listing, invalidations));

@@ -14,7 +14,7 @@ use crate::aws::archive::Archive;
 use crate::aws::delete::NotDeleted;
 use crate::config::Prune;
 use crate::cut;
-use crate::deployment::{Record, Step};
+use crate::deployment::{Record, RunId, Step};
 use crate::error::Error;
 use crate::invalidation::{Distribution, StaleKeys, fingerprint};
 use crate::plan::{Delete, Drift, Plan, Put, Role, Rules, TagEvidence, Wave};
@@ -111,6 +111,7 @@ impl<'a> Run<'a> {
         let evidence = TagEvidence { listing: &live.listing, manifest: &live.manifest, rules };
         let mut kept = Vec::new();
         self.warnings.extend(live.warning(&self.attempt.site.config));
+        self.warnings.extend(live.warning_about_previews());
         let stale = live.stale(plan, &self.attempt.site.config, &mut kept);
         let recording_failed = Notify::new();
         let recording = async {
@@ -146,8 +147,9 @@ impl<'a> Run<'a> {
     /// # Errors
     /// `LeaseLost`, `Aws`.
     pub(super) async fn prepare_manifest(&mut self, survey: Survey, plan: &Plan<'_>) -> Result<(), Error> {
+        let has_given_up = survey.live.has_given_up();
         let mut manifest = survey.live.manifest;
-        let has_changed = plan.amend(&mut manifest);
+        let has_changed = plan.amend(&mut manifest) || has_given_up;
         // A manifest that is saved after objects were looked up saves the next run from looking them up again.
         self.writer.draft.start(manifest, has_changed || !survey.inspections.is_empty());
         let must_announce = self.attempt.site.config.prune == Prune::Owned && plan.written_keys().next().is_some();
@@ -365,7 +367,8 @@ impl<'a> Run<'a> {
             if let Err(owed) = self.debts.send_all().await {
                 tracing::warn!("the next deployment or sweep sends what the refused run owes: {owed}");
             }
-            error = Error::Torn { refusal: Box::new(error), live: self.held.live_before().cloned() };
+            let target = |live: &RunId| self.attempt.site.config.rollback_target(live.deployment.as_str());
+            error = Error::Torn { refusal: Box::new(error), back_to: self.held.live_before().map(target) };
         }
         if let Err(error) = self.release(&error, has_begun).await {
             tracing::warn!("could not release the lease, which lapses by itself: {error}");

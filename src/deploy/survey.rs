@@ -10,6 +10,7 @@ use super::build::Build;
 use crate::archive::ArchiveIndex;
 use crate::aws::bucket::Bucket;
 use crate::config::{Config, Prune};
+use crate::cut;
 use crate::deployment::{Head, Owed};
 use crate::error::Error;
 use crate::invalidation::{Distribution, StaleKeys, fingerprint};
@@ -40,6 +41,8 @@ pub(super) struct Live {
     is_reconfigured: bool,
     /// Whether objects without a row may be ours all the same.
     may_lack_rows: bool,
+    /// The keys in the folder of previews that were the site's before it had previews.
+    given_up: Vec<String>,
 }
 
 impl Live {
@@ -61,16 +64,39 @@ impl Live {
         let before = head.distributions.as_ref().filter(|_| head.is_between_builds());
         let is_reconfigured = before.is_some_and(|before| *before != fingerprint(&distributions));
         let is_new = head.manifest.is_none() && listing.is_empty();
+        let mut manifest = manifest.unwrap_or_default();
+        let given_up = match site.config.folder_of_previews() {
+            Some(folder) => give_up(&mut manifest, &folder),
+            None => Vec::new(),
+        };
         Ok(Self {
             listing,
-            manifest: manifest.unwrap_or_default(),
+            manifest,
             distributions,
             owed,
             foreign_manifests,
             is_unrecorded,
             is_new,
             is_reconfigured,
-            may_lack_rows: is_unrecorded || head.is_torn || !head.unfinished.is_empty(),
+            may_lack_rows: is_unrecorded || head.has_unfinished(),
+            given_up,
+        })
+    }
+
+    /// Whether the manifest is not the saved one any more.
+    pub(super) fn has_given_up(&self) -> bool {
+        !self.given_up.is_empty()
+    }
+
+    /// Returns what the site's owner should know about objects in the folder of previews, if the site had some.
+    pub(super) fn warning_about_previews(&self) -> Option<String> {
+        (!self.given_up.is_empty()).then(|| {
+            format!(
+                "{} objects that the site had are in the folder of previews (Previews=true), so they are its own no \
+                 more and stay as they are: delete them yourself ({})",
+                self.given_up.len(),
+                cut::sentence(&self.given_up)
+            )
         })
     }
 
@@ -103,6 +129,15 @@ impl Live {
             )
         })
     }
+}
+
+/// Forgets the rows of a folder that is not the site's any more, and returns their keys.
+fn give_up(manifest: &mut Manifest, folder: &str) -> Vec<String> {
+    let keys: Vec<String> = manifest.iter().map(|(key, _)| key).filter(|key| key.starts_with(folder)).collect();
+    if !keys.is_empty() {
+        manifest.change(keys.iter().map(|key| (key, None)).collect());
+    }
+    keys
 }
 
 /// Everything that a plan is made from, except the archive.

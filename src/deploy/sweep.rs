@@ -5,6 +5,7 @@
 
 use super::debts::Debts;
 use super::held::HeldHead;
+use super::removal::remove_into;
 use super::writes::Writer;
 use super::{Invocation, Site};
 use crate::config::Prune;
@@ -21,7 +22,7 @@ use crate::report::{Outcome, Planned, Report};
 /// `WrongDistribution`, `InvalidationOwed`, `LeaseLost`, `Aws`; what was done before an error is kept.
 pub async fn sweep(site: &Site, options: Options, invocation: &Invocation<'_>) -> Result<Report, Error> {
     let started_at = invocation.now();
-    let mut report = Report::ignored(site.config.site.clone());
+    let mut report = Report::of_site(&site.config);
     report.outcome = sweep_into(&mut report, site, options, invocation).await?;
     let took = invocation.now() - started_at;
     report.duration_ms = took.num_milliseconds().try_into().unwrap_or_default();
@@ -36,6 +37,10 @@ async fn sweep_into(
 ) -> Result<Outcome, Error> {
     let ledger = &site.clients.ledger;
     let head = ledger.head().await?;
+    if let Some(asked_at) = head.unfinished_removal() {
+        // Its invocation has died, and its retries are over.
+        return remove_into(report, site, Some(asked_at), options, invocation).await;
+    }
     let (manifest, owed) = tokio::try_join!(site.clients.manifests.load(head.manifest.as_deref()), ledger.owed())?;
     let manifest = manifest.unwrap_or_default();
     let mut debts = Debts::new(site, invocation);

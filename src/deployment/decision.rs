@@ -43,9 +43,11 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
     // a retry is refused in the same way.
     let claimed = record.and_then(|record| record.run_claimed_by(request.id));
     let is_replay = request.replay && claimed.is_none_or(|run| head.is_last_and_unfinished(run));
+    // Nothing but a person's word raises a preview from the dead.
+    let is_dead = head.is_before_removal(request.place);
     let newest = head.newest(request.now);
     let Some((status, record)) = record.and_then(|record| Some((standing(head, record)?, record))) else {
-        let is_older = newest.is_some_and(|newest| request.place.is_older_than(newest));
+        let is_older = is_dead || newest.is_some_and(|newest| request.place.is_older_than(newest));
         return match (is_older, is_replay) {
             (false, _) => start(false),
             (true, true) => start(true),
@@ -59,7 +61,9 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
         Standing::Live if is_replay || is_repeated(request.id) && !head.has_later_unfinished() => start(false),
         Standing::Overtaken | Standing::Finished if is_replay => start(true),
         // Only an event that tells the time of an upload for the first time shows that it is newer than all others.
-        _ if newest.is_some_and(|newest| newest.is_older_than(request.place)) => first_told(head, request, &status),
+        _ if !is_dead && newest.is_some_and(|newest| newest.is_older_than(request.place)) => {
+            first_told(head, request, &status)
+        }
         Standing::Overtaken => Decision::Superseded,
         // While a later run waits for its retry, a mere duplicate of the live build must not finish ahead of it: the
         // retry would then count as overtaken.
@@ -88,13 +92,15 @@ enum Standing {
 /// Returns the state of a deployment; `None` if it is judged as if the ledger did not know it, since it was
 /// refused or has never claimed the site.
 fn standing(head: &Head, record: &Record) -> Option<Standing> {
-    let is_overtaken = head.live.as_ref().is_some_and(|live| live.number > record.run);
+    let is_overtaken = head.live.as_ref().is_some_and(|live| live.number > record.run) || head.has_removed(record.run);
     let is_live = head.live.as_ref().is_some_and(|live| live.deployment == record.deployment);
     match record.status {
         Status::Rejected if record.is_corrupt => Some(Standing::Corrupt),
         Status::Unfinished if !is_overtaken => Some(Standing::Unfinished),
         Status::Unfinished | Status::Superseded if is_overtaken && record.run > 0 => Some(Standing::Overtaken),
         Status::Unfinished | Status::Superseded | Status::Rejected => None,
+        // The preview that it was live on is removed.
+        Status::Finished if head.has_removed(record.run) => Some(Standing::Overtaken),
         Status::Finished if is_live => Some(Standing::Live),
         Status::Finished => Some(Standing::Finished),
     }

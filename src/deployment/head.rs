@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::unfinished::{self, UnfinishedRun};
-use super::{DeploymentId, Lease, MAX_CLOCK_SKEW, Place, Request, RunId};
+use super::{DeploymentId, Lease, MAX_CLOCK_SKEW, Place, Removal, Request, RunId};
 
 /// The ledger's one item per site, with its lease and its live run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,6 +26,12 @@ pub struct Head {
     /// Whether a run was refused after its first write, and none has finished since: the site is between two builds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_torn: bool,
+    /// The last removal, if the site is a preview.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Removal>,
+    /// When DynamoDB may remove the item, in epoch seconds, once the preview is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
     /// The fingerprint of the distributions as they were configured when the last run began to write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distributions: Option<String>,
@@ -63,6 +69,10 @@ impl Head {
             sequence: self.sequence.max(number),
             lease: Some(Lease::new(request.id, Some(deployment), deadline)),
             unfinished: unfinished::with(&self.unfinished, UnfinishedRun::new(request.place.clone(), number)),
+            // A push wins over a removal that has not finished.
+            removed: self.removed.clone().map(|removal| Removal { is_unfinished: false, ..removal }),
+            is_torn: self.is_torn || self.is_half_removed(),
+            expires_at: None,
             ..self.next_version()
         }
     }
@@ -89,11 +99,74 @@ impl Head {
         Self { newest: Some(upload.clone()), ..self.next_version() }
     }
 
+    /// Whether a removal has begun that has not finished.
+    fn is_half_removed(&self) -> bool {
+        self.unfinished_removal().is_some()
+    }
+
+    /// Returns when the removal was asked for that has begun and not finished.
+    pub fn unfinished_removal(&self) -> Option<DateTime<Utc>> {
+        self.removed.as_ref().filter(|removal| removal.is_unfinished).map(|removal| removal.asked_at)
+    }
+
+    /// Whether a run has not finished, so that the manifest may lack what it wrote.
+    pub fn has_unfinished(&self) -> bool {
+        self.is_torn || self.is_half_removed() || !self.unfinished.is_empty()
+    }
+
+    /// Whether an upload is from before the removal of the preview.
+    pub fn is_before_removal(&self, upload: &Place) -> bool {
+        self.removed.as_ref().is_some_and(|removal| upload.is_before(removal.asked_at))
+    }
+
+    /// Whether a removal came after this run.
+    pub(super) fn has_removed(&self, number: u64) -> bool {
+        self.removed.as_ref().is_some_and(|removal| removal.number > number)
+    }
+
+    /// The head after a removal of the preview has taken the lease. It ends all runs that have not finished.
+    #[must_use]
+    pub fn removing(&self, removal: Removal, request: &str, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        Self {
+            newest: self.newest(now).cloned(),
+            sequence: self.sequence.max(removal.number),
+            lease: Some(Lease::new(request, None, deadline)),
+            // What such a run may have written is the removal's to invalidate.
+            is_torn: self.is_between_builds(),
+            unfinished: Vec::new(),
+            removed: Some(removal),
+            ..self.next_version()
+        }
+    }
+
+    /// The head once nothing of the preview is left in the live bucket, and CloudFront has evicted it. Its holder then
+    /// deletes the manifests in `outdated`, and the ledger's items.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        let outdated = self.outdated.iter().chain(&self.manifest).cloned().collect();
+        Self {
+            live: None,
+            manifest: None,
+            list_at: Vec::new(),
+            distributions: None,
+            is_torn: false,
+            outdated,
+            ..self.next_version()
+        }
+    }
+
+    /// The tombstone of a preview of which nothing else is left.
+    #[must_use]
+    pub fn buried(&self, expires_at: i64) -> Self {
+        let removed = self.removed.clone().map(|removal| Removal { is_unfinished: false, ..removal });
+        Self { removed, expires_at: Some(expires_at), ..self.released() }
+    }
+
     /// Whether `upload` is older only than uploads with unfinished runs, which may still be refused.
     pub fn may_still_take(&self, upload: &Place, now: DateTime<Utc>) -> bool {
         let finished = Self { unfinished: Vec::new(), ..self.clone() };
         let is_older_in = |head: &Self| head.newest(now).is_some_and(|newest| upload.is_older_than(newest));
-        is_older_in(self) && !is_older_in(&finished)
+        is_older_in(self) && !is_older_in(&finished) && !self.is_before_removal(upload)
     }
 
     /// Whether the live deployment is another one than the newest that has finished: a person has gone back to it.
@@ -114,7 +187,7 @@ impl Head {
 
     /// Whether a run has begun to write that has not finished, so that the site may be between two builds.
     pub fn is_between_builds(&self) -> bool {
-        self.is_torn || self.unfinished.iter().any(|run| run.has_begun)
+        self.is_torn || self.is_half_removed() || self.unfinished.iter().any(|run| run.has_begun)
     }
 
     /// Returns the unfinished run with this number.

@@ -41,6 +41,11 @@ impl DeploymentId {
         Self(format!("{}-{digest}", uploaded_at.format(TIME_FORMAT)))
     }
 
+    /// Returns the id by which the invalidations of a removal are known.
+    pub fn of_removal(asked_at: DateTime<Utc>) -> Self {
+        Self(format!("{}-removal", asked_at.format(TIME_FORMAT)))
+    }
+
     /// Takes an id as a person wrote it. It may name no deployment: the ledger knows.
     pub fn named(id: &str) -> Self {
         Self(id.to_owned())

@@ -35,6 +35,12 @@ impl Place {
         }
     }
 
+    /// Whether the upload is certainly older than a moment.
+    pub fn is_before(&self, moment: DateTime<Utc>) -> bool {
+        let is_same_second = self.uploaded_at.timestamp() == moment.timestamp();
+        self.uploaded_at < moment && !(is_same_second && self.may_be_cut())
+    }
+
     fn may_be_cut(&self) -> bool {
         self.uploaded_at.timestamp_subsec_nanos() == 0
     }

@@ -22,6 +22,9 @@ pub struct Source {
     pub author: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// The preview that the build was promoted from.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub preview: String,
 }
 
 impl Source {
@@ -47,8 +50,14 @@ impl Source {
             let line = text.lines().next().unwrap_or_default();
             line[..line.floor_char_boundary(MAX_FIELD_BYTES)].to_owned()
         };
-        let Self { commit, branch, author, message } = self;
-        Self { commit: cut(commit), branch: cut(branch), author: cut(author), message: cut(message) }
+        let Self { commit, branch, author, message, preview } = self;
+        Self {
+            commit: cut(commit),
+            branch: cut(branch),
+            author: cut(author),
+            message: cut(message),
+            preview: cut(preview),
+        }
     }
 }
 
@@ -73,7 +82,13 @@ mod tests {
     #[test]
     fn the_longest_source_fits_into_an_objects_metadata() {
         let long = "\u{10ffff}".repeat(1_000);
-        let source = Source { commit: "a".repeat(64), branch: long.clone(), author: long.clone(), message: long };
+        let source = Source {
+            commit: "a".repeat(64),
+            branch: long.clone(),
+            author: long.clone(),
+            message: long,
+            preview: "a".repeat(63),
+        };
         let bytes = SOURCE_METADATA.len() + source.encode().unwrap().len();
         assert!(bytes < 1_700, "{bytes}");
     }

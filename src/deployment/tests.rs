@@ -1,4 +1,5 @@
 mod history;
+mod removal;
 
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 

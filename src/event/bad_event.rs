@@ -4,13 +4,15 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::preview::{BadPreviewKey, PreviewName};
+
 /// An event that the function refuses.
 #[derive(Debug, Error)]
 pub enum BadEvent {
     #[error(
-        "the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, \
-         an EventBridge event, a failure record from Lambda, `{{\"rollback\":\"previous\"}}`, \
-         `{{\"rollback\":\"<deployment id>\"}}` or `{{\"sweep\":true}}`"
+        "the event has none of `Records`, `detail`, `remove`, `requestPayload`, `rollback` and `sweep`; send an S3 \
+         notification, an EventBridge event, a failure record from Lambda, `{{\"rollback\":\"previous\"}}`, \
+         `{{\"rollback\":\"<deployment id>\"}}`, `{{\"remove\":\"previews/<name>\"}}` or `{{\"sweep\":true}}`"
     )]
     UnknownEnvelope,
     #[error("the event has both `{first}` and `{second}`; send two events instead")]
@@ -27,6 +29,19 @@ pub enum BadEvent {
          send it again without the failure record, or put \"options\":{{\"replay\":true}} beside \"requestPayload\""
     )]
     RollbackNotMeant,
+    #[error(
+        "the removal of a preview that failed is not repeated from the failure queue, because somebody may have pushed \
+         to it since: send it again without the failure record, or put \"options\":{{\"replay\":true}} beside \
+         \"requestPayload\""
+    )]
+    RemovalNotMeant,
+    #[error(
+        "this stack has no previews; set Previews=true (PREVIEWS), or send the event to the stack of the preview \
+         `{name}`"
+    )]
+    NoPreviews { name: PreviewName },
+    #[error(transparent)]
+    PreviewKey(#[from] BadPreviewKey),
     #[error(
         "the upload of `{key}` is dated {uploaded_at}, but it is only {now}; a time in the future would shut out every \
          later upload, so correct `eventTime`, or leave it out"

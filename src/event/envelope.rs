@@ -13,6 +13,7 @@ pub(super) enum Envelope<'a> {
     /// The event inside a record that Lambda wrote after a failure.
     Failure(&'a Value),
     Rollback(&'a Value),
+    Remove(&'a Value),
     Sweep,
     Test,
 }
@@ -23,7 +24,7 @@ impl Envelope<'_> {
         if payload["Event"] == "s3:TestEvent" {
             return Ok(Envelope::Test);
         }
-        let mut present = ["Records", "detail", "requestPayload", "rollback", "sweep"]
+        let mut present = ["Records", "detail", "remove", "requestPayload", "rollback", "sweep"]
             .into_iter()
             .filter(|field| !payload[field].is_null());
         let first = present.next().ok_or(BadEvent::UnknownEnvelope)?;
@@ -34,6 +35,7 @@ impl Envelope<'_> {
         match first {
             "requestPayload" => Ok(Envelope::Failure(value)),
             "rollback" => Ok(Envelope::Rollback(value)),
+            "remove" => Ok(Envelope::Remove(value)),
             "sweep" if *value == Value::Bool(true) => Ok(Envelope::Sweep),
             "sweep" => Err(BadEvent::Field { field: first.to_owned(), value: value.clone(), allowed: "true" }),
             // An event bus as failure destination wraps the record once more.

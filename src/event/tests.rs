@@ -17,8 +17,8 @@ fn uploads(payload: &Value) -> Vec<Upload> {
 
 fn options(payload: &Value) -> Options {
     match parse(payload).unwrap() {
-        Event::Uploads { options, .. } | Event::Rollback { options, .. } | Event::Sweep { options } => options,
         Event::Test => panic!("a test event has no options"),
+        event => event.options(),
     }
 }
 
@@ -256,6 +256,35 @@ fn a_rollback_goes_to_the_previous_deployment_or_to_an_id() {
 }
 
 #[test]
+fn a_rollback_of_a_preview_names_it_before_the_target() {
+    let of = |target: &str| match parse(&json!({ "rollback": target })) {
+        Ok(Event::Rollback { of, to, .. }) => (of.map(|name| name.to_string()), to),
+        other => panic!("a rollback was expected: {other:?}"),
+    };
+    assert_eq!(of("previews/pr-7/previous"), (Some("pr-7".to_owned()), Rollback::Previous));
+    let id = "20261122T101500Z-3fb1c65a90d2";
+    assert_eq!(of(&format!("previews/pr-7/{id}")), (Some("pr-7".to_owned()), Rollback::To(id.to_owned())));
+    for wrong in ["pr-7/previous", "previews/previous", "previews/PR/previous", "previews/a/", "previews/a/b/previous"]
+    {
+        assert!(parse(&json!({ "rollback": wrong })).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_removal_names_a_preview_and_is_refused_in_a_failure_record_unless_it_is_said_again() {
+    let removal = json!({"remove": "previews/pr-7"});
+    assert!(matches!(parse(&removal), Ok(Event::Remove { preview, .. }) if preview.as_str() == "pr-7"));
+    for wrong in ["", "pr-7", "previews/", "previews/PR", "previews/a/b", "previews/a/"] {
+        assert!(parse(&json!({ "remove": wrong })).is_err(), "{wrong}");
+    }
+    assert_snapshot!(refusal(&json!({"remove": true})), @r#"`remove` of the event is true; it must be "previews/<name>", in which the name is a DNS label (lower-case letters, digits and hyphens)"#);
+    let failed = json!({"requestPayload": removal});
+    assert!(matches!(parse(&failed), Err(BadEvent::RemovalNotMeant)));
+    let said_again = json!({"requestPayload": removal, "options": {"replay": true}});
+    assert!(matches!(parse(&said_again), Ok(Event::Remove { .. })));
+}
+
+#[test]
 fn a_rollback_in_a_failure_record_is_refused_unless_it_is_said_again() {
     let failed = json!({"requestPayload": {"rollback": "previous", "options": {"replay": true}}});
     let by_event_bus = json!({"source": "lambda", "detail": failed});
@@ -314,8 +343,8 @@ fn other_payloads_are_refused() {
     .map(|event| refusal(&event))
     .join("\n");
     assert_snapshot!(refusals, @r#"
-    the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, an EventBridge event, a failure record from Lambda, `{"rollback":"previous"}`, `{"rollback":"<deployment id>"}` or `{"sweep":true}`
-    the event has none of `Records`, `detail`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, an EventBridge event, a failure record from Lambda, `{"rollback":"previous"}`, `{"rollback":"<deployment id>"}` or `{"sweep":true}`
+    the event has none of `Records`, `detail`, `remove`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, an EventBridge event, a failure record from Lambda, `{"rollback":"previous"}`, `{"rollback":"<deployment id>"}`, `{"remove":"previews/<name>"}` or `{"sweep":true}`
+    the event has none of `Records`, `detail`, `remove`, `requestPayload`, `rollback` and `sweep`; send an S3 notification, an EventBridge event, a failure record from Lambda, `{"rollback":"previous"}`, `{"rollback":"<deployment id>"}`, `{"remove":"previews/<name>"}` or `{"sweep":true}`
     the event has both `Records` and `rollback`; send two events instead
     `Records` of the event is []; it must be a list of at least one record
     could not read `Records[0].s3` of the event (invalid type: null, expected struct S3Entity); it needs at least a bucket's `name` and an object's `key`, as S3 sends them
@@ -325,8 +354,8 @@ fn other_payloads_are_refused() {
     `Records[0].eventSource` of the event is `aws:sqs`, not S3; send only the S3 event that is inside it
     `Records[0].EventSource` of the event is `aws:sns`, not S3; send only the S3 event that is inside it
     `source` of the event is `aws.ec2`, not S3; send only the S3 event that is inside it
-    `rollback` of the event is true; it must be "previous" or a deployment's id
-    `rollback` of the event is " "; it must be "previous" or a deployment's id
+    `rollback` of the event is true; it must be "previous" or a deployment's id; for a preview, "previews/<name>/previous" or "previews/<name>/<deployment id>"
+    `rollback` of the event is " "; it must be "previous" or a deployment's id; for a preview, "previews/<name>/previous" or "previews/<name>/<deployment id>"
     "#);
 }
 

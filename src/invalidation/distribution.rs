@@ -84,6 +84,16 @@ impl Distribution {
         (!self.host.is_empty()).then(|| format!("https://{}/{folder}", self.host))
     }
 
+    /// Adds the view of a folder as a root: a function on viewer requests maps its host to it, before the cache.
+    ///
+    /// An answer is cached under the path after the function. "If the function changes the URI of the requested file, we
+    /// recommend that you invalidate both URIs" (CloudFront Developer Guide, "What you need to know when invalidating
+    /// files"), so the path before it counts as well.
+    pub fn show_as_root(&mut self, folder: &str) {
+        let path = format!("/{}", folder.trim_end_matches('/'));
+        self.origins.insert(0, Origin { path, folders: Folders::Function });
+    }
+
     /// Whether it is configured in the same way as another one, as far as invalidations without tags depend on it.
     pub fn is_configured_like(&self, other: &Self) -> bool {
         self.without_tags() == other.without_tags()

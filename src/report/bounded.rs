@@ -42,8 +42,7 @@ impl Answer {
 
 impl Failed {
     fn bounded(self) -> Self {
-        let Self { key, error_type, error_message } = self;
-        Self { key: key.as_deref().map(cut::text), error_type, error_message: cut::text(&error_message) }
+        Self { key: self.key.as_deref().map(cut::text), error_message: cut::text(&self.error_message), ..self }
     }
 }
 
@@ -90,6 +89,7 @@ impl Report {
             id: self.id.clone(),
             run: self.run,
             site: cut::text(&self.site),
+            preview: self.preview.clone(),
             outcome: self.outcome,
             archive: self.archive.as_ref().map(|archive| ArchiveName {
                 bucket: cut::text(&archive.bucket),
@@ -246,7 +246,7 @@ mod tests {
         ) {
             let small = Report::ignored("site".to_owned());
             let reports: Vec<Report> = reports.into_iter().chain(std::iter::repeat_n(small, 4 * times)).collect();
-            let failure = Failed { key: Some(key), error_type: "Aws", error_message: "é".repeat(100_000) };
+            let failure = Failed { of_preview: false, key: Some(key), error_type: "Aws", error_message: "é".repeat(100_000) };
             let answer = Answer::of(&reports, vec![failure.clone(); failures]);
             prop_assert!(json_bytes(&answer) <= MAX_BYTES, "{} bytes", json_bytes(&answer));
             prop_assert!(answer.failed.len() >= failures.min(1));

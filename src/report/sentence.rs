@@ -16,7 +16,7 @@ pub fn of_report(report: &Report) -> String {
             facts.push(counts(report));
             facts.push(items(report));
         }
-        Outcome::Swept => {
+        Outcome::Swept | Outcome::Removed => {
             facts.push(format!("{} deleted", report.deleted));
             facts.push(items(report));
         }
@@ -35,7 +35,7 @@ pub fn of_report(report: &Report) -> String {
 
 /// Returns what failed and why, such as `failed (uploads/site.zip): LargeDelete: the deployment would remove …`.
 pub fn of_failure(failure: &Failed) -> String {
-    let Failed { key, error_type, error_message } = failure;
+    let Failed { key, error_type, error_message, .. } = failure;
     let key = key.as_deref().map(|key| format!(" ({})", cut::text(key))).unwrap_or_default();
     format!("failed{key}: {error_type}: {}", cut::text(error_message))
 }
@@ -43,6 +43,9 @@ pub fn of_failure(failure: &Failed) -> String {
 /// Returns the outcome, with the deployment that it is about.
 fn subject(report: &Report) -> String {
     let mut subject = words(report.outcome).to_owned();
+    if let Some(name) = &report.preview {
+        subject.push_str(&format!(" preview {name}"));
+    }
     if let Some(id) = &report.id {
         subject.push_str(&format!(" {}", id.as_str()));
     }
@@ -66,6 +69,7 @@ pub fn words(outcome: Outcome) -> &'static str {
         Outcome::InProgress => "in progress",
         Outcome::Planned => "planned",
         Outcome::Swept => "swept",
+        Outcome::Removed => "removed",
         Outcome::Ignored => "ignored",
     }
 }
@@ -175,8 +179,12 @@ mod tests {
 
     #[test]
     fn a_failure_says_which_archive_and_what_to_do() {
-        let mut failed =
-            Failed { key: Some("uploads/site.zip".to_owned()), error_type: "Busy", error_message: "wait".to_owned() };
+        let mut failed = Failed {
+            of_preview: false,
+            key: Some("uploads/site.zip".to_owned()),
+            error_type: "Busy",
+            error_message: "wait".to_owned(),
+        };
         assert_snapshot!(of_failure(&failed), @"failed (uploads/site.zip): Busy: wait");
         failed.key = None;
         assert_snapshot!(of_failure(&failed), @"failed: Busy: wait");
@@ -188,7 +196,7 @@ mod tests {
             let mut about = report(Outcome::Superseded);
             about.archive.as_mut().unwrap().key.clone_from(&key);
             about.warnings = vec![message.clone()];
-            let failed = Failed { key: Some(key), error_type: "Aws", error_message: message };
+            let failed = Failed { of_preview: false, key: Some(key), error_type: "Aws", error_message: message };
             for line in [of_report(&about), of_failure(&failed)] {
                 prop_assert_eq!(printable(&line), line.as_str());
                 let is_json = line.starts_with('{');

@@ -7,6 +7,7 @@ mod history;
 mod large_delete;
 mod overlap;
 mod plan;
+mod previews;
 mod push;
 mod redrive;
 mod terminal;

@@ -83,15 +83,25 @@ fn replay_is_the_saved_event_with_an_option() {
 fn rollback_previous_goes_to_the_previous_deployment() {
     assert_eq!(
         parse(sample!("rollback-previous.json")),
-        Event::Rollback { to: Rollback::Previous, options: Options::default() }
+        Event::Rollback { of: None, to: Rollback::Previous, options: Options::default() }
     );
+}
+
+#[test]
+fn remove_takes_a_preview_away() {
+    let Event::Remove { preview, options } = parse(sample!("remove.json")) else { panic!("expected a removal") };
+    assert_eq!((preview.as_str(), options), ("pr-7", Options::default()));
 }
 
 #[test]
 fn rollback_deployment_goes_to_the_named_deployment() {
     assert_eq!(
         parse(sample!("rollback-deployment.json")),
-        Event::Rollback { to: Rollback::To("20261121T160241Z-9f86d081884c".to_owned()), options: Options::default() }
+        Event::Rollback {
+            of: None,
+            to: Rollback::To("20261121T160241Z-9f86d081884c".to_owned()),
+            options: Options::default()
+        }
     );
 }
 

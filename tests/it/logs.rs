@@ -152,7 +152,7 @@ async fn no_name_and_no_error_text_begins_a_line_of_its_own() {
     for line in handled.plain_lines() {
         assert!(line.starts_with(r"failed (a\u000d\u000a{") && !is_forged(&line), "{line:?}");
     }
-    for line in handled.log_lines(Moment { now: stage.now(), owed_seconds: None }) {
+    for line in handled.log_lines(Moment { now: stage.now(), began: stage.now(), owed_seconds: None }) {
         let line: Value = serde_json::from_str(&line).unwrap();
         for member in ["key", "errorMessage"] {
             let text = line[member].as_str().unwrap();

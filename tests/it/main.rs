@@ -27,6 +27,7 @@ mod note;
 mod notifications;
 mod packed;
 mod policy;
+mod previews;
 mod regions;
 mod scene;
 mod shared_data;

@@ -5,6 +5,7 @@
 //! permission that the policy grants.
 
 mod needs;
+mod previews;
 mod push;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,8 +122,10 @@ fn policy_for(variables: &BTreeMap<String, String>) -> Policy {
     let text = |name: &str| variables.get(name).map(String::as_str).unwrap_or_default();
     let live = text("LIVE_BUCKET");
     let prefix = text("LIVE_PREFIX").trim_end_matches('/');
-    let ids: Vec<&str> =
+    let mut ids: Vec<&str> =
         text("DISTRIBUTION_IDS").split(',').map(|it| it.split('=').next().unwrap_or_default().trim()).collect();
+    // The distribution of previews belongs to created sites, whose policy names both by their resources.
+    ids.extend(Some(text("PREVIEW_DISTRIBUTION_ID")).filter(|id| !id.is_empty()));
     let default_site = match prefix {
         "" => live.to_owned(),
         prefix => format!("{live}/{prefix}"),

@@ -161,11 +161,12 @@ fn no_arn_names_a_partition() {
 #[test]
 fn the_dashboard_shows_every_outcome() {
     use dropship::report::Outcome::*;
-    let all = [Deployed, Unchanged, RolledBack, Superseded, Duplicate, InProgress, Planned, Swept, Ignored];
+    let all = [Deployed, Unchanged, RolledBack, Superseded, Duplicate, InProgress, Planned, Swept, Removed, Ignored];
     for outcome in all {
         // A new outcome does not compile until it is listed here and above.
         match outcome {
-            Deployed | Unchanged | RolledBack | Superseded | Duplicate | InProgress | Planned | Swept | Ignored => {}
+            Deployed | Unchanged | RolledBack | Superseded | Duplicate | InProgress | Planned | Swept | Removed
+            | Ignored => {}
         }
     }
     let outcomes = all.map(|outcome| serde_json::to_value(outcome).unwrap());
@@ -215,4 +216,65 @@ fn every_environment_names_its_stack_and_none_is_the_default() {
     // SAM would ignore a table with a misspelt name and use the default settings.
     let left: Vec<&str> = tables.into_keys().collect();
     assert_eq!(left, ["", "default.validate.parameters"]);
+}
+
+#[test]
+fn the_domain_of_previews_needs_a_created_site_with_previews_and_a_certificate() {
+    let certificate = "arn:aws:acm:us-east-1:123456789012:certificate/1a2b3c";
+    let all = [
+        ("CreateSite", "true"),
+        ("Previews", "true"),
+        ("PreviewDomain", "preview.example.com"),
+        ("PreviewCertificateArn", certificate),
+    ];
+    let template = Template::with(&all);
+    assert_eq!(template.broken_rules(), [""; 0]);
+    for missing in ["Previews", "PreviewDomain", "PreviewCertificateArn"] {
+        let rest: Vec<_> = all.iter().copied().filter(|(name, _)| *name != missing).collect();
+        assert_eq!(Template::with(&rest).broken_rules().len(), 1, "{missing}");
+    }
+    let variables = template.resource("Function")["Properties"]["Environment"]["Variables"].clone();
+    assert_eq!(
+        (&variables["PREVIEW_DISTRIBUTION_ID"], &variables["PREVIEW_DOMAIN"]),
+        (&json!("PreviewDistribution"), &json!("preview.example.com"))
+    );
+    let config = template.resource("PreviewDistribution")["Properties"]["DistributionConfig"].clone();
+    assert_eq!(config["Aliases"], json!(["*.preview.example.com"]));
+    // The bucket's policy lets both distributions read it, and the function may invalidate both.
+    let policy = template.resource("LiveBucketPolicy").to_string() + &template.resource("FunctionRole").to_string();
+    assert_eq!(policy.matches(":distribution/PreviewDistribution").count(), 2, "{policy}");
+    let without = Template::with(&[("CreateSite", "true"), ("Previews", "true")]);
+    assert!(!without.has("PreviewDistribution") && !without.has("PreviewFunction"));
+    assert!(!without.resource("FunctionRole").to_string().contains("PreviewDistribution"));
+    let pattern = template.parameter("PreviewDomain")["AllowedPattern"].as_str().unwrap().to_owned();
+    let pattern = regex::Regex::new(&pattern).unwrap();
+    for good in ["", "preview.example.com", "p.example-site.dev"] {
+        assert!(pattern.is_match(good), "{good}");
+    }
+    for bad in ["*.example.com", "example", "Preview.example.com", "preview.example.com.", "-a.example.com"] {
+        assert!(!pattern.is_match(bad), "{bad}");
+    }
+}
+
+/// The failures of previews count for Lambda, too, and only their own metric tells them from the live site's.
+#[test]
+fn no_alarm_of_the_live_site_counts_previews() {
+    let alarm = |parameters: &[(&str, &str)]| Template::with(parameters).resource("ErrorsAlarm")["Properties"].clone();
+    let plain = alarm(&[("LiveBucketName", "my-site")]);
+    assert_eq!((&plain["MetricName"], &plain["Metrics"]), (&json!("Errors"), &Value::Null));
+    let with = alarm(&[("LiveBucketName", "my-site"), ("Previews", "true")]);
+    assert_eq!(
+        (&with["MetricName"], &with["Dimensions"], &with["Statistic"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    let metrics = array(&with["Metrics"]);
+    let named = |id: &str| metrics.iter().find(|metric| metric["Id"] == id).unwrap_or_else(|| panic!("{id}"));
+    assert_eq!(named("failures")["Expression"], "MAX([FILL(site, 0), FILL(errors, 0) - FILL(previews, 0)])");
+    let dimensions = |id: &str| named(id)["MetricStat"]["Metric"]["Dimensions"].clone();
+    let failed = json!({"Name": "outcome", "Value": "failed"});
+    assert_eq!(dimensions("site"), json!([{"Name": "site", "Value": "dropship"}, failed]));
+    assert_eq!(dimensions("previews"), json!([{"Name": "previewsOf", "Value": "dropship"}, failed]));
+    assert_eq!(dimensions("errors"), json!([{"Name": "FunctionName", "Value": "Function"}]));
+    let owed = Template::with(&[("LiveBucketName", "my-site"), ("Previews", "true")]).resource("OwedAlarm");
+    assert_eq!(owed["Properties"]["Dimensions"], json!([{"Name": "site", "Value": "dropship"}]));
 }

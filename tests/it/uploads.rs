@@ -199,7 +199,7 @@ async fn what_is_no_archive_by_its_name_is_ignored() {
         let event = stage.upload_bytes(key, b"x".to_vec());
         stage.cloud.clear_calls();
         let handled = stage.invoke("one", &event).await;
-        let moment = dropship::metrics::Moment { now: stage.now(), owed_seconds: None };
+        let moment = dropship::metrics::Moment { now: stage.now(), began: stage.now(), owed_seconds: None };
         let [line] = &handled.log_lines(moment)[..] else { panic!("{key} has one line in the log") };
         assert!(line.contains("\"outcome\":\"ignored\"") && line.contains(key), "{line}");
         let report = report(handled);

@@ -15,6 +15,7 @@ mod history;
 mod notifications;
 mod people;
 mod plan;
+mod previews;
 mod queue;
 mod story;
 mod watch;
@@ -123,6 +124,7 @@ impl World {
             ("LIVE_BUCKET", LIVE.to_owned()),
             ("TABLE_NAME", TABLE.to_owned()),
             ("SITE", SITE.to_owned()),
+            ("PREVIEWS", "true".to_owned()),
             ("DISTRIBUTION_IDS", distributions.join(",")),
             ("S3_FORCE_PATH_STYLE", "true".to_owned()),
             ("RETAIN_REMOVED_DAYS", plan.aws.retain_days.to_string()),
@@ -179,9 +181,12 @@ impl World {
         self.sweep(LAST).await;
         self.settle_caches().await;
         self.check_settled().await?;
+        self.check_previews()?;
+        self.check_tombstones().await?;
         // The next deployment puts right what unkind people did.
         self.deploy_last().await;
-        self.check_last().await
+        self.check_last().await?;
+        self.check_previews()
     }
 
     /// Notes that a deed is done, or a notification sent.

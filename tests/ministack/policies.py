@@ -10,6 +10,21 @@ ISSUER = "token.actions.githubusercontent.com"
 
 def check_push_role(trust, rights, provider, subject, stack):
     """Checks that one subject of GitHub's may take the role, and that the role may push and follow and nothing else."""
+    check_trust(trust, provider, subject)
+    bucket = f"arn:aws:s3:::{stack['StagingBucketName']}"
+    archives = ({f"{bucket}/uploads/*", f"{bucket}/plans/*"}, None)
+    check_rights(rights, {"s3:PutObject": archives, "s3:AbortMultipartUpload": archives}, [stack["SiteName"]], stack)
+
+
+def check_preview_role(trust, rights, provider, repository, stack):
+    """Checks that pull requests may take the role, and that it may push previews and follow them and nothing else."""
+    check_trust(trust, provider, f"repo:{repository}:pull_request")
+    archives = ({f"arn:aws:s3:::{stack['StagingBucketName']}/uploads/previews/*"}, None)
+    parts = [f"{stack['SiteName']}/previews/*"]
+    check_rights(rights, {"s3:PutObject": archives, "s3:AbortMultipartUpload": archives}, parts, stack)
+
+
+def check_trust(trust, provider, subject):
     [statement] = trust["Statement"]
     agree("who vouches", statement["Principal"], {"Federated": provider})
     agree("how the role is taken", statement["Action"], "sts:AssumeRoleWithWebIdentity")
@@ -17,20 +32,20 @@ def check_push_role(trust, rights, provider, subject, stack):
     claims = {f"{ISSUER}:aud": "sts.amazonaws.com", f"{ISSUER}:sub": subject}
     agree("conditions of the trust policy", statement["Condition"], {"StringEquals": claims})
 
+
+def check_rights(rights, uploads, parts, stack):
+    """Checks that a role has these rights to upload, and may read these parts of the ledger, and nothing else."""
     granted = {}
     for statement in rights["Statement"]:
         agree("effect", statement["Effect"], "Allow")
         resources = statement["Resource"]
         for action in one_or_more(statement["Action"]):
             granted[action] = (set(one_or_more(resources)), statement.get("Condition"))
-    bucket = f"arn:aws:s3:::{stack['StagingBucketName']}"
-    archives = ({f"{bucket}/uploads/*", f"{bucket}/plans/*"}, None)
-    own_items = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [stack["SiteName"]]}}
+    own_items = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": parts}}
     table = stack.dynamodb.describe_table(TableName=stack["LedgerName"])["Table"]["TableArn"]
     function = stack.function.get_function_configuration(FunctionName=stack["FunctionName"])["FunctionArn"]
     wanted = {
-        "s3:PutObject": archives,
-        "s3:AbortMultipartUpload": archives,
+        **uploads,
         "dynamodb:GetItem": ({table}, own_items),
         "dynamodb:Query": ({table}, own_items),
         "lambda:GetFunctionConfiguration": ({function}, None),

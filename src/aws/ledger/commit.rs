@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::error::{BuildError, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
+use chrono::{DateTime, Utc};
 
 use super::item::{HEAD, Item, identity_name, malformed, owed_name, record_name, run_name, to_attribute};
 use super::{COLLISIONS, Committed, Ledger, is_cancelled, pause_after};
@@ -12,7 +13,8 @@ use crate::deployment::{Head, Owed, Record, RunRecord};
 use crate::error::Error;
 
 /// How many owed batches one transaction writes or deletes: it takes at most 100 items (DynamoDB,
-/// `TransactWriteItems`), and the head, the record with its identity, and the run are four of them.
+/// `TransactWriteItems`), and the head, the record with its identity, and the run are four of them. What lists a preview
+/// is written only without batches.
 const MAX_BATCHES: usize = 96;
 
 /// How much room these batches may take: a transaction takes at most 4 MB. Head, record and run have up to 400 KB each.
@@ -32,6 +34,24 @@ pub struct Change<'c> {
     pub owed: &'c [Owed],
     /// Batches to delete: CloudFront has accepted them, or they cover no write.
     pub settled: &'c [Owed],
+    /// What becomes of the item that lists the site, if it is a preview.
+    pub preview: PreviewChange,
+}
+
+/// What becomes of the item that lists a preview.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreviewChange {
+    None,
+    /// A run is started.
+    Pushed(DateTime<Utc>),
+    Removed,
+}
+
+impl<'c> Change<'c> {
+    /// Returns a change of nothing but the head.
+    pub fn of_head(from: &'c Head, to: &'c Head) -> Self {
+        Self { from, to, record: None, run: None, owed: &[], settled: &[], preview: PreviewChange::None }
+    }
 }
 
 /// Returns how many of the batches, from the first one on, fit into one transaction.
@@ -94,6 +114,7 @@ impl Ledger {
         if let Some(run) = change.run {
             writes.push(self.put(self.to_item(&run_name(run.number), run)?));
         }
+        writes.extend(self.list_preview(change.preview)?);
         for batch in change.owed {
             writes.push(self.put(self.to_item(&owed_name(&batch.reference), batch)?));
         }

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::deployment::DeploymentId;
 use crate::error::Error;
+use crate::preview::PreviewName;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -24,10 +25,26 @@ pub(super) const RUNS: &str = "run#";
 pub(super) const OWED: &str = "owed#";
 
 /// The prefix of the sort keys of identities. The digest of the deployment's id follows.
-const IDENTITY: &str = "version#";
+pub(super) const IDENTITY: &str = "version#";
 
 /// The prefix of the sort keys of uploads that gave up waiting. The deployment's id follows.
 pub(super) const WAITING: &str = "waiting#";
+
+/// The prefix of the sort keys of previews, in the part of the live site. The name follows.
+pub(super) const PREVIEWS: &str = "preview#";
+
+/// The prefix of the sort keys of requests for a removal. The request's id follows.
+const REMOVALS: &str = "removal#";
+
+/// Returns the sort key of a preview.
+pub(super) fn preview_name(name: &PreviewName) -> String {
+    format!("{PREVIEWS}{name}")
+}
+
+/// Returns the sort key of a request for a removal.
+pub(super) fn removal_name(request: &str) -> String {
+    format!("{REMOVALS}{request}")
+}
 
 /// Returns the sort key of an upload's identity.
 pub(super) fn identity_name(id: &DeploymentId) -> String {

@@ -5,8 +5,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::MetadataDirective;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::watch;
 
@@ -27,6 +29,9 @@ const MAX_WHOLE_BYTES: u64 = 2 * PART_BYTES;
 /// The user metadata of an archive that holds its digest in hexadecimal digits, without `x-amz-meta-`: the SHA-256 of a
 /// zip's bytes or, if it was made from a folder, of the names and contents of the files.
 const DIGEST_METADATA: &str = "dropship-sha256";
+
+/// "The value must be URL-encoded" (S3 API, `CopyObject`); slashes stay.
+const COPY_SOURCE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The newest version under a key.
 #[derive(Clone, Debug)]
@@ -92,6 +97,50 @@ impl Operator {
             Err(error) if matches!(status(&error), Some(403 | 404)) => Ok(None),
             Err(error) => Err(failed(format!("looking up s3://{bucket}/{key}"), error)),
         }
+    }
+
+    /// Uploads an empty object.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn upload_empty(&self, bucket: &str, key: &str) -> Result<(), Error> {
+        let request = self.s3.put_object().bucket(bucket).key(key).body(ByteStream::from_static(b""));
+        let answer = request.set_expected_bucket_owner(self.account_id.clone()).send().await;
+        answer.map(drop).map_err(|error| failed(format!("uploading s3://{bucket}/{key}"), error))
+    }
+
+    /// Copies a version of an archive to another key, byte for byte, with the digest that it has and with this source.
+    ///
+    /// # Errors
+    /// `Aws`, also if there is no such version; an archive of over 5 GB cannot be copied.
+    pub async fn copy(
+        &self,
+        bucket: &str,
+        (from, version): (&str, Option<&str>),
+        to: &str,
+        (name, source): (&str, String),
+    ) -> Result<Uploaded, Error> {
+        let what = || format!("copying s3://{bucket}/{from} to {to}");
+        let head = self.s3.head_object().bucket(bucket).key(from).set_version_id(version.map(str::to_owned));
+        let head = head.set_expected_bucket_owner(self.account_id.clone()).send().await;
+        let head = head.map_err(|error| failed(what(), error))?;
+        let mut metadata = HashMap::from([(name.to_owned(), source)]);
+        let digest = head.metadata.as_ref().and_then(|metadata| metadata.get_key_value(DIGEST_METADATA));
+        metadata.extend(digest.map(|(name, digest)| (name.clone(), digest.clone())));
+        let version = version.map(|version| format!("?versionId={}", encoded(version))).unwrap_or_default();
+        let request = self
+            .s3
+            .copy_object()
+            .bucket(bucket)
+            .key(to)
+            .copy_source(format!("{bucket}/{}{version}", encoded(from)))
+            .metadata_directive(MetadataDirective::Replace)
+            .set_metadata(Some(metadata))
+            .content_type("application/zip")
+            .set_expected_bucket_owner(self.account_id.clone());
+        let answer = request.set_expected_source_bucket_owner(self.account_id.clone()).send().await;
+        let answer = answer.map_err(|error| failed(what(), error))?;
+        Ok(Uploaded { version_id: answer.version_id, etag: answer.copy_object_result.and_then(|copied| copied.e_tag) })
     }
 
     /// Uploads an archive, in parts as they are written if it is large. `sent` gets the number of bytes that each
@@ -184,6 +233,11 @@ fn parts(archive: &LocalArchive<'_>) -> impl Stream<Item = Result<(Bytes, crc32f
         crc32.update(&body);
         Ok(Some(((body.into(), crc32), (end, written))))
     })
+}
+
+/// Encodes a key or a version for the name of a copy's source.
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, COPY_SOURCE).to_string()
 }
 
 async fn read(path: &Path, range: Range<u64>) -> Result<Vec<u8>, Error> {

@@ -8,6 +8,7 @@ use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Effects};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use dropship::preview::{self, PreviewName};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
@@ -60,6 +61,9 @@ pub struct Global {
     /// Print one JSON document for machines instead of text
     #[arg(long, global = true, help_heading = ALL)]
     pub json: bool,
+    /// Mean a preview instead of the live site; without a NAME, that of the branch
+    #[arg(long, global = true, help_heading = ALL, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    pub preview: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -70,7 +74,9 @@ pub enum Command {
 Examples:
   dropship push dist                       zips the folder, uploads it, and waits until it is live
   dropship push site.zip --no-wait         uploads a zip, and does not wait
-  dropship push dist --message 'Hotfix'    says in the history what it is"))]
+  dropship push dist --message 'Hotfix'    says in the history what it is
+  dropship push dist --preview             pushes a preview named after the branch
+  dropship push dist --preview pr-7        pushes the preview pr-7"))]
     Push(Push),
     /// Show what a push would change, without changing anything
     #[command(after_help = "Examples:
@@ -102,6 +108,27 @@ Examples:
   dropship rollback                                  undoes the last deployment, after a question
   dropship rollback 20261122T101500Z-0123456789ab --yes"))]
     Rollback(Rollback),
+    /// List the previews: age, commit and URL
+    #[command(after_help = "Example:
+  dropship previews")]
+    Previews,
+    /// Take a preview away: its files, its manifest and its history
+    #[command(after_help = "Exit codes:
+  0  the preview is gone
+  1  something failed
+  2  the arguments are wrong
+  3  it is not gone yet, and the time to wait is over
+  4  somebody has pushed to it since
+
+Example:
+  dropship remove pr-7")]
+    Remove(Remove),
+    /// Bring live what a preview shows, without a new build: the same archive
+    #[command(after_help = format!("{EXIT_CODES}
+
+Example:
+  dropship promote pr-7"))]
+    Promote(Promote),
     /// List the events that have failed for good, and send chosen ones again
     #[command(after_help = "Examples:
   dropship redrive                lists them
@@ -212,6 +239,30 @@ pub struct Rollback {
 }
 
 #[derive(Args, Debug)]
+pub struct Remove {
+    /// The preview
+    #[arg(value_name = "NAME", value_parser = preview_name)]
+    pub name: PreviewName,
+    #[command(flatten)]
+    pub wait: Wait,
+    /// Ask for the removal and return, without following it
+    #[arg(long, conflicts_with = "timeout")]
+    pub no_wait: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Promote {
+    /// The preview
+    #[arg(value_name = "NAME", value_parser = preview_name)]
+    pub name: PreviewName,
+    /// Name of the archive at the live site
+    #[arg(long = "as", value_name = "NAME.zip", default_value = "site.zip", value_parser = archive_name)]
+    pub archive: String,
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
+#[derive(Args, Debug)]
 pub struct Redrive {
     /// Send these events again, by their numbers in the list
     #[arg(long, value_name = "NUMBER", num_args = 1..)]
@@ -223,6 +274,10 @@ pub struct Redrive {
 
 fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
     text.parse().map(Duration::from_secs)
+}
+
+fn preview_name(text: &str) -> Result<PreviewName, &'static str> {
+    PreviewName::parse(text).ok_or(preview::RULE)
 }
 
 fn archive_name(text: &str) -> Result<String, &'static str> {

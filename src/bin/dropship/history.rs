@@ -217,7 +217,7 @@ impl Row {
             self.outcome.clone(),
             self.by.to_owned(),
             self.deployment.to_string(),
-            printable(&shortened(&short(&self.source.commit, &self.source.message))).into_owned(),
+            printable(&shortened(&commit(&self.source))).into_owned(),
             self.changes.clone(),
             self.took.clone(),
         ]
@@ -283,11 +283,21 @@ pub fn from(record: &Record) -> String {
         return String::new();
     };
     let known = [short(&source.commit, ""), source.branch.clone(), source.author.clone(), source.message.clone()];
-    let known: Vec<String> = known.into_iter().filter(|text| !text.is_empty()).collect();
+    let promoted = (!source.preview.is_empty()).then(|| format!("promoted from the preview {}", source.preview));
+    let known: Vec<String> = known.into_iter().chain(promoted).filter(|text| !text.is_empty()).collect();
     format!("  {DIM}{}{DIM:#}", printable(&known.join(", ")))
 }
 
-fn short(commit: &str, message: &str) -> String {
+/// Returns the commit of a row, and the preview that its build was promoted from.
+fn commit(source: &Source) -> String {
+    let commit = short(&source.commit, &source.message);
+    match source.preview.as_str() {
+        "" => commit,
+        preview => format!("[{preview}] {commit}").trim_end().to_owned(),
+    }
+}
+
+pub fn short(commit: &str, message: &str) -> String {
     let is_hash = commit.len() >= 12 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
     let commit = if is_hash { &commit[..7] } else { commit };
     [commit, message].join(" ").trim().to_owned()

@@ -12,9 +12,12 @@ mod history;
 mod pack;
 mod plan;
 mod preflight;
+mod previews;
 mod print;
+mod promote;
 mod push;
 mod redrive;
+mod remove;
 mod report;
 mod rollback;
 mod source;
@@ -72,7 +75,10 @@ async fn run(printer: &Printer, global: &arguments::Global, command: Command) ->
         }
         _ => {}
     }
-    let stack = Stack::find(global).await?;
+    let mut stack = Stack::find(global).await?;
+    if let Some(given) = &global.preview {
+        stack = stack.preview(&previews::named(given)?)?;
+    }
     match command {
         Command::Push(given) => push::push(printer, &stack, given).await,
         Command::Plan(given) => plan::plan(printer, &stack, given).await,
@@ -81,6 +87,9 @@ async fn run(printer: &Printer, global: &arguments::Global, command: Command) ->
         Command::Show(given) => history::show(printer, &stack, given.id.as_deref(), given.verbose).await,
         Command::Logs(given) => history::show(printer, &stack, Some(&given.id), true).await,
         Command::Rollback(given) => rollback::rollback(printer, &stack, given).await,
+        Command::Previews => previews::previews(printer, &stack).await,
+        Command::Remove(given) => remove::remove(printer, &stack, given).await,
+        Command::Promote(given) => promote::promote(printer, &stack, given).await,
         Command::Redrive(given) => redrive::redrive(printer, &stack, given).await,
         Command::Doctor => doctor::doctor(printer, &stack).await,
         Command::Completions { .. } | Command::Man { .. } => Ok(0),

@@ -1,6 +1,7 @@
 //! `plan`: the function's dry run of a build.
 
 use dropship::aws::operator::Invoked;
+use dropship::preview::PreviewName;
 use dropship::report::Report;
 use serde_json::{Value, json};
 
@@ -16,7 +17,8 @@ const FOLDER: &str = "plans/";
 
 pub async fn plan(printer: &Printer, stack: &Stack, given: Plan) -> Result<u8, Failure> {
     let archive = Archive::prepare(printer, stack, &given.build)?;
-    let key = format!("{FOLDER}{}.zip", &archive.digest[..16]);
+    let folder = stack.config.preview.as_ref().map(PreviewName::folder).unwrap_or_default();
+    let key = format!("{FOLDER}{folder}{}.zip", &archive.digest[..16]);
     let (uploaded, _) = archive.upload(printer, stack, &key, None).await?;
     let object = json!({"key": key, "versionId": uploaded.version_id});
     let record = json!({"s3": {"bucket": {"name": stack.config.staging_bucket}, "object": object}});

@@ -8,6 +8,7 @@ use dropship::archive::{ArchiveIndex, Entry, FORMAT_BYTES, Parsed, Rejection, Se
 use dropship::config::Config;
 use dropship::error::Error;
 use dropship::headers::HeadersFile;
+use dropship::preview;
 use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
@@ -32,6 +33,9 @@ pub fn judge(archive: &mut (impl Read + Seek), path: &Path, config: &Config) -> 
 fn judge_at(archive: &mut (impl Read + Seek), config: &Config) -> Result<Judged, Unread> {
     let size_bytes = archive.seek(SeekFrom::End(0))?;
     let index = read_index(archive, size_bytes, config)?;
+    if config.folder_of_previews().is_some() {
+        index.keep_out_of(preview::FOLDER).map_err(|error| Unread::Refused(error.into()))?;
+    }
     let mut warnings = index.warnings.clone();
     if let Some(entry) = &index.headers_file {
         let contents = read_entry(archive, entry)?;

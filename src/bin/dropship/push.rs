@@ -1,6 +1,6 @@
 //! `push`: uploads a build, and follows its deployment.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use dropship::aws::ledger::Known;
@@ -36,7 +36,7 @@ async fn upload_and_follow(printer: &Printer, stack: &Stack, given: Push) -> Res
     for warning in &archive.warnings {
         printer.tell(&format!("warning: {}", printable(warning)));
     }
-    let key = format!("{}{}", stack.config.upload_prefix, given.name);
+    let key = format!("{}{}", stack.uploads(), given.name);
     if let Some(live) = is_live(stack, &key, &archive.digest).await? {
         let value = json!({"outcome": "unchanged", "id": live, "uploaded": false});
         printer.result(
@@ -57,9 +57,7 @@ async fn upload_and_follow(printer: &Printer, stack: &Stack, given: Push) -> Res
         summarize(&format!("**uploaded** `{}`; the deployment was not followed", stack.name));
         return Ok(0);
     }
-    let upload = upload_of(stack, &key, &uploaded);
-    let upload = DeploymentId::of(&upload, Utc::now());
-    let followed = Followed { upload, asked: Asked::Upload, started, timeout: given.wait.timeout, printer };
+    let followed = followed(printer, stack, &key, &uploaded, (started, given.wait.timeout));
     let mut ended = follow_until_ctrl_c(&followed, stack).await?;
     let is_large_delete = matches!(&ended, Ended::Failed { error_type, .. } if error_type == LARGE_DELETE);
     if is_large_delete && given.allow_large_delete {
@@ -86,7 +84,19 @@ async fn upload_and_follow(printer: &Printer, stack: &Stack, given: Push) -> Res
     Ok(follow::code(&ended))
 }
 
-async fn follow_until_ctrl_c(followed: &Followed<'_>, stack: &Stack) -> Result<Ended, Failure> {
+/// Returns an upload that is followed from its start, for at most this long.
+pub fn followed<'p>(
+    printer: &'p Printer,
+    stack: &Stack,
+    key: &str,
+    uploaded: &Uploaded,
+    (started, timeout): (Instant, Duration),
+) -> Followed<'p> {
+    let upload = DeploymentId::of(&upload_of(stack, key, uploaded), Utc::now());
+    Followed { upload, asked: Asked::Upload, started, timeout, printer }
+}
+
+pub async fn follow_until_ctrl_c(followed: &Followed<'_>, stack: &Stack) -> Result<Ended, Failure> {
     tokio::select! {
         ended = followed.to_its_end(stack) => ended,
         _ = tokio::signal::ctrl_c() => Ok(Ended::StillRunning(None)),
@@ -108,11 +118,13 @@ pub fn show_end(printer: &Printer, stack: &Stack, ended: &Ended) {
     match ended {
         Ended::Live(live) => {
             printer.result(live, &report::text(live));
-            summarize(&format!("**{}** `{}`: {}", words(live.outcome), stack.name, report::changes(live)));
+            let url = live.url.as_deref().map(|url| format!(", {url}")).unwrap_or_default();
+            summarize(&format!("**{}** `{}`: {}{url}", words(live.outcome), stack.name, report::changes(live)));
         }
         Ended::Superseded(id) => {
             let text = format!(
-                "superseded: a newer upload has taken the site; `dropship rollback {id}` brings this build live\n"
+                "superseded: a newer upload has taken the site; `dropship rollback {id}{}` brings this build live\n",
+                of_preview(stack)
             );
             printer.result(&json!({"outcome": "superseded", "id": id}), &text);
             summarize("**superseded** by a newer upload");
@@ -123,14 +135,19 @@ pub fn show_end(printer: &Printer, stack: &Stack, ended: &Ended) {
         }
         Ended::StillRunning(id) => {
             let look = match id {
-                Some(id) => format!("dropship show {id}"),
-                None => "dropship status".to_owned(),
+                Some(id) => format!("dropship show {id}{}", of_preview(stack)),
+                None => format!("dropship status{}", of_preview(stack)),
             };
             let text = format!("not live yet: the deployment goes on without this command; look again with `{look}`\n");
             printer.result(&json!({"outcome": "inProgress", "id": id}), &text);
             summarize("**not live yet**; the deployment goes on");
         }
     }
+}
+
+/// Returns the option by which another command means the same preview.
+fn of_preview(stack: &Stack) -> String {
+    stack.config.preview.as_ref().map(|name| format!(" --preview {name}")).unwrap_or_default()
 }
 
 /// Adds a line to the summary of a GitHub Actions job (GitHub docs, "Workflow commands", "Adding a job summary").
@@ -158,7 +175,7 @@ async fn is_live(stack: &Stack, key: &str, digest: &str) -> Result<Option<Deploy
     Ok(live.filter(|live| identity.is_some_and(|identity| identity.deployment == *live)))
 }
 
-fn upload_of(stack: &Stack, key: &str, uploaded: &Uploaded) -> Upload {
+pub fn upload_of(stack: &Stack, key: &str, uploaded: &Uploaded) -> Upload {
     Upload {
         bucket: stack.config.staging_bucket.clone(),
         key: key.to_owned(),

@@ -98,7 +98,7 @@ async fn put_back(stack: &Stack, queue: &str, event: &FailedEvent) {
 
 fn is_a_persons(stack: &Stack, event: &Value) -> bool {
     match Event::parse(event, &stack.config.staging_bucket) {
-        Ok(Event::Rollback { .. }) => true,
+        Ok(Event::Rollback { .. } | Event::Remove { .. }) => true,
         Ok(Event::Uploads { options, .. }) => options.replay,
         _ => false,
     }
@@ -111,6 +111,7 @@ fn describe(stack: &Stack, event: &FailedEvent) -> String {
             uploads.into_iter().map(|upload| upload.key).collect::<Vec<_>>().join(", ")
         }
         Ok(Event::Rollback { .. }) => "a rollback".to_owned(),
+        Ok(Event::Remove { preview, .. }) => format!("the removal of the preview {preview}"),
         Ok(Event::Sweep { .. }) => "a sweep".to_owned(),
         Ok(Event::Test) => "a test event".to_owned(),
         Err(_) => "an event that cannot be read".to_owned(),

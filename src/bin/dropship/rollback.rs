@@ -34,7 +34,8 @@ pub async fn rollback(printer: &Printer, stack: &Stack, given: Rollback) -> Resu
         printer.tell("it is live already; a rollback repairs what others have changed");
     }
     let mut options = json!({"allowLargeDelete": given.allow_large_delete, "dryRun": true});
-    let planned = rehearse(stack, &json!({"rollback": id, "options": options})).await?;
+    let target = stack.config.rollback_target(id.as_str());
+    let planned = rehearse(stack, &json!({"rollback": target, "options": options})).await?;
     printer.tell(report::plan(&planned).trim_end());
     if !given.yes && !confirmed()? {
         printer.result(&json!({"outcome": "declined", "id": id}), "nothing was changed\n");
@@ -42,7 +43,7 @@ pub async fn rollback(printer: &Printer, stack: &Stack, given: Rollback) -> Resu
     }
     let started = Instant::now();
     options["dryRun"] = json!(false);
-    stack.operator.send(&stack.function.name, &json!({"rollback": id, "options": options})).await?;
+    stack.operator.send(&stack.function.name, &json!({"rollback": target, "options": options})).await?;
     let asked = Asked::Rollback { last_run: record.run };
     let followed = Followed { upload: id.clone(), asked, started, timeout: given.wait.timeout, printer };
     let ended = tokio::select! {

@@ -21,6 +21,7 @@ pub fn find(message: Option<String>) -> Source {
         branch: of_ci(&BRANCH).unwrap_or_else(|| of_git(&["symbolic-ref", "--short", "--quiet", "HEAD"])),
         author: of_ci(&AUTHOR).unwrap_or_else(|| of_git(&["log", "-1", "--format=%an"])),
         message: message.unwrap_or_else(|| of_git(&["log", "-1", "--format=%s"])),
+        preview: String::new(),
     }
 }
 

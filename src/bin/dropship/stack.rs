@@ -8,6 +8,7 @@ use dropship::aws::ledger::Ledger;
 use dropship::aws::operator::{Access, Function, Operator, has_region, load, missing_credentials};
 use dropship::config::Config;
 use dropship::error::Error;
+use dropship::preview::PreviewName;
 use serde::Deserialize;
 
 use crate::arguments::Global;
@@ -70,6 +71,35 @@ impl Stack {
         let operator = Operator::new(&sdk, &config);
         let Clients { ledger, cdn, .. } = Clients::new(&sdk, &config);
         Ok(Self { name, config, function, operator, ledger, cdn })
+    }
+}
+
+impl Stack {
+    /// Returns the stack for commands about a preview instead of the live site.
+    pub fn preview(self, name: &PreviewName) -> Result<Self, Failure> {
+        let config = self.config_of_preview(name)?;
+        let (ledger, cdn) = (self.ledger.of_site(&config), self.cdn.of_site(&config));
+        Ok(Self { config, ledger, cdn, ..self })
+    }
+
+    /// Returns the settings of a preview.
+    ///
+    /// # Errors
+    /// `Usage` if the stack has no previews, or if it is meant for one already.
+    pub fn config_of_preview(&self, name: &PreviewName) -> Result<Config, Failure> {
+        match (&self.config.previews, &self.config.preview) {
+            (Some(_), None) => Ok(self.config.of_preview(name)),
+            (Some(_), Some(_)) => Err(Failure::Usage("this command takes no --preview".to_owned())),
+            (None, _) => {
+                Err(Failure::Usage(format!("the stack {} has no previews; set its parameter Previews=true", self.name)))
+            }
+        }
+    }
+
+    /// Returns the folder of the staging bucket to which archives are uploaded.
+    pub fn uploads(&self) -> String {
+        let folder = self.config.preview.as_ref().map(PreviewName::folder).unwrap_or_default();
+        format!("{}{folder}", self.config.upload_prefix)
     }
 }
 

@@ -25,7 +25,8 @@ fn urls(pages: usize) -> Vec<String> {
 async fn record(stage: &Stage, owed: &[Owed], settled: &[Owed]) {
     let ledger = stage.ledger().await;
     let head = ledger.head().await.unwrap();
-    let change = Change { from: &head, to: &head.next_version(), record: None, run: None, owed, settled };
+    let to = head.next_version();
+    let change = Change { owed, settled, ..Change::of_head(&head, &to) };
     assert_eq!(ledger.commit(change).await.unwrap(), Committed::Yes);
 }
 

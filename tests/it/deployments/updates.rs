@@ -177,7 +177,7 @@ async fn records_are_deployed_in_upload_order_and_a_failure_does_not_stop_the_re
     let record = |event: &Value| event["Records"][0].clone();
     let event = json!({"Records": [record(&three), record(&broken), record(&one)]});
     let handled = stage.invoke("all", &event).await;
-    let moment = Moment { now: stage.now(), owed_seconds: Some(0) };
+    let moment = Moment { now: stage.now(), began: stage.now(), owed_seconds: Some(0) };
     let lines: Vec<Value> = handled.log_lines(moment).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let outcomes: Vec<&str> = lines.iter().map(|line| line["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["deployed", "failed", "deployed"]);

@@ -101,12 +101,12 @@ async fn hold(stage: &Stage) {
 async fn change_head(ledger: &Ledger, change: impl Fn(&Head) -> Head) {
     let from = ledger.head().await.unwrap();
     let to = change(&from);
-    let change = Change { from: &from, to: &to, record: None, run: None, owed: &[], settled: &[] };
+    let change = Change::of_head(&from, &to);
     assert_eq!(ledger.commit(change).await.unwrap(), Committed::Yes);
 }
 
 fn moment() -> Moment {
-    Moment { now: DateTime::UNIX_EPOCH, owed_seconds: Some(0) }
+    Moment { now: DateTime::UNIX_EPOCH, began: DateTime::UNIX_EPOCH, owed_seconds: Some(0) }
 }
 
 fn outcome(line: &str) -> String {

@@ -138,8 +138,8 @@ async fn a_million_stale_keys_are_accepted_as_fast_as_the_quota_allows() {
             References { site: "live", deployment: run.deployment.as_str(), run: run.number, recorded_at: stage.now() };
         let batches = invalidation::batches(&references, 1, &distribution, &invalidation);
         let owed: Vec<Owed> = batches.into_iter().map(|batch| Owed::new(batch, &run, stage.now())).collect();
-        let change =
-            Change { from: &head, to: &head.next_version(), record: None, run: None, owed: &owed, settled: &[] };
+        let to = head.next_version();
+        let change = Change { owed: &owed, ..Change::of_head(&head, &to) };
         assert_eq!(ledger.commit(change).await.unwrap(), Committed::Yes);
         let accepted =
             accepted_during(&stage, async { drop(stage.deploy("sweep", &json!({"sweep": true})).await) }).await;

@@ -132,9 +132,9 @@ fn may(action: &str, resource: &str, leading_key: &str) -> bool {
             Value::Null => true,
             condition => {
                 assert_eq!(object(condition).len(), 1, "{condition}");
-                let keys = object(&condition["ForAllValues:StringEquals"]);
+                let keys = object(&condition["ForAllValues:StringLike"]);
                 assert_eq!(keys.len(), 1, "{condition}");
-                texts(&keys["dynamodb:LeadingKeys"]).iter().any(|key| key == leading_key)
+                texts(&keys["dynamodb:LeadingKeys"]).iter().any(|key| matches(key, leading_key))
             }
         };
         is_allowed

@@ -9,6 +9,7 @@ use standins::{Begun, CustomError, Distribution, Spread};
 use super::World;
 use super::contents::URLS;
 use super::plan::Plan;
+use super::previews::NAMES;
 use crate::stage::LIVE;
 
 /// The distributions that a site begins with.
@@ -21,6 +22,13 @@ const LOCATIONS: u8 = 2;
 pub fn distributions(plan: &Plan) -> Vec<String> {
     let count = if plan.aws.has_two_distributions { 2 } else { 1 };
     FIRST[..count].iter().map(|id| (*id).to_owned()).collect()
+}
+
+/// Returns the URLs that viewers request, of the live site and of its previews.
+fn urls() -> Vec<String> {
+    let of = |folder: String| URLS.map(|url| format!("{folder}{url}"));
+    let previews = NAMES.map(|name| of(format!("/previews/{name}"))).concat();
+    of(String::new()).into_iter().chain(previews).collect()
 }
 
 impl World {
@@ -55,7 +63,8 @@ impl World {
         }
         let visited = self.visited();
         let edge = self.cloud.edge(&visited[draws.usize(..visited.len())]).at(draws.u8(..LOCATIONS));
-        let url = URLS[draws.usize(..URLS.len())];
+        let urls = urls();
+        let url = urls[draws.usize(..urls.len())].clone();
         let latency_ms = self.plan.aws.latency_ms;
         let delay = Duration::from_millis(draws.u64(..=latency_ms));
         let lingers = match draws.u8(..8) {
@@ -70,7 +79,7 @@ impl World {
             if !world.visited().contains(&edge.distribution().to_owned()) {
                 return;
             }
-            if let Begun::Miss(fetch) = edge.begin(url) {
+            if let Begun::Miss(fetch) = edge.begin(&url) {
                 world.clock.turn_in(lingers, draws.u64(..)).await;
                 if world.visited().contains(&edge.distribution().to_owned()) {
                     edge.store(fetch);
@@ -83,7 +92,7 @@ impl World {
     pub fn visit_everything(&self) {
         for id in self.visited() {
             for location in 0..LOCATIONS {
-                self.cloud.edge(&id).at(location).warm_all(URLS);
+                self.cloud.edge(&id).at(location).warm_all(urls());
             }
         }
     }

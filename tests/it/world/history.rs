@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 use super::contents::Build;
+use super::previews::Previews;
 use crate::stage::STAGING;
 
 /// Failures that mean what they say, however often an event is sent.
@@ -28,6 +29,7 @@ pub struct History {
     /// The events, in words.
     pub story: Vec<(DateTime<Utc>, String)>,
     pub deaths: u64,
+    pub previews: Previews,
 }
 
 /// An archive in the staging bucket.
@@ -67,6 +69,8 @@ pub enum Sent {
     /// A person who sends a failed event again.
     Redrive(Box<Sent>),
     Sweep,
+    /// S3, for an upload to a preview.
+    Preview(&'static str),
 }
 
 /// A change of the live deployment.
@@ -96,6 +100,8 @@ pub struct Answer {
 /// A deployment of an answer.
 #[derive(Clone, Debug)]
 pub struct Outcome {
+    /// Whether it is a preview's.
+    pub of_preview: bool,
     pub id: Option<String>,
     pub run: u64,
     pub outcome: String,
@@ -163,7 +169,7 @@ impl Sent {
         match self {
             Self::Delivery(upload) | Self::Word(upload) => Some(*upload),
             Self::Redrive(sent) => sent.upload(),
-            Self::Previous | Self::Sweep => None,
+            Self::Previous | Self::Sweep | Self::Preview(_) => None,
         }
     }
 }
@@ -176,6 +182,7 @@ impl fmt::Display for Sent {
             Self::Previous => write!(f, "a person's rollback to the previous deployment"),
             Self::Redrive(sent) => write!(f, "{sent}, redriven,"),
             Self::Sweep => write!(f, "a sweep"),
+            Self::Preview(name) => write!(f, "the notification of an upload to the preview {name}"),
         }
     }
 }

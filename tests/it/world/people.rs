@@ -68,6 +68,7 @@ pub async fn perform(world: Rc<World>, deed: Deed) {
             world.reconfigure(Distribution { origins, ..config });
         }
         What::Exchange { is_deleted } => exchange(&world, &deed, *is_deleted).await,
+        What::Preview(change) => change.perform(&world, &deed),
         What::RestoreLedger => {}
     }
 }

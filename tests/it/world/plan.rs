@@ -4,6 +4,7 @@ use fastrand::Rng;
 use standins::{Quota, ReferenceConflict};
 
 use super::contents::{Build, KEYS};
+use super::previews;
 
 /// How long the viewers' and the services' latencies are at most, in milliseconds.
 const LATENCIES: [u64; 3] = [5, 40, 400];
@@ -99,6 +100,8 @@ pub enum What {
     CacheErrors {
         seconds: u64,
     },
+    /// Somebody pushes to a preview, or removes it.
+    Preview(previews::Change),
     /// The site gets another distribution in place of one.
     Exchange {
         is_deleted: bool,
@@ -186,7 +189,9 @@ impl Plan {
             };
             deeds.push(Deed { number, at, what });
         }
-        Self { seed, aws, deeds }
+        let mut plan = Self { seed, aws, deeds };
+        plan.deeds.extend(previews::deeds(&plan, span));
+        plan
     }
 
     /// Returns the number that determines what is random about `what` of a deed.

@@ -159,6 +159,7 @@ impl World {
             self.cloud.fault(Fault { client, first: draws.usize(1..45), ..Fault::any(does) });
         }
         self.queue().at_work.push((instance.name.clone(), request.to_owned(), began));
+        self.note_work(&instance.name, request);
         let progress = Progress::default();
         let clock = self.clock.clone();
         let invocation = Invocation {
@@ -190,7 +191,10 @@ impl World {
             return Ended::Killed;
         };
         let result = match handled.into_answer() {
-            Ok(answer) => Ok(answer.deployments.iter().map(Outcome::of).collect::<Vec<_>>()),
+            Ok(answer) => {
+                self.note_previews(&answer);
+                Ok(answer.deployments.iter().map(Outcome::of).collect::<Vec<_>>())
+            }
             Err(failure) => Err((failure.error_type, failure.error_message)),
         };
         self.tell(match &result {
@@ -246,6 +250,7 @@ impl Outcome {
     fn of(report: &dropship::report::Report) -> Self {
         let value = serde_json::to_value(report).expect("a report is JSON");
         Self {
+            of_preview: report.preview.is_some(),
             id: value["id"].as_str().map(str::to_owned),
             run: report.run,
             outcome: value["outcome"].as_str().unwrap_or_default().to_owned(),

@@ -156,6 +156,7 @@ impl Deed {
             What::CacheErrors { seconds } => format!("the first distribution caches errors for {seconds} s"),
             What::Exchange { is_deleted: true } => "the first distribution is deleted and replaced".to_owned(),
             What::Exchange { is_deleted: false } => "the site gets another first distribution".to_owned(),
+            What::Preview(change) => change.story(self.number),
             What::MoveOrigin { path } => format!("the first distribution's origin path becomes {path:?}"),
         }
     }

@@ -20,6 +20,7 @@ impl World {
                 let status = call.status.unwrap_or_default();
                 self.tell(format!("  {}: {} {bucket} {what}: {status}", call.client, call.operation));
             }
+            self.check_reach(&call);
             let has_succeeded = call.status.is_some_and(|status| status < 300);
             if call.service == Service::DynamoDb && has_succeeded && !["Query", "GetItem"].contains(&&*call.operation) {
                 self.watch_head(Some(&call.client)).await;

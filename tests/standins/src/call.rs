@@ -49,6 +49,10 @@ pub struct Call {
     pub encryption: Option<String>,
     /// Operation and table of each item of a transaction.
     pub items: Vec<(String, String)>,
+    /// Partition and sort key of each item that a DynamoDB call writes.
+    pub written: Vec<(String, String)>,
+    /// The paths of a `CreateInvalidation`.
+    pub paths: Vec<String>,
     /// None while the call is in progress, and if it gets no answer.
     pub status: Option<u16>,
     /// Bytes of the request's body, without aws-chunked framing.
@@ -82,6 +86,8 @@ impl Call {
             copied_by_default: Vec::new(),
             encryption: None,
             items: Vec::new(),
+            written: Vec::new(),
+            paths: Vec::new(),
             status: None,
             bytes_in: bytes_in(parts, body),
             bytes_out: 0,
@@ -106,6 +112,9 @@ impl Call {
             call.operation = action.unwrap_or("Unknown").to_owned();
         } else if parts.uri.path().starts_with("/2020-05-31/") {
             call.parse_cloudfront(parts);
+            if call.operation == "CreateInvalidation" {
+                call.paths = texts(&String::from_utf8_lossy(body), "Path");
+            }
         } else {
             call.parse_s3(parts, body);
         }
@@ -120,10 +129,15 @@ impl Call {
         };
         self.table = text(&request["TableName"]);
         self.key = text(&request["Key"]["item"]["S"]).or(text(&request["Item"]["item"]["S"]));
+        let key_of = |key: &Value| Some((text(&key["site"]["S"])?, text(&key["item"]["S"])?));
+        let is_write = ["PutItem", "DeleteItem", "UpdateItem"].contains(&self.operation.as_str());
+        self.written.extend(key_of(&request["Key"]).or(key_of(&request["Item"])).filter(|_| is_write));
         for item in request["TransactItems"].as_array().into_iter().flatten() {
             for (kind, fields) in item.as_object().into_iter().flatten() {
                 let operation = if kind == "ConditionCheck" { "ConditionCheckItem" } else { &format!("{kind}Item") };
                 self.items.push((operation.to_owned(), text(&fields["TableName"]).unwrap_or_default()));
+                let is_write = !["Get", "ConditionCheck"].contains(&kind.as_str());
+                self.written.extend(key_of(&fields["Key"]).or(key_of(&fields["Item"])).filter(|_| is_write));
             }
         }
     }

@@ -8,7 +8,7 @@
 //! - An item matches the whole key, case-sensitively. A trailing `*` matches any rest. An item with a raw unsafe
 //!   character, or with `%7E`, is accepted and matches nothing.
 //! - `/`, `/index.html`, `/docs/`, `/docs` and `/docs/index.html` are five entries, unless a function maps them to
-//!   fewer before the cache is asked ([`IndexFunction`](crate::IndexFunction)).
+//!   fewer before the cache is asked ([`IndexFunction`](crate::IndexFunction), or the real ones as [`EdgeFunctions`]).
 //! - A tag invalidates the answers that had it in the configured header when they were cached. Later changes of the
 //!   object or the configuration add no tag. Error pages have no tags.
 //! - Errors are cached only if a custom error response keeps their code for longer than 10 s, the default. They then
@@ -18,6 +18,7 @@
 //!   ([`Spread`]).
 
 mod cache;
+mod functions;
 mod origin;
 
 use std::collections::BTreeMap;
@@ -31,9 +32,11 @@ use s3s::Body;
 pub(crate) use cache::Cache;
 pub use cache::Spread;
 use cache::{Reached, cache_key, is_cacheable};
+use functions::Outcome;
+pub use functions::{EdgeFunctions, Spelling};
 use origin::fetch;
 
-use crate::{Cloud, server};
+use crate::{Cloud, Distribution, server};
 
 /// One edge location of a distribution, whose answers viewers get.
 #[derive(Clone)]
@@ -41,12 +44,13 @@ pub struct Edge {
     cloud: Cloud,
     distribution: String,
     location: u8,
+    host: String,
 }
 
 /// A viewer's request that has got as far as the caches and the origin know the answer.
 #[derive(Debug)]
 pub enum Begun {
-    /// The edge location had the answer.
+    /// The edge location had the answer, or a function has given it.
     Hit(EdgeAnswer),
     /// The answer is on its way from the regional tier or the origin.
     Miss(Fetch),
@@ -56,6 +60,7 @@ pub enum Begun {
 #[derive(Debug)]
 pub struct Fetch {
     key: String,
+    viewers: String,
     answer: EdgeAnswer,
     is_found: bool,
     is_cacheable: bool,
@@ -75,7 +80,14 @@ pub struct EdgeAnswer {
 impl Edge {
     pub(crate) fn of(cloud: Cloud, distribution: &str) -> Self {
         cloud.inner.cloudfront.open(distribution, |_| ());
-        Self { cloud, distribution: distribution.to_owned(), location: 0 }
+        let host = format!("{}.cloudfront.net", distribution.to_lowercase());
+        Self { cloud, distribution: distribution.to_owned(), location: 0, host }
+    }
+
+    /// Returns the same location for viewers who ask by this host name.
+    #[must_use]
+    pub fn on_host(&self, host: &str) -> Self {
+        Self { host: host.to_owned(), ..self.clone() }
     }
 
     /// Returns another edge location of the same distribution.
@@ -96,8 +108,16 @@ impl Edge {
     pub fn begin(&self, path_and_query: &str) -> Begun {
         let inner = &self.cloud.inner;
         inner.cloudfront.open(&self.distribution, |state| {
+            let viewers = path_and_query.to_owned();
+            let mapped = state.config.functions.as_ref().map(|it| it.on_request(&self.host, path_and_query));
+            let path_and_query = match &mapped {
+                Some(Outcome::Answers(answer)) => return Begun::Hit(answer.clone()),
+                Some(Outcome::Continues(path)) => path,
+                None => path_and_query,
+            };
             let key = cache_key(&state.config, path_and_query);
             if let Some(answer) = state.cache.get(self.location, &key) {
+                let answer = self.answered(&state.config, &viewers, answer);
                 return Begun::Hit(EdgeAnswer { from_cache: true, ..answer });
             }
             let begun = state.cache.reached();
@@ -106,21 +126,29 @@ impl Edge {
                 None => fetch(&state.config, &inner.buckets, path_and_query),
             };
             let is_cacheable = is_cacheable(&state.config, &answer, is_found);
-            Begun::Miss(Fetch { key, answer, is_found, is_cacheable, begun })
+            Begun::Miss(Fetch { key, viewers, answer, is_found, is_cacheable, begun })
         })
     }
 
     /// Stores an answer in the caches, unless it may not be cached or an invalidation has voided it, and answers the
     /// viewer.
     pub fn store(&self, fetch: Fetch) -> EdgeAnswer {
-        let Fetch { key, answer, is_found, is_cacheable, begun } = fetch;
-        if is_cacheable {
-            self.cloud.inner.cloudfront.open(&self.distribution, |state| {
+        let Fetch { key, viewers, answer, is_found, is_cacheable, begun } = fetch;
+        self.cloud.inner.cloudfront.open(&self.distribution, |state| {
+            if is_cacheable {
                 let slot = (self.location, key);
-                state.cache.store(&state.config, slot, &answer, is_found, begun);
-            });
+                state.cache.store(&state.config, slot, (&viewers, &answer), is_found, begun);
+            }
+            self.answered(&state.config, &viewers, answer)
+        })
+    }
+
+    /// Returns an answer as the viewer gets it, after the function on viewer responses.
+    fn answered(&self, config: &Distribution, path_and_query: &str, answer: EdgeAnswer) -> EdgeAnswer {
+        match &config.functions {
+            Some(functions) => functions.on_response(&self.host, path_and_query, answer),
+            None => answer,
         }
-        answer
     }
 
     /// Requests every path, so that the answers that may be cached are.
@@ -172,6 +200,9 @@ impl Edge {
         let (socket, address) = server::bind().await;
         let edge = self.clone();
         tokio::spawn(server::accept(socket, move |request| {
+            let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+            let host = host.split(':').next().unwrap_or_default();
+            let edge = if host.is_empty() { edge.clone() } else { edge.on_host(host) };
             let answer = edge.get(request.uri().path_and_query().map_or("/", |it| it.as_str()));
             async move { Ok(answer.into_response()) }
         }));

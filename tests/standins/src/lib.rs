@@ -58,7 +58,7 @@ pub use cloudfront::{
     CustomError, Distribution, Domain, IndexFunction, Invalidation, Origin, QueryStrings, Quota, ReferenceConflict,
 };
 pub use cloudwatch::Alarm;
-pub use edge::{Begun, Edge, EdgeAnswer, Fetch, Spread};
+pub use edge::{Begun, Edge, EdgeAnswer, EdgeFunctions, Fetch, Spelling, Spread};
 pub use faults::{Does, Fault};
 pub use function::{Answer, Handler, upload_event};
 pub use gate::{Gate, Waiting};

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::REGION;
+use crate::edge::{EdgeFunctions, Spelling};
 
 /// The settings of a distribution that an operator makes. `GetDistribution` returns all that CloudFront itself has.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Distribution {
     pub custom_errors: Vec<CustomError>,
     pub query_strings: QueryStrings,
     pub index_function: IndexFunction,
+    /// Real functions, in place of an emulated one.
+    pub functions: Option<EdgeFunctions>,
     /// The name of the index documents that the function, or a website endpoint, serves.
     pub index_document: String,
     /// Whether a function maps `/about` to `about.html`.
@@ -141,6 +144,7 @@ impl Distribution {
             custom_errors: Vec::new(),
             query_strings: QueryStrings::Ignored,
             index_function: IndexFunction::ViewerRequest,
+            functions: None,
             index_document: "index.html".to_owned(),
             clean_urls: false,
             is_enabled: true,
@@ -151,6 +155,16 @@ impl Distribution {
             is_deployed: true,
             modified_at: DateTime::UNIX_EPOCH,
         }
+    }
+
+    /// Sets real functions. What they do not map is taken for a key.
+    #[must_use]
+    pub fn with_functions(self, functions: EdgeFunctions) -> Self {
+        Self { functions: Some(functions), index_function: IndexFunction::None, ..self }
+    }
+
+    pub(crate) fn evicts_by_viewers_path(&self) -> bool {
+        self.functions.as_ref().is_some_and(|functions| functions.evicted_by == Spelling::Viewers)
     }
 
     /// Sets the header with the cache tags.

@@ -113,6 +113,7 @@ fn behaviour(config: &Distribution, origin_index: usize) -> String {
 /// Returns the associations of functions with a behaviour.
 fn functions(config: &Distribution) -> String {
     let (lambda, function) = match config.index_function {
+        _ if config.functions.is_some() => (None, Some("viewer-request")),
         IndexFunction::None => (None, config.clean_urls.then_some("viewer-request")),
         IndexFunction::ViewerRequest | IndexFunction::RewritingKey => (None, Some("viewer-request")),
         IndexFunction::LambdaOnViewerRequest => (Some("viewer-request"), None),

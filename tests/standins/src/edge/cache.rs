@@ -79,6 +79,8 @@ enum Invalidated {
 #[derive(Clone)]
 struct Entry {
     answer: EdgeAnswer,
+    /// The path for which it was fetched, as the viewer sent it.
+    viewers: String,
     is_found: bool,
     tags: Tags,
 }
@@ -111,12 +113,12 @@ impl Cache {
         &mut self,
         config: &Distribution,
         slot: Slot,
-        answer: &EdgeAnswer,
+        (viewers, answer): (&str, &EdgeAnswer),
         is_found: bool,
         begun: Reached,
     ) {
         let tags = if is_found { Tags::parse(config, answer) } else { Tags::default() };
-        let entry = Entry { answer: answer.clone(), is_found, tags };
+        let entry = Entry { answer: answer.clone(), viewers: viewers.to_owned(), is_found, tags };
         let (since_locations, since_regional) =
             if self.spread.voids_fetches { (begun.locations, begun.regional) } else { (usize::MAX, usize::MAX) };
         self.regional.store(config, (0, slot.1.clone()), entry.clone(), since_regional);
@@ -185,6 +187,7 @@ impl Invalidated {
             Self::Everything => true,
             Self::Matching(items) => items.iter().any(|item| match item.strip_prefix('#') {
                 Some(tag) => entry.tags.contain(config, tag),
+                None if config.evicts_by_viewers_path() => item_matches(item, &escaped(split_query(&entry.viewers).0)),
                 None => item_matches(item, key),
             }),
         }
