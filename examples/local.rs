@@ -82,7 +82,7 @@ async fn run(printer: &Printer) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::Usage(format!("port {}: {error}; name another one with --port", arguments.port)))?;
     cloud.create_bucket(STAGING, Versioning::On, Etags::Md5);
     cloud.create_bucket(LIVE, Versioning::Off, Etags::Md5);
-    cloud.create_table(TABLE).await;
+    cloud.create_table(TABLE);
     cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
     cloud.change_bucket(LIVE, |settings| settings.policy = Some(live_policy()));
     let config = Config::from_variables(variable).map_err(|errors| Failure::Aws(Error::from(errors)))?;

@@ -331,7 +331,7 @@ async fn cloud() -> Cloud {
     let cloud = Cloud::start().await;
     cloud.create_bucket(STAGING, Versioning::On, Etags::Md5);
     cloud.create_bucket(LIVE, Versioning::Off, Etags::Md5);
-    cloud.create_table(TABLE).await;
+    cloud.create_table(TABLE);
     cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
     cloud
 }

@@ -84,7 +84,7 @@ impl Stage {
     async fn on(cloud: Cloud, clock: Clock, etags: Etags) -> Self {
         cloud.create_bucket(STAGING, Versioning::On, Etags::Md5);
         cloud.create_bucket(LIVE, Versioning::Off, etags);
-        cloud.create_table(TABLE).await;
+        cloud.create_table(TABLE);
         cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
         let variables = [
             ("STAGING_BUCKET", STAGING),

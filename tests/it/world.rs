@@ -116,7 +116,7 @@ impl World {
         cloud.create_bucket(STAGING, Versioning::On, Etags::Md5);
         let etags = if plan.aws.has_opaque_etags { Etags::Opaque } else { Etags::Md5 };
         cloud.create_bucket(LIVE, Versioning::Off, etags);
-        cloud.create_table(TABLE).await;
+        cloud.create_table(TABLE);
         cloud.set_quota(plan.aws.quota);
         let distributions = edge::distributions(&plan);
         let variables = [

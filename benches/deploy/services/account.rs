@@ -61,7 +61,7 @@ impl Account {
         // Opaque ETags, as with SSE-KMS: computing MD5s is S3's work, and must not take CPU from the function.
         self.cloud.create_bucket(STAGING, Versioning::On, Etags::Opaque);
         self.cloud.create_bucket(LIVE, Versioning::Off, Etags::Opaque);
-        self.cloud.create_table(TABLE).await;
+        self.cloud.create_table(TABLE);
         self.cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE));
         if !latency.is_zero() {
             for service in [Service::S3, Service::DynamoDb, Service::CloudFront] {

@@ -302,7 +302,7 @@ impl World {
         if is_last && let Some(unfinished) = self.head_field("unfinished").await {
             return Err(format!("unfinished run: one is left: {unfinished}"));
         }
-        for item in self.cloud.table(TABLE).await {
+        for item in self.cloud.table(TABLE) {
             let name = item["item"]["S"].as_str().unwrap_or_default();
             if name.starts_with("owed#") {
                 return Err(format!("owed: {item} is owed for ever"));

@@ -20,7 +20,7 @@ pub async fn perform(world: Rc<World>, deed: Deed) {
         return restore_ledger(&world, &deed).await;
     }
     world.clock.turn(at, deed.number).await;
-    world.cloud.expire_items(TABLE).await;
+    world.cloud.expire_items(TABLE);
     world.tell(deed.story());
     match &deed.what {
         What::Upload(upload) => notifications::upload(&world, &deed, upload).await,
@@ -108,7 +108,7 @@ fn replay(world: &Rc<World>, deed: &Deed, upload: u64, is_bare: bool) {
 async fn roll_back_to(world: &Rc<World>, deed: &Deed, upload: u64) {
     let digest = world.history().uploads.iter().find(|it| it.number == upload).map(Uploaded::digest);
     let Some(digest) = digest else { return };
-    let items = world.cloud.table(TABLE).await;
+    let items = world.cloud.table(TABLE);
     let mut ids = items.iter().filter_map(|item| item["item"]["S"].as_str()?.strip_prefix("deployment#"));
     let Some(id) = ids.find(|id| id.ends_with(&digest)) else { return };
     world.send(format!("{}-rollback", deed.number), json!({"rollback": id}), Sent::Word(upload));
@@ -118,14 +118,14 @@ async fn roll_back_to(world: &Rc<World>, deed: &Deed, upload: u64) {
 async fn restore_ledger(world: &Rc<World>, deed: &Deed) {
     let at = world.start + TimeDelta::milliseconds(deed.at as i64);
     world.clock.turn(at - TimeDelta::hours(1), deed.number).await;
-    let backup = world.cloud.table(TABLE).await;
+    let backup = world.cloud.table(TABLE);
     world.clock.turn(at, deed.number).await;
     world.stop(deed.number).await;
     let is_owed = |item: &Value| item["item"]["S"].as_str().is_some_and(|name| name.starts_with("owed#"));
-    let owes = world.cloud.table(TABLE).await.iter().any(is_owed);
+    let owes = world.cloud.table(TABLE).iter().any(is_owed);
     // What is owed would be forgotten, so that a person restores the ledger only while nothing is.
     if !owes {
-        world.cloud.restore_table(TABLE, &backup).await;
+        world.cloud.restore_table(TABLE, &backup);
         let now = world.now();
         world.history().restored.push(now);
         world.tell(deed.story());

@@ -34,7 +34,7 @@ impl World {
 
     /// Notes whether another deployment is live, by the work of `client`.
     pub async fn watch_head(&self, client: Option<&str>) {
-        let head = self.cloud.item(TABLE, SITE, "head").await.unwrap_or_default();
+        let head = self.cloud.item(TABLE, SITE, "head").unwrap_or_default();
         let live = &head["live"]["M"];
         let id = live["deployment"]["S"].as_str();
         let run = live["number"]["N"].as_str().and_then(|number| number.parse().ok());
@@ -75,7 +75,7 @@ impl World {
 
     /// Returns the requests that have claimed a run, the latest last.
     async fn claimants(&self, deployment: &str, run: u64) -> Vec<String> {
-        let record = self.cloud.item(TABLE, SITE, &format!("deployment#{deployment}")).await.unwrap_or_default();
+        let record = self.cloud.item(TABLE, SITE, &format!("deployment#{deployment}")).unwrap_or_default();
         let claimants = record["requests"]["L"].as_array().cloned().unwrap_or_default();
         let run = run.to_string();
         let of_run = claimants.iter().map(|it| &it["M"]).filter(|it| it["run"]["N"] == run.as_str());
@@ -140,7 +140,7 @@ impl World {
 
     /// Returns the head's field, if it has one that is not empty.
     pub async fn head_field(&self, name: &str) -> Option<Value> {
-        let mut head = self.cloud.item(TABLE, SITE, "head").await?;
+        let mut head = self.cloud.item(TABLE, SITE, "head")?;
         let value = head[name].take();
         let is_empty = value.is_null() || value["L"].as_array().is_some_and(Vec::is_empty) || value["NULL"] == true;
         (!is_empty).then_some(value)

@@ -189,8 +189,8 @@ impl Cloud {
     }
 
     /// Creates a table with the keys `site` and `item`, both strings.
-    pub async fn create_table(&self, name: &str) {
-        self.inner.dynamodb.create_table(name, &self.inner.region).await;
+    pub fn create_table(&self, name: &str) {
+        self.inner.dynamodb.create_table(name, &self.inner.region);
     }
 
     /// Creates a function that runs in this process, or replaces one. Its queue of failed events has the same name.
@@ -372,30 +372,30 @@ impl Cloud {
     }
 
     /// Returns all items of a table, each as DynamoDB's JSON, sorted by their keys.
-    pub async fn table(&self, name: &str) -> Vec<Value> {
-        self.inner.dynamodb.items(name, &self.inner.region).await
+    pub fn table(&self, name: &str) -> Vec<Value> {
+        self.inner.dynamodb.items(name, &self.inner.region)
     }
 
     /// Returns one item of a table, as DynamoDB's JSON.
-    pub async fn item(&self, table: &str, site: &str, item: &str) -> Option<Value> {
-        self.inner.dynamodb.item(table, &self.inner.region, site, item).await
+    pub fn item(&self, table: &str, site: &str, item: &str) -> Option<Value> {
+        self.inner.dynamodb.item(table, &self.inner.region, site, item)
     }
 
     /// Deletes the items of a table whose `expires_at` has passed, as DynamoDB does some time later.
-    pub async fn expire_items(&self, table: &str) {
+    pub fn expire_items(&self, table: &str) {
         let now = self.inner.clock.now().timestamp();
-        let mut items = self.table(table).await;
+        let mut items = self.table(table);
         let count = items.len();
         let expires_at = |item: &Value| item["expires_at"]["N"].as_str()?.parse().ok();
         items.retain(|item| expires_at(item).is_none_or(|at: i64| at > now));
         if items.len() < count {
-            self.restore_table(table, &items).await;
+            self.restore_table(table, &items);
         }
     }
 
     /// Replaces all items of a table, as a restored backup does.
-    pub async fn restore_table(&self, name: &str, items: &[Value]) {
-        self.inner.dynamodb.restore(name, &self.inner.region, items).await;
+    pub fn restore_table(&self, name: &str, items: &[Value]) {
+        self.inner.dynamodb.restore(name, &self.inner.region, items);
     }
 
     /// Sets how a distribution answers a caller reference that was used before.

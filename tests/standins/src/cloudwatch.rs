@@ -2,13 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use aws_smithy_cbor::Encoder;
 use hyper::Response;
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use s3s::Body;
 
 use crate::Service;
+use crate::cbor::Encoder;
 use crate::response::{error, response};
 
 /// The path of every operation (`CloudWatch`'s Smithy model, protocol `rpcv2Cbor`).
@@ -40,7 +40,7 @@ impl CloudWatch {
             return error(Service::CloudWatch, 400, "InvalidAction", &format!("{operation} is not emulated"));
         }
         let alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut body = Encoder::new(Vec::new());
+        let mut body = Encoder::default();
         body.map(1).str("MetricAlarms").array(alarms.len());
         for alarm in alarms.iter() {
             body.map(5).str("AlarmName").str(&alarm.name).str("AlarmDescription").str("See the runbook.");
@@ -50,7 +50,7 @@ impl CloudWatch {
                 body.str(topic);
             });
         }
-        let mut answer = response(200, "application/cbor", body.into_writer());
+        let mut answer = response(200, "application/cbor", body.into_bytes());
         answer.headers_mut().insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
         answer
     }

@@ -138,7 +138,7 @@ async fn serve(
             let answer = cloud.inner.cloudfront.answer(&parts, &body, sequence);
             Ok(answer.unwrap_or_else(|refusal| error(service, refusal.status, refusal.code, &refusal.message)))
         }
-        Service::DynamoDb => Ok(cloud.inner.dynamodb.answer(parts, body).await),
+        Service::DynamoDb => Ok(cloud.inner.dynamodb.answer(&parts, &body)),
         Service::Lambda => Ok(cloud.inner.functions.answer(&parts, &body).await),
         Service::Sqs => Ok(cloud.inner.functions.answer_queue(&parts, &body)),
         Service::CloudWatch => Ok(cloud.inner.cloudwatch.answer(&parts)),

@@ -1,153 +1,184 @@
-//! DynamoDB. The crate `winterbaume` implements it; this adds the limits on items and transactions, and backups.
+//! DynamoDB's API: tables with the keys `site` and `item`, both strings.
+//!
+//! It does what the ledger and its tests ask for, and refuses everything else: operations, fields of a request, functions
+//! of an expression. It forgets the token with which the SDK marks the attempts of one transaction, as DynamoDB does
+//! after ten minutes: an attempt whose predecessor was carried out meets its writes.
 
-use bytes::Bytes;
+mod condition;
+mod parser;
+mod refusal;
+mod table;
+mod tokens;
+mod transaction;
+mod update;
+mod value;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use hyper::Response;
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Response, StatusCode};
 use s3s::Body;
 use serde_json::{Value, json};
-use winterbaume_core::{MockRequest, MockService as _};
-use winterbaume_dynamodb::DynamoDbService;
 
-use crate::Service;
-use crate::response::error;
+use crate::call::signing_region;
+use crate::response::response;
+use refusal::{Refusal, invalid, refusal};
+use table::Table;
+use transaction::Transaction;
+use value::Item;
+use write::{Kind, Write};
 
-/// "The maximum item size in DynamoDB is 400 KB, which includes both attribute name binary
-/// length (UTF-8 length) and attribute value lengths" (DynamoDB Developer Guide, Quotas).
-const MAX_ITEM_BYTES: usize = 400 * 1024;
-
-/// A transaction "groups up to 100 action requests", and "the aggregate size of the items in the transaction cannot
-/// exceed 4 MB" (DynamoDB API, `TransactWriteItems`).
-const MAX_ACTIONS: usize = 100;
-const MAX_TRANSACTION_BYTES: usize = 4 * 1024 * 1024;
-
+/// The tables of the account, by region and name.
+#[derive(Default)]
 pub(crate) struct DynamoDb {
-    service: DynamoDbService,
+    tables: Mutex<Tables>,
 }
 
-impl Default for DynamoDb {
-    fn default() -> Self {
-        Self { service: DynamoDbService::new() }
+#[derive(Default)]
+struct Tables {
+    tables: BTreeMap<(String, String), Table>,
+}
+
+/// Checks that a request has no other fields than these.
+fn has_only(request: &Value, known: &[&[&str]]) -> Result<(), Refusal> {
+    let mut fields = request.as_object().into_iter().flat_map(|request| request.keys());
+    match fields.find(|field| !known.iter().any(|known| known.contains(&field.as_str()))) {
+        Some(field) => Err(invalid(format!("{field} is not emulated"))),
+        None => Ok(()),
     }
 }
 
 impl DynamoDb {
-    pub(crate) async fn answer(&self, parts: Parts, body: Bytes) -> Response<Body> {
-        if let Some(excess) = excess(&body) {
-            return error(Service::DynamoDb, 400, "ValidationException", excess);
-        }
-        let request =
-            MockRequest { method: parts.method.to_string(), uri: parts.uri.to_string(), headers: parts.headers, body };
-        let answer = self.service.handle(request).await;
-        let mut response = Response::new(Body::from(answer.body));
-        *response.status_mut() = StatusCode::from_u16(answer.status).expect("the service answers with a valid status");
-        *response.headers_mut() = answer.headers;
-        response
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().expect("no holder of this lock panics")
     }
 
-    /// Creates a table with the keys `site` and `item`, both strings.
-    pub(crate) async fn create_table(&self, name: &str, region: &str) {
-        let table = json!({
-            "TableName": name,
-            "BillingMode": "PAY_PER_REQUEST",
-            "KeySchema": [
-                {"AttributeName": "site", "KeyType": "HASH"},
-                {"AttributeName": "item", "KeyType": "RANGE"},
-            ],
-            "AttributeDefinitions": [
-                {"AttributeName": "site", "AttributeType": "S"},
-                {"AttributeName": "item", "AttributeType": "S"},
-            ],
-        });
-        self.ask(region, "CreateTable", &table).await;
+    pub(crate) fn answer(&self, parts: &Parts, body: &[u8]) -> Response<Body> {
+        let region = signing_region(parts).unwrap_or_default();
+        let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+        let operation = target.and_then(|target| target.strip_prefix("DynamoDB_20120810.")).unwrap_or_default();
+        let answer = serde_json::from_slice(body)
+            .map_err(|error| refusal("SerializationException", error.to_string()))
+            .and_then(|request| self.lock().carry_out(&region, operation, &request));
+        match answer {
+            Ok(answer) => response(200, "application/x-amz-json-1.0", answer.to_string()),
+            Err(refusal) => refusal.response(),
+        }
+    }
+
+    pub(crate) fn create_table(&self, name: &str, region: &str) {
+        self.lock().tables.insert((region.to_owned(), name.to_owned()), Table::default());
     }
 
     /// Returns all items of a table, sorted by their keys.
-    pub(crate) async fn items(&self, name: &str, region: &str) -> Vec<Value> {
-        let answer = self.ask(region, "Scan", &json!({"TableName": name})).await;
-        let mut items = answer["Items"].as_array().cloned().unwrap_or_default();
-        items.sort_by_key(|item| key(item).to_string());
-        items
+    pub(crate) fn items(&self, name: &str, region: &str) -> Vec<Value> {
+        self.open(name, region, |table| table.items().cloned().map(Value::Object).collect())
     }
 
     /// Returns one item of a table.
-    pub(crate) async fn item(&self, table: &str, region: &str, site: &str, item: &str) -> Option<Value> {
-        let key = json!({"site": {"S": site}, "item": {"S": item}});
-        let mut answer = self.ask(region, "GetItem", &json!({"TableName": table, "Key": key})).await;
-        Some(answer["Item"].take()).filter(Value::is_object)
+    pub(crate) fn item(&self, table: &str, region: &str, site: &str, item: &str) -> Option<Value> {
+        let key = (site.to_owned(), item.to_owned());
+        self.open(table, region, |table| table.get(&key).cloned().map(Value::Object))
     }
 
     /// Replaces all items of a table.
-    pub(crate) async fn restore(&self, name: &str, region: &str, items: &[Value]) {
-        for item in self.items(name, region).await {
-            self.ask(region, "DeleteItem", &json!({"TableName": name, "Key": key(&item)})).await;
+    pub(crate) fn restore(&self, name: &str, region: &str, items: &[Value]) {
+        self.open(name, region, |table| {
+            *table = Table::default();
+            for item in items {
+                let item = item.as_object().expect("an item is a map").clone();
+                let key = table::key_of_item(&item).expect("an item of a table has the table's keys");
+                table.put(key, item);
+            }
+        });
+    }
+
+    /// Runs `with` on a table that a test relies on.
+    ///
+    /// # Panics
+    /// If there is no such table.
+    fn open<T>(&self, name: &str, region: &str, with: impl FnOnce(&mut Table) -> T) -> T {
+        let mut tables = self.lock();
+        let table = tables.tables.get_mut(&(region.to_owned(), name.to_owned()));
+        with(table.expect("the table exists"))
+    }
+}
+
+impl Tables {
+    fn carry_out(&mut self, region: &str, operation: &str, request: &Value) -> Result<Value, Refusal> {
+        match operation {
+            "GetItem" => self.get_item(region, request),
+            "PutItem" => self.write(region, Kind::Put, request),
+            "UpdateItem" => self.write(region, Kind::Update, request),
+            "DeleteItem" => self.write(region, Kind::Delete, request),
+            "Query" => {
+                has_only(request, &[&["TableName"], table::QUERY])?;
+                self.table(region, request)?.query(request)
+            }
+            "Scan" => {
+                has_only(request, &[&["TableName"], table::SCAN])?;
+                self.table(region, request)?.scan(request)
+            }
+            "TransactGetItems" => self.transact_get_items(region, request),
+            "TransactWriteItems" => self.transact_write_items(region, request),
+            _ => Err(refusal("UnknownOperationException", format!("{operation} is not emulated"))),
         }
-        for item in items {
-            self.ask(region, "PutItem", &json!({"TableName": name, "Item": item})).await;
+    }
+
+    /// Returns the table that a request, or an action of a transaction, names.
+    fn table(&mut self, region: &str, request: &Value) -> Result<&mut Table, Refusal> {
+        let name = request["TableName"].as_str().unwrap_or_default();
+        let table = self.tables.get_mut(&(region.to_owned(), name.to_owned()));
+        table.ok_or_else(|| refusal("ResourceNotFoundException", "Requested resource not found"))
+    }
+
+    fn get_item(&mut self, region: &str, request: &Value) -> Result<Value, Refusal> {
+        has_only(request, &[&["TableName", "Key", "ConsistentRead"]])?;
+        let key = table::key(&request["Key"])?;
+        Ok(found(self.table(region, request)?.get(&key)))
+    }
+
+    fn write(&mut self, region: &str, kind: Kind, request: &Value) -> Result<Value, Refusal> {
+        let write = Write::parse(kind, request)?;
+        let table = self.table(region, request)?;
+        let after = write.after(table.get(write.key()))?;
+        table.replace(write.into_key(), after);
+        Ok(json!({}))
+    }
+
+    fn transact_get_items(&mut self, region: &str, request: &Value) -> Result<Value, Refusal> {
+        has_only(request, &[&["TransactItems"]])?;
+        let mut responses = Vec::new();
+        for action in transaction::actions(request)? {
+            has_only(action, &[&["Get"]])?;
+            has_only(&action["Get"], &[&["TableName", "Key"]])?;
+            let key = table::key(&action["Get"]["Key"])?;
+            responses.push(found(self.table(region, &action["Get"])?.get(&key)));
         }
+        Ok(json!({"Responses": responses}))
     }
 
-    /// Makes a call that must succeed, which is not a client's.
-    async fn ask(&self, region: &str, operation: &str, body: &Value) -> Value {
-        let mut headers = HeaderMap::new();
-        let target = format!("DynamoDB_20120810.{operation}").parse();
-        headers.insert("x-amz-target", target.expect("a header value"));
-        // The service reads the region from the credential scope.
-        let scope = format!("AWS4-HMAC-SHA256 Credential=x/20260101/{region}/dynamodb/aws4_request");
-        headers.insert("authorization", scope.parse().expect("a header value"));
-        let request =
-            MockRequest { method: "POST".to_owned(), uri: "/".to_owned(), headers, body: body.to_string().into() };
-        let answer = self.service.handle(request).await;
-        assert_eq!(answer.status, 200, "{operation}: {:?}", answer.body);
-        serde_json::from_slice(&answer.body).expect("DynamoDB answers with JSON")
+    fn transact_write_items(&mut self, region: &str, request: &Value) -> Result<Value, Refusal> {
+        has_only(request, &[&["TransactItems", "ClientRequestToken"]])?;
+        let mut transaction = Transaction::default();
+        for action in transaction::actions(request)? {
+            let (kind, fields) = transaction::action(action)?;
+            let write = Write::parse(kind, fields)?;
+            transaction.add(self.table(region, fields)?, fields["TableName"].clone(), write)?;
+        }
+        for (table, key, after) in transaction.into_changes()? {
+            self.table(region, &json!({"TableName": table}))?.replace(key, after);
+        }
+        Ok(json!({}))
     }
 }
 
-/// Returns the primary key of an item.
-fn key(item: &Value) -> Value {
-    json!({"site": item["site"], "item": item["item"]})
-}
-
-/// Returns the limit that a request exceeds, as far as the request itself shows it: by a whole item, by the new values of
-/// an update, or by the actions of a transaction.
-fn excess(body: &[u8]) -> Option<&'static str> {
-    // No shorter request has so many actions, or so large an item.
-    if body.len() <= MAX_ACTIONS * 50 {
-        return None;
-    }
-    let request: Value = serde_json::from_slice(body).ok()?;
-    let actions = request["TransactItems"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if actions.len() > MAX_ACTIONS {
-        return Some("Member must have length less than or equal to 100");
-    }
-    let kinds = ["Put", "Update"];
-    let writes = actions.iter().flat_map(|item| kinds.map(|kind| &item[kind]));
-    let sizes = writes.chain([&request]).map(|write| {
-        let values = map_bytes(&write["ExpressionAttributeValues"]);
-        map_bytes(&write["Item"]).max(values)
-    });
-    let sizes: Vec<usize> = sizes.collect();
-    if sizes.iter().any(|bytes| *bytes > MAX_ITEM_BYTES) {
-        return Some("Item size has exceeded the maximum allowed size");
-    }
-    (sizes.iter().sum::<usize>() > MAX_TRANSACTION_BYTES).then_some("Transaction request size is over the limit")
-}
-
-fn map_bytes(attributes: &Value) -> usize {
-    let attributes = attributes.as_object().into_iter().flatten();
-    attributes.map(|(name, value)| name.len() + value_bytes(value)).sum()
-}
-
-/// Returns the size of an attribute value such as `{"S": "text"}`.
-fn value_bytes(value: &Value) -> usize {
-    let Some((kind, content)) = value.as_object().and_then(|value| value.iter().next()) else {
-        return 0;
-    };
-    match (kind.as_str(), content) {
-        ("M", map) => 3 + map_bytes(map),
-        ("L", Value::Array(values)) => 3 + values.iter().map(|value| 1 + value_bytes(value)).sum::<usize>(),
-        ("B", Value::String(base64)) => base64.len() / 4 * 3,
-        (_, Value::String(text)) => text.len(),
-        (_, Value::Array(texts)) => texts.iter().filter_map(Value::as_str).map(str::len).sum(),
-        _ => 1,
-    }
+/// Returns the answer to the reading of one item.
+fn found(item: Option<&Item>) -> Value {
+    item.map_or_else(|| json!({}), |item| json!({"Item": item}))
 }

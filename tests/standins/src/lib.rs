@@ -19,7 +19,7 @@
 //! | `lambda` | a function's process and its Runtime API |
 //! | `function` | Lambda's own API of a function in this process, S3's events for it, the queue of those that failed |
 //! | `cloudwatch`, `iam` | alarms; the simulation of a role's rights |
-//! | `pattern`, `xml` | patterns with `*` for keys and paths; text in XML |
+//! | `pattern`, `cbor`, `xml` | patterns with `*` for keys and paths; values in CBOR; text in XML |
 //! | [`quine`] | an archive that contains itself |
 //!
 //! It depends on no type of dropship.
@@ -28,6 +28,7 @@
 
 mod call;
 mod call_log;
+mod cbor;
 mod clock;
 mod cloud;
 mod cloudfront;

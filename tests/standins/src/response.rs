@@ -1,6 +1,5 @@
 //! HTTP responses: bodies, errors in the format of a service, and truncated ones.
 
-use aws_smithy_cbor::Encoder;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::Response;
@@ -9,6 +8,7 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use s3s::Body;
 
 use crate::Service;
+use crate::cbor::Encoder;
 use crate::server::Dropped;
 use crate::xml::escaped;
 
@@ -33,9 +33,9 @@ pub(crate) fn error(service: Service, status: u16, code: &str, message: &str) ->
         Service::CloudFront => query_error(status, "http://cloudfront.amazonaws.com/doc/2020-05-31/", code, message),
         Service::Iam => query_error(status, "https://iam.amazonaws.com/doc/2010-05-08/", code, message),
         Service::CloudWatch => {
-            let mut body = Encoder::new(Vec::new());
+            let mut body = Encoder::default();
             body.map(2).str("__type").str(code).str("message").str(message);
-            let mut answer = response(status, "application/cbor", body.into_writer());
+            let mut answer = response(status, "application/cbor", body.into_bytes());
             answer.headers_mut().insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
             answer
         }

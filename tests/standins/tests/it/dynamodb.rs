@@ -8,7 +8,7 @@ use crate::account::{account, refusal};
 async fn the_table_supports_conditions_and_transactions() {
     use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
     let (cloud, _) = account().await;
-    cloud.create_table("ledger").await;
+    cloud.create_table("ledger");
     let dynamodb = aws_sdk_dynamodb::Client::new(&cloud.sdk_config().await);
     let s = |text: &str| AttributeValue::S(text.to_owned());
     let n = |number: u32| AttributeValue::N(number.to_string());
@@ -95,7 +95,7 @@ async fn the_table_supports_conditions_and_transactions() {
 async fn a_transaction_takes_100_items_and_4_mb() {
     use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
     let (cloud, _) = account().await;
-    cloud.create_table("ledger").await;
+    cloud.create_table("ledger");
     let dynamodb = aws_sdk_dynamodb::Client::new(&cloud.sdk_config().await);
     let s = |text: &str| AttributeValue::S(text.to_owned());
     let put = |number: usize, bytes: usize| {
@@ -116,7 +116,7 @@ async fn a_transaction_takes_100_items_and_4_mb() {
 async fn a_restored_table_has_the_items_of_the_backup_and_no_others() {
     use aws_sdk_dynamodb::types::AttributeValue;
     let (cloud, _) = account().await;
-    cloud.create_table("ledger").await;
+    cloud.create_table("ledger");
     let dynamodb = aws_sdk_dynamodb::Client::new(&cloud.sdk_config().await);
     let put = async |item: &str, value: &str| {
         let s = |text: &str| AttributeValue::S(text.to_owned());
@@ -125,21 +125,21 @@ async fn a_restored_table_has_the_items_of_the_backup_and_no_others() {
     };
     put("head", "one").await;
     put("deployment", "one").await;
-    let backup = cloud.table("ledger").await;
+    let backup = cloud.table("ledger");
     let items: Vec<_> = backup.iter().map(|item| item["item"]["S"].as_str().unwrap()).collect();
     assert_eq!(items, ["deployment", "head"]);
     put("head", "two").await;
     put("later", "two").await;
-    assert_eq!(cloud.table("ledger").await.len(), 3);
-    cloud.restore_table("ledger", &backup).await;
-    assert_eq!(cloud.table("ledger").await, backup);
+    assert_eq!(cloud.table("ledger").len(), 3);
+    cloud.restore_table("ledger", &backup);
+    assert_eq!(cloud.table("ledger"), backup);
 }
 
 #[tokio::test]
 async fn items_expire_at_their_time() {
     use aws_sdk_dynamodb::types::AttributeValue;
     let (cloud, _) = account().await;
-    cloud.create_table("ledger").await;
+    cloud.create_table("ledger");
     let dynamodb = aws_sdk_dynamodb::Client::new(&cloud.sdk_config().await);
     let put = |item: &str| {
         let s = |text: &str| AttributeValue::S(text.to_owned());
@@ -149,8 +149,8 @@ async fn items_expire_at_their_time() {
     for (item, expires_at) in [("old", "1"), ("young", "99999999999")] {
         put(item).item("expires_at", AttributeValue::N(expires_at.to_owned())).send().await.unwrap();
     }
-    cloud.expire_items("ledger").await;
-    let items = cloud.table("ledger").await;
+    cloud.expire_items("ledger");
+    let items = cloud.table("ledger");
     let items: Vec<_> = items.iter().map(|item| item["item"]["S"].as_str().unwrap()).collect();
     assert_eq!(items, ["head", "young"]);
 }

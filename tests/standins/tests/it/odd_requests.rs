@@ -153,7 +153,9 @@ async fn an_operation_that_is_not_emulated_is_not_implemented() {
     assert_eq!(refusal(functions), code("NotImplemented", 501));
     let dynamodb = aws_sdk_dynamodb::Client::new(&cloud.sdk_config().await);
     let table = dynamodb.describe_table().table_name("none").send().await;
-    assert_eq!(refusal(table), code("ResourceNotFoundException", 400));
+    assert_eq!(refusal(table), code("UnknownOperationException", 400));
+    let scan = dynamodb.scan().table_name("none").send().await;
+    assert_eq!(refusal(scan), code("ResourceNotFoundException", 400));
 }
 
 #[tokio::test]
