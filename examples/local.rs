@@ -152,7 +152,7 @@ impl Arguments {
             }
         }
         if parsed.archives.is_empty() {
-            let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/site");
+            let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("site");
             parsed.archives = vec![samples.join("first"), samples.join("second")];
         }
         Ok(Some(parsed))
