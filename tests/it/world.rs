@@ -44,8 +44,8 @@ use self::queue::{Failed, Queue};
 use crate::note::note;
 use crate::stage::{LIVE, STAGING, TABLE};
 
-/// The worlds of an ordinary test run.
-const WORLDS: u64 = 1_000;
+/// The worlds of an ordinary test run. `.ci/run` asks for more.
+const WORLDS: u64 = 200;
 
 /// The name of the site in the ledger.
 const SITE: &str = "site";
