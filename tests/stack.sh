@@ -30,12 +30,14 @@ export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-e
 export AWS_EC2_METADATA_DISABLED=true
 export PATH="$tools:\$PATH" DROPSHIP_STACK=dropship-local
 cargo build --locked --features cli --bin dropship --example local
+cargo lambda build --release --bin bootstrap
 sam build && sam deploy --config-env local
 dropship push examples/site/first
 EOF
     wait "$ministack"
 else
-    # The commands from the README run `sam build` again and find everything built.
+    # The commands from the README run both again and find everything built. `sam build` shows nothing while Cargo runs.
+    cargo lambda build --release --bin bootstrap
     sam build
     # Built with the example, the command line shares its dependencies with it and with the tests.
     cargo build --locked --features cli --bin dropship --example local
