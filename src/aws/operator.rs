@@ -9,8 +9,9 @@ mod queue;
 mod rights;
 mod upload;
 
-use aws_config::default_provider::region::DefaultRegionChain;
-use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials;
@@ -57,11 +58,15 @@ pub async fn load(access: Access) -> SdkConfig {
 
 /// Returns a profile's credentials. A role of the profile is assumed in its region.
 async fn credentials(profile: &str, region: Option<Region>) -> ProfileFileCredentialsProvider {
+    let config = ProviderConfig::default().with_http_client(super::sdk_http_client());
     let region = match region {
-        None => DefaultRegionChain::builder().profile_name(profile).build().region().await,
+        None => {
+            let of_profile = ProfileFileRegionProvider::builder().profile_name(profile).build();
+            RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(of_profile).region().await
+        }
         region => region,
     };
-    let config = ProviderConfig::default().with_region(region).with_http_client(super::sdk_http_client());
+    let config = config.with_region(region);
     ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile).build()
 }
 

@@ -244,11 +244,11 @@ async fn a_dry_run_of_a_removal_lists_what_it_would_delete() {
     let stage = with_previews().await;
     let mut event = removal("a");
     event["options"] = json!({"dryRun": true});
-    let before = stage.cloud.table("ledger").await;
+    let before = stage.cloud.table("ledger");
     let report = stage.deploy("plan", &event).await;
     assert_eq!((report.outcome, report.deleted), (Outcome::Planned, 3));
     assert_eq!(report.plan.unwrap().deleted[0], "previews/a/a.js");
-    assert_eq!(stage.cloud.table("ledger").await, before);
+    assert_eq!(stage.cloud.table("ledger"), before);
 }
 
 #[tokio::test]

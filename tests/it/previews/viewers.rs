@@ -21,6 +21,15 @@ const WITH_DOMAIN: &[(&str, &str)] =
 /// The same without a domain.
 const WITHOUT_DOMAIN: &[(&str, &str)] = &[("CreateSite", "true"), ("Previews", "true")];
 
+/// Returns whether to skip a test because no Node can run the functions, and says so.
+fn is_skipped() -> bool {
+    let can_run = EdgeFunctions::can_run();
+    if !can_run {
+        println!("skipped: there is no `node` in the PATH, which runs the functions of the template");
+    }
+    !can_run
+}
+
 /// Returns the source of a function of the template.
 fn source(parameters: &[(&str, &str)], function: &str) -> String {
     let function = Template::with(parameters).resource(function);
@@ -70,6 +79,9 @@ const SEEN: [&str; 6] = ["/", "/index.html", "/docs/", "/docs/index.html", "/a.j
 
 #[tokio::test]
 async fn a_preview_has_a_host_of_its_own_and_no_stale_page_survives_under_either_spelling() {
+    if is_skipped() {
+        return;
+    }
     for spelling in [Spelling::Rewritten, Spelling::Viewers] {
         let stage = with_domain(spelling).await;
         let live_items = stage.cloud.invalidations(DISTRIBUTION).len();
@@ -114,6 +126,9 @@ async fn a_preview_has_a_host_of_its_own_and_no_stale_page_survives_under_either
 
 #[tokio::test]
 async fn the_live_site_never_answers_with_noindex_and_hides_previews_that_have_a_domain() {
+    if is_skipped() {
+        return;
+    }
     let stage = with_domain(Spelling::Rewritten).await;
     deployed(&stage, "a", "a", "a").await;
     let live = stage.cloud.edge(DISTRIBUTION);
@@ -129,6 +144,9 @@ async fn the_live_site_never_answers_with_noindex_and_hides_previews_that_have_a
 
 #[tokio::test]
 async fn without_a_domain_a_preview_is_a_folder_of_the_site_with_noindex() {
+    if is_skipped() {
+        return;
+    }
     let stage = stage().await;
     stage.cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE).with_functions(of_site(WITHOUT_DOMAIN)));
     stage.deploy("live", &stage.upload("uploads/site.zip", &build("live"))).await;
@@ -152,6 +170,9 @@ async fn without_a_domain_a_preview_is_a_folder_of_the_site_with_noindex() {
 
 #[tokio::test]
 async fn a_site_without_previews_shows_a_folder_of_this_name_like_any_other() {
+    if is_skipped() {
+        return;
+    }
     let parameters: &[(&str, &str)] = &[("CreateSite", "true")];
     let stage = Stage::new().await;
     stage.cloud.create_distribution(Distribution::of(DISTRIBUTION, LIVE).with_functions(of_site(parameters)));

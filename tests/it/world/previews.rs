@@ -252,7 +252,7 @@ impl World {
 
     /// Checks that the ledger has nothing of a removed preview but its tombstone.
     pub async fn check_tombstones(&self) -> Result<(), String> {
-        let items = self.cloud.table(TABLE).await;
+        let items = self.cloud.table(TABLE);
         let text = |item: &Value, name: &str| item[name]["S"].as_str().unwrap_or_default().to_owned();
         for item in items.iter().filter(|item| text(item, "item") == "head" && item["expires_at"]["N"].is_string()) {
             let site = text(item, "site");

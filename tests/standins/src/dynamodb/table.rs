@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::condition::{Comparator, Condition, Operand};
-use super::parser::Placeholders;
+use super::parser::{Parser, Placeholders};
 use super::refusal::{Refusal, invalid};
 use super::value::{Item, parts, size_bytes};
 
@@ -18,6 +18,7 @@ pub(super) const QUERY: &[&str] = &[
     "KeyConditionExpression",
     "ExpressionAttributeNames",
     "ExpressionAttributeValues",
+    "ProjectionExpression",
     "ScanIndexForward",
     "ConsistentRead",
     "Limit",
@@ -61,17 +62,24 @@ impl Table {
         let mut placeholders = Placeholders::of(request)?;
         let expression = request["KeyConditionExpression"].as_str().unwrap_or_default();
         let condition = Condition::parse_as("KeyConditionExpression", expression, &mut placeholders)?;
+        let attributes = projection(request, &mut placeholders)?;
         placeholders.are_used()?;
         let (site, prefix) = site_and_prefix(condition)?;
         let first = (site, prefix);
         let found = self.items.range(first.clone()..);
         let found = found.take_while(|((site, item), _)| *site == first.0 && item.starts_with(&first.1));
-        if request["ScanIndexForward"].as_bool().unwrap_or(true) {
-            page(found, request, |key, start| key > start)
+        let mut page = if request["ScanIndexForward"].as_bool().unwrap_or(true) {
+            page(found, request, |key, start| key > start)?
         } else {
             let found: Vec<_> = found.collect();
-            page(found.into_iter().rev(), request, |key, start| key < start)
+            page(found.into_iter().rev(), request, |key, start| key < start)?
+        };
+        // A page is as long as its whole items are.
+        if let Some(attributes) = attributes {
+            let items = page["Items"].as_array_mut().into_iter().flatten();
+            items.filter_map(Value::as_object_mut).for_each(|item| item.retain(|name, _| attributes.contains(name)));
         }
+        Ok(page)
     }
 
     pub(super) fn scan(&self, request: &Value) -> Result<Value, Refusal> {
@@ -104,6 +112,25 @@ fn page<'i>(
         answer["LastEvaluatedKey"] = json!({"site": {"S": site}, "item": {"S": item}});
     }
     Ok(answer)
+}
+
+/// Returns the attributes that a request projects; `None` for all.
+fn projection(request: &Value, placeholders: &mut Placeholders<'_>) -> Result<Option<Vec<String>>, Refusal> {
+    let Some(expression) = request["ProjectionExpression"].as_str() else {
+        return Ok(None);
+    };
+    let mut parser = Parser::new("ProjectionExpression", expression, placeholders)?;
+    let mut attributes = Vec::new();
+    loop {
+        match <[String; 1]>::try_from(parser.path()?) {
+            Ok([attribute]) => attributes.push(attribute),
+            Err(_) => return Err(parser.not_emulated("a path into an attribute")),
+        }
+        if !parser.take_symbol(",") {
+            parser.end()?;
+            return Ok(Some(attributes));
+        }
+    }
 }
 
 /// Takes the key condition apart: `site = :site`, or `site = :site AND begins_with(item, :prefix)`.

@@ -28,6 +28,13 @@ pub struct EdgeFunctions {
     pub evicted_by: Spelling,
 }
 
+impl EdgeFunctions {
+    /// Returns whether there is a Node that can run functions.
+    pub fn can_run() -> bool {
+        Command::new("node").arg("--version").output().is_ok_and(|answer| answer.status.success())
+    }
+}
+
 /// A path before or after a function on viewer requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spelling {
