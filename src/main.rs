@@ -67,10 +67,8 @@ async fn answer(site: &Site, event: LambdaEvent<Value>) -> Result<Answer, Diagno
     };
     let handled = handle(site, &event.payload, &invocation).await;
     let now = Utc::now();
-    let owed_seconds = match handled.concerns_live_site() {
-        true => owed_seconds(site, invocation.progress, now).await,
-        false => None,
-    };
+    let owed_seconds =
+        if handled.concerns_live_site() { owed_seconds(site, invocation.progress, now).await } else { None };
     let moment = Moment { now, began, owed_seconds };
     for line in handled.plain_lines().into_iter().chain(handled.log_lines(moment)) {
         println!("{}", printable(&line));

@@ -85,7 +85,7 @@ async fn each_preview_is_a_site_of_its_own_beside_the_live_one() {
         assert_eq!(report.site, format!("site/previews/{text}"));
         assert_eq!(
             report.url.as_deref(),
-            Some(&*format!("https://{DISTRIBUTION}.cloudfront.net/previews/{text}/")).map(str::to_lowercase).as_deref()
+            Some(format!("https://{DISTRIBUTION}.cloudfront.net/previews/{text}/").to_lowercase().as_str())
         );
     }
     // A deployment of the live site deletes what its archive lacks, and nothing of a preview.

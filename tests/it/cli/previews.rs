@@ -17,7 +17,7 @@ async fn desk() -> Desk {
 fn live_under(desk: &Desk, prefix: &str) -> Files {
     let objects = desk.stage.cloud.objects(LIVE).into_iter();
     let under = objects.filter_map(|(key, it)| Some((key.strip_prefix(prefix)?.to_owned(), it.body.to_vec())));
-    under.filter(|(key, _)| prefix != "" || !key.starts_with("previews/")).collect()
+    under.filter(|(key, _)| !prefix.is_empty() || !key.starts_with("previews/")).collect()
 }
 
 #[tokio::test]
