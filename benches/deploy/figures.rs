@@ -50,7 +50,7 @@ pub struct Row {
     /// The most time that a cold deployment may take, apart from the CPU's: docs/performance.md.
     pub bound_seconds: Option<f64>,
     pub refusal: Option<String>,
-    /// How the traffic of the first measurement differs from what `counts.rs` says.
+    /// The difference between the traffic of the first measurement and the numbers in `counts.rs`.
     pub other_traffic: Option<String>,
 }
 

@@ -46,7 +46,7 @@ impl Bucket {
     }
 }
 
-/// Passes pieces on. It ends early if nobody takes them.
+/// Passes pieces on. It ends early if the connection takes no more.
 async fn feed<E>(pieces: impl Stream<Item = Result<Bytes, E>>, sender: mpsc::Sender<Bytes>) -> Result<(), E> {
     let mut pieces = pin!(pieces);
     let mut held_back = None;

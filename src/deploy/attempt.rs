@@ -147,7 +147,7 @@ impl<'a> Attempt<'a> {
             entry_points: &config.entry_points,
             prune: config.prune,
             max_delete_percent: config.max_delete_percent,
-            // The guard is for what visitors would miss. Whoever pushes a wrong preview sees it.
+            // The guard protects the visitors of a site. A person who pushes a wrong preview sees it.
             allow_large_delete: self.options.allow_large_delete
                 || config.is_preview()
                 || record.is_some_and(is_way_back),

@@ -16,9 +16,9 @@ use crate::error::Error;
 /// If the answer breaks off, the rest of the range is requested again.
 pub struct RangeStream<'a> {
     object: &'a ArchiveObject,
-    /// What has not arrived yet.
+    /// The bytes that have not arrived yet.
     left: Range<u64>,
-    /// What has arrived, and was not returned yet.
+    /// Bytes that have arrived, and were not returned yet.
     arrived: Bytes,
     /// The answer to the last request.
     answer: Option<Answer>,

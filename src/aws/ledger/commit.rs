@@ -13,8 +13,8 @@ use crate::deployment::{Head, Owed, Record, RunRecord};
 use crate::error::Error;
 
 /// How many owed batches one transaction writes or deletes: it takes at most 100 items (DynamoDB,
-/// `TransactWriteItems`), and the head, the record with its identity, and the run are four of them. What lists a preview
-/// is written only without batches.
+/// `TransactWriteItems`), and the head, the record with its identity, and the run are four of them. The item that lists
+/// a preview is written only without batches.
 const MAX_BATCHES: usize = 96;
 
 /// How much room these batches may take: a transaction takes at most 4 MB. Head, record and run have up to 400 KB each.
@@ -34,11 +34,11 @@ pub struct Change<'c> {
     pub owed: &'c [Owed],
     /// Batches to delete: CloudFront has accepted them, or they cover no write.
     pub settled: &'c [Owed],
-    /// What becomes of the item that lists the site, if it is a preview.
+    /// The change of the item that lists the site, if it is a preview.
     pub preview: PreviewChange,
 }
 
-/// What becomes of the item that lists a preview.
+/// A change of the item that lists a preview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PreviewChange {
     None,
