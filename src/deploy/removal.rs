@@ -58,8 +58,8 @@ pub(super) async fn remove_into(
     };
     let mut held = loop {
         let now = invocation.now();
-        let (head, is_listed) = tokio::try_join!(ledger.head(), ledger.is_listed())?;
-        let number = match decide_removal(&head, is_listed, request, asked_at, now) {
+        let head = ledger.head().await?;
+        let number = match decide_removal(&head, request, asked_at, now) {
             RemovalDecision::Nothing => return Ok(Outcome::Removed),
             RemovalDecision::Superseded => {
                 report.warnings.push("somebody has pushed to the preview since, so it stays".to_owned());

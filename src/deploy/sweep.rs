@@ -39,7 +39,10 @@ async fn sweep_into(
     let head = ledger.head().await?;
     if let Some(asked_at) = head.unfinished_removal() {
         // Its invocation has died, and its retries are over.
-        return remove_into(report, site, Some(asked_at), options, invocation).await;
+        let outcome = remove_into(report, site, Some(asked_at), options, invocation).await?;
+        if outcome != Outcome::Superseded {
+            return Ok(outcome);
+        }
     }
     let (manifest, owed) = tokio::try_join!(site.clients.manifests.load(head.manifest.as_deref()), ledger.owed())?;
     let manifest = manifest.unwrap_or_default();

@@ -69,9 +69,6 @@ impl Head {
             sequence: self.sequence.max(number),
             lease: Some(Lease::new(request.id, Some(deployment), deadline)),
             unfinished: unfinished::with(&self.unfinished, UnfinishedRun::new(request.place.clone(), number)),
-            // A push wins over a removal that has not finished.
-            removed: self.removed.clone().map(|removal| Removal { is_unfinished: false, ..removal }),
-            is_torn: self.is_torn || self.is_half_removed(),
             expires_at: None,
             ..self.next_version()
         }
@@ -158,8 +155,7 @@ impl Head {
     /// The tombstone of a preview of which nothing else is left.
     #[must_use]
     pub fn buried(&self, expires_at: i64) -> Self {
-        let removed = self.removed.clone().map(|removal| Removal { is_unfinished: false, ..removal });
-        Self { removed, expires_at: Some(expires_at), ..self.released() }
+        Self { removed: self.removed_for_good(), expires_at: Some(expires_at), ..self.released() }
     }
 
     /// Whether `upload` is older only than uploads with unfinished runs, which may still be refused.
@@ -267,6 +263,13 @@ impl Head {
         let later = head.unfinished.iter().position(|other| other.number > run.number);
         let later = head.unfinished.split_off(later.unwrap_or(head.unfinished.len()));
         head.newest = head.newest(now).cloned();
-        Self { live: Some(run.clone()), unfinished: later, is_torn: false, ..head }
+        // A push wins over a removal that has not finished.
+        let removed = head.removed_for_good();
+        Self { live: Some(run.clone()), unfinished: later, is_torn: false, removed, ..head }
+    }
+
+    /// Returns the last removal as one that nobody continues.
+    fn removed_for_good(&self) -> Option<Removal> {
+        self.removed.clone().map(|removal| Removal { is_unfinished: false, ..removal })
     }
 }

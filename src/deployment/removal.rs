@@ -51,24 +51,20 @@ pub enum RemovalDecision {
     Wait,
     /// A newer push has the preview.
     Superseded,
-    /// There is no such preview, or it is removed.
+    /// The preview is removed already, by this request or a later one.
     Nothing,
 }
 
 /// Decides what an event means that asks for the removal of a preview.
 ///
-/// `is_listed` says whether the ledger still lists the preview.
-pub fn decide_removal(
-    head: &Head,
-    is_listed: bool,
-    request: &str,
-    asked_at: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> RemovalDecision {
-    let is_there = head.live.is_some() || !head.unfinished.is_empty() || is_listed;
-    let unfinished = head.removed.as_ref().filter(|removal| removal.is_unfinished);
-    if unfinished.is_none() && !is_there {
-        return RemovalDecision::Nothing;
+/// A preview that the ledger does not know is removed too: an event of an upload from before may still come, and only a
+/// tombstone keeps it out.
+pub fn decide_removal(head: &Head, request: &str, asked_at: DateTime<Utc>, now: DateTime<Utc>) -> RemovalDecision {
+    let removed = head.removed.as_ref();
+    if removed.is_some_and(|removal| !removal.is_unfinished && removal.asked_at >= asked_at) {
+        // What is there since has come by a newer push or a person's word.
+        let is_there = head.live.is_some() || !head.unfinished.is_empty();
+        return if is_there { RemovalDecision::Superseded } else { RemovalDecision::Nothing };
     }
     if head.newest(now).is_some_and(|newest| !newest.is_before(asked_at)) {
         return RemovalDecision::Superseded;
@@ -76,5 +72,7 @@ pub fn decide_removal(
     if head.held_by_another(request, now).is_some() {
         return RemovalDecision::Wait;
     }
-    RemovalDecision::Remove { number: unfinished.map_or(head.sequence + 1, |removal| removal.number) }
+    // A removal that has not finished keeps its number, unless a run that was refused came between.
+    let continued = removed.filter(|removal| removal.is_unfinished && removal.number == head.sequence);
+    RemovalDecision::Remove { number: continued.map_or(head.sequence + 1, |removal| removal.number) }
 }

@@ -19,6 +19,7 @@ import command_line
 import dashboard
 import notifications
 import policy
+import previews
 import readme
 import recipes
 from judge import entries
@@ -67,6 +68,9 @@ def main():
 
     step("Results are told, and GitHub may push")
     notifications.check(WORK)
+
+    step("A preview, from the push to its URL, to the promotion and to the removal")
+    previews.story(SAMPLES)
 
     step("The dashboard")
     dashboard.draw(stack, WORK / "dashboard.png")

@@ -46,17 +46,6 @@ impl Ledger {
         self.all(PREVIEWS, true).await
     }
 
-    /// Whether the site is a preview that is listed.
-    ///
-    /// # Errors
-    /// `Aws`.
-    pub async fn is_listed(&self) -> Result<bool, Error> {
-        let Some(listed) = &self.listed else { return Ok(false) };
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(listed.key())).consistent_read(true);
-        let answer = request.send().await.map_err(|error| failed("reading the ledger", error))?;
-        Ok(answer.item.is_some())
-    }
-
     /// Returns the write that changes the preview's item, if there is one to change.
     pub(super) fn list_preview(
         &self,

@@ -21,11 +21,6 @@ pub async fn remove(printer: &Printer, stack: &Stack, given: Remove) -> Result<u
     let name = &given.name;
     let ledger = stack.ledger.of_site(&stack.config_of_preview(name)?);
     let before = ledger.head().await?;
-    let gone = format!("{GOOD}removed{GOOD:#}  the preview {name} is gone\n");
-    if before.version == 0 || before.expires_at.is_some() {
-        printer.result(&json!({"outcome": "removed", "preview": name}), &gone);
-        return Ok(0);
-    }
     let key = removal_key(&stack.config.upload_prefix, name);
     stack.operator.upload_empty(&stack.config.staging_bucket, &key).await?;
     if given.no_wait {
@@ -35,7 +30,9 @@ pub async fn remove(printer: &Printer, stack: &Stack, given: Remove) -> Result<u
     let newest = |head: &dropship::deployment::Head| head.newest(chrono::Utc::now()).cloned();
     loop {
         let head = ledger.head().await?;
-        if head.expires_at.is_some() || head.version == 0 {
+        // A preview that is gone, or that has never been, gets a new tombstone too: the event of a push may be late.
+        if head.expires_at.is_some() && head.version != before.version {
+            let gone = format!("{GOOD}removed{GOOD:#}  the preview {name} is gone\n");
             printer.result(&json!({"outcome": "removed", "preview": name}), &gone);
             return Ok(0);
         }

@@ -9,7 +9,7 @@ fn removal(asked: i64, number: u64, is_unfinished: bool) -> Option<Removal> {
 }
 
 fn asked(head: &Head, at_seconds: i64) -> RemovalDecision {
-    decide_removal(head, head.live.is_some(), "second", at(at_seconds), at(at_seconds + 1))
+    decide_removal(head, "second", at(at_seconds), at(at_seconds + 1))
 }
 
 #[test]
@@ -22,14 +22,22 @@ fn a_removal_takes_the_next_number_and_its_retry_keeps_it() {
 }
 
 #[test]
-fn there_is_nothing_to_remove_where_nothing_has_been_or_all_is_gone() {
-    assert_eq!(asked(&Head::default(), 9), RemovalDecision::Nothing);
+fn a_removal_is_done_once_and_every_later_one_moves_the_tombstone() {
     let tombstone = Head { removed: removal(9, 4, false), ..head(4, 5, None) };
     assert_eq!(asked(&tombstone, 9), RemovalDecision::Nothing);
-    assert_eq!(asked(&tombstone, 20), RemovalDecision::Nothing);
-    // A preview whose only run was refused has a list entry and records.
-    let listed = decide_removal(&head(1, 5, None), true, "second", at(9), at(10));
-    assert_eq!(listed, RemovalDecision::Remove { number: 2 });
+    assert_eq!(asked(&tombstone, 8), RemovalDecision::Nothing, "a later one has done it");
+    // The event of an upload from between them may still come.
+    assert_eq!(asked(&tombstone, 20), RemovalDecision::Remove { number: 5 });
+    assert_eq!(asked(&Head::default(), 9), RemovalDecision::Remove { number: 1 });
+    // A preview whose only run was refused is listed, and has records.
+    assert_eq!(asked(&head(1, 5, None), 9), RemovalDecision::Remove { number: 2 });
+}
+
+#[test]
+fn a_removal_that_is_done_is_not_repeated_on_what_a_person_has_brought_back() {
+    let back = Head { removed: removal(9, 4, false), ..head(5, 5, Some(run(5, 5))) };
+    assert_eq!(asked(&back, 9), RemovalDecision::Superseded);
+    assert_eq!(asked(&back, 20), RemovalDecision::Remove { number: 6 });
 }
 
 #[test]
@@ -68,10 +76,15 @@ fn a_push_over_a_removal_that_has_not_finished_finds_the_site_between_two_builds
     let request = Request { id: "second", place: &place, replay: false, now: at(31) };
     let pushed = removing.claimed(&request, 5, at(60));
     assert!(pushed.is_between_builds(), "objects may be gone");
-    assert_eq!(pushed.unfinished_removal(), None);
     assert!(pushed.is_before_removal(&super::place(5)), "what is dead stays dead");
-    let finished = pushed.finished(&RunId { deployment: place.deployment.clone(), number: 5 }, at(40));
+    let pushed_run = RunId { deployment: place.deployment.clone(), number: 5 };
+    let finished = pushed.finished(&pushed_run, at(40));
     assert!(!finished.is_between_builds());
+    assert_eq!(finished.unfinished_removal(), None);
+    // If the push is refused, the removal goes on, under a number of its own.
+    let refused = pushed.refused(&pushed_run, false);
+    assert_eq!(asked(&refused, 9), RemovalDecision::Remove { number: 6 });
+    assert_eq!(refused.unfinished_removal(), Some(at(9)), "the sweep finishes it if nobody else does");
 }
 
 #[test]
@@ -110,7 +123,7 @@ proptest! {
             Decision::Start { .. } => head.claimed(&request, head.sequence + 1, at(60)).finished(&RunId { deployment: place.deployment.clone(), number: head.sequence + 1 }, at(55)),
             _ => head.clone(),
         };
-        let remove = |head: &Head| match decide_removal(head, true, "remove", at(asked_at), at(50)) {
+        let remove = |head: &Head| match decide_removal(head, "remove", at(asked_at), at(50)) {
             RemovalDecision::Remove { number } => {
                 let removal = Removal { asked_at: at(asked_at), number, is_unfinished: true };
                 head.removing(removal, "remove", at(60), at(50)).emptied().buried(0)
