@@ -46,10 +46,10 @@ use held::HeldRun;
 use run::Run;
 use survey::{Live, Survey};
 
-pub use removal::remove;
+pub use removal::{leave_removal, remove};
 pub use sweep::sweep;
 pub use undo::undo;
-pub use waiting::{Waited, deploy_waiting};
+pub use waiting::{Waited, deploy_waiting, leave_waiting};
 
 /// How long before the deadline the last transfer may start. The time left is for recording what was written.
 const LAST_CALL: TimeDelta = TimeDelta::seconds(20);

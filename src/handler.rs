@@ -13,13 +13,19 @@ use tracing::Instrument;
 
 use crate::config::Config;
 use crate::cut;
-use crate::deploy::{Invocation, Site, Waited, deploy, deploy_waiting, deployment_span, remove, sweep, undo};
+use crate::deploy::{
+    Invocation, Site, Waited, deploy, deploy_waiting, deployment_span, leave_removal, leave_waiting, remove, sweep,
+    undo,
+};
 use crate::deployment::{DeploymentId, MAX_CLOCK_SKEW};
 use crate::error::Error;
 use crate::event::{BadEvent, Event, Options, Rollback, Upload};
 use crate::metrics::{self, Moment};
 use crate::preview::{PreviewName, Purpose, purpose, removal_key};
 use crate::report::{Answer, Failed, Invalidated, Outcome, Progress, Report, sentence};
+
+/// How often Lambda tries an event: once, and `MaximumRetryAttempts` of the template.
+pub const LAMBDA_ATTEMPTS: u32 = 3;
 
 /// The results of an event's deployments, in upload order.
 #[derive(Debug)]
@@ -38,16 +44,25 @@ pub struct Failure {
     pub key: Option<String>,
     /// Whether it is about a preview, or about what was meant for one.
     pub of_preview: bool,
+    /// Whether it is left to the next sweep of the preview, after the last attempt.
+    pub is_left_to_sweep: bool,
     pub error: Box<Error>,
 }
 
 impl Failure {
+    fn of_site(error: Error) -> Self {
+        Self { key: None, of_preview: false, is_left_to_sweep: false, error: Box::new(error) }
+    }
+
+    fn of_preview(key: Option<String>, error: Error) -> Self {
+        Self { key, of_preview: true, is_left_to_sweep: false, error: Box::new(error) }
+    }
+
     /// Whether it fails the invocation, so that Lambda retries it and an alarm fires. What is refused of a preview does
-    /// not: no retry helps, and the alarms are the live site's.
+    /// not: no retry helps, and the alarms are the live site's. Nor does what a sweep tries again.
     fn fails_invocation(&self) -> bool {
-        let is_refused =
-            self.error.is_refusal() || matches!(*self.error, Error::BadEvent(_) | Error::ArchiveGone { .. });
-        !(self.of_preview && is_refused)
+        let is_refused = self.error.is_refusal() || matches!(self.error.kind(), "BadEvent" | "ArchiveGone");
+        !(self.of_preview && (is_refused || self.is_left_to_sweep))
     }
 
     fn told(&self) -> Failed {
@@ -96,7 +111,7 @@ pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -
     let event = match Event::parse(payload, &site.config.staging_bucket) {
         Ok(event) => event,
         Err(error) => {
-            handled.results.push(Err(Failure { key: None, of_preview: false, error: Box::new(error.into()) }));
+            handled.results.push(Err(Failure::of_site(error.into())));
             return handled;
         }
     };
@@ -108,7 +123,11 @@ pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -
             Err(failure) => handled.results.push(Err(failure)),
             Ok(Task { of, work }) => {
                 let result = at(site, of.as_ref(), invocation, async |site, invocation| {
-                    carry_out(site, work, options, invocation).await
+                    let result = carry_out(site, &work, options, invocation).await;
+                    match result {
+                        Err(failure) => Err(Box::pin(leave_to_sweep(site, &work, options, invocation, failure)).await),
+                        Ok(report) => Ok(report),
+                    }
                 });
                 handled.results.push(result.await);
                 sites.insert(of);
@@ -139,8 +158,8 @@ pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -
 fn tasks(event: Event, config: &Config) -> Vec<Result<Task, Failure>> {
     let has_previews = config.previews.is_some();
     let of_preview = |name: &PreviewName, key: Option<String>| {
-        let error = Box::new(BadEvent::NoPreviews { name: name.clone() }.into());
-        if has_previews { Ok(()) } else { Err(Failure { key, of_preview: true, error }) }
+        let bad = || BadEvent::NoPreviews { name: name.clone() };
+        if has_previews { Ok(()) } else { Err(Failure::of_preview(key, bad().into())) }
     };
     match event {
         Event::Test => vec![Ok(Task { of: None, work: Work::Nothing })],
@@ -156,16 +175,19 @@ fn tasks(event: Event, config: &Config) -> Vec<Result<Task, Failure>> {
         Event::Uploads { uploads, options } => {
             let task = |upload: Upload| {
                 let is_ignored = !options.are_a_persons() && !upload.is_named_as_archive();
-                let (of, work) = match purpose(&upload.key, &config.upload_prefix, has_previews) {
-                    Ok(Purpose::Remove(name)) => (Some(name), Work::Remove(upload.uploaded_at)),
-                    _ if is_ignored => (None, Work::Ignore(upload)),
-                    Ok(Purpose::Live) => (None, Work::Deploy(upload)),
-                    Ok(Purpose::Preview(name)) => (Some(name), Work::Deploy(upload)),
-                    Err(bad) => {
-                        let error = Box::new(BadEvent::from(bad).into());
-                        return Err(Failure { key: Some(upload.key), of_preview: true, error });
-                    }
+                let bad = |key, bad: BadEvent| Err(Failure::of_preview(Some(key), bad.into()));
+                let of = match purpose(&upload.key, &config.upload_prefix, has_previews) {
+                    Ok(Purpose::Remove(name)) => match upload.uploaded_at {
+                        // Without its time, nobody knows which pushes are newer.
+                        None => return bad(upload.key, BadEvent::RemovalWithoutTime { name }),
+                        at => return Ok(Task { of: Some(name), work: Work::Remove(at) }),
+                    },
+                    Ok(Purpose::Preview(name)) => Some(name),
+                    Ok(Purpose::Live) => None,
+                    Err(_) if is_ignored => None,
+                    Err(error) => return bad(upload.key, error.into()),
                 };
+                let work = if is_ignored { Work::Ignore(upload) } else { Work::Deploy(upload) };
                 Ok(Task { of, work })
             };
             uploads.into_iter().map(task).collect()
@@ -204,7 +226,7 @@ async fn deploy_all_waiting(
         });
         let of_preview = of.is_some();
         let failed = |Waited { key, result }: Waited| {
-            result.map_err(|error| Failure { key, of_preview, error: Box::new(error) })
+            result.map_err(|error| Failure { key, of_preview, ..Failure::of_site(error) })
         };
         results.extend(waited.await.into_iter().map(failed));
     }
@@ -212,26 +234,57 @@ async fn deploy_all_waiting(
 }
 
 /// Does one part of what an event asks for.
-async fn carry_out(site: &Site, work: Work, options: Options, invocation: &Invocation<'_>) -> Result<Report, Failure> {
+async fn carry_out(site: &Site, work: &Work, options: Options, invocation: &Invocation<'_>) -> Result<Report, Failure> {
     let (key, result) = match work {
         Work::Nothing => (None, Ok(Report::of_site(&site.config))),
-        Work::Ignore(upload) => (None, Ok(Report::ignored_upload(site.config.site.clone(), &upload))),
+        Work::Ignore(upload) => (None, Ok(Report::ignored_upload(&site.config, upload))),
         Work::Sweep => (None, Box::pin(sweep(site, options, invocation)).await),
         Work::Remove(asked_at) => {
-            let removal = remove_if_past(site, asked_at, options, invocation);
+            let removal = remove_if_past(site, *asked_at, options, invocation);
             (None, removal.instrument(deployment_span(site)).await)
         }
         Work::RollBack(to) => {
-            let rollback = Box::pin(roll_back(site, &to, options, invocation));
+            let rollback = Box::pin(roll_back(site, to, options, invocation));
             (None, rollback.instrument(deployment_span(site)).await)
         }
         Work::Deploy(upload) => {
-            let deployment = Box::pin(deploy(site, &upload, options, invocation));
+            let deployment = Box::pin(deploy(site, upload, options, invocation));
             let result = deployment.instrument(deployment_span(site)).await;
-            (Some(upload.key), result)
+            (Some(upload.key.clone()), result)
         }
     };
-    result.map_err(|error| Failure { key, of_preview: site.config.is_preview(), error: Box::new(error) })
+    result.map_err(|error| Failure { key, of_preview: site.config.is_preview(), ..Failure::of_site(error) })
+}
+
+/// Leaves what has failed of a preview to its next sweep, if this was the last attempt. Lambda would put the event into
+/// the failure queue, and the alarm about that queue is the live site's.
+async fn leave_to_sweep(
+    site: &Site,
+    work: &Work,
+    options: Options,
+    invocation: &Invocation<'_>,
+    failure: Failure,
+) -> Failure {
+    if !failure.of_preview || !failure.fails_invocation() {
+        return failure;
+    }
+    let leave = async {
+        if site.clients.ledger.count_failure(invocation.request_id, (invocation.clock)()).await? < LAMBDA_ATTEMPTS {
+            return Ok(false);
+        }
+        match work {
+            // Whoever asked for it has seen it fail.
+            _ if options.dry_run => Ok(true),
+            Work::Deploy(upload) => leave_waiting(site, upload, options, invocation).await,
+            Work::Remove(asked_at) => leave_removal(site, *asked_at, invocation).await,
+            Work::Nothing | Work::Ignore(_) | Work::RollBack(_) | Work::Sweep => Ok(false),
+        }
+    };
+    let is_left_to_sweep = leave.await.unwrap_or_else(|error: Error| {
+        tracing::warn!("could not leave the event to the next sweep, so it goes to the failure queue: {error}");
+        false
+    });
+    Failure { is_left_to_sweep, ..failure }
 }
 
 /// Removes a preview, unless its removal is dated in the future, which would shut out every later push.
@@ -273,6 +326,8 @@ async fn sweep_previews(
         let ended_at = preview.ends_at(previews.days);
         let has_ended = ended_at <= (invocation.clock)();
         let result = at(site, Some(&preview.name), invocation, async |site, invocation| {
+            // A preview that waits would keep the others waiting.
+            let invocation = &Invocation { waits: false, ..*invocation };
             if has_ended {
                 Box::pin(remove(site, Some(ended_at), options, invocation)).await
             } else {
@@ -354,7 +409,12 @@ impl Handled {
 
     /// Returns the structured log lines, one per deployment, with their metrics.
     pub fn log_lines(&self, moment: Moment) -> Vec<String> {
-        self.all_results().filter_map(|result| self.log_line(result, moment)).collect()
+        // The invocation fails once, whatever the number of its failures.
+        let failing = self.results.iter().filter_map(|result| result.as_ref().err()).filter(|it| it.fails_invocation());
+        let (previews, site): (Vec<_>, Vec<_>) = failing.partition(|failure| failure.of_preview);
+        let failed_by = previews.first().copied().filter(|_| site.is_empty());
+        let is_it = |failure: &Failure| failed_by.is_some_and(|failed_by| std::ptr::eq(failed_by, failure));
+        self.all_results().filter_map(|result| self.log_line(result, is_it, moment)).collect()
     }
 
     fn all_results(&self) -> impl Iterator<Item = &Result<Report, Failure>> {
@@ -369,13 +429,19 @@ impl Handled {
         })
     }
 
-    fn log_line(&self, result: &Result<Report, Failure>, moment: Moment) -> Option<String> {
+    /// `fails_for_preview` says whether a failure alone fails the invocation although it is a preview's.
+    fn log_line(
+        &self,
+        result: &Result<Report, Failure>,
+        fails_for_preview: impl Fn(&Failure) -> bool,
+        moment: Moment,
+    ) -> Option<String> {
         match result {
             Ok(report) => metrics::of_report(report, &self.site, moment),
             Err(failure) => {
                 let line = FailureLine { site: &self.site, outcome: "failed", failed: failure.told() };
                 if failure.of_preview {
-                    metrics::of_previews_failure(&line, &self.site, moment)
+                    metrics::of_previews_failure(&line, &self.site, fails_for_preview(failure), moment)
                 } else {
                     metrics::of_failure(&line, moment)
                 }

@@ -37,6 +37,9 @@ const SWEEP_METRICS: &[Named] = &[("deleted", "Count"), ("paths", "Count")];
 /// Counts the log lines per outcome.
 const DEPLOYMENTS: Named = ("deployments", "Count");
 
+/// Counts the invocations that fail for a preview alone.
+const FAILED_ATTEMPTS: Named = ("failedAttempts", "Count");
+
 /// The age of the oldest owed invalidation; 0 if none is owed.
 const OWED: Named = ("owedSeconds", "Seconds");
 
@@ -63,6 +66,8 @@ struct Line<'a, T> {
     /// The site whose preview the line is about.
     #[serde(rename = "previewsOf", skip_serializing_if = "Option::is_none")]
     previews_of: Option<&'a str>,
+    #[serde(rename = "failedAttempts", skip_serializing_if = "Option::is_none")]
+    failed_attempts: Option<u8>,
     #[serde(rename = "_aws")]
     metadata: Metadata,
 }
@@ -114,10 +119,16 @@ pub fn of_failure(failure: &impl Serialize, moment: Moment) -> Option<String> {
 
 /// Returns the line of the failure of a preview of the site `live`.
 ///
-/// Its metric has the time of the invocation's beginning, as Lambda's own count of errors has: an alarm subtracts one from
-/// the other, period by period.
-pub fn of_previews_failure(failure: &impl Serialize, live: &str, moment: Moment) -> Option<String> {
-    line(failure, &[], None, Some(live), Moment { now: moment.began, ..moment })
+/// `fails_invocation` says whether the invocation fails for nothing else. Then a metric counts it at the time at which the
+/// invocation began, as Lambda counts its errors: an alarm subtracts one from the other, period by period.
+pub fn of_previews_failure(
+    failure: &impl Serialize,
+    live: &str,
+    fails_invocation: bool,
+    moment: Moment,
+) -> Option<String> {
+    let counts: &[Named] = if fails_invocation { &[FAILED_ATTEMPTS] } else { &[] };
+    line(failure, counts, None, Some(live), Moment { now: moment.began, ..moment })
 }
 
 fn line(
@@ -140,6 +151,7 @@ fn line(
         paths,
         owed_seconds,
         previews_of,
+        failed_attempts: counts.contains(&FAILED_ATTEMPTS).then_some(1),
         metadata: Metadata {
             timestamp: moment.now.timestamp_millis(),
             cloud_watch_metrics: vec![
@@ -297,9 +309,13 @@ mod tests {
         assert!(line.get("owedSeconds").is_none(), "what a preview owes sets off no alarm");
 
         let failure = json!({"site": "my-site", "outcome": "failed"});
-        let line = parsed(of_previews_failure(&failure, "my-site", moment(Some(900))));
+        let line = parsed(of_previews_failure(&failure, "my-site", false, moment(Some(900))));
         assert_well_formed(&line);
         assert_eq!(metrics(&line), [r#"deployments ["previewsOf","outcome"]"#]);
+        let line = parsed(of_previews_failure(&failure, "my-site", true, moment(Some(900))));
+        assert_well_formed(&line);
+        let expected = [r#"failedAttempts ["previewsOf"]"#, r#"deployments ["previewsOf","outcome"]"#];
+        assert_eq!(metrics(&line), expected);
         let began = moment(None).began.timestamp_millis();
         assert_eq!(line["_aws"]["Timestamp"], began, "Lambda counts an error at the time of its invocation");
     }

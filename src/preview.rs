@@ -7,6 +7,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::key::PLANS_FOLDER;
@@ -18,6 +19,9 @@ pub const FOLDER: &str = "previews/";
 ///
 /// So a pull request's role, which may only upload, can end what it has begun. It is no archive by its name.
 const REMOVE: &str = "remove";
+
+/// The longest name.
+const MAX_BYTES: usize = 63;
 
 /// The allowed names, for errors.
 pub const RULE: &str = "a name is a DNS label: 1 to 63 lower-case letters, digits and hyphens, without a hyphen at \
@@ -31,7 +35,7 @@ pub struct PreviewName(String);
 impl PreviewName {
     /// Returns the name if it is a DNS label.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_label = (1..=63).contains(&text.len())
+        let is_label = (1..=MAX_BYTES).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
             && !text.starts_with('-')
             && !text.ends_with('-');
@@ -39,12 +43,16 @@ impl PreviewName {
     }
 
     /// Returns the name that is nearest to a branch's, such as `feature-menu-2` for `feature/Menu_2`; `None` if nothing
-    /// of it can be in a name.
+    /// of it can be in a name. One that is too long is cut, and tells by a digest which branch it is.
     pub fn of_branch(branch: &str) -> Option<Self> {
         let lower = branch.to_lowercase();
         let words = lower.split(|char: char| !char.is_ascii_lowercase() && !char.is_ascii_digit());
         let label = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
-        Self::parse(label[..label.len().min(63)].trim_end_matches('-'))
+        if label.len() <= MAX_BYTES {
+            return Self::parse(&label);
+        }
+        let digest = hex::encode(&Sha256::digest(branch)[..3]);
+        Self::parse(&format!("{}-{digest}", label[..MAX_BYTES - 7].trim_end_matches('-')))
     }
 
     /// Reads `previews/<name>`.
@@ -177,7 +185,9 @@ mod tests {
         assert_eq!(of_branch("--fix--").as_deref(), Some("fix"));
         assert_eq!(of_branch("größe").as_deref(), Some("gr-e"));
         assert_eq!(of_branch("🎉"), None);
-        assert_eq!(of_branch(&format!("{}-x", "a".repeat(62))).map(|name| name.len()), Some(62));
+        let long = |end: &str| of_branch(&format!("renovate/{}{end}", "a".repeat(60))).unwrap();
+        assert!(long("1").len() <= 63 && long("1").starts_with("renovate-aaa"), "{}", long("1"));
+        assert_ne!(long("1"), long("2"), "two branches do not share a preview because their names are long");
     }
 
     proptest! {

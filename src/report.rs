@@ -20,6 +20,7 @@ use folders::PlannedFolder;
 
 /// The answer to an invocation.
 #[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Answer {
     pub deployments: Vec<Report>,
     /// How many reports there was no room for.
@@ -30,6 +31,9 @@ pub struct Answer {
     /// invocation, since the alarms are the live site's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Failed>,
+    /// Whether people are told: the live site was deployed, or an upload to it that had waited has failed. Previews tell
+    /// nobody, because branches are pushed all day.
+    pub is_news: bool,
     /// All of this in plain [sentences](sentence), for notifications.
     pub text: String,
 }
@@ -126,10 +130,10 @@ impl Report {
     }
 
     /// Creates the report of an upload that is no archive by its name.
-    pub fn ignored_upload(site: String, upload: &Upload) -> Self {
+    pub fn ignored_upload(config: &Config, upload: &Upload) -> Self {
         let reason =
             "the name does not end in `.zip`, so nothing is deployed; if the file is a zip, upload it as `.zip`";
-        Self { archive: Some(ArchiveName::of(upload)), warnings: vec![reason.to_owned()], ..Self::ignored(site) }
+        Self { archive: Some(ArchiveName::of(upload)), warnings: vec![reason.to_owned()], ..Self::of_site(config) }
     }
 
     /// Takes the counts from a plan.
@@ -166,6 +170,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether the site shows the upload now.
+    pub fn is_live_now(self) -> bool {
+        matches!(self, Self::Deployed | Self::Unchanged | Self::RolledBack)
+    }
+
     /// Whether a report has the counts of a plan.
     fn has_counts(self) -> bool {
         matches!(

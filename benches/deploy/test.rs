@@ -1,6 +1,7 @@
-//! Tests of the benchmark: each deployment of the smaller sites takes exactly as many requests and bytes as before.
+//! Tests of the benchmark: each deployment takes exactly as many requests and bytes as before.
 //!
-//! No clock is read. It needs Linux, as the benchmark does. The function is the executable of the test's profile, in a process of its own.
+//! No clock is read. It needs Linux, as the benchmark does. The function is the executable of the test's profile, in a
+//! process of its own.
 
 #![cfg(target_os = "linux")]
 #![allow(dead_code, reason = "the benchmark uses the rest")]
@@ -22,7 +23,7 @@ use std::time::Duration;
 use builds::Builds;
 use counts::Count;
 use services::Account;
-use workload::{Scenario, Workload};
+use workload::Workload;
 
 /// Deploys a site in all scenarios, and compares the traffic of each with the numbers that are known.
 async fn check(name: &str) {
@@ -35,7 +36,7 @@ async fn check(name: &str) {
     let mut account = Account::new(false).await.unwrap();
     account.reset(Duration::ZERO).await.unwrap();
     let mut problems = Vec::new();
-    for scenario in Scenario::ALL {
+    for scenario in workload.scenarios {
         let task = account.upload(builds.next(*scenario).unwrap(), Some(*scenario)).unwrap();
         let mut environment = account.environment();
         environment.extend(scenario.settings());
@@ -74,4 +75,24 @@ async fn docs_site() {
 #[tokio::test(flavor = "multi_thread")]
 async fn streamlit() {
     check("streamlit").await;
+}
+
+// The large sites take minutes: `cargo test --test counts -- --ignored`.
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes"]
+async fn huge_site() {
+    check("huge-site").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes"]
+async fn million() {
+    check("million").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes"]
+async fn giant() {
+    check("giant").await;
 }

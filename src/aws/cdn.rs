@@ -33,6 +33,7 @@ pub struct Cdn {
     bucket: String,
     live_prefix: String,
     /// Whether a function maps the site's host to its folder, so that viewers see it as a root.
+    is_preview: bool,
     maps_hosts: bool,
     /// The host under which viewers reach the site, if its distribution has one for each preview.
     host: Option<String>,
@@ -60,6 +61,7 @@ impl Cdn {
             configured: config.distributions.clone(),
             bucket: config.live_bucket.clone(),
             live_prefix: config.live_prefix.clone(),
+            is_preview: config.is_preview(),
             maps_hosts: config.maps_hosts(),
             host: config.preview_host(),
         }
@@ -77,6 +79,11 @@ impl Cdn {
     /// because invalidating a wrong distribution succeeds silently; `Aws`.
     pub async fn discover(&self) -> Result<Vec<Distribution>, Error> {
         let mut described = try_join_all(self.configured.iter().map(|configured| self.read(configured))).await?;
+        if self.is_preview && described.iter().any(Result::is_ok) {
+            // One that shows another folder of the live bucket serves no preview.
+            described.retain(Result::is_ok);
+        }
+        let mut described = described.into_iter().collect::<Result<Vec<_>, _>>()?;
         let ids: BTreeSet<String> = described.iter().flat_map(|it| it.cache_policies.iter().cloned()).collect();
         let policies = try_join_all(ids.into_iter().map(|id| self.read_policy(id))).await?.into_iter().collect();
         let count = |traffic| described.iter().filter(|it| it.traffic == traffic).count();
@@ -91,7 +98,8 @@ impl Cdn {
         Ok(described.into_iter().map(|it| it.distribution).collect())
     }
 
-    async fn read(&self, configured: &config::DistributionConfig) -> Result<Described, Error> {
+    /// Returns a distribution as it is configured now, or the error that it does not serve the live prefix.
+    async fn read(&self, configured: &config::DistributionConfig) -> Result<Result<Described, Error>, Error> {
         let id = &configured.id;
         let answer = self.client.get_distribution().id(id).send().await;
         let answer = answer.map_err(|error| unreadable(id, error))?;
@@ -111,11 +119,11 @@ impl Cdn {
             }
             Some(described)
         });
-        described.ok_or_else(|| Error::WrongDistribution {
+        Ok(described.ok_or_else(|| Error::WrongDistribution {
             id: id.clone(),
             bucket: self.bucket.clone(),
             prefix: self.live_prefix.clone(),
-        })
+        }))
     }
 
     async fn read_policy(&self, id: String) -> Result<(String, QueryStrings), Error> {

@@ -184,6 +184,9 @@ impl<'a> Attempt<'a> {
     pub(super) fn report_without_run(&self, outcome: Outcome, last_run: u64) -> Report {
         let mut report = self.report(outcome, last_run);
         let reason = match outcome {
+            Outcome::Superseded if self.site.config.is_preview() => {
+                "a newer upload has taken the preview, or it was removed"
+            }
             Outcome::Superseded => "a newer upload has taken the site",
             Outcome::Duplicate => "this upload has been deployed before",
             _ => return report,

@@ -35,7 +35,7 @@ impl Build {
         let selection = Selection { root: config.archive_root.as_deref().unwrap_or_default(), left_out: &left_out };
         let index = archive.read_index(&selection, &config.archive_limits()).await?;
         tracing::info!(entries = index.entries.len(), left_out = index.left_out, "archive read");
-        if config.folder_of_previews().is_some() {
+        if config.previews.is_some() {
             index.keep_out_of(preview::FOLDER)?;
         }
         let file = match &index.headers_file {

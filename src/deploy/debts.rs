@@ -92,6 +92,11 @@ impl<'a> Debts<'a> {
         self.due.is_empty()
     }
 
+    /// Whether the ledger has no batch any more, also none of a distribution that the site has left.
+    pub(super) fn owes_nothing(&self) -> bool {
+        self.due.is_empty() && self.of_former_distributions.is_empty()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.due.len()
     }

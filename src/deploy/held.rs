@@ -17,24 +17,16 @@ pub(super) struct HeldHead<'a> {
 }
 
 impl<'a> HeldHead<'a> {
-    /// Takes the lease by replacing the head `from` with `to`. A run also writes its records; a sweep has none.
+    /// Takes the lease by a change of the head. A run also writes its records; a sweep has none.
     ///
     /// Returns `None` if another invocation has changed the head since it was read.
     ///
     /// # Errors
     /// `Aws`.
-    pub(super) async fn claim(
-        ledger: &'a Ledger,
-        from: &Head,
-        to: &Head,
-        records: Option<(&Record, &RunRecord)>,
-    ) -> Result<Option<Self>, Error> {
-        let (record, run) = records.unzip();
-        // The live site's part of the ledger lists a preview from its first run on.
-        let preview = run.map_or(PreviewChange::None, |run| PreviewChange::Pushed(run.started_at));
-        let change = Change { record, run, preview, ..Change::of_head(from, to) };
+    pub(super) async fn claim(ledger: &'a Ledger, change: Change<'_>) -> Result<Option<Self>, Error> {
+        let head = change.to.clone();
         let committed = ledger.commit(change).await?;
-        Ok((committed == Committed::Yes).then(|| Self { ledger, head: to.clone() }))
+        Ok((committed == Committed::Yes).then_some(Self { ledger, head }))
     }
 
     /// Returns the head as the next write changes it.
@@ -70,9 +62,9 @@ impl<'a> HeldHead<'a> {
     ///
     /// # Errors
     /// `LeaseLost`, `Aws`.
-    pub(super) async fn bury(&mut self, expires_at: i64) -> Result<(), Error> {
+    pub(super) async fn bury(&mut self, expires_at: i64, preview: PreviewChange) -> Result<(), Error> {
         let to = self.head.buried(expires_at);
-        let change = Change { preview: PreviewChange::Removed, ..Change::of_head(&self.head, &to) };
+        let change = Change { preview, ..Change::of_head(&self.head, &to) };
         if self.ledger.commit(change).await? == Committed::No {
             return Err(Error::LeaseLost);
         }
@@ -124,8 +116,10 @@ impl<'a> HeldRun<'a> {
     /// `Aws`.
     pub(super) async fn claim(site: &'a Site, claim: &Claim) -> Result<Option<Self>, Error> {
         let Claim { from, to, record, run } = claim;
-        let claimed = HeldHead::claim(&site.clients.ledger, from, to, Some((record, run)));
-        let Some(head) = claimed.await? else {
+        // The live site's part of the ledger lists a preview from its first run on.
+        let preview = PreviewChange::Pushed(run.started_at);
+        let change = Change { record: Some(record), run: Some(run), preview, ..Change::of_head(from, to) };
+        let Some(head) = HeldHead::claim(&site.clients.ledger, change).await? else {
             return Ok(None);
         };
         tracing::Span::current().record("run", record.run);

@@ -11,7 +11,7 @@ use super::invalidations::invalidations;
 use super::{Invocation, Site};
 use crate::aws::cdn::Reply;
 use crate::deployment::Owed;
-use crate::invalidation::{Batch, Distribution, StaleKeys, is_tag, matches};
+use crate::invalidation::{Batch, Distribution, Items, StaleKeys, is_tag, matches};
 use crate::report::Invalidated;
 
 /// The first pause between two offers of a batch while CloudFront's quota is full; each one after it is twice as long.
@@ -164,8 +164,9 @@ impl Sender<'_> {
         let known: Vec<Distribution> = self.distributions.iter().filter(is_its).cloned().collect();
         let stale = StaleKeys { unknown_under: Some(&config.live_prefix), ..StaleKeys::default() };
         let everything = invalidations(config, &known, &stale, None).into_iter().map(|(_, it)| it.first);
-        let everything: Vec<String> =
-            everything.filter(|items| items.wildcards == 1).flat_map(|items| items.list).collect();
+        // The folder of a preview may take two, with and without query strings. `/*` would evict the live site.
+        let fits = |items: &Items| items.wildcards == 1 || config.is_preview();
+        let everything: Vec<String> = everything.filter(fits).flat_map(|items| items.list).collect();
         let is_covered = |item: &String| is_tag(item) || everything.iter().any(|covering| matches(covering, item));
         let mut items = others.iter().flat_map(|owed| &owed.items).chain(&batch.items);
         if items.all(is_covered) { everything } else { Vec::new() }

@@ -10,14 +10,12 @@ use super::debts::Debts;
 use super::held::HeldHead;
 use super::{Invocation, Site};
 use crate::aws::delete::DELETES_PER_CALL;
+use crate::aws::ledger::{Change, Committed, PreviewChange};
 use crate::cut;
-use crate::deployment::{DeploymentId, Head, Lease, Removal, RemovalDecision, RemovalRequest, RunId, decide_removal};
+use crate::deployment::{DeploymentId, Head, Lease, Removal, RemovalDecision, RunId, decide_removal};
 use crate::error::Error;
 use crate::event::Options;
 use crate::report::{Outcome, Planned, Report};
-
-/// How long the ledger remembers when a request asked for a removal: longer than Lambda retries it.
-const REQUEST_DAYS: i64 = 1;
 
 /// Removes a preview, unless somebody has pushed to it since `asked_at`: a push always wins. Without a time, the
 /// request's first attempt counts.
@@ -50,20 +48,21 @@ pub(super) async fn remove_into(
     let asked_at = match asked_at {
         Some(asked_at) => asked_at,
         None if options.dry_run => invocation.now(),
-        None => {
-            let asked_at = invocation.now();
-            let expires_at = (asked_at + TimeDelta::days(REQUEST_DAYS)).timestamp();
-            ledger.removal_asked_at(request, RemovalRequest { asked_at, expires_at }).await?
-        }
+        None => ledger.removal_asked_at(request, invocation.now()).await?,
     };
     let mut held = loop {
         let now = invocation.now();
         let head = ledger.head().await?;
         let number = match decide_removal(&head, request, asked_at, now) {
             RemovalDecision::Nothing => return Ok(Outcome::Removed),
-            RemovalDecision::Superseded => {
-                report.warnings.push("somebody has pushed to the preview since, so it stays".to_owned());
-                return Ok(Outcome::Superseded);
+            RemovalDecision::Superseded => return Ok(superseded(report)),
+            RemovalDecision::Postpone if options.dry_run => return Ok(superseded(report)),
+            RemovalDecision::Postpone => {
+                let to = head.postponing_removal(asked_at);
+                if ledger.commit(Change::of_head(&head, &to)).await? == Committed::Yes {
+                    return Ok(superseded(report));
+                }
+                continue;
             }
             _ if options.dry_run => return plan(report, site, &head).await,
             RemovalDecision::Wait => {
@@ -75,7 +74,9 @@ pub(super) async fn remove_into(
         // A retry may be an older request than the one that it continues.
         let asked_at = head.removed.iter().map(|removal| removal.asked_at).fold(asked_at, DateTime::max);
         let to = head.removing(Removal { asked_at, number, is_unfinished: true }, request, invocation.deadline, now);
-        if let Some(held) = HeldHead::claim(ledger, &head, &to, None).await? {
+        // It is listed, so that a sweep goes on if all attempts fail.
+        let preview = PreviewChange::Pushed(asked_at);
+        if let Some(held) = HeldHead::claim(ledger, Change { preview, ..Change::of_head(&head, &to) }).await? {
             break held;
         }
     };
@@ -91,6 +92,38 @@ pub(super) async fn remove_into(
     }
     tracing::info!(site = site.config.site, deleted = report.deleted, "removed the preview");
     Ok(Outcome::Removed)
+}
+
+/// Leaves a removal that has failed to the next sweep. Returns whether the sweep will know of it: not while another
+/// request is at work.
+///
+/// # Errors
+/// `Aws`.
+pub async fn leave_removal(
+    site: &Site,
+    asked_at: Option<DateTime<Utc>>,
+    invocation: &Invocation<'_>,
+) -> Result<bool, Error> {
+    let (ledger, now) = (&site.clients.ledger, invocation.now());
+    let asked_at = match asked_at {
+        Some(asked_at) => asked_at,
+        None => ledger.removal_asked_at(invocation.request_id, now).await?,
+    };
+    let head = ledger.head().await?;
+    if head.removed.as_ref().is_some_and(|removal| removal.asked_at >= asked_at) {
+        return Ok(true);
+    }
+    if head.held_by_another(invocation.request_id, now).is_some() {
+        return Ok(false);
+    }
+    let to = head.postponing_removal(asked_at);
+    let change = Change { preview: PreviewChange::Pushed(asked_at), ..Change::of_head(&head, &to) };
+    Ok(ledger.commit(change).await? == Committed::Yes)
+}
+
+fn superseded(report: &mut Report) -> Outcome {
+    report.warnings.push("somebody has pushed to the preview since, so it stays".to_owned());
+    Outcome::Superseded
 }
 
 /// Reports what a removal would delete.
@@ -152,7 +185,9 @@ async fn take_away(
     }
     clients.ledger.delete_all_before(&removal).await?;
     let history = TimeDelta::days(i64::from(site.config.history_days));
-    held.bury((invocation.now() + history).timestamp()).await
+    // A batch for a former distribution may still be owed, and only listed previews are swept.
+    let preview = if debts.owes_nothing() { PreviewChange::Removed } else { PreviewChange::None };
+    held.bury((invocation.now() + history).timestamp(), preview).await
 }
 
 /// Deletes objects, whoever has written them: the folder is the preview's.

@@ -8,6 +8,7 @@ use super::held::HeldHead;
 use super::removal::remove_into;
 use super::writes::Writer;
 use super::{Invocation, Site};
+use crate::aws::ledger::Change;
 use crate::config::Prune;
 use crate::deployment::Head;
 use crate::error::Error;
@@ -64,7 +65,7 @@ async fn sweep_into(
         return Ok(Outcome::InProgress);
     }
     let to = head.swept_by(invocation.request_id, invocation.deadline);
-    let Some(mut held) = HeldHead::claim(ledger, &head, &to, None).await? else {
+    let Some(mut held) = HeldHead::claim(ledger, Change::of_head(&head, &to)).await? else {
         return Ok(Outcome::InProgress);
     };
 

@@ -3,11 +3,12 @@
 use chrono::TimeDelta;
 use tracing::Instrument;
 
+use super::attempt::Attempt;
 use super::{Invocation, Site, deploy, deployment_span};
 use crate::aws::ledger::Known;
 use crate::deployment::{DeploymentId, Waiting, request_for_waiting};
 use crate::error::Error;
-use crate::event::Options;
+use crate::event::{Options, Upload};
 use crate::report::Report;
 
 /// How much of an invocation's time must be left to deploy another upload. A function with a short timeout needs three
@@ -52,6 +53,26 @@ pub async fn deploy_waiting(site: &Site, invocation: &Invocation<'_>, timeout: T
         tried.push(id);
     }
     results
+}
+
+/// Leaves an upload to a preview that has failed to the next deployment or sweep of the preview. Returns whether they will
+/// know of it: not of a replay, since only its sender may say when it is meant.
+///
+/// # Errors
+/// `ArchiveGone`, `Aws`.
+pub async fn leave_waiting(
+    site: &Site,
+    upload: &Upload,
+    options: Options,
+    invocation: &Invocation<'_>,
+) -> Result<bool, Error> {
+    let attempt = Attempt::identify(site, upload, None, options, invocation).await?;
+    let Some(waiting) = attempt.waiting() else { return Ok(false) };
+    let ledger = &site.clients.ledger;
+    // Only listed previews are swept.
+    ledger.list(invocation.now()).await?;
+    ledger.write_waiting(&waiting).await?;
+    Ok(true)
 }
 
 /// Returns the newest upload that waits. Forgets those that were `tried`, or that a retry of their own has deployed in

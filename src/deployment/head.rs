@@ -80,14 +80,12 @@ impl Head {
     /// every other upload.
     pub fn newest(&self, now: DateTime<Utc>) -> Option<&Place> {
         let runs = self.unfinished.iter().map(|run| &run.upload);
-        let known = self.newest.iter().chain(runs).filter(|place| place.uploaded_at <= now + MAX_CLOCK_SKEW);
-        known.reduce(|newest, place| {
-            let has_no_order = !place.is_older_than(newest) && !newest.is_older_than(place);
-            // Of two without an order, the one with the full time keeps out what is older than it.
-            let is_older =
-                if has_no_order { place.uploaded_at < newest.uploaded_at } else { place.is_older_than(newest) };
-            if is_older { newest } else { place }
-        })
+        newest_of(self.newest.iter().chain(runs), now)
+    }
+
+    /// Returns the newest upload of those that have finished or were overtaken. One in the future is ignored.
+    pub(super) fn newest_that_ended(&self, now: DateTime<Utc>) -> Option<&Place> {
+        newest_of(self.newest.iter(), now)
     }
 
     /// The head that knows that `upload`, whose deployment is over, is the newest.
@@ -134,6 +132,13 @@ impl Head {
             removed: Some(removal),
             ..self.next_version()
         }
+    }
+
+    /// The head that knows of a removal which waits for the run of a newer push.
+    #[must_use]
+    pub fn postponing_removal(&self, asked_at: DateTime<Utc>) -> Self {
+        let number = self.removed.as_ref().map_or(0, |removal| removal.number);
+        Self { removed: Some(Removal { asked_at, number, is_unfinished: true }), ..self.next_version() }
     }
 
     /// The head once nothing of the preview is left in the live bucket, and CloudFront has evicted it. Its holder then
@@ -272,4 +277,14 @@ impl Head {
     fn removed_for_good(&self) -> Option<Removal> {
         self.removed.clone().map(|removal| Removal { is_unfinished: false, ..removal })
     }
+}
+
+fn newest_of<'p>(places: impl Iterator<Item = &'p Place>, now: DateTime<Utc>) -> Option<&'p Place> {
+    let known = places.filter(|place| place.uploaded_at <= now + MAX_CLOCK_SKEW);
+    known.reduce(|newest, place| {
+        let has_no_order = !place.is_older_than(newest) && !newest.is_older_than(place);
+        // Of two without an order, the one with the full time keeps out what is older than it.
+        let is_older = if has_no_order { place.uploaded_at < newest.uploaded_at } else { place.is_older_than(newest) };
+        if is_older { newest } else { place }
+    })
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Head;
+use super::{Head, Place};
 use crate::preview::PreviewName;
 
 /// The last removal of a preview. It stays on the head as a tombstone: no event of an upload from before it brings the
@@ -12,9 +12,9 @@ use crate::preview::PreviewName;
 pub struct Removal {
     /// When it was asked for. A push from after this time wins, whichever event comes first.
     pub asked_at: DateTime<Utc>,
-    /// Its number among the runs.
+    /// Its number among the runs. One that has not begun has that of the removal before it, or 0.
     pub number: u64,
-    /// Whether something of the preview may be left. Its invocation may be dead.
+    /// Whether something of the preview may be left. Its invocation may be dead, or it waits for a run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_unfinished: bool,
 }
@@ -49,6 +49,9 @@ pub enum RemovalDecision {
     Remove { number: u64 },
     /// Another request holds the lease: look again soon.
     Wait,
+    /// The run of a newer push has not finished, and nobody is at work on it. It wins once it finishes. If it is refused,
+    /// the removal goes on, so write that down.
+    Postpone,
     /// A newer push has the preview.
     Superseded,
     /// The preview is removed already, by this request or a later one.
@@ -61,16 +64,21 @@ pub enum RemovalDecision {
 /// tombstone keeps it out.
 pub fn decide_removal(head: &Head, request: &str, asked_at: DateTime<Utc>, now: DateTime<Utc>) -> RemovalDecision {
     let removed = head.removed.as_ref();
-    if removed.is_some_and(|removal| !removal.is_unfinished && removal.asked_at >= asked_at) {
+    let is_known = removed.is_some_and(|removal| removal.asked_at >= asked_at);
+    if is_known && head.unfinished_removal().is_none() {
         // What is there since has come by a newer push or a person's word.
         let is_there = head.live.is_some() || !head.unfinished.is_empty();
         return if is_there { RemovalDecision::Superseded } else { RemovalDecision::Nothing };
     }
-    if head.newest(now).is_some_and(|newest| !newest.is_before(asked_at)) {
+    let is_newer = |place: &Place| !place.is_before(asked_at);
+    if head.newest_that_ended(now).is_some_and(is_newer) {
         return RemovalDecision::Superseded;
     }
     if head.held_by_another(request, now).is_some() {
         return RemovalDecision::Wait;
+    }
+    if head.newest(now).is_some_and(is_newer) {
+        return if is_known { RemovalDecision::Superseded } else { RemovalDecision::Postpone };
     }
     // A removal that has not finished keeps its number, unless a run that was refused came between.
     let continued = removed.filter(|removal| removal.is_unfinished && removal.number == head.sequence);

@@ -36,6 +36,11 @@ pub enum BadEvent {
     )]
     RemovalNotMeant,
     #[error(
+        "the event of an upload that ends the preview `{name}` has no time, and only its time tells which pushes are \
+         newer; send `{{\"remove\":\"previews/{name}\"}}` instead"
+    )]
+    RemovalWithoutTime { name: PreviewName },
+    #[error(
         "this stack has no previews; set Previews=true (PREVIEWS), or send the event to the stack of the preview \
          `{name}`"
     )]

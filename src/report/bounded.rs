@@ -36,7 +36,9 @@ impl Answer {
         deployments.truncate(cut::fitting(deployments.iter().map(bytes), room));
         let more = reports.len() - deployments.len();
         let more = (more > 0).then(|| format!("and {more} more deployments, which the log reports"));
-        Self { deployments, more, failed, text }
+        let is_news = reports.iter().any(|report| report.preview.is_none() && report.outcome.is_live_now())
+            || failed.iter().any(|failed| !failed.of_preview);
+        Self { deployments, more, failed, is_news, text }
     }
 }
 

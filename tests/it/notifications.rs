@@ -2,6 +2,8 @@
 
 use chrono::TimeDelta;
 use dropship::handler::Handled;
+use dropship::preview::PreviewName;
+use dropship::report::{Answer, Failed, Outcome, Report};
 use serde_json::{Value, json};
 
 use crate::build::files;
@@ -39,9 +41,6 @@ fn result_of(event: &Value, handled: Handled) -> Value {
 fn matches(pattern: &Value, values: &[&Value]) -> bool {
     match pattern {
         Value::Object(members) => members.iter().all(|(name, pattern)| {
-            if name == "$or" {
-                return array(pattern).iter().any(|one| matches(one, values));
-            }
             let inner = values.iter().filter_map(|value| value.get(name)).flat_map(|value| match value {
                 Value::Array(elements) => elements.iter().collect(),
                 one => vec![one],
@@ -49,7 +48,6 @@ fn matches(pattern: &Value, values: &[&Value]) -> bool {
             matches(pattern, &inner.collect::<Vec<_>>())
         }),
         Value::Array(rules) => rules.iter().any(|rule| match rule {
-            Value::Object(rule) if rule.contains_key("exists") => rule["exists"] == json!(!values.is_empty()),
             Value::Object(rule) => {
                 let prefix = rule["prefix"].as_str().expect("no other rule is in use");
                 values.iter().any(|value| value.as_str().is_some_and(|text| text.starts_with(prefix)))
@@ -141,9 +139,26 @@ async fn a_rollback_and_an_upload_that_waited_in_vain_are_told_too() {
     let sweep = json!({"sweep": true});
     let mut quiet = result_of(&sweep, stage.invoke("sweep", &sweep).await);
     assert_eq!(told(&template, &quiet), []);
-    let failed = json!([{"key": "4.zip", "errorType": "LargeDelete", "errorMessage": "…"}]);
-    quiet["detail"]["responsePayload"]["failed"] = failed;
+    let failed = |of_preview| {
+        let message = "no".to_owned();
+        Failed { of_preview, key: Some("4.zip".to_owned()), error_type: "LargeDelete", error_message: message }
+    };
+    quiet["detail"]["responsePayload"] = json!(Answer::of(&[], vec![failed(false)]));
     assert_eq!(told(&template, &quiet).len(), 1, "{quiet}");
+
+    // What previews do beside it neither tells nor silences anything.
+    let preview = PreviewName::parse("pr-7");
+    let of = |outcome, preview| Report { outcome, preview, ..Report::ignored("site".to_owned()) };
+    let live = of(Outcome::Deployed, None);
+    let removed = of(Outcome::Removed, preview.clone());
+    for (reports, failures, is_told) in [
+        (vec![of(Outcome::Deployed, preview), removed.clone()], vec![failed(true)], 0),
+        (vec![of(Outcome::Swept, None), removed.clone()], vec![failed(true), failed(false)], 1),
+        (vec![live, removed], vec![failed(true)], 1),
+    ] {
+        quiet["detail"]["responsePayload"] = json!(Answer::of(&reports, failures));
+        assert_eq!(told(&template, &quiet).len(), is_told, "{quiet}");
+    }
 }
 
 #[test]

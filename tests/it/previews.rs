@@ -12,7 +12,7 @@ use dropship::deploy::Site;
 use dropship::preview::PreviewName;
 use dropship::report::{Outcome, Report};
 use serde_json::{Value, json};
-use standins::CLIENT;
+use standins::{CLIENT, Distribution, Does, Fault, Service};
 
 use crate::build::{Files, files};
 use crate::stage::{DISTRIBUTION, LIVE, STAGING, Stage};
@@ -177,8 +177,57 @@ async fn a_live_archive_with_entries_in_the_folder_of_previews_is_refused() {
     let stage = stage.with("EXCLUDE", "/previews/");
     stage.deploy("excluded", &stage.upload("uploads/site.zip", &wrong)).await;
     stage.assert_live(&build("live"));
-    // A preview may have such a folder.
-    stage.deploy("a", &push(&stage, "a", &wrong)).await;
+}
+
+#[tokio::test]
+async fn a_preview_that_could_not_be_promoted_is_refused() {
+    let stage = stage().await;
+    let mut wrong = build("a");
+    wrong.insert("previews/a/index.html".to_owned(), b"not a preview".to_vec());
+    let (kind, message) = refused(&stage, "a", &push(&stage, "a", &wrong)).await;
+    assert_eq!(kind, "ArchiveRejected");
+    assert!(message.contains("is in `previews/`, which belongs to the previews"), "{message}");
+}
+
+#[tokio::test]
+async fn a_distribution_that_shows_another_folder_keeps_no_preview_from_its_viewers() {
+    let stage = stage().await.with("DISTRIBUTION_IDS", &format!("{DISTRIBUTION},E2DOCS"));
+    let mut docs = Distribution::of("E2DOCS", LIVE);
+    docs.origins[0].path = "/docs".to_owned();
+    stage.cloud.create_distribution(docs);
+    stage.deploy("live", &stage.upload("uploads/site.zip", &build("live"))).await;
+    let report = deployed(&stage, "a", "a", "a").await;
+    assert!(report.invalidations.iter().all(|sent| sent.distribution_id == DISTRIBUTION), "{report:?}");
+    // One that shows no preview at all is wrong.
+    let stage = stage.with("DISTRIBUTION_IDS", "E2DOCS");
+    let failure = stage.invoke("b", &push(&stage, "b", &build("b"))).await.into_answer().unwrap_err();
+    assert_eq!(failure.error_type, "WrongDistribution");
+}
+
+#[tokio::test]
+async fn what_fails_three_times_of_a_preview_is_left_to_its_sweep_and_not_to_the_failure_queue() {
+    let stage = stage().await;
+    stage.deploy("live", &stage.upload("uploads/site.zip", &build("live"))).await;
+    let pushed = push(&stage, "a", &build("a"));
+    let removed = removal("b");
+    for (request, event) in [("push", &pushed), ("remove", &removed)] {
+        deployed(&stage, "b", "b", request).await;
+        stage.pass(TimeDelta::seconds(1));
+        let denied = Does::Refuse { status: 403, code: "AccessDenied".to_owned(), message: "no".to_owned() };
+        stage.cloud.fault(Fault { service: Some(Service::S3), times: usize::MAX, ..Fault::any(denied) });
+        for _ in 0..2 {
+            let failure = stage.invoke(request, event).await.into_answer().unwrap_err();
+            assert_eq!(failure.error_type, "Aws", "{failure:?}");
+        }
+        let answer = stage.invoke(request, event).await.into_answer().unwrap();
+        assert!(answer.failed[0].of_preview && !answer.is_news, "{answer:?}");
+        stage.cloud.clear_faults();
+    }
+    let sweep = json!({"sweep": true});
+    stage.pass(TimeDelta::minutes(2));
+    stage.invoke("sweep", &sweep).await.into_answer().unwrap();
+    assert_eq!(live_under(&stage, "previews/a/"), build("a"));
+    assert_eq!(live_under(&stage, "previews/b/"), Files::new());
 }
 
 #[tokio::test]

@@ -152,6 +152,29 @@ fn a_created_distribution_fits_every_plan_unless_cache_tags_are_asked_for() {
     assert_eq!(full["WebACLId"], acl);
 }
 
+/// A firewall that keeps the public out of a site keeps it out of its branches.
+#[test]
+fn the_firewall_of_the_site_is_that_of_its_previews() {
+    let acl = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/site/1a2b3c";
+    let parameters = [
+        ("CreateSite", "true"),
+        ("Previews", "true"),
+        ("PreviewDomain", "preview.example.com"),
+        ("PreviewCertificateArn", "arn:aws:acm:us-east-1:123456789012:certificate/1a2b3c"),
+        ("WebAclArn", acl),
+    ];
+    let template = Template::with(&parameters);
+    for name in ["Distribution", "PreviewDistribution"] {
+        assert_eq!(template.resource(name)["Properties"]["DistributionConfig"]["WebACLId"], acl, "{name}");
+    }
+}
+
+#[test]
+fn the_function_knows_how_often_lambda_tries() {
+    let config = Template::with(&[]).resource("FunctionInvokeConfig");
+    assert_eq!(config["Properties"]["MaximumRetryAttempts"], dropship::handler::LAMBDA_ATTEMPTS - 1);
+}
+
 #[test]
 fn no_arn_names_a_partition() {
     let lines = TEMPLATE.lines().filter(|line| line.contains("arn:aws"));
@@ -273,8 +296,16 @@ fn no_alarm_of_the_live_site_counts_previews() {
     let dimensions = |id: &str| named(id)["MetricStat"]["Metric"]["Dimensions"].clone();
     let failed = json!({"Name": "outcome", "Value": "failed"});
     assert_eq!(dimensions("site"), json!([{"Name": "site", "Value": "dropship"}, failed]));
-    assert_eq!(dimensions("previews"), json!([{"Name": "previewsOf", "Value": "dropship"}, failed]));
+    // What is refused of a preview fails no invocation, so only attempts that do are subtracted.
+    assert_eq!(named("previews")["MetricStat"]["Metric"]["MetricName"], "failedAttempts");
+    assert_eq!(dimensions("previews"), json!([{"Name": "previewsOf", "Value": "dropship"}]));
     assert_eq!(dimensions("errors"), json!([{"Name": "FunctionName", "Value": "Function"}]));
-    let owed = Template::with(&[("LiveBucketName", "my-site"), ("Previews", "true")]).resource("OwedAlarm");
-    assert_eq!(owed["Properties"]["Dimensions"], json!([{"Name": "site", "Value": "dropship"}]));
+    // Lambda dates an error at the beginning of its invocation.
+    let (periods, seconds) = (with["EvaluationPeriods"].as_u64().unwrap(), 300);
+    let timeout = Template::with(&[]).resource("Function")["Properties"]["Timeout"].as_u64().unwrap();
+    assert!((periods - 1) * seconds >= timeout && with["DatapointsToAlarm"] == 1, "{with}");
+    for alarm in ["OwedAlarm", "DurationAlarm"] {
+        let alarm = Template::with(&[("LiveBucketName", "my-site"), ("Previews", "true")]).resource(alarm);
+        assert_eq!(alarm["Properties"]["Dimensions"], json!([{"Name": "site", "Value": "dropship"}]));
+    }
 }

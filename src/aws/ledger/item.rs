@@ -36,6 +36,14 @@ pub(super) const PREVIEWS: &str = "preview#";
 /// The prefix of the sort keys of requests for a removal. The request's id follows.
 const REMOVALS: &str = "removal#";
 
+/// The prefix of the sort keys of requests about a preview that have failed. The request's id follows.
+const FAILURES: &str = "failed#";
+
+/// Returns the sort key of a request that has failed.
+pub(super) fn failures_name(request: &str) -> String {
+    format!("{FAILURES}{request}")
+}
+
 /// Returns the sort key of a preview.
 pub(super) fn preview_name(name: &PreviewName) -> String {
     format!("{PREVIEWS}{name}")

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
 
 use super::Ledger;
 use super::commit::PreviewChange;
-use super::item::{self, IDENTITY, Item, PREVIEWS, RECORDS, RUNS, WAITING, preview_name, removal_name};
+use super::item::{self, IDENTITY, Item, PREVIEWS, RECORDS, RUNS, WAITING, failures_name, preview_name, removal_name};
 use crate::aws::response::failed;
 use crate::config::Config;
 use crate::deployment::{DeploymentId, Preview, Removal, RemovalRequest};
@@ -18,6 +19,17 @@ use crate::preview::PreviewName;
 
 /// How many items are deleted in parallel.
 const DELETES_AT_ONCE: usize = 16;
+
+/// How long the ledger remembers a request: longer than Lambda retries it.
+const REQUEST_DAYS: i64 = 1;
+
+/// The item of a request about a preview that has failed.
+#[derive(Serialize, Deserialize)]
+struct Failures {
+    attempts: u32,
+    /// When DynamoDB may remove the item, in epoch seconds.
+    expires_at: i64,
+}
 
 /// Where a preview is listed: in the live site's part of the table.
 #[derive(Clone)]
@@ -71,8 +83,10 @@ impl Ledger {
     ///
     /// # Errors
     /// `Aws`.
-    pub async fn removal_asked_at(&self, request: &str, asked: RemovalRequest) -> Result<DateTime<Utc>, Error> {
+    pub async fn removal_asked_at(&self, request: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
         let name = removal_name(request);
+        let expires_at = (now + TimeDelta::days(REQUEST_DAYS)).timestamp();
+        let asked = RemovalRequest { asked_at: now, expires_at };
         let put = self
             .client
             .put_item()
@@ -88,6 +102,32 @@ impl Ledger {
             }
             Err(error) => Err(failed("writing to the ledger", error)),
         }
+    }
+
+    /// Lists the preview, so that the next sweep looks after it.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn list(&self, pushed_at: DateTime<Utc>) -> Result<(), Error> {
+        let Some(listed) = &self.listed else { return Ok(()) };
+        let preview = Preview { name: listed.name.clone(), pushed_at };
+        let item = item::to_item(&listed.site, &preview_name(&listed.name), &preview)?;
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        put.send().await.map(drop).map_err(|error| failed("writing to the ledger", error))
+    }
+
+    /// Notes that an attempt at a request has failed, and returns how many have. Lambda makes one after the other.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn count_failure(&self, request: &str, now: DateTime<Utc>) -> Result<u32, Error> {
+        let name = failures_name(request);
+        let before: Option<Failures> = self.get(&name).await?;
+        let attempts = before.map_or(0, |failures| failures.attempts) + 1;
+        let expires_at = (now + TimeDelta::days(REQUEST_DAYS)).timestamp();
+        let item = self.to_item(&name, &Failures { attempts, expires_at })?;
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        put.send().await.map(|_| attempts).map_err(|error| failed("writing to the ledger", error))
     }
 
     /// Deletes the items of all uploads and runs from before a removal. Those of later uploads stay.

@@ -109,10 +109,11 @@ impl Operator {
         answer.map(drop).map_err(|error| failed(format!("uploading s3://{bucket}/{key}"), error))
     }
 
-    /// Copies a version of an archive to another key, byte for byte, with the digest that it has and with this source.
+    /// Copies a version of an archive to another key, byte for byte, with this source. The copy has no digest: whoever
+    /// uploaded the archive has said it, and may have had fewer rights.
     ///
     /// # Errors
-    /// `Aws`, also if there is no such version; an archive of over 5 GB cannot be copied.
+    /// `Aws`, also if there is no such version, or if the archive has over 5 GB, which S3 does not copy in one request.
     pub async fn copy(
         &self,
         bucket: &str,
@@ -121,12 +122,7 @@ impl Operator {
         (name, source): (&str, String),
     ) -> Result<Uploaded, Error> {
         let what = || format!("copying s3://{bucket}/{from} to {to}");
-        let head = self.s3.head_object().bucket(bucket).key(from).set_version_id(version.map(str::to_owned));
-        let head = head.set_expected_bucket_owner(self.account_id.clone()).send().await;
-        let head = head.map_err(|error| failed(what(), error))?;
-        let mut metadata = HashMap::from([(name.to_owned(), source)]);
-        let digest = head.metadata.as_ref().and_then(|metadata| metadata.get_key_value(DIGEST_METADATA));
-        metadata.extend(digest.map(|(name, digest)| (name.clone(), digest.clone())));
+        let metadata = HashMap::from([(name.to_owned(), source)]);
         let version = version.map(|version| format!("?versionId={}", encoded(version))).unwrap_or_default();
         let request = self
             .s3

@@ -255,6 +255,14 @@ pub struct Promote {
     /// The preview
     #[arg(value_name = "NAME", value_parser = preview_name)]
     pub name: PreviewName,
+    /// The deployment that was looked at, as `push --preview --json` and `previews --json` name it; if the preview shows
+    /// another one by now, nothing is promoted
+    #[arg(value_name = "ID")]
+    pub deployment: Option<String>,
+    /// If the deployment is refused as `LargeDelete`, send it once more and allow it. This needs the right to invoke the
+    /// function
+    #[arg(long)]
+    pub allow_large_delete: bool,
     /// Name of the archive at the live site
     #[arg(long = "as", value_name = "NAME.zip", default_value = "site.zip", value_parser = archive_name)]
     pub archive: String,

@@ -33,7 +33,7 @@ pub fn judge(archive: &mut (impl Read + Seek), path: &Path, config: &Config) -> 
 fn judge_at(archive: &mut (impl Read + Seek), config: &Config) -> Result<Judged, Unread> {
     let size_bytes = archive.seek(SeekFrom::End(0))?;
     let index = read_index(archive, size_bytes, config)?;
-    if config.folder_of_previews().is_some() {
+    if config.previews.is_some() {
         index.keep_out_of(preview::FOLDER).map_err(|error| Unread::Refused(error.into()))?;
     }
     let mut warnings = index.warnings.clone();

@@ -37,7 +37,9 @@ async fn upload_and_follow(printer: &Printer, stack: &Stack, given: Push) -> Res
         printer.tell(&format!("warning: {}", printable(warning)));
     }
     let key = format!("{}{}", stack.uploads(), given.name);
-    if let Some(live) = is_live(stack, &key, &archive.digest).await? {
+    // A push of an unchanged preview starts its days again.
+    let live = if stack.config.is_preview() { None } else { is_live(stack, &key, &archive.digest).await? };
+    if let Some(live) = live {
         let value = json!({"outcome": "unchanged", "id": live, "uploaded": false});
         printer.result(
             &value,
@@ -57,12 +59,25 @@ async fn upload_and_follow(printer: &Printer, stack: &Stack, given: Push) -> Res
         summarize(&format!("**uploaded** `{}`; the deployment was not followed", stack.name));
         return Ok(0);
     }
-    let followed = followed(printer, stack, &key, &uploaded, (started, given.wait.timeout));
+    follow_upload(printer, stack, &key, &uploaded, (started, given.wait.timeout), given.allow_large_delete).await
+}
+
+/// Follows an upload from its start, for at most this long, and returns the exit code.
+pub async fn follow_upload(
+    printer: &Printer,
+    stack: &Stack,
+    key: &str,
+    uploaded: &Uploaded,
+    (started, timeout): (Instant, Duration),
+    allow_large_delete: bool,
+) -> Result<u8, Failure> {
+    let upload = DeploymentId::of(&upload_of(stack, key, uploaded), Utc::now());
+    let followed = Followed { upload, asked: Asked::Upload, started, timeout, printer };
     let mut ended = follow_until_ctrl_c(&followed, stack).await?;
     let is_large_delete = matches!(&ended, Ended::Failed { error_type, .. } if error_type == LARGE_DELETE);
-    if is_large_delete && given.allow_large_delete {
+    if is_large_delete && allow_large_delete {
         printer.tell("the deployment was refused as LargeDelete; sending the upload again with that allowed");
-        ended = match send_allowing(stack, &key, &uploaded).await {
+        ended = match send_allowing(stack, key, uploaded).await {
             Ok(()) => {
                 let followed = Followed { asked: Asked::AllowingLargeDelete, ..followed };
                 follow_until_ctrl_c(&followed, stack).await?
@@ -78,25 +93,13 @@ async fn upload_and_follow(printer: &Printer, stack: &Stack, given: Push) -> Res
         };
     }
     show_end(printer, stack, &ended);
-    if is_large_delete && !given.allow_large_delete {
-        printer.tell("hint: if the build is right, push it again with --allow-large-delete");
+    if is_large_delete && !allow_large_delete {
+        printer.tell("hint: if the build is right, repeat the command with --allow-large-delete");
     }
     Ok(follow::code(&ended))
 }
 
-/// Returns an upload that is followed from its start, for at most this long.
-pub fn followed<'p>(
-    printer: &'p Printer,
-    stack: &Stack,
-    key: &str,
-    uploaded: &Uploaded,
-    (started, timeout): (Instant, Duration),
-) -> Followed<'p> {
-    let upload = DeploymentId::of(&upload_of(stack, key, uploaded), Utc::now());
-    Followed { upload, asked: Asked::Upload, started, timeout, printer }
-}
-
-pub async fn follow_until_ctrl_c(followed: &Followed<'_>, stack: &Stack) -> Result<Ended, Failure> {
+async fn follow_until_ctrl_c(followed: &Followed<'_>, stack: &Stack) -> Result<Ended, Failure> {
     tokio::select! {
         ended = followed.to_its_end(stack) => ended,
         _ = tokio::signal::ctrl_c() => Ok(Ended::StillRunning(None)),
@@ -170,7 +173,7 @@ async fn is_live(stack: &Stack, key: &str, digest: &str) -> Result<Option<Deploy
     let uploaded = Uploaded { version_id: newest.version_id, etag: None };
     let upload = DeploymentId::of(&upload_of(stack, key, &uploaded), Utc::now());
     let Known { head, identity, .. } = stack.ledger.read(&upload).await?;
-    let is_quiet = head.unfinished.is_empty() && !head.is_torn;
+    let is_quiet = !head.has_unfinished();
     let live = head.live.filter(|_| is_quiet).map(|live| live.deployment);
     Ok(live.filter(|live| identity.is_some_and(|identity| identity.deployment == *live)))
 }

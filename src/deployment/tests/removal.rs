@@ -46,8 +46,27 @@ fn a_removal_waits_for_a_living_lease_and_a_newer_push_wins_over_it() {
     assert_eq!(asked(&held(live.clone(), "first", 5, 60), 9), RemovalDecision::Wait);
     assert_eq!(asked(&live, 4), RemovalDecision::Superseded);
     assert_eq!(asked(&live, 5), RemovalDecision::Superseded, "nobody knows which came first, and a push wins");
-    let unfinished = Head { unfinished: vec![unfinished(30, 4)], ..live };
-    assert_eq!(asked(&unfinished, 20), RemovalDecision::Superseded, "also one that has not finished");
+}
+
+#[test]
+fn a_removal_waits_for_the_run_of_a_newer_push_to_end() {
+    let live = Head { sequence: 4, ..head(3, 5, Some(run(5, 3))) };
+    let pushed = Head { unfinished: vec![unfinished(30, 4)], ..live };
+    let at_work = held(pushed.clone(), "first", 30, 60);
+    assert_eq!(asked(&at_work, 20), RemovalDecision::Wait, "it may be refused");
+    assert_eq!(asked(&pushed, 20), RemovalDecision::Postpone);
+    let postponed = pushed.postponing_removal(at(20));
+    assert_eq!(asked(&postponed, 20), RemovalDecision::Superseded, "once is enough");
+    // The run may still resume, and then the push wins.
+    let resumed = event(30).now(40).decide(&postponed, Some(&record(30, Status::Unfinished, 4)));
+    assert_eq!(resumed, Decision::Resume);
+    let pushed_run = run(30, 4);
+    let finished = postponed.finished(&pushed_run, at(41));
+    assert_eq!((asked(&finished, 20), finished.unfinished_removal()), (RemovalDecision::Superseded, None));
+    // If it is refused, the sweep or the request's retry removes the preview.
+    let refused = postponed.refused(&pushed_run, false);
+    assert_eq!(refused.unfinished_removal(), Some(at(20)));
+    assert_eq!(asked(&refused, 20), RemovalDecision::Remove { number: 5 });
 }
 
 #[test]

@@ -68,7 +68,10 @@ async fn without_the_option_the_refusal_is_followed_by_a_hint() {
     let said = desk.run(&["push", "site"]).await;
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("would remove the site's index document `index.html`"), "{said:?}");
-    assert!(said.err.ends_with("hint: if the build is right, push it again with --allow-large-delete\n"), "{said:?}");
+    assert!(
+        said.err.ends_with("hint: if the build is right, repeat the command with --allow-large-delete\n"),
+        "{said:?}"
+    );
     desk.stage.assert_live(&site());
 }
 

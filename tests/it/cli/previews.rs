@@ -30,9 +30,9 @@ async fn a_preview_is_pushed_listed_promoted_and_removed() {
     assert_eq!((code, &pushed["outcome"], &pushed["preview"]), (0, &json!("deployed"), &json!("pr-7")));
     assert_eq!(pushed["url"], "https://e1example.cloudfront.net/previews/pr-7/");
     assert_eq!((live_under(&desk, "previews/pr-7/"), live_under(&desk, "")), (build("preview"), build("live")));
-    // The same folder is not uploaded again.
-    let (_, again) = desk.run_json(&["push", "site", "--preview", "pr-7"]).await;
-    assert_eq!((&again["outcome"], &again["uploaded"]), (&json!("unchanged"), &json!(false)));
+    // The same folder is uploaded again, which starts the preview's days again.
+    let (_, again) = desk.run_json(&["push", "site", "--preview", "pr-7", "--message", "Menu"]).await;
+    assert_eq!((&again["outcome"], &again["uploaded"]), (&json!("unchanged"), &Value::Null));
 
     let (_, listed) = desk.run_json(&["previews"]).await;
     assert_eq!((&listed[0]["name"], &listed[0]["source"]["message"]), (&json!("pr-7"), &json!("Menu")));
@@ -40,10 +40,14 @@ async fn a_preview_is_pushed_listed_promoted_and_removed() {
     let said = desk.run(&["previews"]).await;
     assert!(said.out.contains("pr-7") && said.out.contains("pushed 0 minutes ago"), "{said:?}");
     let (_, status) = desk.run_json(&["status", "--preview", "pr-7"]).await;
-    assert_eq!((&status["site"], &status["live"]), (&json!("site/previews/pr-7"), &pushed["id"]));
+    assert_eq!((&status["site"], &status["live"]), (&json!("site/previews/pr-7"), &again["id"]));
 
     let archive = desk.stage.cloud.object(STAGING, "uploads/previews/pr-7/site.zip").unwrap().body;
-    let (code, promoted) = desk.run_json(&["promote", "pr-7"]).await;
+    // Somebody has looked at the first one.
+    let (code, refused) = desk.run_json(&["promote", "pr-7", pushed["id"].as_str().unwrap()]).await;
+    assert_eq!((code, &refused["errorType"]), (2, &json!("Usage")));
+    assert_eq!(live_under(&desk, ""), build("live"));
+    let (code, promoted) = desk.run_json(&["promote", "pr-7", again["id"].as_str().unwrap()]).await;
     assert_eq!((code, &promoted["outcome"], &promoted["changed"]), (0, &json!("deployed"), &json!(2)));
     assert_eq!(desk.stage.cloud.object(STAGING, "uploads/site.zip").unwrap().body, archive, "the very bytes");
     assert_eq!(live_under(&desk, ""), build("preview"));
@@ -54,9 +58,9 @@ async fn a_preview_is_pushed_listed_promoted_and_removed() {
     assert!(said.out.contains("promoted from the preview pr-7"), "{said:?}");
     let said = desk.run(&["history"]).await;
     assert!(said.out.contains("[pr-7]"), "{said:?}");
-    // A push of the promoted folder knows that it is live.
+    // The digest of a preview's archive is not believed.
     let (_, again) = desk.run_json(&["push", "site"]).await;
-    assert_eq!((&again["outcome"], &again["uploaded"]), (&json!("unchanged"), &json!(false)));
+    assert_eq!((&again["outcome"], &again["uploaded"]), (&json!("unchanged"), &Value::Null));
 
     let (code, removed) = desk.run_json(&["remove", "pr-7"]).await;
     assert_eq!((code, &removed["outcome"]), (0, &json!("removed")));

@@ -126,78 +126,79 @@ async fn an_upload_named_remove_ends_a_preview_and_orders_by_its_time() {
 
 #[tokio::test]
 async fn a_removal_that_crashes_at_any_call_is_finished_by_its_retry() {
-    crash_matrix(async |stage| {
+    after_each_crash(async |stage, _| {
         let report = remove(stage, "remove").await;
         assert_eq!(report.outcome, Outcome::Removed);
+        check_removed(stage).await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_removal_that_crashes_at_any_call_is_finished_by_the_next_sweep() {
-    crash_matrix(async |stage| {
+    after_each_crash(async |stage, _| {
         stage.pass(LEASE_EXPIRED);
         stage.invoke("sweep", &json!({"sweep": true})).await.into_answer().unwrap();
         // If it had not begun, nobody knows of it but its retry.
         remove(stage, "remove").await;
+        check_removed(stage).await;
     })
     .await;
 }
 
-/// Removes the preview by a process that may crash, and returns whether it does.
-async fn crashes(stage: &Stage) -> bool {
-    let event = removal("a");
-    tokio::select! {
-        biased;
-        () = stage.cloud.death("victim") => true,
-        _ = stage.invoke_as("victim", "remove", &event, TimeDelta::seconds(60)) => false,
-    }
+#[tokio::test]
+async fn a_push_meanwhile_wins_over_a_removal_that_crashes_at_any_call() {
+    after_each_crash(async |stage, calls| {
+        stage.pass(LEASE_EXPIRED);
+        deployed(stage, "newer", "a", "newer").await;
+        let edge = stage.cloud.edge(DISTRIBUTION);
+        edge.warm_all(["/previews/a/", "/previews/a/newer.js"]);
+        let report = remove(stage, "remove").await;
+        assert_eq!(report.outcome, Outcome::Superseded, "after {calls} calls");
+        assert_eq!(live_under(stage, "previews/a/"), build("newer"), "after {calls} calls");
+        assert_eq!(edge.stale(), [""; 0], "after {calls} calls");
+        assert_eq!(sites_with(stage, "owed#").await, [].into(), "after {calls} calls");
+        assert_eq!(stage.deploy("drift", &push(stage, "a", &build("newer"))).await.outcome, Outcome::Unchanged);
+    })
+    .await;
 }
 
-/// Lets the process of a removal crash after each of its calls, repairs, and checks.
-async fn crash_matrix(repair: impl AsyncFn(&Stage)) {
-    let mut calls = 1;
-    loop {
+#[tokio::test]
+async fn a_push_that_is_refused_leaves_a_removal_that_crashed_to_its_retry() {
+    after_each_crash(async |stage, calls| {
+        stage.pass(LEASE_EXPIRED);
+        let broken = stage.upload_bytes("uploads/previews/a/site.zip", b"no zip".to_vec());
+        stage.invoke("broken", &broken).await.into_answer().unwrap();
+        let report = remove(stage, "remove").await;
+        assert_eq!(report.outcome, Outcome::Removed, "after {calls} calls");
+        assert_eq!(live_under(stage, "previews/a/"), Files::new(), "after {calls} calls");
+        assert_eq!(stage.cloud.edge(DISTRIBUTION).stale(), [""; 0], "after {calls} calls");
+        assert_eq!(sites_with(stage, "owed#").await, [].into(), "after {calls} calls");
+        let head = ledger_of(stage, "a").await.head().await.unwrap();
+        assert!(head.live.is_none() && head.unfinished_removal().is_none(), "after {calls} calls: {head:?}");
+    })
+    .await;
+}
+
+/// Lets the process of a removal crash after each of its calls, in a world of its own, and then does `repair`.
+async fn after_each_crash(repair: impl AsyncFn(&Stage, usize)) {
+    for calls in 1.. {
         let stage = with_previews().await;
         stage.pass(TimeDelta::seconds(1));
         stage.cloud.fault(Fault { client: Some("victim".to_owned()), first: calls, ..Fault::any(Does::DieAfter) });
-        let crashed = crashes(&stage).await;
+        let event = removal("a");
+        let has_crashed = tokio::select! {
+            biased;
+            () = stage.cloud.death("victim") => true,
+            _ = stage.invoke_as("victim", "remove", &event, TimeDelta::seconds(60)) => false,
+        };
         stage.cloud.clear_faults();
-        if !crashed {
+        if !has_crashed {
             note(&format!("removal: {calls} crashes"));
             assert!(calls > 20, "{calls}");
             return;
         }
-        repair(&stage).await;
-        check_removed(&stage).await;
-        calls += 1;
-    }
-}
-
-#[tokio::test]
-async fn a_push_meanwhile_wins_over_a_removal_that_crashes_at_any_call() {
-    let mut calls = 1;
-    loop {
-        let stage = with_previews().await;
-        stage.pass(TimeDelta::seconds(1));
-        stage.cloud.fault(Fault { client: Some("victim".to_owned()), first: calls, ..Fault::any(Does::DieAfter) });
-        let crashed = crashes(&stage).await;
-        stage.cloud.clear_faults();
-        if !crashed {
-            assert!(calls > 20, "{calls}");
-            return;
-        }
-        stage.pass(LEASE_EXPIRED);
-        deployed(&stage, "newer", "a", "newer").await;
-        let edge = stage.cloud.edge(DISTRIBUTION);
-        edge.warm_all(["/previews/a/", "/previews/a/newer.js"]);
-        let report = remove(&stage, "remove").await;
-        assert_eq!(report.outcome, Outcome::Superseded, "after {calls} calls");
-        assert_eq!(live_under(&stage, "previews/a/"), build("newer"), "after {calls} calls");
-        assert_eq!(edge.stale(), [""; 0], "after {calls} calls");
-        assert_eq!(sites_with(&stage, "owed#").await, [].into(), "after {calls} calls");
-        assert_eq!(stage.deploy("drift", &push(&stage, "a", &build("newer"))).await.outcome, Outcome::Unchanged);
-        calls += 1;
+        repair(&stage, calls).await;
     }
 }
 

@@ -3,13 +3,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use chrono::{SecondsFormat, TimeDelta};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 use standins::Headers;
 
 use super::World;
 use super::history::{Sent, Uploaded};
-use super::plan::{Deed, Upload};
+use super::plan::{Deed, Notification, Upload};
 use crate::stage::STAGING;
 
 /// CI uploads an archive, and S3 notifies the function.
@@ -34,20 +34,43 @@ pub async fn upload(world: &Rc<World>, deed: &Deed, upload: &Upload) {
         build: upload.build.clone(),
     };
     world.history().uploads.push(uploaded.clone());
-    for (nth, notification) in upload.notifications.iter().enumerate() {
-        let event = if notification.is_from_event_bridge { uploaded.event_bridge_event() } else { uploaded.event() };
-        let (world, number) = (world.clone(), deed.number);
+    let event = |is_from_event_bridge| {
+        if is_from_event_bridge { uploaded.notice().event_bridge_event() } else { uploaded.event() }
+    };
+    notify(world, deed.number, &upload.notifications, event, &Sent::Delivery(deed.number));
+}
+
+/// Sends the notifications of an upload, each when it is due.
+pub fn notify(
+    world: &Rc<World>,
+    number: u64,
+    notifications: &[Notification],
+    event: impl Fn(bool) -> Value,
+    sent: &Sent,
+) {
+    for (nth, notification) in notifications.iter().enumerate() {
+        let (event, sent) = (event(notification.is_from_event_bridge), sent.clone());
         let delay = Duration::from_millis(notification.delay);
         world.deeds.set(world.deeds.get() + 1);
+        let world = world.clone();
         world.clone().spawn(async move {
             world.clock.turn_in(delay, number).await;
-            world.send(format!("{number}-notice-{nth}"), event, Sent::Delivery(number));
+            world.send(format!("{number}-notice-{nth}"), event, sent);
             world.done();
         });
     }
 }
 
-impl Uploaded {
+/// What S3 tells of an upload.
+pub struct Notice<'a> {
+    pub at: DateTime<Utc>,
+    pub key: &'a str,
+    pub size: usize,
+    pub etag: &'a str,
+    pub version: &'a str,
+}
+
+impl Notice<'_> {
     /// The notification that S3 sends.
     pub fn event(&self) -> Value {
         json!({"Records": [{
@@ -66,7 +89,7 @@ impl Uploaded {
     }
 
     /// The same by way of EventBridge, whose times are whole seconds.
-    fn event_bridge_event(&self) -> Value {
+    pub fn event_bridge_event(&self) -> Value {
         json!({
             "version": "0",
             "detail-type": "Object Created",
@@ -82,14 +105,25 @@ impl Uploaded {
         })
     }
 
+    /// Orders the uploads of one key.
+    fn sequencer(&self) -> String {
+        format!("{:016X}", self.at.timestamp_millis())
+    }
+}
+
+impl Uploaded {
+    fn notice(&self) -> Notice<'_> {
+        Notice { at: self.at, key: self.key, size: self.size, etag: &self.etag, version: &self.version }
+    }
+
+    /// The notification that S3 sends.
+    pub fn event(&self) -> Value {
+        self.notice().event()
+    }
+
     /// An event as a person writes it, for exactly this version.
     pub fn bare_event(&self) -> Value {
         let object = json!({"key": self.key, "versionId": self.version});
         json!({"Records": [{"s3": {"bucket": {"name": STAGING}, "object": object}}]})
-    }
-
-    /// Orders the uploads of one key.
-    fn sequencer(&self) -> String {
-        format!("{:016X}", self.at.timestamp_millis())
     }
 }

@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use fastrand::Rng;
-use serde_json::{Value, json};
-use standins::{Call, Headers, Object, Service};
+use serde_json::Value;
+use standins::{Call, Headers, Service};
 
 use super::contents::{Build, IMMUTABLE};
 use super::history::Sent;
+use super::notifications::{Notice, notify};
 use super::plan::{Deed, Notification, Plan, What};
 use super::{SITE, World};
 use crate::stage::{LIVE, STAGING, TABLE};
@@ -96,44 +96,17 @@ impl Change {
         let archive = self.build.as_ref().map(Build::archive).unwrap_or_default();
         let object = world.cloud.put_object(STAGING, &key, archive, Headers::of_type("application/zip"));
         let pushed = Pushed { preview: self.preview, at: now, key, build: self.build.clone() };
-        for (nth, notification) in self.notifications.iter().enumerate() {
-            let event = pushed.event(&object, notification.is_from_event_bridge);
-            let (number, preview) = (deed.number, self.preview);
-            let delay = Duration::from_millis(notification.delay);
-            world.deeds.set(world.deeds.get() + 1);
-            let world = world.clone();
-            world.clone().spawn(async move {
-                world.clock.turn_in(delay, number).await;
-                world.send(format!("{number}-notice-{nth}"), event, Sent::Preview(preview));
-                world.done();
-            });
-        }
+        let notice = Notice {
+            at: now,
+            key: &pushed.key,
+            size: object.body.len(),
+            etag: object.etag.trim_matches('"'),
+            version: object.version_id.as_deref().unwrap_or_default(),
+        };
+        let event =
+            |is_from_event_bridge| if is_from_event_bridge { notice.event_bridge_event() } else { notice.event() };
+        notify(world, deed.number, &self.notifications, event, &Sent::Preview(self.preview));
         world.history().previews.pushed.push(pushed);
-    }
-}
-
-impl Pushed {
-    fn event(&self, object: &Object, is_from_event_bridge: bool) -> Value {
-        let etag = object.etag.trim_matches('"');
-        if is_from_event_bridge {
-            return json!({
-                "detail-type": "Object Created",
-                "source": "aws.s3",
-                "time": self.at.to_rfc3339_opts(SecondsFormat::Secs, true),
-                "detail": {"bucket": {"name": STAGING}, "object": {
-                    "key": self.key, "etag": etag, "version-id": object.version_id,
-                }},
-            });
-        }
-        json!({"Records": [{
-            "eventVersion": "2.1",
-            "eventSource": "aws:s3",
-            "eventTime": self.at.to_rfc3339_opts(SecondsFormat::Millis, true),
-            "eventName": "ObjectCreated:Put",
-            "s3": {"bucket": {"name": STAGING}, "object": {
-                "key": self.key, "eTag": etag, "versionId": object.version_id,
-            }},
-        }]})
     }
 }
 

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dropship::deployment::{Head, Owed};
+use dropship::error::Error;
 
 use super::finding::Finding;
 use crate::stack::Stack;
@@ -13,7 +14,26 @@ const LATE: TimeDelta = TimeDelta::minutes(15);
 
 pub async fn check(stack: &Stack) -> Vec<Finding> {
     let read = tokio::try_join!(stack.ledger.head(), stack.ledger.owed());
-    super::findings(SUBJECT, read.map(|(head, owed)| judge(&head, &owed, Utc::now())))
+    let mut findings = super::findings(SUBJECT, read.map(|(head, owed)| judge(&head, &owed, Utc::now())));
+    if stack.config.previews.is_some() {
+        findings.extend(super::findings(SUBJECT, previews(stack).await));
+    }
+    findings
+}
+
+/// Checks the previews. Whatever is wrong with them, the site works, and their next push or sweep goes on.
+async fn previews(stack: &Stack) -> Result<Vec<Finding>, Error> {
+    let mut findings = Vec::new();
+    for preview in stack.ledger.previews().await? {
+        let ledger = stack.ledger.of_site(&stack.config.of_preview(&preview.name));
+        let (head, owed) = tokio::try_join!(ledger.head(), ledger.owed())?;
+        let name = &preview.name;
+        findings.extend(judge(&head, &owed, Utc::now()).into_iter().map(|found| {
+            let fix = format!("push to it again, or take it away with `dropship remove {name}`");
+            Finding::advice(SUBJECT, format!("preview {name}: {}", found.problem), fix)
+        }));
+    }
+    Ok(findings)
 }
 
 fn judge(head: &Head, owed: &[Owed], now: DateTime<Utc>) -> Vec<Finding> {
