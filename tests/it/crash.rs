@@ -219,7 +219,7 @@ async fn victims_record(stage: &Stage, event: &Value) -> Option<Record> {
 /// Returns the distance between the calls at which the process crashes; `DROPSHIP_CRASH_STRIDE` overrides it.
 fn stride(after: After) -> usize {
     let chosen = std::env::var("DROPSHIP_CRASH_STRIDE").ok();
-    let default = if after == After::SameRequest { 1 } else { 2 };
+    let default = if after == After::SameRequest { 3 } else { 6 };
     chosen.and_then(|stride| stride.parse().ok()).filter(|stride| *stride > 0).unwrap_or(default)
 }
 

@@ -45,7 +45,7 @@ use crate::note::note;
 use crate::stage::{LIVE, STAGING, TABLE};
 
 /// The worlds of an ordinary test run. `.ci/run` asks for more.
-const WORLDS: u64 = 200;
+const WORLDS: u64 = 100;
 
 /// The name of the site in the ledger.
 const SITE: &str = "site";
