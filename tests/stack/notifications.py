@@ -44,7 +44,8 @@ def check(work):
 
     answer = stack.send({"sweep": True})
     send(stack, "Success", {"responsePayload": answer})
-    answer["deployments"][0]["outcome"] = "deployed"
+    agree("whether an ordinary sweep is news", answer["isNews"], False)
+    answer["isNews"] = True
     send(stack, "Success", {"responsePayload": answer})
     error = {"errorType": "Busy", "errorMessage": "wait"}
     send(stack, "Failure", {"responsePayload": error})

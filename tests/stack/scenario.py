@@ -31,8 +31,8 @@ ENVIRONMENT = ("--config-env", "local")
 REGION = os.environ["AWS_DEFAULT_REGION"]
 NOT_SEEN = """
 Deployed but not tested, because MiniStack does not support it: results that Lambda sends to EventBridge (the rules get
-them by hand), mail, GitHub's tokens, the daily schedule, alarms that fire, traces, the staging bucket's lifecycle, and
-CloudFront's cache."""
+them by hand), mail, GitHub's tokens, the daily schedule, alarms that fire, alarms on metric math, traces, the staging
+bucket's lifecycle, and CloudFront's cache."""
 
 
 def main():
