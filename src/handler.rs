@@ -123,7 +123,7 @@ pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -
             Err(failure) => handled.results.push(Err(failure)),
             Ok(Task { of, work }) => {
                 let result = at(site, of.as_ref(), invocation, async |site, invocation| {
-                    let result = carry_out(site, &work, options, invocation).await;
+                    let result = Box::pin(carry_out(site, &work, options, invocation)).await;
                     match result {
                         Err(failure) => Err(Box::pin(leave_to_sweep(site, &work, options, invocation, failure)).await),
                         Ok(report) => Ok(report),
@@ -139,7 +139,7 @@ pub async fn handle(site: &Site, payload: &Value, invocation: &Invocation<'_>) -
     }
     if is_sweep {
         // The previews come last: they take no time from the live site.
-        let swept = sweep_previews(site, options, invocation, &mut handled.results).await;
+        let swept = Box::pin(sweep_previews(site, options, invocation, &mut handled.results)).await;
         if changes_site {
             handled.waited.extend(deploy_all_waiting(site, swept, invocation, timeout).await);
         }
@@ -269,7 +269,10 @@ async fn leave_to_sweep(
         return failure;
     }
     let leave = async {
-        if site.clients.ledger.count_failure(invocation.request_id, (invocation.clock)()).await? < LAMBDA_ATTEMPTS {
+        // An event may have several records.
+        let part = failure.key.as_deref().unwrap_or_default();
+        let request = format!("{}#{part}", invocation.request_id);
+        if site.clients.ledger.count_failure(&request, (invocation.clock)()).await? < LAMBDA_ATTEMPTS {
             return Ok(false);
         }
         match work {
@@ -328,6 +331,8 @@ async fn sweep_previews(
         let result = at(site, Some(&preview.name), invocation, async |site, invocation| {
             // A preview that waits would keep the others waiting.
             let invocation = &Invocation { waits: false, ..*invocation };
+            // Somebody may have pushed while the previews before it were swept.
+            let has_ended = has_ended && Box::pin(site.clients.ledger.is_listed_as(&preview)).await?;
             if has_ended {
                 Box::pin(remove(site, Some(ended_at), options, invocation)).await
             } else {

@@ -10,8 +10,9 @@ use crate::workload::{Scenario, WORKLOADS};
 pub const USAGE: &str = "usage: cargo bench --bench deploy -- [OPTION…]
   --workloads A,B   measure only these workloads (`bombs` are archives that must be refused)
   --scenarios A,B   measure only these scenarios; a cold deployment still comes first
-  --runs N          how many measurements of each scenario count (5); if the host of a virtual machine disturbs them,
-                    a scenario that takes seconds is measured up to four times as often, and the least disturbed count
+  --runs N          how many measurements of each scenario count (5), and one of the large sites; if the host of a
+                    virtual machine disturbs them, a scenario that takes seconds is measured up to four times as often,
+                    and the least disturbed count
   --latency MS      add this latency to every answer of S3, DynamoDB and CloudFront (15)
   --memory MIB      give the function this much memory, instead of the workload's own
   --processor SHARE give the function this share of a processor, by the kernel's quota; `memory` is Lambda's share for

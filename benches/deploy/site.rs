@@ -93,7 +93,11 @@ pub fn docs_site(rng: &mut Rng) -> Vec<File> {
 pub fn small_pages(rng: &mut Rng, count: usize, sizes: Range<u64>) -> Vec<File> {
     (0..count)
         .map(|number| {
-            let name = format!("archive/{:04}/page-{number:07}.html", number / 1_000);
+            let name = match number {
+                // Without a page beside it, the folder would look like a wrapper around the site.
+                0 => "index.html".to_owned(),
+                _ => format!("archive/{:04}/page-{number:07}.html", number / 1_000),
+            };
             let size = rng.u64(sizes.clone());
             file(rng, name, size, Kind::Text)
         })

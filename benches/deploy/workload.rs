@@ -12,9 +12,8 @@ pub struct Workload {
     pub about: &'static str,
     pub make: fn(&mut Rng) -> Vec<File>,
     pub changes: Changes,
-    /// Whether every repetition starts from an empty bucket. Otherwise there is one cold deployment, which takes
-    /// minutes.
-    pub repeats_cold: bool,
+    /// Whether each scenario is measured several times. Otherwise it is measured once, because it may take minutes.
+    pub repeats: bool,
     pub scenarios: &'static [Scenario],
     /// The memory of the function.
     pub memory_mib: u64,
@@ -79,7 +78,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "10,000 files of 0.5 to 8 KiB",
         make: site::tiny_many,
         changes: PERCENT,
-        repeats_cold: true,
+        repeats: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -88,7 +87,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "2,000 files, 300 MiB, half of it images",
         make: site::mixed,
         changes: PERCENT,
-        repeats_cold: true,
+        repeats: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -97,7 +96,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "12 stored files of 40 MiB, and a page",
         make: |rng| site::large(rng, Kind::Video),
         changes: PERCENT,
-        repeats_cold: true,
+        repeats: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -106,7 +105,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "12 deflated files of 40 MiB, and a page",
         make: |rng| site::large(rng, Kind::Text),
         changes: PERCENT,
-        repeats_cold: true,
+        repeats: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -115,7 +114,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "5,001 files in the shape of a documentation site, 120 MiB",
         make: site::docs_site,
         changes: PERCENT,
-        repeats_cold: true,
+        repeats: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -124,7 +123,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "156 files, two real releases (from the folder in DROPSHIP_SHARED)",
         make: |_| Vec::new(),
         changes: PERCENT,
-        repeats_cold: true,
+        repeats: true,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -133,7 +132,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "200,000 files of 0.2 to 2 KiB, of which 0.1 % change",
         make: |rng| site::small_pages(rng, 200_000, 200..2_000),
         changes: Changes { changed: 1, deleted: 0, added: 0 },
-        repeats_cold: true,
+        repeats: false,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -142,7 +141,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "1,000,000 files of 16 to 48 bytes",
         make: |rng| site::small_pages(rng, 1_000_000, 16..48),
         changes: PERCENT,
-        repeats_cold: false,
+        repeats: false,
         scenarios: &[Scenario::Cold, Scenario::NoOp],
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -151,7 +150,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "one deflated file of 3 GiB",
         make: site::giant,
         changes: PERCENT,
-        repeats_cold: false,
+        repeats: false,
         scenarios: &[Scenario::Cold, Scenario::NoOp],
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -169,16 +168,8 @@ impl Workload {
 
     /// Returns the scenarios in the order in which they are measured.
     ///
-    /// All scenarios are repeated, starting with a cold deployment, up to four times as often as `runs`. If a cold
-    /// deployment takes minutes, there is one, and then `runs` of each other scenario.
+    /// They are repeated, starting with a cold deployment, up to four times as often as `runs`.
     pub fn sequence(&self, runs: usize) -> Vec<Scenario> {
-        if self.repeats_cold {
-            return self.scenarios.repeat(4 * runs);
-        }
-        let repeats = |scenario: &Scenario| match scenario {
-            Scenario::Cold => 1,
-            Scenario::NoOp | Scenario::Update | Scenario::Headers => runs,
-        };
-        self.scenarios.iter().flat_map(|scenario| vec![*scenario; repeats(scenario)]).collect()
+        self.scenarios.repeat(if self.repeats { 4 * runs } else { 1 })
     }
 }

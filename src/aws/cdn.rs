@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::invalidation::{Batch, Distribution};
 
 use cache_policy::{QueryStrings, query_strings};
-use distribution::{Described, Traffic, describe, tagging};
+use distribution::{Described, Traffic, describe, tagging, shows_another_folder};
 
 /// The pauses between two reads of an invalidation's status, which double. AWS says that invalidations complete "under
 /// 25 seconds at P95" (What's New, April 2026), and the API takes few requests per second.
@@ -33,8 +33,8 @@ pub struct Cdn {
     bucket: String,
     live_prefix: String,
     /// Whether a function maps the site's host to its folder, so that viewers see it as a root.
-    is_preview: bool,
     maps_hosts: bool,
+    is_preview: bool,
     /// The host under which viewers reach the site, if its distribution has one for each preview.
     host: Option<String>,
 }
@@ -78,12 +78,11 @@ impl Cdn {
     /// `WrongDistribution` when one does not exist, is another account's, or has no origin that serves the live prefix,
     /// because invalidating a wrong distribution succeeds silently; `Aws`.
     pub async fn discover(&self) -> Result<Vec<Distribution>, Error> {
-        let mut described = try_join_all(self.configured.iter().map(|configured| self.read(configured))).await?;
-        if self.is_preview && described.iter().any(Result::is_ok) {
-            // One that shows another folder of the live bucket serves no preview.
-            described.retain(Result::is_ok);
+        let read = try_join_all(self.configured.iter().map(|configured| self.read(configured))).await?;
+        let mut described: Vec<Described> = read.into_iter().flatten().collect();
+        if let Some(first) = self.configured.first().filter(|_| described.is_empty()) {
+            return Err(self.wrong(&first.id));
         }
-        let mut described = described.into_iter().collect::<Result<Vec<_>, _>>()?;
         let ids: BTreeSet<String> = described.iter().flat_map(|it| it.cache_policies.iter().cloned()).collect();
         let policies = try_join_all(ids.into_iter().map(|id| self.read_policy(id))).await?.into_iter().collect();
         let count = |traffic| described.iter().filter(|it| it.traffic == traffic).count();
@@ -98,13 +97,18 @@ impl Cdn {
         Ok(described.into_iter().map(|it| it.distribution).collect())
     }
 
-    /// Returns a distribution as it is configured now, or the error that it does not serve the live prefix.
-    async fn read(&self, configured: &config::DistributionConfig) -> Result<Result<Described, Error>, Error> {
+    /// Returns a distribution as it is configured now; `None` if it shows a folder of the bucket that this preview is not
+    /// in.
+    async fn read(&self, configured: &config::DistributionConfig) -> Result<Option<Described>, Error> {
         let id = &configured.id;
         let answer = self.client.get_distribution().id(id).send().await;
         let answer = answer.map_err(|error| unreadable(id, error))?;
         let version = answer.e_tag.unwrap_or_default();
         let distribution = answer.distribution;
+        let config = distribution.as_ref().and_then(|distribution| distribution.distribution_config.as_ref());
+        if self.is_preview && config.is_some_and(|config| shows_another_folder(config, &self.bucket, &self.live_prefix)) {
+            return Ok(None);
+        }
         let described = distribution.as_ref().and_then(|distribution| {
             let config = distribution.distribution_config.as_ref()?;
             let mut described = describe(configured, config, &self.bucket, &self.live_prefix)?;
@@ -119,11 +123,11 @@ impl Cdn {
             }
             Some(described)
         });
-        Ok(described.ok_or_else(|| Error::WrongDistribution {
-            id: id.clone(),
-            bucket: self.bucket.clone(),
-            prefix: self.live_prefix.clone(),
-        }))
+        described.map(Some).ok_or_else(|| self.wrong(id))
+    }
+
+    fn wrong(&self, id: &str) -> Error {
+        Error::WrongDistribution { id: id.to_owned(), bucket: self.bucket.clone(), prefix: self.live_prefix.clone() }
     }
 
     async fn read_policy(&self, id: String) -> Result<(String, QueryStrings), Error> {

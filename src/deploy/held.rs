@@ -50,6 +50,14 @@ impl<'a> HeldHead<'a> {
         self.commit(self.head.next_version(), None, None, owed, settled).await
     }
 
+    /// Makes sure that this invocation still holds the lease: another one may have taken it for the same request.
+    ///
+    /// # Errors
+    /// `LeaseLost`, `Aws`.
+    pub(super) async fn keep(&mut self) -> Result<(), Error> {
+        self.commit(self.head.next_version(), None, None, &[], &mut Vec::new()).await
+    }
+
     /// Writes down that nothing of a preview is left in the live bucket, and deletes the batches in `settled`.
     ///
     /// # Errors

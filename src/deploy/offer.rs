@@ -164,9 +164,13 @@ impl Sender<'_> {
         let known: Vec<Distribution> = self.distributions.iter().filter(is_its).cloned().collect();
         let stale = StaleKeys { unknown_under: Some(&config.live_prefix), ..StaleKeys::default() };
         let everything = invalidations(config, &known, &stale, None).into_iter().map(|(_, it)| it.first);
-        // The folder of a preview may take two, with and without query strings. `/*` would evict the live site.
-        let fits = |items: &Items| items.wildcards == 1 || config.is_preview();
-        let everything: Vec<String> = everything.filter(fits).flat_map(|items| items.list).collect();
+        let in_one_batch = |items: Items| match items.wildcards {
+            1 => items.list,
+            // The folder of a preview may take two, with and without query strings. `/*` would evict the live site.
+            _ if config.is_preview() => vec![format!("{}*", common_prefix(&items.list))],
+            _ => Vec::new(),
+        };
+        let everything: Vec<String> = everything.flat_map(in_one_batch).collect();
         let is_covered = |item: &String| is_tag(item) || everything.iter().any(|covering| matches(covering, item));
         let mut items = others.iter().flat_map(|owed| &owed.items).chain(&batch.items);
         if items.all(is_covered) { everything } else { Vec::new() }
@@ -250,4 +254,12 @@ fn accepted(batch: &Batch, id: Option<String>) -> Invalidated {
         wildcards: batch.items.iter().filter(|item| item.ends_with('*')).count(),
         completed: None,
     }
+}
+
+/// Returns the longest text that all items begin with.
+fn common_prefix(items: &[String]) -> &str {
+    let Some(first) = items.first() else { return "" };
+    let is_shared = |end: &usize| items.iter().all(|item| item.starts_with(&first[..*end]));
+    let ends = (0..=first.len()).rev().filter(|end| first.is_char_boundary(*end));
+    &first[..ends.filter(is_shared).max().unwrap_or_default()]
 }

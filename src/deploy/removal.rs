@@ -73,7 +73,7 @@ pub(super) async fn remove_into(
         };
         // A retry may be an older request than the one that it continues.
         let asked_at = head.removed.iter().map(|removal| removal.asked_at).fold(asked_at, DateTime::max);
-        let to = head.removing(Removal { asked_at, number, is_unfinished: true }, request, invocation.deadline, now);
+        let to = head.removing(Removal::unfinished(asked_at, number), request, invocation.deadline, now);
         // It is listed, so that a sweep goes on if all attempts fail.
         let preview = PreviewChange::Pushed(asked_at);
         if let Some(held) = HeldHead::claim(ledger, Change { preview, ..Change::of_head(&head, &to) }).await? {
@@ -110,15 +110,17 @@ pub async fn leave_removal(
         None => ledger.removal_asked_at(invocation.request_id, now).await?,
     };
     let head = ledger.head().await?;
-    if head.removed.as_ref().is_some_and(|removal| removal.asked_at >= asked_at) {
-        return Ok(true);
+    match decide_removal(&head, invocation.request_id, asked_at, now) {
+        RemovalDecision::Nothing | RemovalDecision::Superseded => Ok(true),
+        RemovalDecision::Wait => Ok(false),
+        // It has begun, so the sweep knows of it.
+        RemovalDecision::Remove { .. } if head.unfinished_removal().is_some_and(|known| known >= asked_at) => Ok(true),
+        RemovalDecision::Remove { .. } | RemovalDecision::Postpone => {
+            let to = head.postponing_removal(asked_at);
+            let change = Change { preview: PreviewChange::Pushed(asked_at), ..Change::of_head(&head, &to) };
+            Ok(ledger.commit(change).await? == Committed::Yes)
+        }
     }
-    if head.held_by_another(invocation.request_id, now).is_some() {
-        return Ok(false);
-    }
-    let to = head.postponing_removal(asked_at);
-    let change = Change { preview: PreviewChange::Pushed(asked_at), ..Change::of_head(&head, &to) };
-    Ok(ledger.commit(change).await? == Committed::Yes)
 }
 
 fn superseded(report: &mut Report) -> Outcome {
@@ -174,12 +176,13 @@ async fn take_away(
         debts.record_everything(held, &run).await?;
     }
     let keys: Vec<String> = listing.iter().map(|(key, _)| key).collect();
-    delete(report, site, invocation, &keys).await?;
+    delete(report, site, invocation, held, &keys).await?;
     // It is offered after the last delete: viewers may fetch an object again as long as it is there.
     debts.send_all().await?;
     held.empty(debts.settled()).await?;
 
     let manifests = clients.manifests.list().await?;
+    held.keep().await?;
     for key in &manifests {
         clients.manifests.remove(key).await;
     }
@@ -190,9 +193,16 @@ async fn take_away(
     held.bury((invocation.now() + history).timestamp(), preview).await
 }
 
-/// Deletes objects, whoever has written them: the folder is the preview's.
-async fn delete(report: &mut Report, site: &Site, invocation: &Invocation<'_>, keys: &[String]) -> Result<(), Error> {
+/// Deletes objects, whoever has written them: the folder is the preview's as long as this invocation holds the lease.
+async fn delete(
+    report: &mut Report,
+    site: &Site,
+    invocation: &Invocation<'_>,
+    held: &mut HeldHead<'_>,
+    keys: &[String],
+) -> Result<(), Error> {
     for chunk in keys.chunks(DELETES_PER_CALL) {
+        held.keep().await?;
         if invocation.is_late() {
             return Err(Error::Unfinished { done: report.deleted, total: keys.len() });
         }

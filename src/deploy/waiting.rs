@@ -6,7 +6,7 @@ use tracing::Instrument;
 use super::attempt::Attempt;
 use super::{Invocation, Site, deploy, deployment_span};
 use crate::aws::ledger::Known;
-use crate::deployment::{DeploymentId, Waiting, request_for_waiting};
+use crate::deployment::{DeploymentId, Record, Status, Waiting, request_for_waiting};
 use crate::error::Error;
 use crate::event::{Options, Upload};
 use crate::report::Report;
@@ -87,7 +87,8 @@ async fn next(site: &Site, invocation: &Invocation<'_>, tried: &[DeploymentId]) 
         if head.may_still_take(&waiting.place, invocation.now()) {
             continue;
         }
-        if !tried.contains(id) && !record.is_some_and(|record| record.has_been_live()) {
+        let is_done = |record: Record| record.has_been_live() && record.status != Status::Unfinished;
+        if !tried.contains(id) && !record.is_some_and(is_done) {
             return Ok(Some(waiting));
         }
         forget(site, id).await;

@@ -56,6 +56,7 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
     };
     match status {
         Standing::Corrupt => Decision::Rejected(record.rejection.clone().unwrap_or_default()),
+        Standing::Unfinished | Standing::Live if is_dead && !request.replay => Decision::Superseded,
         Standing::Unfinished => when_free(head, request, Decision::Resume),
         // An upload that had waited and is live needs no run: if it failed, it would have no retry.
         Standing::Live if is_replay || is_repeated(request.id) && !head.has_later_unfinished() => start(false),

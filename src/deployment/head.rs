@@ -69,6 +69,10 @@ impl Head {
             sequence: self.sequence.max(number),
             lease: Some(Lease::new(request.id, Some(deployment), deadline)),
             unfinished: unfinished::with(&self.unfinished, UnfinishedRun::new(request.place.clone(), number)),
+            removed: self.removed.clone().map(|removal| {
+                let overruled_at = if request.replay { Some(request.now) } else { removal.overruled_at };
+                Removal { overruled_at, ..removal }
+            }),
             expires_at: None,
             ..self.next_version()
         }
@@ -94,12 +98,13 @@ impl Head {
         Self { newest: Some(upload.clone()), ..self.next_version() }
     }
 
-    /// Whether a removal has begun that has not finished.
+    /// Whether a removal has begun that has not finished. One that waits for a run has the number of an earlier one.
     fn is_half_removed(&self) -> bool {
-        self.unfinished_removal().is_some()
+        let live = self.live.as_ref().map_or(0, |live| live.number);
+        self.removed.as_ref().is_some_and(|removal| removal.is_unfinished && removal.number > live)
     }
 
-    /// Returns when the removal was asked for that has begun and not finished.
+    /// Returns when the removal was asked for that has not finished.
     pub fn unfinished_removal(&self) -> Option<DateTime<Utc>> {
         self.removed.as_ref().filter(|removal| removal.is_unfinished).map(|removal| removal.asked_at)
     }
@@ -138,7 +143,7 @@ impl Head {
     #[must_use]
     pub fn postponing_removal(&self, asked_at: DateTime<Utc>) -> Self {
         let number = self.removed.as_ref().map_or(0, |removal| removal.number);
-        Self { removed: Some(Removal { asked_at, number, is_unfinished: true }), ..self.next_version() }
+        Self { removed: Some(Removal::unfinished(asked_at, number)), ..self.next_version() }
     }
 
     /// The head once nothing of the preview is left in the live bucket, and CloudFront has evicted it. Its holder then
@@ -202,7 +207,7 @@ impl Head {
             return Previous::Nothing;
         };
         let has_begun = self.unfinished.iter().any(|run| run.number > live.number && run.has_begun);
-        if has_begun || self.is_torn {
+        if has_begun || self.is_torn || self.is_half_removed() {
             Previous::Live(live.deployment.clone())
         } else {
             Previous::ReplacedBy(live.deployment.clone())

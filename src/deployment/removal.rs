@@ -17,6 +17,17 @@ pub struct Removal {
     /// Whether something of the preview may be left. Its invocation may be dead, or it waits for a run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_unfinished: bool,
+    /// When a person has last asked for an upload in spite of it, by a replay or a rollback. Removals that were asked for
+    /// before do not count any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overruled_at: Option<DateTime<Utc>>,
+}
+
+impl Removal {
+    /// Returns a removal that has not finished.
+    pub fn unfinished(asked_at: DateTime<Utc>, number: u64) -> Self {
+        Self { asked_at, number, is_unfinished: true, overruled_at: None }
+    }
 }
 
 /// The item of one request to remove a preview, so that its retries know when it was asked for.
@@ -71,7 +82,8 @@ pub fn decide_removal(head: &Head, request: &str, asked_at: DateTime<Utc>, now: 
         return if is_there { RemovalDecision::Superseded } else { RemovalDecision::Nothing };
     }
     let is_newer = |place: &Place| !place.is_before(asked_at);
-    if head.newest_that_ended(now).is_some_and(is_newer) {
+    let is_overruled = removed.and_then(|removal| removal.overruled_at).is_some_and(|at| at > asked_at);
+    if is_overruled || head.newest_that_ended(now).is_some_and(is_newer) {
         return RemovalDecision::Superseded;
     }
     if head.held_by_another(request, now).is_some() {

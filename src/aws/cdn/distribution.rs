@@ -56,6 +56,13 @@ pub(super) enum Traffic {
     Staging,
 }
 
+/// Whether a distribution shows the bucket, but nothing that is under a live prefix.
+pub(super) fn shows_another_folder(config: &DistributionConfig, bucket: &str, live_prefix: &str) -> bool {
+    let origins = config.origins().map(types::Origins::items).unwrap_or_default().iter();
+    let mut shown = origins.filter(|origin| is_bucket_domain(origin.domain_name(), bucket)).peekable();
+    shown.peek().is_some() && !shown.any(|origin| config::reaches(path_of(origin), live_prefix))
+}
+
 /// Reads how a distribution serves the bucket, with the origin path that the settings state, if any. Returns `None` if
 /// no viewer's path leads to the live prefix.
 pub(super) fn describe(

@@ -36,7 +36,7 @@ pub(super) const PREVIEWS: &str = "preview#";
 /// The prefix of the sort keys of requests for a removal. The request's id follows.
 const REMOVALS: &str = "removal#";
 
-/// The prefix of the sort keys of requests about a preview that have failed. The request's id follows.
+/// The prefix of the sort keys of requests about a preview that have failed. The request's id and the archive's key follow.
 const FAILURES: &str = "failed#";
 
 /// Returns the sort key of a request that has failed.

@@ -58,6 +58,18 @@ impl Ledger {
         self.all(PREVIEWS, true).await
     }
 
+    /// Whether the ledger still lists the site, which is a preview, in this way.
+    ///
+    /// # Errors
+    /// `Aws`.
+    pub async fn is_listed_as(&self, preview: &Preview) -> Result<bool, Error> {
+        let Some(listed) = &self.listed else { return Ok(false) };
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(listed.key())).consistent_read(true);
+        let answer = request.send().await.map_err(|error| failed("reading the ledger", error))?;
+        let known = answer.item.map(item::from_item::<Preview>).transpose()?;
+        Ok(known.as_ref() == Some(preview))
+    }
+
     /// Returns the write that changes the preview's item, if there is one to change.
     pub(super) fn list_preview(
         &self,
@@ -143,7 +155,7 @@ impl Ledger {
         let mut names = Vec::new();
         for (name, item) in self.names(RECORDS).await? {
             let id = DeploymentId::named(&name[RECORDS.len()..]);
-            let has_run = number(&item, "run").is_some_and(|run| run > 0);
+            let has_run = number(&item, "run").is_some_and(|run| (1..removal.number).contains(&run));
             if has_run || is_before(&id) {
                 names.push(name);
                 dead.insert(id);

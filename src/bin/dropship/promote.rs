@@ -36,7 +36,7 @@ async fn shown(stack: &Stack, given: &Promote) -> Result<Record, Failure> {
     let name = &given.name;
     let ledger = stack.ledger.of_site(&stack.config_of_preview(name)?);
     let head = ledger.head().await?;
-    let has_unfinished = head.has_unfinished();
+    let is_between_builds = head.is_between_builds();
     let record = match head.live {
         Some(live) => ledger.record(&live.deployment).await?,
         None => None,
@@ -50,7 +50,7 @@ async fn shown(stack: &Stack, given: &Promote) -> Result<Record, Failure> {
             record.deployment, record.deployment
         )));
     }
-    if has_unfinished {
+    if is_between_builds {
         return Err(Failure::Usage(format!(
             "a deployment to {name} has begun and not finished, so viewers see parts of two builds: \
              `dropship status --preview {name}` tells more"

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn removal(asked: i64, number: u64, is_unfinished: bool) -> Option<Removal> {
-    Some(Removal { asked_at: at(asked), number, is_unfinished })
+    Some(Removal { is_unfinished, ..Removal::unfinished(at(asked), number) })
 }
 
 fn asked(head: &Head, at_seconds: i64) -> RemovalDecision {
@@ -46,6 +46,42 @@ fn a_removal_waits_for_a_living_lease_and_a_newer_push_wins_over_it() {
     assert_eq!(asked(&held(live.clone(), "first", 5, 60), 9), RemovalDecision::Wait);
     assert_eq!(asked(&live, 4), RemovalDecision::Superseded);
     assert_eq!(asked(&live, 5), RemovalDecision::Superseded, "nobody knows which came first, and a push wins");
+}
+
+#[test]
+fn a_removal_that_was_asked_for_before_a_persons_word_does_not_overrule_it() {
+    let tombstone = Head { removed: removal(9, 4, false), ..head(4, 5, None) };
+    let place = place(5);
+    let replay = Request { id: "person", place: &place, replay: true, now: at(50) };
+    let claimed = tombstone.claimed(&replay, 5, at(60));
+    let back = claimed.finished(&run(5, 5), at(55));
+    for head in [&claimed, &back] {
+        // It comes late, or a second time by EventBridge with another time.
+        let late = decide_removal(head, "person", at(25), at(61));
+        assert_eq!(late, RemovalDecision::Superseded, "{head:?}");
+    }
+    assert_eq!(asked(&back, 51), RemovalDecision::Remove { number: 6 });
+}
+
+#[test]
+fn no_run_of_an_upload_from_before_a_removal_cancels_it() {
+    let pushed = Head { sequence: 4, unfinished: vec![unfinished(5, 3), unfinished(30, 4)], ..head(2, 1, None) };
+    let postponed = pushed.postponing_removal(at(20));
+    let older = event(5).now(40);
+    assert_eq!(older.decide(&postponed, Some(&record(5, Status::Unfinished, 3))), Decision::Superseded);
+    let refused = Head { live: Some(run(5, 3)), unfinished: Vec::new(), ..postponed.refused(&run(30, 4), false) };
+    let duplicate = event(5).now(41);
+    assert_eq!(duplicate.decide(&refused, Some(&record(5, Status::Finished, 3))), Decision::Superseded);
+    assert!(!refused.is_between_builds(), "nothing is removed yet");
+    assert_eq!(asked(&refused, 20), RemovalDecision::Remove { number: 5 });
+}
+
+#[test]
+fn previous_is_what_is_live_while_a_removal_is_half_done() {
+    let live = head(3, 5, Some(run(5, 3)));
+    let removing = live.removing(removal(9, 4, true).unwrap(), "dead", at(15), at(10));
+    assert_eq!(removing.previous(), Previous::Live(id(5)));
+    assert_eq!(live.postponing_removal(at(9)).previous(), Previous::ReplacedBy(id(5)));
 }
 
 #[test]
@@ -144,7 +180,7 @@ proptest! {
         };
         let remove = |head: &Head| match decide_removal(head, "remove", at(asked_at), at(50)) {
             RemovalDecision::Remove { number } => {
-                let removal = Removal { asked_at: at(asked_at), number, is_unfinished: true };
+                let removal = Removal::unfinished(at(asked_at), number);
                 head.removing(removal, "remove", at(60), at(50)).emptied().buried(0)
             }
             _ => head.clone(),

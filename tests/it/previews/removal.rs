@@ -138,9 +138,12 @@ async fn a_removal_that_crashes_at_any_call_is_finished_by_its_retry() {
 async fn a_removal_that_crashes_at_any_call_is_finished_by_the_next_sweep() {
     after_each_crash(async |stage, _| {
         stage.pass(LEASE_EXPIRED);
+        let has_begun = ledger_of(stage, "a").await.head().await.unwrap().removed.is_some();
         stage.invoke("sweep", &json!({"sweep": true})).await.into_answer().unwrap();
-        // If it had not begun, nobody knows of it but its retry.
-        remove(stage, "remove").await;
+        if !has_begun {
+            // Nobody knows of it but its retry.
+            remove(stage, "remove").await;
+        }
         check_removed(stage).await;
     })
     .await;
@@ -200,6 +203,32 @@ async fn after_each_crash(repair: impl AsyncFn(&Stage, usize)) {
         }
         repair(&stage, calls).await;
     }
+}
+
+#[tokio::test]
+async fn a_removal_behind_the_dead_run_of_a_newer_push_waits_for_it() {
+    let stage = with_previews().await;
+    let closed = stage.upload_bytes("uploads/previews/a/remove", Vec::new());
+    stage.pass(TimeDelta::seconds(1));
+    let newer = push(&stage, "a", &build("newer"));
+    stage.cloud.fault(Fault {
+        client: Some("victim".to_owned()),
+        operation: Some("PutObject".to_owned()),
+        ..Fault::any(Does::DieBefore)
+    });
+    tokio::select! {
+        biased;
+        () = stage.cloud.death("victim") => {}
+        _ = stage.invoke_as("victim", "newer", &newer, TimeDelta::seconds(60)) => panic!("it dies"),
+    }
+    stage.cloud.clear_faults();
+    stage.pass(LEASE_EXPIRED);
+    assert_eq!(stage.deploy("closed", &closed).await.outcome, Outcome::Superseded);
+    let head = ledger_of(&stage, "a").await.head().await.unwrap();
+    assert!(head.unfinished_removal().is_some(), "it goes on if the push is refused: {head:?}");
+    assert_eq!(stage.deploy("newer", &newer).await.outcome, Outcome::Deployed);
+    stage.invoke("sweep", &json!({"sweep": true})).await.into_answer().unwrap();
+    assert_eq!(live_under(&stage, "previews/a/"), build("newer"), "the push wins");
 }
 
 #[tokio::test]

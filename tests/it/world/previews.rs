@@ -129,7 +129,8 @@ impl World {
     /// Notes what an answer says of previews.
     pub fn note_previews(&self, answer: &dropship::report::Answer) {
         let mut history = self.history();
-        for failed in answer.failed.iter().filter(|failed| failed.of_preview) {
+        let is_refused = |kind| matches!(kind, "ArchiveRejected" | "LargeDelete" | "BadEvent" | "ArchiveGone");
+        for failed in answer.failed.iter().filter(|failed| failed.of_preview && is_refused(failed.error_type)) {
             history.previews.refused.extend(failed.key.clone());
         }
         for report in answer.deployments.iter().filter(|report| report.preview.is_some()) {
