@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::invalidation::{Batch, Distribution};
 
 use cache_policy::{QueryStrings, query_strings};
-use distribution::{Described, Traffic, describe, tagging, shows_another_folder};
+use distribution::{Described, Traffic, describe, shows_another_folder, tagging};
 
 /// The pauses between two reads of an invalidation's status, which double. AWS says that invalidations complete "under
 /// 25 seconds at P95" (What's New, April 2026), and the API takes few requests per second.
@@ -106,7 +106,8 @@ impl Cdn {
         let version = answer.e_tag.unwrap_or_default();
         let distribution = answer.distribution;
         let config = distribution.as_ref().and_then(|distribution| distribution.distribution_config.as_ref());
-        if self.is_preview && config.is_some_and(|config| shows_another_folder(config, &self.bucket, &self.live_prefix)) {
+        if self.is_preview && config.is_some_and(|config| shows_another_folder(config, &self.bucket, &self.live_prefix))
+        {
             return Ok(None);
         }
         let described = distribution.as_ref().and_then(|distribution| {
