@@ -56,7 +56,9 @@ pub fn decide(head: &Head, record: Option<&Record>, request: &Request) -> Decisi
     };
     match status {
         Standing::Corrupt => Decision::Rejected(record.rejection.clone().unwrap_or_default()),
-        Standing::Unfinished | Standing::Live if is_dead && !request.replay => Decision::Superseded,
+        // A run from before a removal neither goes on nor starts again: it would cancel one that waits.
+        Standing::Unfinished if is_dead && !request.replay => Decision::Superseded,
+        Standing::Live if is_dead && !request.replay => Decision::Duplicate,
         Standing::Unfinished => when_free(head, request, Decision::Resume),
         // An upload that had waited and is live needs no run: if it failed, it would have no retry.
         Standing::Live if is_replay || is_repeated(request.id) && !head.has_later_unfinished() => start(false),

@@ -71,7 +71,7 @@ fn no_run_of_an_upload_from_before_a_removal_cancels_it() {
     assert_eq!(older.decide(&postponed, Some(&record(5, Status::Unfinished, 3))), Decision::Superseded);
     let refused = Head { live: Some(run(5, 3)), unfinished: Vec::new(), ..postponed.refused(&run(30, 4), false) };
     let duplicate = event(5).now(41);
-    assert_eq!(duplicate.decide(&refused, Some(&record(5, Status::Finished, 3))), Decision::Superseded);
+    assert_eq!(duplicate.decide(&refused, Some(&record(5, Status::Finished, 3))), Decision::Duplicate);
     assert!(!refused.is_between_builds(), "nothing is removed yet");
     assert_eq!(asked(&refused, 20), RemovalDecision::Remove { number: 5 });
 }
