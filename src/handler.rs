@@ -55,7 +55,7 @@ impl Failure {
     }
 
     fn of_preview(key: Option<String>, error: Error) -> Self {
-        Self { key, of_preview: true, is_left_to_sweep: false, error: Box::new(error) }
+        Self { key, of_preview: true, ..Self::of_site(error) }
     }
 
     /// Whether it fails the invocation, so that Lambda retries it and an alarm fires. What is refused of a preview does
@@ -178,7 +178,7 @@ fn tasks(event: Event, config: &Config) -> Vec<Result<Task, Failure>> {
                 let bad = |key, bad: BadEvent| Err(Failure::of_preview(Some(key), bad.into()));
                 let of = match purpose(&upload.key, &config.upload_prefix, has_previews) {
                     Ok(Purpose::Remove(name)) => match upload.uploaded_at {
-                        // Without its time, nobody knows which pushes are newer.
+                        // Only its time tells which pushes are newer.
                         None => return bad(upload.key, BadEvent::RemovalWithoutTime { name }),
                         at => return Ok(Task { of: Some(name), work: Work::Remove(at) }),
                     },
@@ -276,7 +276,7 @@ async fn leave_to_sweep(
             return Ok(false);
         }
         match work {
-            // Whoever asked for it has seen it fail.
+            // The person who asked for it has seen it fail.
             _ if options.dry_run => Ok(true),
             Work::Deploy(upload) => leave_waiting(site, upload, options, invocation).await,
             Work::Remove(asked_at) => leave_removal(site, *asked_at, invocation).await,
@@ -415,11 +415,12 @@ impl Handled {
     /// Returns the structured log lines, one per deployment, with their metrics.
     pub fn log_lines(&self, moment: Moment) -> Vec<String> {
         // The invocation fails once, whatever the number of its failures.
-        let failing = self.results.iter().filter_map(|result| result.as_ref().err()).filter(|it| it.fails_invocation());
-        let (previews, site): (Vec<_>, Vec<_>) = failing.partition(|failure| failure.of_preview);
-        let failed_by = previews.first().copied().filter(|_| site.is_empty());
-        let is_it = |failure: &Failure| failed_by.is_some_and(|failed_by| std::ptr::eq(failed_by, failure));
-        self.all_results().filter_map(|result| self.log_line(result, is_it, moment)).collect()
+        let fails = |result: &Result<Report, Failure>| matches!(result, Err(it) if it.fails_invocation());
+        let is_of_preview = |result: &Result<Report, Failure>| matches!(result, Err(it) if it.of_preview);
+        let is_for_previews = self.results.iter().filter(|it| fails(it)).all(is_of_preview);
+        let counted = self.results.iter().position(fails).filter(|_| is_for_previews);
+        let lines = self.all_results().enumerate();
+        lines.filter_map(|(index, result)| self.log_line(result, counted == Some(index), moment)).collect()
     }
 
     fn all_results(&self) -> impl Iterator<Item = &Result<Report, Failure>> {
@@ -434,19 +435,14 @@ impl Handled {
         })
     }
 
-    /// `fails_for_preview` says whether a failure alone fails the invocation although it is a preview's.
-    fn log_line(
-        &self,
-        result: &Result<Report, Failure>,
-        fails_for_preview: impl Fn(&Failure) -> bool,
-        moment: Moment,
-    ) -> Option<String> {
+    /// `fails_invocation` says whether the failure of a preview counts as the one that fails the invocation.
+    fn log_line(&self, result: &Result<Report, Failure>, fails_invocation: bool, moment: Moment) -> Option<String> {
         match result {
             Ok(report) => metrics::of_report(report, &self.site, moment),
             Err(failure) => {
                 let line = FailureLine { site: &self.site, outcome: "failed", failed: failure.told() };
                 if failure.of_preview {
-                    metrics::of_previews_failure(&line, &self.site, fails_for_preview(failure), moment)
+                    metrics::of_previews_failure(&line, &self.site, fails_invocation, moment)
                 } else {
                     metrics::of_failure(&line, moment)
                 }

@@ -31,8 +31,8 @@ pub struct Answer {
     /// invocation, since the alarms are the live site's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Failed>,
-    /// Whether people are told: the live site was deployed, or an upload to it that had waited has failed. Previews tell
-    /// nobody, because branches are pushed all day.
+    /// Whether people are told: the live site was deployed, or an upload to it that had waited has failed. Previews send
+    /// no notification, because branches are pushed all day.
     pub is_news: bool,
     /// All of this in plain [sentences](sentence), for notifications.
     pub text: String,

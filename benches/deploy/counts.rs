@@ -1,8 +1,8 @@
 //! How many requests and bytes each deployment of the benchmark takes, exactly.
 //!
 //! A change of these numbers is a change of what a deployment costs, unless the crates that pack the archives pack them
-//! differently. The benchmark compares them with what it counts, and so do tests; those of the three large sites run only if
-//! they are asked for.
+//! differently. The benchmark and the tests compare them with their own counts. The tests of the three large sites run only
+//! on request.
 
 use crate::services::Traffic;
 use crate::workload::Scenario;

@@ -111,8 +111,7 @@ impl Cdn {
             return Ok(None);
         }
         let described = distribution.as_ref().and_then(|distribution| {
-            let config = distribution.distribution_config.as_ref()?;
-            let mut described = describe(configured, config, &self.bucket, &self.live_prefix)?;
+            let mut described = describe(configured, config?, &self.bucket, &self.live_prefix)?;
             described.distribution.tags = tagging(distribution, version);
             if self.maps_hosts {
                 described.distribution.show_as_root(&self.live_prefix);

@@ -181,7 +181,11 @@ impl Ledger {
     /// # Errors
     /// `Aws`.
     pub async fn write_waiting(&self, waiting: &Waiting) -> Result<(), Error> {
-        let item = self.to_item(&waiting_name(&waiting.record.deployment), waiting)?;
+        self.write(self.to_item(&waiting_name(&waiting.record.deployment), waiting)?).await
+    }
+
+    /// Writes an item, whatever is there.
+    async fn write(&self, item: Item) -> Result<(), Error> {
         let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
         put.send().await.map(drop).map_err(|error| failed("writing to the ledger", error))
     }

@@ -278,7 +278,7 @@ impl Head {
         Self { live: Some(run.clone()), unfinished: later, is_torn: false, removed, ..head }
     }
 
-    /// Returns the last removal as one that nobody continues.
+    /// Returns the last removal, as finished.
     fn removed_for_good(&self) -> Option<Removal> {
         self.removed.clone().map(|removal| Removal { is_unfinished: false, ..removal })
     }

@@ -60,8 +60,8 @@ pub enum RemovalDecision {
     Remove { number: u64 },
     /// Another request holds the lease: look again soon.
     Wait,
-    /// The run of a newer push has not finished, and nobody is at work on it. It wins once it finishes. If it is refused,
-    /// the removal goes on, so write that down.
+    /// The run of a newer push has died, and may be resumed. It wins once it finishes. If it is refused, the removal goes
+    /// on, so write that down.
     Postpone,
     /// A newer push has the preview.
     Superseded,
@@ -77,7 +77,7 @@ pub fn decide_removal(head: &Head, request: &str, asked_at: DateTime<Utc>, now: 
     let removed = head.removed.as_ref();
     let is_known = removed.is_some_and(|removal| removal.asked_at >= asked_at);
     if is_known && head.unfinished_removal().is_none() {
-        // What is there since has come by a newer push or a person's word.
+        // A newer push or a person's word has brought the present build.
         let is_there = head.live.is_some() || !head.unfinished.is_empty();
         return if is_there { RemovalDecision::Superseded } else { RemovalDecision::Nothing };
     }

@@ -146,7 +146,7 @@ async fn a_rollback_and_an_upload_that_waited_in_vain_are_told_too() {
     quiet["detail"]["responsePayload"] = json!(Answer::of(&[], vec![failed(false)]));
     assert_eq!(told(&template, &quiet).len(), 1, "{quiet}");
 
-    // What previews do beside it neither tells nor silences anything.
+    // Previews in the same answer neither send a notification nor suppress one.
     let preview = PreviewName::parse("pr-7");
     let of = |outcome, preview| Report { outcome, preview, ..Report::ignored("site".to_owned()) };
     let live = of(Outcome::Deployed, None);

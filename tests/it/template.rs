@@ -296,7 +296,7 @@ fn no_alarm_of_the_live_site_counts_previews() {
     let dimensions = |id: &str| named(id)["MetricStat"]["Metric"]["Dimensions"].clone();
     let failed = json!({"Name": "outcome", "Value": "failed"});
     assert_eq!(dimensions("site"), json!([{"Name": "site", "Value": "dropship"}, failed]));
-    // What is refused of a preview fails no invocation, so only attempts that do are subtracted.
+    // A refused preview fails no invocation, so the alarm subtracts only attempts that fail one.
     assert_eq!(named("previews")["MetricStat"]["Metric"]["MetricName"], "failedAttempts");
     assert_eq!(dimensions("previews"), json!([{"Name": "previewsOf", "Value": "dropship"}]));
     assert_eq!(dimensions("errors"), json!([{"Name": "FunctionName", "Value": "Function"}]));

@@ -150,7 +150,7 @@ impl Ledger {
         Ok(put.map(|put| TransactWriteItem::builder().put(put).build()))
     }
 
-    fn put(&self, item: Item) -> Result<TransactWriteItem, BuildError> {
+    pub(super) fn put(&self, item: Item) -> Result<TransactWriteItem, BuildError> {
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build()?;
         Ok(TransactWriteItem::builder().put(put).build())
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,16 @@ impl Listed {
     fn key(&self) -> Item {
         item::key(&self.site, &preview_name(&self.name))
     }
+
+    fn item(&self, pushed_at: DateTime<Utc>) -> Result<Item, Error> {
+        let preview = Preview { name: self.name.clone(), pushed_at };
+        item::to_item(&self.site, &preview_name(&self.name), &preview)
+    }
+}
+
+/// Returns when DynamoDB may remove the item of a request.
+fn request_expires_at(now: DateTime<Utc>) -> i64 {
+    (now + TimeDelta::days(REQUEST_DAYS)).timestamp()
 }
 
 impl Ledger {
@@ -78,12 +88,7 @@ impl Ledger {
         let Some(listed) = &self.listed else { return Ok(None) };
         Ok(match change {
             PreviewChange::None => None,
-            PreviewChange::Pushed(pushed_at) => {
-                let preview = Preview { name: listed.name.clone(), pushed_at };
-                let item = item::to_item(&listed.site, &preview_name(&listed.name), &preview)?;
-                let put = Put::builder().table_name(&self.table).set_item(Some(item)).build();
-                Some(put.map(|put| TransactWriteItem::builder().put(put).build()))
-            }
+            PreviewChange::Pushed(pushed_at) => Some(self.put(listed.item(pushed_at)?)),
             PreviewChange::Removed => {
                 let delete = Delete::builder().table_name(&self.table).set_key(Some(listed.key())).build();
                 Some(delete.map(|delete| TransactWriteItem::builder().delete(delete).build()))
@@ -97,8 +102,7 @@ impl Ledger {
     /// `Aws`.
     pub async fn removal_asked_at(&self, request: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
         let name = removal_name(request);
-        let expires_at = (now + TimeDelta::days(REQUEST_DAYS)).timestamp();
-        let asked = RemovalRequest { asked_at: now, expires_at };
+        let asked = RemovalRequest { asked_at: now, expires_at: request_expires_at(now) };
         let put = self
             .client
             .put_item()
@@ -122,10 +126,7 @@ impl Ledger {
     /// `Aws`.
     pub async fn list(&self, pushed_at: DateTime<Utc>) -> Result<(), Error> {
         let Some(listed) = &self.listed else { return Ok(()) };
-        let preview = Preview { name: listed.name.clone(), pushed_at };
-        let item = item::to_item(&listed.site, &preview_name(&listed.name), &preview)?;
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        put.send().await.map(drop).map_err(|error| failed("writing to the ledger", error))
+        self.write(listed.item(pushed_at)?).await
     }
 
     /// Notes that an attempt at a request has failed, and returns how many have. Lambda makes one after the other.
@@ -136,10 +137,8 @@ impl Ledger {
         let name = failures_name(request);
         let before: Option<Failures> = self.get(&name).await?;
         let attempts = before.map_or(0, |failures| failures.attempts) + 1;
-        let expires_at = (now + TimeDelta::days(REQUEST_DAYS)).timestamp();
-        let item = self.to_item(&name, &Failures { attempts, expires_at })?;
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        put.send().await.map(|_| attempts).map_err(|error| failed("writing to the ledger", error))
+        self.write(self.to_item(&name, &Failures { attempts, expires_at: request_expires_at(now) })?).await?;
+        Ok(attempts)
     }
 
     /// Deletes the items of all uploads and runs from before a removal. Those of later uploads stay.

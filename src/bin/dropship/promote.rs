@@ -28,7 +28,7 @@ pub async fn promote(printer: &Printer, stack: &Stack, given: Promote) -> Result
     follow_upload(printer, stack, &key, &uploaded, (started, given.wait.timeout), given.allow_large_delete).await
 }
 
-/// Returns the record of what viewers of the preview see.
+/// Returns the record of the build that the preview shows.
 ///
 /// # Errors
 /// `Usage` if that is not one whole build, or not the one that was looked at.

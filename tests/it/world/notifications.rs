@@ -61,7 +61,7 @@ pub fn notify(
     }
 }
 
-/// What S3 tells of an upload.
+/// The facts about an upload that S3's notifications carry.
 pub struct Notice<'a> {
     pub at: DateTime<Utc>,
     pub key: &'a str,
