@@ -81,19 +81,32 @@ impl Wanted {
 
     /// Returns the row of an entry's object that is stored like this.
     pub fn row(&self, entry: &Entry, size_bytes: u64, etag: Etag) -> Row {
-        self.row_with_digest(entry, size_bytes, etag, self.headers.digest())
+        self.row_with(entry, size_bytes, etag, Recorded::of(&self.headers))
     }
 
-    /// Returns the same as [`Self::row`], with the digest of the headers that the caller already has.
-    pub(super) fn row_with_digest(&self, entry: &Entry, size_bytes: u64, etag: Etag, headers: HeadersDigest) -> Row {
+    /// Returns the same as [`Self::row`], if the caller already has what it records of the headers.
+    pub(super) fn row_with(&self, entry: &Entry, size_bytes: u64, etag: Etag, recorded: Recorded) -> Row {
         Row {
             size_bytes,
             crc32: entry.crc32,
             etag,
-            headers,
-            immutable: self.headers.is_immutable(),
+            headers: recorded.digest,
+            immutable: recorded.immutable,
             removed_at: None,
             gzip_of: (self.encoding == Encoding::Gzip).then_some(entry.size_bytes),
         }
+    }
+}
+
+/// What a row records of an object's headers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recorded {
+    pub(super) digest: HeadersDigest,
+    immutable: bool,
+}
+
+impl Recorded {
+    pub(super) fn of(headers: &Headers) -> Self {
+        Self { digest: headers.digest(), immutable: headers.is_immutable() }
     }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::inspection::Inspection;
 use super::known::Known;
-use super::rules::Rules;
+use super::rules::{Recorded, Rules};
 use super::writes::{Delete, HeaderChange, Put};
 use crate::archive::Entry;
-use crate::headers::{Headers, HeadersDigest};
+use crate::headers::Headers;
 use crate::listing::Object;
 use crate::manifest::Row;
 
@@ -43,14 +43,14 @@ pub(super) enum Verdict<'a> {
 pub(super) struct Verdicts<'r> {
     rules: &'r Rules<'r>,
     inspections: &'r BTreeMap<String, Inspection>,
-    digests: Digests,
+    recent: RecentHeaders,
     /// How many departed objects the manifest remembers so far.
     departed: usize,
 }
 
 impl<'r> Verdicts<'r> {
     pub(super) fn new(rules: &'r Rules<'r>, inspections: &'r BTreeMap<String, Inspection>) -> Self {
-        Self { rules, inspections, digests: Digests::default(), departed: 0 }
+        Self { rules, inspections, recent: RecentHeaders::default(), departed: 0 }
     }
 
     /// Returns the verdict on a key.
@@ -79,7 +79,7 @@ impl<'r> Verdicts<'r> {
     fn of_entry_and_object<'a>(&mut self, known: &Known<'a, '_>, entry: &'a Entry, object: &Object) -> Verdict<'a> {
         let rules = self.rules;
         let wanted = rules.wanted(entry);
-        let digest = self.digests.of(&wanted.headers);
+        let recorded = self.recent.recorded(&wanted.headers);
         let inspection = known.stored_key().and_then(|key| self.inspections.get(key));
         let (has_bytes, headers) = match (known.valid_row(), inspection) {
             (_, Some(inspection)) => {
@@ -91,8 +91,8 @@ impl<'r> Verdicts<'r> {
             (None, None) => (false, None),
         };
         let (key, etag) = (known.key(), object.etag.clone());
-        if has_bytes && headers == Some(digest) {
-            return Verdict::Kept(wanted.row_with_digest(entry, object.size_bytes, etag, digest));
+        if has_bytes && headers == Some(recorded.digest) {
+            return Verdict::Kept(wanted.row_with(entry, object.size_bytes, etag, recorded));
         }
         let role = rules.role(&entry.name, &wanted.headers);
         if has_bytes && object.size_bytes <= MAX_COPY_BYTES {
@@ -158,23 +158,23 @@ pub fn is_due(removed_at: i64, retain_removed_days: u32, now: i64) -> bool {
     now >= removed_at.saturating_add(i64::from(retain_removed_days) * 86_400)
 }
 
-/// The digests of recent headers, since most files of a site share a few sets of headers.
+/// What rows record of recent headers, since most files of a site share a few sets of headers.
 #[derive(Default)]
-struct Digests(HashMap<Headers, HeadersDigest>);
+struct RecentHeaders(HashMap<Headers, Recorded>);
 
-impl Digests {
-    /// The most digests that are kept, because a `_headers` file can give every file headers of its own.
+impl RecentHeaders {
+    /// The most sets that are kept, because a `_headers` file can give every file headers of its own.
     const MAX: usize = 1_000;
 
-    fn of(&mut self, headers: &Headers) -> HeadersDigest {
-        if let Some(digest) = self.0.get(headers) {
-            return *digest;
+    fn recorded(&mut self, headers: &Headers) -> Recorded {
+        if let Some(recorded) = self.0.get(headers) {
+            return *recorded;
         }
         if self.0.len() == Self::MAX {
             self.0.clear();
         }
-        let digest = headers.digest();
-        self.0.insert(headers.clone(), digest);
-        digest
+        let recorded = Recorded::of(headers);
+        self.0.insert(headers.clone(), recorded);
+        recorded
     }
 }
