@@ -10,7 +10,7 @@ use crate::workload::{Scenario, WORKLOADS};
 pub const USAGE: &str = "usage: cargo bench --bench deploy -- [OPTION…]
   --workloads A,B   measure only these workloads (`bombs` are archives that must be refused)
   --scenarios A,B   measure only these scenarios; a cold deployment still comes first
-  --runs N          how many measurements of each scenario count (5), and one of the large sites; if the host of a
+  --runs N          how many measurements of each scenario count (5), but one of a cold `million`; if the host of a
                     virtual machine disturbs them, a scenario that takes seconds is measured up to four times as often,
                     and the least disturbed count
   --latency MS      add this latency to every answer of S3, DynamoDB and CloudFront (15)
@@ -19,6 +19,7 @@ pub const USAGE: &str = "usage: cargo bench --bench deploy -- [OPTION…]
                     its memory. It needs the right to write control groups
   --tls             put TLS between the function and the services
   --set NAME=VALUE  set an environment variable of the function; may be repeated
+  --timeline        show when the first requests of a deployment began and were answered
   --json PATH       write all figures to this file
   --table PATH      write the figures as tables in Markdown to this file
   --svg PATH        draw the chart of the wall times to this file";
@@ -33,6 +34,7 @@ pub struct Arguments {
     pub processor: Option<Share>,
     pub tls: bool,
     pub settings: Vec<(String, String)>,
+    pub timeline: bool,
     pub json: Option<PathBuf>,
     pub table: Option<PathBuf>,
     pub svg: Option<PathBuf>,
@@ -70,6 +72,7 @@ impl Arguments {
             processor: None,
             tls: false,
             settings: Vec::new(),
+            timeline: false,
             json: None,
             table: None,
             svg: None,
@@ -93,6 +96,7 @@ impl Arguments {
                         Some(if value == "memory" { Share::OfMemory } else { Share::Of(number(&value)?) });
                 }
                 "--tls" => parsed.tls = true,
+                "--timeline" => parsed.timeline = true,
                 "--set" => {
                     let value = value()?;
                     let (name, text) =

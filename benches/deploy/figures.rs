@@ -12,6 +12,7 @@ use crate::function::Invocation;
 use crate::handshake::Handshake;
 use crate::minimum::Minimum;
 use crate::services::Traffic;
+use crate::timeline::Timeline;
 use crate::workload::Scenario;
 
 const MIB: f64 = (1 << 20) as f64;
@@ -69,10 +70,19 @@ pub struct Sample {
     /// How long one core took to inflate all entries that memory does not hold, measured just before.
     pub inflate_seconds: f64,
     pub traffic: Traffic,
+    /// Only if it was asked for.
+    #[serde(skip)]
+    pub timeline: Option<Timeline>,
 }
 
 impl Sample {
-    pub fn of(invocation: &Invocation, services_cpu: Duration, traffic: Traffic, minimum: &Minimum) -> Self {
+    pub fn of(
+        invocation: &Invocation,
+        services_cpu: Duration,
+        traffic: Traffic,
+        timeline: Option<Timeline>,
+        minimum: &Minimum,
+    ) -> Self {
         Self {
             wall_seconds: invocation.wall.as_secs_f64(),
             cpu_seconds: invocation.cpu.as_secs_f64(),
@@ -83,6 +93,7 @@ impl Sample {
             idle_mib: invocation.idle_bytes as f64 / MIB,
             inflate_seconds: minimum.inflate.as_secs_f64(),
             traffic,
+            timeline,
         }
     }
 
@@ -243,6 +254,11 @@ impl fmt::Display for Row {
             out,
             "  wall {wall} s, CPU {cpu} s, peak {peak} MiB; the stand-ins' CPU {services} s; the host took {stolen} s"
         )?;
+        let slower = |sample: &&Sample| sample.wall_seconds >= wall.median;
+        let typical = self.samples.iter().filter(slower).min_by(|a, b| a.wall_seconds.total_cmp(&b.wall_seconds));
+        if let Some(timeline) = typical.and_then(|sample| sample.timeline.as_ref()) {
+            writeln!(out, "{timeline}")?;
+        }
         if let Some(refusal) = &self.refusal {
             writeln!(out, "  {refusal}")?;
         }

@@ -1,7 +1,7 @@
 //! The function as Lambda runs it, measured from outside.
 
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use standins::Function;
@@ -28,6 +28,11 @@ pub struct Invocation {
     pub peak_bytes: u64,
     /// From the start of the process to its first request for an event.
     pub start: Duration,
+    /// When the process started.
+    pub started_at: SystemTime,
+    /// When the event was sent.
+    pub event_at: SystemTime,
+    pub answered_at: SystemTime,
     /// The memory of the process at its first request for an event.
     pub idle_bytes: u64,
     /// The answer, or the text of the error.
@@ -43,7 +48,7 @@ pub async fn invoke(
 ) -> Result<Invocation, Box<dyn Error>> {
     let memory = [("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), memory_mib.to_string())];
     let environment = environment.iter().cloned().chain(memory);
-    let started = Instant::now();
+    let (started, started_at) = (Instant::now(), SystemTime::now());
     let group = processor.map(Group::with_share).transpose()?;
     let function = match &group {
         None => Function::start(EXECUTABLE, environment).await,
@@ -61,9 +66,9 @@ pub async fn invoke(
     let cpu_before = process.cpu()?;
     let request_id = format!("bench-{}", fastrand::u64(..));
     let stolen_before = stolen_time()?;
-    let sent = Instant::now();
+    let (sent, event_at) = (Instant::now(), SystemTime::now());
     let answer = function.invoke(&request_id, TIMEOUT, event).await;
-    let wall = sent.elapsed();
+    let (wall, answered_at) = (sent.elapsed(), SystemTime::now());
     let cpu = process.cpu()?.saturating_sub(cpu_before);
     Ok(Invocation {
         wall,
@@ -71,6 +76,9 @@ pub async fn invoke(
         stolen: stolen_time()?.saturating_sub(stolen_before),
         peak_bytes: process.memory_bytes("VmHWM:")?,
         start,
+        started_at,
+        event_at,
+        answered_at,
         idle_bytes,
         answer: answer.map_err(|error| error.to_string()),
     })

@@ -20,6 +20,7 @@ mod release;
 mod services;
 mod site;
 mod table;
+mod timeline;
 mod workload;
 
 use std::error::Error;
@@ -32,6 +33,7 @@ use bomb::BOMBS;
 use counts::Count;
 use figures::{Figures, Row, Sample};
 use services::{Services, Task};
+use timeline::Timeline;
 use workload::{Scenario, WORKLOADS, Workload};
 
 #[tokio::main]
@@ -173,6 +175,10 @@ async fn measure_task(
     let cpu_before = services.cpu()?;
     let invocation = function::invoke(environment, memory_mib, processor, &task.event).await?;
     let services_cpu = services.cpu()?.saturating_sub(cpu_before);
-    let sample = Sample::of(&invocation, services_cpu, services.observe()?, &task.minimum);
+    let mut traffic = services.observe()?;
+    let requests = std::mem::take(&mut traffic.requests);
+    let (started_at, event_at, answered_at) = (invocation.started_at, invocation.event_at, invocation.answered_at);
+    let timeline = arguments.timeline.then_some(Timeline { started_at, event_at, answered_at, requests });
+    let sample = Sample::of(&invocation, services_cpu, traffic, timeline, &task.minimum);
     Ok((sample, invocation.answer))
 }

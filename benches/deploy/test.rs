@@ -16,6 +16,7 @@ mod processor;
 mod release;
 mod services;
 mod site;
+mod timeline;
 mod workload;
 
 use std::time::Duration;

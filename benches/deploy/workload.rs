@@ -12,11 +12,21 @@ pub struct Workload {
     pub about: &'static str,
     pub make: fn(&mut Rng) -> Vec<File>,
     pub changes: Changes,
-    /// Whether each scenario is measured several times. Otherwise it is measured once, because it may take minutes.
-    pub repeats: bool,
+    pub repeats: Repeats,
     pub scenarios: &'static [Scenario],
     /// The memory of the function.
     pub memory_mib: u64,
+}
+
+/// How often the scenarios are measured.
+#[derive(Clone, Copy, Debug)]
+pub enum Repeats {
+    /// Until as many measurements as asked for are undisturbed, but at most four times as often.
+    UntilUndisturbed,
+    /// As often as asked for.
+    AsAsked,
+    /// The cold deployment once, because it takes minutes, and the others as often as asked for.
+    ColdOnce,
 }
 
 /// A Cache-Control that differs from the default.
@@ -78,7 +88,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "10,000 files of 0.5 to 8 KiB",
         make: site::tiny_many,
         changes: PERCENT,
-        repeats: true,
+        repeats: Repeats::UntilUndisturbed,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -87,7 +97,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "2,000 files, 300 MiB, half of it images",
         make: site::mixed,
         changes: PERCENT,
-        repeats: true,
+        repeats: Repeats::UntilUndisturbed,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -96,7 +106,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "12 stored files of 40 MiB, and a page",
         make: |rng| site::large(rng, Kind::Video),
         changes: PERCENT,
-        repeats: true,
+        repeats: Repeats::UntilUndisturbed,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -105,7 +115,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "12 deflated files of 40 MiB, and a page",
         make: |rng| site::large(rng, Kind::Text),
         changes: PERCENT,
-        repeats: true,
+        repeats: Repeats::UntilUndisturbed,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -114,7 +124,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "5,001 files in the shape of a documentation site, 120 MiB",
         make: site::docs_site,
         changes: PERCENT,
-        repeats: true,
+        repeats: Repeats::UntilUndisturbed,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -123,7 +133,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "156 files, two real releases (from the folder in DROPSHIP_SHARED)",
         make: |_| Vec::new(),
         changes: PERCENT,
-        repeats: true,
+        repeats: Repeats::UntilUndisturbed,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -132,7 +142,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "200,000 files of 0.2 to 2 KiB, of which 0.1 % change",
         make: |rng| site::small_pages(rng, 200_000, 200..2_000),
         changes: Changes { changed: 1, deleted: 0, added: 0 },
-        repeats: false,
+        repeats: Repeats::AsAsked,
         scenarios: Scenario::ALL,
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -141,7 +151,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "1,000,000 files of 16 to 48 bytes",
         make: |rng| site::small_pages(rng, 1_000_000, 16..48),
         changes: PERCENT,
-        repeats: false,
+        repeats: Repeats::ColdOnce,
         scenarios: &[Scenario::Cold, Scenario::NoOp],
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -150,7 +160,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "one deflated file of 3 GiB",
         make: site::giant,
         changes: PERCENT,
-        repeats: false,
+        repeats: Repeats::AsAsked,
         scenarios: &[Scenario::Cold, Scenario::NoOp],
         memory_mib: DEFAULT_MEMORY_MIB,
     },
@@ -166,10 +176,15 @@ impl Workload {
         self.name != "streamlit" || release("1.48.0").is_some_and(|path| path.exists())
     }
 
-    /// Returns the scenarios in the order in which they are measured.
-    ///
-    /// They are repeated, starting with a cold deployment, up to four times as often as `runs`.
+    /// Returns the scenarios in the order in which they are measured, if `runs` measurements of each are asked for.
     pub fn sequence(&self, runs: usize) -> Vec<Scenario> {
-        self.scenarios.repeat(if self.repeats { 4 * runs } else { 1 })
+        match self.repeats {
+            Repeats::UntilUndisturbed => self.scenarios.repeat(4 * runs),
+            Repeats::AsAsked => self.scenarios.repeat(runs),
+            Repeats::ColdOnce => {
+                let (cold, others) = self.scenarios.split_at(1);
+                [cold.to_vec(), others.repeat(runs)].concat()
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use standins::Call;
 
 use super::account::{KEY, LIVE};
+use crate::timeline::Requests;
 
 /// The calls of one deployment.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub struct Traffic {
     pub resumed_handshakes: u64,
     /// The time of all pages of listings.
     pub listing: Window,
+    /// When the first calls took place.
+    pub requests: Requests,
     #[serde(skip)]
     writes_in_progress: u64,
 }
@@ -46,6 +49,7 @@ impl Window {
 impl Traffic {
     /// Counts a call. The stand-ins report each call twice: when it begins, and when it is answered.
     pub(super) fn add(&mut self, call: &Call) {
+        self.requests.note(call);
         let is_live = call.bucket.as_deref() == Some(LIVE);
         if call.operation == "ListObjectsV2" {
             self.listing.extend();
