@@ -45,27 +45,17 @@ pub struct Clients {
     pub cdn: cdn::Cdn,
 }
 
-/// Loads the SDK's configuration from the environment: region, credentials, `AWS_ENDPOINT_URL` and the rest.
-pub async fn load() -> SdkConfig {
-    loader().load().await
-}
-
-/// Returns a loader for clients and providers of credentials.
-fn loader() -> ConfigLoader {
-    aws_config::defaults(BehaviorVersion::latest()).http_client(sdk_http_client())
-}
-
-/// Returns connections of our kind: without its default client, the SDK has none of its own.
-///
-/// They wait for an answer without limit, as the SDK's own do: a dry run that a person waits for may take minutes.
-fn sdk_http_client() -> SharedHttpClient {
-    http_client(&connector(connect_timeout().build()))
-}
-
 impl Clients {
+    /// Returns clients with the SDK's configuration from the environment: region, credentials, `AWS_ENDPOINT_URL` and the
+    /// rest.
+    pub async fn load(config: &Config) -> Self {
+        let connectors = new_connectors();
+        let sdk = loader(&connectors[0]).load().await;
+        Self::over(connectors, &sdk, config)
+    }
+
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
-        let long_connector = connector(connect_timeout().build());
-        Self::over([new_connector(), long_connector], sdk, config)
+        Self::over(new_connectors(), sdk, config)
     }
 
     /// Returns clients that make their requests over the first connector. The second one carries long bodies, of
@@ -128,13 +118,23 @@ fn http_client(connector: &SharedHttpConnector) -> SharedHttpClient {
     http_client_fn(move |_, _| connector.clone())
 }
 
-/// Returns a pool of connections.
+/// Returns a loader of the SDK's configuration. Without a client of ours, the SDK has none.
+fn loader(connector: &SharedHttpConnector) -> ConfigLoader {
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http_client(connector))
+}
+
+/// Returns the two pools of connections that [`Clients::over`] takes.
 ///
 /// All clients share one pool, because a bucket's connections are the same for every client; only long bodies go
-/// over a second one. Certificates are loaded once.
-fn new_connector() -> SharedHttpConnector {
-    // The SDK alone waits without limit for an answer.
-    connector(connect_timeout().read_timeout(Duration::from_secs(30)).build())
+/// over the second one.
+fn new_connectors() -> [SharedHttpConnector; 2] {
+    let short = connector(connect_timeout().read_timeout(Duration::from_secs(30)).build());
+    [short, patient_connector()]
+}
+
+/// Returns a pool of connections that wait for an answer without limit, as the SDK's own do.
+fn patient_connector() -> SharedHttpConnector {
+    connector(connect_timeout().build())
 }
 
 fn connect_timeout() -> HttpConnectorSettingsBuilder {

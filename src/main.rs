@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dropship::aws::{self, Clients};
+use dropship::aws::Clients;
 use dropship::config::{Config, ONE_VCPU_MIB};
 use dropship::deploy::{Invocation, Site};
 use dropship::error::Error;
@@ -36,7 +36,7 @@ async fn serve(config: Result<Config, Error>) -> Result<(), lambda_runtime::Erro
     lambda_runtime::tracing::init_default_subscriber_with_writer(PrintableLines(std::io::stdout));
     let site = match config {
         Ok(config) => {
-            let clients = Clients::new(&aws::load().await, &config);
+            let clients = Clients::load(&config).await;
             Ok(Site { config, clients })
         }
         // Every event is answered with the error, because a failed start would not reach the failure destination.

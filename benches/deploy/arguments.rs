@@ -5,21 +5,21 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::processor::share_of;
-use crate::workload::{Scenario, WORKLOADS};
+use crate::workload::{DEFAULT_MEMORY_MIB, Scenario, WORKLOADS};
 
 pub const USAGE: &str = "usage: cargo bench --bench deploy -- [OPTION…]
   --workloads A,B   measure only these workloads (`bombs` are archives that must be refused)
   --scenarios A,B   measure only these scenarios; a cold deployment still comes first
   --runs N          how many measurements of each scenario count (5), but one of a cold `million`; if the host of a
-                    virtual machine disturbs them, a scenario that takes seconds is measured up to four times as often,
-                    and the least disturbed count
+                    virtual machine disturbs them, all scenarios of the workload are measured again, up to four times as
+                    often, and the least disturbed count; not so with `huge-site`, `million`, `giant` and `bombs`
   --latency MS      add this latency to every answer of S3, DynamoDB and CloudFront (15)
-  --memory MIB      give the function this much memory, instead of the workload's own
+  --memory MIB      give the function this much memory (512)
   --processor SHARE give the function this share of a processor, by the kernel's quota; `memory` is Lambda's share for
                     its memory. It needs the right to write control groups
   --tls             put TLS between the function and the services
   --set NAME=VALUE  set an environment variable of the function; may be repeated
-  --timeline        show when the first requests of a deployment began and were answered
+  --timeline        show when the first 100 requests of each deployment began and were answered
   --json PATH       write all figures to this file
   --table PATH      write the figures as tables in Markdown to this file
   --svg PATH        draw the chart of the wall times to this file";
@@ -29,7 +29,7 @@ pub struct Arguments {
     pub scenarios: Vec<String>,
     pub runs: usize,
     pub latency: Duration,
-    pub memory_mib: Option<u64>,
+    pub memory_mib: u64,
     /// `None` for all processors.
     pub processor: Option<Share>,
     pub tls: bool,
@@ -49,7 +49,7 @@ pub enum Share {
 }
 
 impl Share {
-    pub fn value(self, memory_mib: u64) -> f64 {
+    fn value(self, memory_mib: u64) -> f64 {
         match self {
             Self::OfMemory => share_of(memory_mib),
             Self::Of(share) => share,
@@ -68,7 +68,7 @@ impl Arguments {
             scenarios: Vec::new(),
             runs: 5,
             latency: Duration::from_millis(15),
-            memory_mib: None,
+            memory_mib: DEFAULT_MEMORY_MIB,
             processor: None,
             tls: false,
             settings: Vec::new(),
@@ -89,11 +89,11 @@ impl Arguments {
                 }
                 "--runs" => parsed.runs = number(&value()?)?,
                 "--latency" => parsed.latency = Duration::from_millis(number(&value()?)?),
-                "--memory" => parsed.memory_mib = Some(number(&value()?)?),
+                "--memory" => parsed.memory_mib = number(&value()?)?,
                 "--processor" => {
                     let value = value()?;
-                    parsed.processor =
-                        Some(if value == "memory" { Share::OfMemory } else { Share::Of(number(&value)?) });
+                    let share = if value == "memory" { Share::OfMemory } else { Share::Of(number(&value)?) };
+                    parsed.processor = Some(share);
                 }
                 "--tls" => parsed.tls = true,
                 "--timeline" => parsed.timeline = true,
@@ -115,12 +115,23 @@ impl Arguments {
         check("workload", &parsed.workloads, workloads.chain(["bombs"]))?;
         let scenarios = Scenario::ALL.iter().map(|scenario| scenario.name());
         check("scenario", &parsed.scenarios, scenarios)?;
-        Ok(parsed)
+        // The kernel gives no shorter quota than 1 ms in 100 ms.
+        match parsed.share() {
+            Some(share) if share.is_nan() || share < 0.01 => {
+                Err(format!("a share of {share} is less than 0.01 of a processor"))
+            }
+            _ => Ok(parsed),
+        }
+    }
+
+    /// Returns the function's share of a processor; `None` for all processors.
+    pub fn share(&self) -> Option<f64> {
+        self.processor.map(|share| share.value(self.memory_mib))
     }
 
     /// Returns whether nothing was asked for that changes the requests or bytes of a deployment.
     pub fn has_default_traffic(&self) -> bool {
-        self.memory_mib.is_none() && self.settings.is_empty() && self.scenarios.is_empty()
+        self.memory_mib == DEFAULT_MEMORY_MIB && self.settings.is_empty() && self.scenarios.is_empty()
     }
 
     /// Returns the most writes that the function starts in a second.

@@ -19,9 +19,12 @@ pub struct Builds {
     /// The first build, which every cold deployment uses.
     first: Bytes,
     latest: Bytes,
-    /// The number of the latest build. Its contents and times follow from it.
+    /// The number of the latest build, which its times follow from.
     number: u64,
 }
+
+/// Decides which files an update changes, deletes and adds. They are the same in every run.
+const UPDATE_SEED: u64 = 3;
 
 /// Files by name: a changed file with its new contents, a deleted one with None.
 type Differences = BTreeMap<String, Option<File>>;
@@ -66,7 +69,7 @@ impl Builds {
 
     /// Chooses the files that an update changes, deletes and adds.
     fn differences(&self) -> Result<(Differences, Vec<File>), Box<dyn Error>> {
-        let mut rng = Rng::with_seed(self.number);
+        let mut rng = Rng::with_seed(UPDATE_SEED);
         let mut archive = ZipArchive::new(Cursor::new(&self.latest))?;
         let count = archive.len();
         let share = |of_thousand: usize| match of_thousand {
@@ -89,7 +92,7 @@ impl Builds {
                 let model = archive.by_index_raw(rng.usize(..count))?;
                 let name = model.name()?;
                 let extension = name.rsplit('.').next().unwrap_or("html");
-                let name = format!("added/build-{}-{number:04}.{extension}", self.number);
+                let name = format!("added/build-{UPDATE_SEED}-{number:04}.{extension}");
                 let kind = Kind::of(&name);
                 Ok(file(&mut rng, name, model.size(), kind))
             })

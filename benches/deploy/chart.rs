@@ -23,7 +23,7 @@ pub fn draw(figures: &Figures) -> String {
 <rect width="{WIDTH}" height="{height}" fill="#fff"/>
 <text x="16" y="26" font-size="16">Seconds for a deployment, from event to answer</text>
 <text x="16" y="46" fill="#555">Medians; {}</text>
-<text x="16" y="62" fill="#c22">the bound of a cold deployment, apart from its CPU</text>
+<text x="16" y="62" fill="#c22">a cold deployment that nothing but S3 holds up</text>
 "##,
         figures.conditions()
     );
@@ -40,8 +40,8 @@ pub fn draw(figures: &Figures) -> String {
     }
     for (number, row) in rows.iter().enumerate() {
         let y = TOP + LINE * number as f64;
-        let median = row.wall_seconds().median;
-        let width = (x_of(median) - LEFT).max(1.0);
+        let wall = row.wall_seconds();
+        let width = (x_of(wall.median) - LEFT).max(1.0);
         let color = match row.scenario.as_str() {
             "cold" => "#355c8c",
             "no-op" => "#7fb069",
@@ -57,7 +57,7 @@ pub fn draw(figures: &Figures) -> String {
             row.scenario,
             y + 3.0,
             LEFT + width + 6.0,
-            formatted(median),
+            wall.seconds(),
         );
         if let Some(bound) = row.bound_seconds {
             let (x, top, bottom) = (x_of(bound), y + 1.0, y + 19.0);
@@ -76,8 +76,4 @@ fn x_of(seconds: f64) -> f64 {
     let (first, last) = SCALE;
     let share = (seconds.clamp(first, last) / first).ln() / (last / first).ln();
     LEFT + share * (WIDTH - LEFT - RIGHT)
-}
-
-fn formatted(seconds: f64) -> String {
-    if seconds < 10.0 { format!("{seconds:.2}") } else { format!("{seconds:.0}") }
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::arguments::{Arguments, Share};
+use crate::arguments::Arguments;
 use crate::function::Invocation;
 use crate::handshake::Handshake;
 use crate::minimum::Minimum;
-use crate::services::Traffic;
+use crate::services::{Traffic, is_write};
 use crate::timeline::Timeline;
 use crate::workload::Scenario;
 
@@ -22,8 +22,10 @@ const MIB: f64 = (1 << 20) as f64;
 pub struct Figures {
     pub latency_ms: u64,
     pub processors: usize,
+    /// The function's memory.
+    pub memory_mib: u64,
     /// The function's share of a processor; `None` for all of them.
-    pub processor: Option<String>,
+    pub processor: Option<f64>,
     pub tls: bool,
     /// With TLS: what a handshake costs.
     pub handshake: Option<Handshake>,
@@ -44,11 +46,11 @@ pub struct Row {
     pub runs: usize,
     /// The measurements that count.
     pub samples: Vec<Sample>,
-    /// The traffic of the last measurement.
+    /// The traffic of the first measurement. Only `UpdateItem` and the handshakes vary.
     pub traffic: Option<Traffic>,
-    /// The minimum of the last measurement; None for an archive that must be refused.
+    /// The minimum of the first measurement; None for an archive that must be refused.
     pub minimum: Option<Minimum>,
-    /// The most time that a cold deployment may take, apart from the CPU's: docs/performance.md.
+    /// The time that a cold deployment takes if nothing but S3 holds its writes up: docs/performance.md.
     pub bound_seconds: Option<f64>,
     pub refusal: Option<String>,
     /// The difference between the traffic of the first measurement and the numbers in `counts.rs`.
@@ -108,10 +110,8 @@ impl Figures {
         Ok(Self {
             latency_ms: u64::try_from(arguments.latency.as_millis()).unwrap_or(u64::MAX),
             processors: std::thread::available_parallelism()?.get(),
-            processor: arguments.processor.map(|share| match share {
-                Share::OfMemory => "MiB / 1,769".to_owned(),
-                Share::Of(share) => share.to_string(),
-            }),
+            memory_mib: arguments.memory_mib,
+            processor: arguments.share(),
             tls: arguments.tls,
             handshake: arguments.tls.then(Handshake::measure).transpose()?,
             binary_bytes: std::fs::metadata(env!("CARGO_BIN_EXE_bootstrap"))?.len(),
@@ -121,10 +121,14 @@ impl Figures {
     }
 
     pub fn heading(&self) -> String {
+        let handshake = self.handshake.map(|Handshake { full, resumed }| {
+            format!("; {} µs for a handshake, {} µs for a resumed one", full.as_micros(), resumed.as_micros())
+        });
         format!(
-            "{}; binary of {:.1} MiB\nmedians (least to most); exact figures are followed by the minimum of the protocols \
+            "{}{}; binary of {:.1} MiB\nmedians (least to most); exact figures are followed by the minimum of the protocols \
              and their ratio to it",
             self.conditions(),
+            handshake.unwrap_or_default(),
             self.binary_bytes as f64 / MIB,
         )
     }
@@ -133,20 +137,13 @@ impl Figures {
     pub fn conditions(&self) -> String {
         let mut conditions = vec![
             format!("{} ms added to every answer", self.latency_ms),
-            format!(
-                "{} processors, of which the function has {}",
-                self.processors,
-                self.processor.as_deref().unwrap_or("all")
-            ),
+            format!("{} MiB", self.memory_mib),
+            match self.processor {
+                Some(share) => format!("{share:.2} of a processor"),
+                None => format!("{} processors", self.processors),
+            },
             if self.tls { "TLS" } else { "no TLS" }.to_owned(),
         ];
-        if let Some(Handshake { full, resumed }) = self.handshake {
-            conditions.push(format!(
-                "{} µs for a handshake, {} µs for a resumed one",
-                full.as_micros(),
-                resumed.as_micros()
-            ));
-        }
         conditions.extend(self.settings.iter().cloned());
         conditions.join("; ")
     }
@@ -214,14 +211,15 @@ impl Row {
         Exact { found, minimum }
     }
 
-    /// Computes the bound of a cold deployment from its objects, from the most writes at once in any measurement, and
-    /// from the most writes that may start in a second.
+    /// Computes the bound of a cold deployment from its writes, from the most of them at once in any measurement, and
+    /// from the most that may start in a second.
     pub fn compute_bound(&mut self, latency: Duration, writes_per_second: u32) {
         let minimum = self.minimum.as_ref();
         if let Some(minimum) = minimum.filter(|_| self.scenario == Scenario::Cold.name()) {
-            let objects = minimum.objects as f64;
-            let answers = 1.15 * objects * latency.as_secs_f64() / self.writes_at_once().max(1) as f64;
-            self.bound_seconds = Some(answers.max(objects / f64::from(writes_per_second)) + 0.3);
+            let writes = minimum.calls.iter().filter(|(operation, _)| is_write(operation)).map(|(_, count)| count);
+            let writes = writes.sum::<u64>() as f64;
+            let answers = 1.15 * writes * latency.as_secs_f64() / self.writes_at_once().max(1) as f64;
+            self.bound_seconds = Some(answers.max(writes / f64::from(writes_per_second)) + 0.3);
         }
     }
 
@@ -333,7 +331,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
+    pub fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or_default();
@@ -347,6 +345,12 @@ impl Spread {
             },
             most: at(values.len().saturating_sub(1)),
         }
+    }
+
+    /// Returns a median in seconds, for a table or a chart.
+    pub fn seconds(&self) -> String {
+        let median = self.median;
+        if median >= 10.0 { format!("{median:.0}") } else { format!("{median:.2}") }
     }
 }
 

@@ -26,7 +26,8 @@ pub struct Invocation {
     pub stolen: Duration,
     /// The most memory of the process, from its start to the answer.
     pub peak_bytes: u64,
-    /// From the start of the process to its first request for an event.
+    /// From the start of the process to its first request for an event. With a share of a processor, it includes the
+    /// start of the shell that the process takes the place of.
     pub start: Duration,
     /// When the process started.
     pub started_at: SystemTime,
@@ -48,8 +49,8 @@ pub async fn invoke(
 ) -> Result<Invocation, Box<dyn Error>> {
     let memory = [("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), memory_mib.to_string())];
     let environment = environment.iter().cloned().chain(memory);
-    let (started, started_at) = (Instant::now(), SystemTime::now());
     let group = processor.map(Group::with_share).transpose()?;
+    let (started, started_at) = (Instant::now(), SystemTime::now());
     let function = match &group {
         None => Function::start(EXECUTABLE, environment).await,
         // The shell joins the group, and the function takes its place.
@@ -59,7 +60,9 @@ pub async fn invoke(
             Function::start_by(shell, environment).await
         }
     };
-    function.polled().await;
+    if let Err(error) = function.polled().await {
+        return Err(format!("the function does not start: {error}\n{}", function.log().join("\n")).into());
+    }
     let start = started.elapsed();
     let process = Process::of(function.process_id().ok_or("the function has ended")?);
     let idle_bytes = process.memory_bytes("VmRSS:")?;
@@ -70,7 +73,7 @@ pub async fn invoke(
     let answer = function.invoke(&request_id, TIMEOUT, event).await;
     let (wall, answered_at) = (sent.elapsed(), SystemTime::now());
     let cpu = process.cpu()?.saturating_sub(cpu_before);
-    Ok(Invocation {
+    let invocation = Invocation {
         wall,
         cpu,
         stolen: stolen_time()?.saturating_sub(stolen_before),
@@ -81,5 +84,8 @@ pub async fn invoke(
         answered_at,
         idle_bytes,
         answer: answer.map_err(|error| error.to_string()),
-    })
+    };
+    // The group must be empty when it is removed.
+    function.kill().await;
+    Ok(invocation)
 }

@@ -12,6 +12,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::server::ServerConnection;
 use tokio_rustls::rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
 
+use crate::figures::Spread;
 use crate::services::tls::Authority;
 
 /// How often a handshake is made, to take the median.
@@ -50,9 +51,8 @@ impl Handshake {
 }
 
 fn median(mut measure: impl FnMut() -> Result<Duration, Box<dyn Error>>) -> Result<Duration, Box<dyn Error>> {
-    let mut times = (0..REPEATS).map(|_| measure()).collect::<Result<Vec<_>, _>>()?;
-    times.sort();
-    Ok(times[times.len() / 2])
+    let times = (0..REPEATS).map(|_| measure()).collect::<Result<Vec<_>, _>>()?;
+    Ok(Duration::from_secs_f64(Spread::of(times.iter().map(Duration::as_secs_f64)).median))
 }
 
 /// Makes one connection in memory, and returns the time that the client took.

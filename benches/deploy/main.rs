@@ -115,20 +115,21 @@ async fn measure_workload(workload: &Workload, arguments: &Arguments) -> Result<
         let task = services.upload(scenario)?;
         let mut environment = environment.clone();
         environment.extend(scenario.settings());
-        let memory_mib = arguments.memory_mib.unwrap_or(workload.memory_mib);
-        let (sample, answer) = measure_task(&mut services, &environment, memory_mib, arguments, &task).await?;
+        let (sample, answer) = measure_task(&mut services, &environment, arguments, &task).await?;
         if let Err(error) = answer {
             return Err(format!("{} {}: {error}", workload.name, scenario.name()).into());
         }
         let row = rows.iter_mut().find(|row| row.scenario == scenario.name());
         let Some(row) = row else { continue };
-        if row.samples.is_empty() && arguments.has_default_traffic() {
-            row.other_traffic = Count::check(workload.name, scenario, &sample.traffic).err();
+        if row.samples.is_empty() {
+            if arguments.has_default_traffic() {
+                row.other_traffic = Count::check(workload.name, scenario.name(), &sample.traffic).err();
+            }
+            row.traffic = Some(sample.traffic.clone());
+            row.minimum = Some(task.minimum);
+            row.archive_bytes = task.archive_bytes;
         }
-        row.traffic = Some(sample.traffic.clone());
         row.samples.push(sample);
-        row.minimum = Some(task.minimum);
-        row.archive_bytes = task.archive_bytes;
     }
     for row in &mut rows {
         row.keep_least_disturbed(arguments.runs);
@@ -145,14 +146,16 @@ async fn measure_bombs(arguments: &Arguments) -> Result<Vec<Row>, Box<dyn Error>
         for _ in 0..arguments.runs {
             let environment = services.reset(arguments.latency)?;
             let task = services.upload_bomb(bomb.name)?;
-            let memory_mib = arguments.memory_mib.unwrap_or(512);
-            let (sample, answer) = measure_task(&mut services, &environment, memory_mib, arguments, &task).await?;
+            let (sample, answer) = measure_task(&mut services, &environment, arguments, &task).await?;
             match answer {
                 Ok(answer) => return Err(format!("{} was deployed: {answer}", bomb.name).into()),
                 Err(error) if error.starts_with("ArchiveRejected") => {
                     row.refusal = Some(error);
                 }
                 Err(error) => return Err(format!("{}: {error}", bomb.name).into()),
+            }
+            if row.samples.is_empty() && arguments.has_default_traffic() {
+                row.other_traffic = Count::check("bombs", bomb.name, &sample.traffic).err();
             }
             row.samples.push(sample);
             row.archive_bytes = task.archive_bytes;
@@ -167,13 +170,11 @@ async fn measure_bombs(arguments: &Arguments) -> Result<Vec<Row>, Box<dyn Error>
 async fn measure_task(
     services: &mut Services,
     environment: &[(String, String)],
-    memory_mib: u64,
     arguments: &Arguments,
     task: &Task,
 ) -> Result<(Sample, Result<Value, String>), Box<dyn Error>> {
-    let processor = arguments.processor.map(|share| share.value(memory_mib));
     let cpu_before = services.cpu()?;
-    let invocation = function::invoke(environment, memory_mib, processor, &task.event).await?;
+    let invocation = function::invoke(environment, arguments.memory_mib, arguments.share(), &task.event).await?;
     let services_cpu = services.cpu()?.saturating_sub(cpu_before);
     let mut traffic = services.observe()?;
     let requests = std::mem::take(&mut traffic.requests);

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use dropship::config::ONE_VCPU_MIB;
@@ -31,20 +32,25 @@ impl Group {
         let name = format!("dropship-bench-{}-{}", std::process::id(), fastrand::u32(..));
         let quota_us = (share * PERIOD_US).round();
         let create = || -> std::io::Result<Self> {
-            if Path::new(ROOT).join("cgroup.controllers").exists() {
-                let group = Self::at(Path::new(ROOT).join(name))?;
-                fs::write(Path::new(ROOT).join("cgroup.subtree_control"), "+cpu")?;
-                fs::write(group.folder.join("cpu.max"), format!("{quota_us} {PERIOD_US}"))?;
+            let root = Path::new(ROOT);
+            if root.join("cgroup.controllers").exists() {
+                let controllers = root.join("cgroup.subtree_control");
+                if !fs::read_to_string(&controllers)?.split_whitespace().any(|controller| controller == "cpu") {
+                    set(&controllers, "+cpu")?;
+                }
+                let group = Self::at(root.join(name))?;
+                set(&group.folder.join("cpu.max"), &format!("{quota_us} {PERIOD_US}"))?;
                 Ok(group)
             } else {
-                let group = Self::at(Path::new(ROOT).join("cpu").join(name))?;
-                fs::write(group.folder.join("cpu.cfs_period_us"), PERIOD_US.to_string())?;
-                fs::write(group.folder.join("cpu.cfs_quota_us"), quota_us.to_string())?;
+                let group = Self::at(root.join("cpu").join(name))?;
+                set(&group.folder.join("cpu.cfs_period_us"), &PERIOD_US.to_string())?;
+                set(&group.folder.join("cpu.cfs_quota_us"), &quota_us.to_string())?;
                 Ok(group)
             }
         };
         create().map_err(|error| {
-            format!("--processor needs the right to write control groups of the kernel (root has it): {error}").into()
+            format!("the kernel gives no quota: {error}; --processor needs root, and the controller `cpu` in {ROOT}")
+                .into()
         })
     }
 
@@ -61,7 +67,12 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // The kernel needs a moment to remove the last process. An empty group that stays costs nothing.
+        // An empty group that stays costs nothing.
         let _ = fs::remove_dir(&self.folder);
     }
+}
+
+/// Writes to a file of the kernel. It must exist: a new one would be an ordinary file, without effect.
+fn set(file: &Path, value: &str) -> std::io::Result<()> {
+    fs::OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
 }

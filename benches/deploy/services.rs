@@ -21,7 +21,7 @@ use crate::process::Process;
 use crate::workload::{Scenario, Workload};
 
 pub use account::Account;
-pub use traffic::Traffic;
+pub use traffic::{Traffic, is_write};
 
 /// The argument that makes the executable serve.
 pub const ARGUMENT: &str = "--serve";
@@ -59,7 +59,8 @@ pub struct Task {
 /// The process of the stand-ins, as the benchmark sees it.
 pub struct Services {
     process: Child,
-    requests: ChildStdin,
+    /// `None` asks the process to end.
+    requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
@@ -73,7 +74,7 @@ impl Services {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let requests = process.stdin.take().ok_or("stdin is piped")?;
+        let requests = process.stdin.take();
         let answers = process.stdout.take().ok_or("stdout is piped")?;
         let mut services = Self { process, requests, answers: BufReader::new(answers) };
         services.ask::<()>(&Request::Make { workload: workload.to_owned() })?;
@@ -104,7 +105,8 @@ impl Services {
     }
 
     fn ask<T: for<'de> Deserialize<'de>>(&mut self, request: &Request) -> Result<T, Box<dyn Error>> {
-        writeln!(self.requests, "{}", serde_json::to_string(request)?)?;
+        let mut requests = self.requests.as_ref().ok_or("stdin is piped")?;
+        writeln!(requests, "{}", serde_json::to_string(request)?)?;
         let mut answer = String::new();
         if self.answers.read_line(&mut answer)? == 0 {
             return Err("the process of the stand-ins has ended; its error is above".into());
@@ -115,8 +117,8 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
-        // It has no state to save. It may have ended already.
-        let _ = self.process.kill();
+        // It removes its files. It may have ended already.
+        drop(self.requests.take());
         let _ = self.process.wait();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::figures::{Exact, Figures, Row, Spread};
+use crate::figures::{Exact, Figures, Row};
 
 /// Returns a table of the deployments, one of the refused archives, or both.
 pub fn write(figures: &Figures) -> String {
@@ -22,16 +22,16 @@ pub fn write(figures: &Figures) -> String {
             row.scenario,
             row.samples.len(),
             row.runs,
-            seconds(&row.wall_seconds()),
-            seconds(&row.spread(|sample| sample.cpu_seconds)),
+            row.wall_seconds().seconds(),
+            row.spread(|sample| sample.cpu_seconds).seconds(),
             row.spread(|sample| sample.peak_mib).median,
             [row.requests(), row.bytes_read()].map(cells).join(" | "),
         );
         if let Some(handshake) = figures.handshake {
-            let traffic = row.traffic.clone().unwrap_or_default();
-            let (full, resumed) = (traffic.full_handshakes, traffic.resumed_handshakes);
-            let seconds = full as f64 * handshake.full.as_secs_f64() + resumed as f64 * handshake.resumed.as_secs_f64();
-            let _ = write!(table, " {full} + {resumed} | {seconds:.3} |");
+            let full = row.spread(|sample| sample.traffic.full_handshakes as f64).median;
+            let resumed = row.spread(|sample| sample.traffic.resumed_handshakes as f64).median;
+            let seconds = full * handshake.full.as_secs_f64() + resumed * handshake.resumed.as_secs_f64();
+            let _ = write!(table, " {full:.0} + {resumed:.0} | {seconds:.3} |");
         }
         table.push('\n');
     }
@@ -44,7 +44,7 @@ pub fn write(figures: &Figures) -> String {
             "| {} | {} | {} | {:.0} |",
             row.scenario,
             row.about,
-            seconds(&row.wall_seconds()),
+            row.wall_seconds().seconds(),
             row.spread(|sample| sample.peak_mib).median,
         );
     }
@@ -55,11 +55,6 @@ pub fn write(figures: &Figures) -> String {
 fn cells(exact: Exact) -> String {
     let ratio = exact.found as f64 / exact.minimum.max(1) as f64;
     format!("{} ({}) | {ratio:.2}", thousands(exact.found), thousands(exact.minimum))
-}
-
-fn seconds(spread: &Spread) -> String {
-    let median = spread.median;
-    if median >= 10.0 { format!("{median:.0}") } else { format!("{median:.2}") }
 }
 
 fn thousands(number: u64) -> String {

@@ -21,16 +21,17 @@ mod workload;
 
 use std::time::Duration;
 
+use bomb::BOMBS;
 use builds::Builds;
 use counts::Count;
 use services::Account;
-use workload::Workload;
+use workload::{DEFAULT_MEMORY_MIB, Workload};
 
 /// Deploys a site in all scenarios, and compares the traffic of each with the numbers that are known.
 async fn check(name: &str) {
     let workload = Workload::named(name).unwrap();
     if !workload.is_available() {
-        println!("skipped: DROPSHIP_SHARED has no such site");
+        println!("SKIPPED: DROPSHIP_SHARED has no such site");
         return;
     }
     let mut builds = Builds::new(workload).unwrap();
@@ -41,9 +42,9 @@ async fn check(name: &str) {
         let task = account.upload(builds.next(*scenario).unwrap(), Some(*scenario)).unwrap();
         let mut environment = account.environment();
         environment.extend(scenario.settings());
-        let invocation = function::invoke(&environment, workload.memory_mib, None, &task.event).await.unwrap();
+        let invocation = function::invoke(&environment, DEFAULT_MEMORY_MIB, None, &task.event).await.unwrap();
         invocation.answer.unwrap();
-        problems.extend(Count::check(name, *scenario, &account.observe()).err());
+        problems.extend(Count::check(name, scenario.name(), &account.observe()).err());
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
@@ -76,6 +77,21 @@ async fn docs_site() {
 #[tokio::test(flavor = "multi_thread")]
 async fn streamlit() {
     check("streamlit").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bombs() {
+    let mut account = Account::new(false).await.unwrap();
+    let mut problems = Vec::new();
+    for bomb in BOMBS {
+        account.reset(Duration::ZERO).await.unwrap();
+        let task = account.upload(bomb.archive().unwrap().into(), None).unwrap();
+        let environment = account.environment();
+        let invocation = function::invoke(&environment, DEFAULT_MEMORY_MIB, None, &task.event).await.unwrap();
+        assert!(invocation.answer.is_err_and(|error| error.starts_with("ArchiveRejected")), "{}", bomb.name);
+        problems.extend(Count::check("bombs", bomb.name, &account.observe()).err());
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
 // The large sites take minutes: `cargo test --test counts -- --ignored`.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use standins::Call;
 
-/// The first requests of a deployment, by their numbers.
+/// The first requests of a deployment, by the numbers of their calls.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Requests(BTreeMap<usize, Request>);
 
@@ -23,14 +23,19 @@ impl Requests {
     /// The most that are noted.
     const MAX: usize = 100;
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Notes a call. The stand-ins report each call twice: when it begins, and when it is answered.
     pub fn note(&mut self, call: &Call) {
-        let now = SystemTime::now();
-        if let Some(request) = self.0.get_mut(&call.sequence) {
-            request.answered_at = Some(now);
-        } else if call.status.is_none() && self.0.len() < Self::MAX {
+        if call.status.is_some() {
+            if let Some(request) = self.0.get_mut(&call.sequence) {
+                request.answered_at = Some(SystemTime::now());
+            }
+        } else if self.0.len() < Self::MAX {
             let (operation, key) = (call.operation.clone(), call.key.clone());
-            self.0.insert(call.sequence, Request { operation, key, began_at: now, answered_at: None });
+            self.0.insert(call.sequence, Request { operation, key, began_at: SystemTime::now(), answered_at: None });
         }
     }
 }

@@ -14,8 +14,6 @@ pub struct Workload {
     pub changes: Changes,
     pub repeats: Repeats,
     pub scenarios: &'static [Scenario],
-    /// The memory of the function.
-    pub memory_mib: u64,
 }
 
 /// How often the scenarios are measured.
@@ -79,7 +77,8 @@ impl Scenario {
 
 const PERCENT: Changes = Changes { changed: 10, deleted: 5, added: 5 };
 
-const DEFAULT_MEMORY_MIB: u64 = 512;
+/// The memory that the template gives to the function.
+pub const DEFAULT_MEMORY_MIB: u64 = 512;
 
 /// All workloads, in the order in which they are measured.
 pub const WORKLOADS: &[Workload] = &[
@@ -90,7 +89,6 @@ pub const WORKLOADS: &[Workload] = &[
         changes: PERCENT,
         repeats: Repeats::UntilUndisturbed,
         scenarios: Scenario::ALL,
-        memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
         name: "mixed",
@@ -99,7 +97,6 @@ pub const WORKLOADS: &[Workload] = &[
         changes: PERCENT,
         repeats: Repeats::UntilUndisturbed,
         scenarios: Scenario::ALL,
-        memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
         name: "large-few",
@@ -108,7 +105,6 @@ pub const WORKLOADS: &[Workload] = &[
         changes: PERCENT,
         repeats: Repeats::UntilUndisturbed,
         scenarios: Scenario::ALL,
-        memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
         name: "large-deflated",
@@ -117,7 +113,6 @@ pub const WORKLOADS: &[Workload] = &[
         changes: PERCENT,
         repeats: Repeats::UntilUndisturbed,
         scenarios: Scenario::ALL,
-        memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
         name: "docs-site",
@@ -126,7 +121,6 @@ pub const WORKLOADS: &[Workload] = &[
         changes: PERCENT,
         repeats: Repeats::UntilUndisturbed,
         scenarios: Scenario::ALL,
-        memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
         name: "streamlit",
@@ -135,7 +129,6 @@ pub const WORKLOADS: &[Workload] = &[
         changes: PERCENT,
         repeats: Repeats::UntilUndisturbed,
         scenarios: Scenario::ALL,
-        memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
         name: "huge-site",
@@ -144,7 +137,6 @@ pub const WORKLOADS: &[Workload] = &[
         changes: Changes { changed: 1, deleted: 0, added: 0 },
         repeats: Repeats::AsAsked,
         scenarios: Scenario::ALL,
-        memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
         name: "million",
@@ -153,7 +145,6 @@ pub const WORKLOADS: &[Workload] = &[
         changes: PERCENT,
         repeats: Repeats::ColdOnce,
         scenarios: &[Scenario::Cold, Scenario::NoOp],
-        memory_mib: DEFAULT_MEMORY_MIB,
     },
     Workload {
         name: "giant",
@@ -162,7 +153,6 @@ pub const WORKLOADS: &[Workload] = &[
         changes: PERCENT,
         repeats: Repeats::AsAsked,
         scenarios: &[Scenario::Cold, Scenario::NoOp],
-        memory_mib: DEFAULT_MEMORY_MIB,
     },
 ];
 

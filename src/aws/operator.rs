@@ -40,7 +40,8 @@ pub struct Access {
 
 /// Loads the SDK's configuration.
 pub async fn load(access: Access) -> SdkConfig {
-    let mut loader = super::loader();
+    // A dry run that a person waits for may take minutes.
+    let mut loader = super::loader(&super::patient_connector());
     let region = access.region.map(Region::new);
     if let Some(profile) = access.profile {
         loader = loader.credentials_provider(credentials(&profile, region.clone()).await).profile_name(profile);
@@ -58,7 +59,7 @@ pub async fn load(access: Access) -> SdkConfig {
 
 /// Returns a profile's credentials. A role of the profile is assumed in its region.
 async fn credentials(profile: &str, region: Option<Region>) -> ProfileFileCredentialsProvider {
-    let config = ProviderConfig::default().with_http_client(super::sdk_http_client());
+    let config = ProviderConfig::default().with_http_client(super::http_client(&super::patient_connector()));
     let region = match region {
         None => {
             let of_profile = ProfileFileRegionProvider::builder().profile_name(profile).build();

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes in flight may take a sixtieth of the function's memory, and bytes read ahead a tenth, up to the most that makes
-/// deployments faster. The process then takes less than 128 MiB for all but the largest sites. The budget for bytes read
-/// ahead is the larger one, because these bytes need no second GET. The part of it that stays unused goes to the bytes
-/// in flight.
+/// deployments faster. The budget for bytes read ahead is the larger one, because these bytes need no second GET. The part
+/// of it that stays unused goes to the bytes in flight.
 const IN_FLIGHT_DIVISOR: u64 = 60;
 const AHEAD_DIVISOR: u64 = 10;
 const MAX_IN_FLIGHT_BYTES: u64 = 16 << 20;
-const MAX_AHEAD_BYTES: u64 = 72 << 20;
+const MAX_AHEAD_BYTES: u64 = 64 << 20;
 
-/// Less is read ahead if the process would otherwise take more than a quarter of the memory. It takes 12 MiB when
-/// idle, and 400 bytes for each put, in the index, the plan and the manifest.
+/// Less is read ahead if the process would otherwise take more than a quarter of the memory, or more than 128 MiB. Beside
+/// the budgets it takes 12 MiB, and 400 bytes for each put, in the index, the plan and the manifest.
 const PROCESS_DIVISOR: u64 = 4;
+const MAX_PROCESS_BYTES: u64 = 128 << 20;
 const IDLE_BYTES: u64 = 12 << 20;
 const BYTES_PER_PUT: u64 = 400;
 
@@ -51,7 +51,8 @@ impl Memory {
     /// Returns how many bytes may be read before the first put and kept for the puts, of which there are `puts`.
     pub(super) fn ahead_bytes(&self, puts: usize) -> u64 {
         let process = IDLE_BYTES + in_flight_bytes(self.function_bytes) + puts as u64 * BYTES_PER_PUT;
-        let left = (self.function_bytes / PROCESS_DIVISOR).saturating_sub(process);
+        let most = MAX_PROCESS_BYTES.min(self.function_bytes / PROCESS_DIVISOR);
+        let left = most.saturating_sub(process);
         left.min(self.function_bytes / AHEAD_DIVISOR).min(MAX_AHEAD_BYTES)
     }
 
@@ -157,6 +158,19 @@ mod tests {
         assert!(passed.is_ok(), "a transfer waits for ever");
         let free = |budget: &Budget| budget.free.available_permits();
         assert_eq!((free(&memory.read), free(&memory.unpacked)), (40, 60));
+    }
+
+    #[test]
+    fn reading_ahead_takes_the_process_over_128_mib_at_no_size_of_the_function() {
+        for function_mib in [128, 256, 512, 1024, 1769, 3008, 10_240] {
+            let memory = Memory::new(function_mib);
+            for puts in [0, 10_000, 70_000, 200_000] {
+                let ahead = memory.ahead_bytes(puts);
+                let process = IDLE_BYTES + in_flight_bytes(function_mib << 20) + puts as u64 * BYTES_PER_PUT + ahead;
+                assert!(ahead == 0 || process <= 128 << 20, "{function_mib} MiB, {puts} puts: {process}");
+            }
+        }
+        assert!(Memory::new(1024).ahead_bytes(200_000) > 0);
     }
 
     #[tokio::test]

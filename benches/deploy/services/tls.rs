@@ -14,11 +14,15 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{HandshakeKind, ServerConfig};
 
+/// Where distributions keep the certificates that they trust: Debian and Ubuntu, and Amazon Linux.
+const SYSTEM_CERTIFICATES: &[&str] = &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+
 /// A certificate for the loopback interface, which signs itself.
 pub struct Authority {
     pub config: Arc<ServerConfig>,
     pub certificate: CertificateDer<'static>,
-    /// The certificate as a file, for `SSL_CERT_FILE`.
+    /// A file with the system's certificates and this one, for `SSL_CERT_FILE`. The function reads as many certificates
+    /// as in Lambda.
     pub(super) file: PathBuf,
 }
 
@@ -43,7 +47,8 @@ impl Authority {
     pub fn new() -> Result<Self, Box<dyn Error>> {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
         let file = std::env::temp_dir().join(format!("dropship-bench-{}.pem", std::process::id()));
-        std::fs::write(&file, made.cert.pem())?;
+        let system = SYSTEM_CERTIFICATES.iter().find_map(|file| std::fs::read_to_string(file).ok());
+        std::fs::write(&file, format!("{}\n{}", system.unwrap_or_default(), made.cert.pem()))?;
         let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?

@@ -27,6 +27,7 @@ pub struct Traffic {
     /// The time of all pages of listings.
     pub listing: Window,
     /// When the first calls took place.
+    #[serde(default, skip_serializing_if = "Requests::is_empty")]
     pub requests: Requests,
     #[serde(skip)]
     writes_in_progress: u64,
@@ -54,7 +55,7 @@ impl Traffic {
         if call.operation == "ListObjectsV2" {
             self.listing.extend();
         }
-        let is_write = matches!(call.operation.as_str(), "PutObject" | "CopyObject" | "UploadPart" | "UploadPartCopy");
+        let is_write = is_write(&call.operation);
         if call.status.is_none() {
             self.writes_in_progress += u64::from(is_write);
             self.writes_at_once = self.writes_at_once.max(self.writes_in_progress);
@@ -70,4 +71,9 @@ impl Traffic {
         }
         *self.calls.entry(call.operation.clone()).or_default() += 1;
     }
+}
+
+/// Whether an operation writes to a bucket.
+pub fn is_write(operation: &str) -> bool {
+    matches!(operation, "PutObject" | "CopyObject" | "UploadPart" | "UploadPartCopy")
 }

@@ -107,8 +107,15 @@ impl Function {
     }
 
     /// Waits until the function has asked for its first event.
-    pub async fn polled(&self) {
-        self.api.polled().await;
+    ///
+    /// # Errors
+    /// If its process ends before.
+    pub async fn polled(&self) -> Result<(), InvocationError> {
+        tokio::select! {
+            biased;
+            () = self.api.polled() => Ok(()),
+            error = self.exit() => Err(error),
+        }
     }
 
     /// Sends one event and waits for its answer, at most until the deadline `remaining` from now.
@@ -129,18 +136,10 @@ impl Function {
                 answer,
             })
             .expect("the Runtime API outlives its function");
-        let mut exited = self.exited.clone();
         tokio::select! {
             biased;
             Ok(answer) = answered => answer,
-            status = exited.wait_for(Option::is_some) => {
-                let status = status.expect("the task that watches the process reports its end");
-                let status = status.expect("the condition above found it");
-                Err(self.api.init_error().unwrap_or_else(|| InvocationError {
-                    error_type: "Runtime.ExitError".to_owned(),
-                    error_message: format!("bootstrap ended before it answered: {status}"),
-                }))
-            }
+            error = self.exit() => Err(error),
             () = tokio::time::sleep(remaining) => {
                 self.kill().await;
                 Err(InvocationError {
@@ -149,6 +148,18 @@ impl Function {
                 })
             }
         }
+    }
+
+    /// Waits for the end of the process, and returns the error that Lambda reports then.
+    async fn exit(&self) -> InvocationError {
+        let mut exited = self.exited.clone();
+        let status = exited.wait_for(Option::is_some).await;
+        let status = status.expect("the task that watches the process reports its end");
+        let status = status.expect("the condition above found it");
+        self.api.init_error().unwrap_or_else(|| InvocationError {
+            error_type: "Runtime.ExitError".to_owned(),
+            error_message: format!("bootstrap ended before it answered: {status}"),
+        })
     }
 
     /// Ends the process as Lambda does: by SIGKILL, with no chance to clean up.
