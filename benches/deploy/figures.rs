@@ -11,7 +11,7 @@ use crate::arguments::Arguments;
 use crate::function::Invocation;
 use crate::handshake::Handshake;
 use crate::minimum::Minimum;
-use crate::services::{Traffic, is_write};
+use crate::services::Traffic;
 use crate::timeline::Timeline;
 use crate::workload::Scenario;
 
@@ -216,7 +216,8 @@ impl Row {
     pub fn compute_bound(&mut self, latency: Duration, writes_per_second: u32) {
         let minimum = self.minimum.as_ref();
         if let Some(minimum) = minimum.filter(|_| self.scenario == Scenario::Cold.name()) {
-            let writes = minimum.calls.iter().filter(|(operation, _)| is_write(operation)).map(|(_, count)| count);
+            let writes =
+                minimum.calls.iter().filter(|(operation, _)| Traffic::is_write(operation)).map(|(_, count)| count);
             let writes = writes.sum::<u64>() as f64;
             let answers = 1.15 * writes * latency.as_secs_f64() / self.writes_at_once().max(1) as f64;
             self.bound_seconds = Some(answers.max(writes / f64::from(writes_per_second)) + 0.3);

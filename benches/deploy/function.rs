@@ -60,9 +60,19 @@ pub async fn invoke(
             Function::start_by(shell, environment).await
         }
     };
-    if let Err(error) = function.polled().await {
-        return Err(format!("the function does not start: {error}\n{}", function.log().join("\n")).into());
-    }
+    let invocation = measure(&function, (started, started_at), event).await;
+    // The group must be empty when it is removed.
+    function.kill().await;
+    invocation.map_err(|error| format!("{error}\n{}", function.log().join("\n")).into())
+}
+
+/// Sends an event to a function, which was started at this time.
+async fn measure(
+    function: &Function,
+    (started, started_at): (Instant, SystemTime),
+    event: &Value,
+) -> Result<Invocation, Box<dyn Error>> {
+    function.polled().await.map_err(|error| error.to_string())?;
     let start = started.elapsed();
     let process = Process::of(function.process_id().ok_or("the function has ended")?);
     let idle_bytes = process.memory_bytes("VmRSS:")?;
@@ -72,8 +82,14 @@ pub async fn invoke(
     let (sent, event_at) = (Instant::now(), SystemTime::now());
     let answer = function.invoke(&request_id, TIMEOUT, event).await;
     let (wall, answered_at) = (sent.elapsed(), SystemTime::now());
+    let answer = match answer {
+        Ok(answer) => Ok(answer),
+        // Then the kernel knows nothing of the process any more.
+        Err(error) if error.error_type == "Runtime.ExitError" => return Err(error.to_string().into()),
+        Err(error) => Err(error.to_string()),
+    };
     let cpu = process.cpu()?.saturating_sub(cpu_before);
-    let invocation = Invocation {
+    Ok(Invocation {
         wall,
         cpu,
         stolen: stolen_time()?.saturating_sub(stolen_before),
@@ -83,9 +99,6 @@ pub async fn invoke(
         event_at,
         answered_at,
         idle_bytes,
-        answer: answer.map_err(|error| error.to_string()),
-    };
-    // The group must be empty when it is removed.
-    function.kill().await;
-    Ok(invocation)
+        answer,
+    })
 }

@@ -21,7 +21,7 @@ use crate::process::Process;
 use crate::workload::{Scenario, Workload};
 
 pub use account::Account;
-pub use traffic::{Traffic, is_write};
+pub use traffic::Traffic;
 
 /// The argument that makes the executable serve.
 pub const ARGUMENT: &str = "--serve";

@@ -55,7 +55,7 @@ impl Traffic {
         if call.operation == "ListObjectsV2" {
             self.listing.extend();
         }
-        let is_write = is_write(&call.operation);
+        let is_write = Self::is_write(&call.operation);
         if call.status.is_none() {
             self.writes_in_progress += u64::from(is_write);
             self.writes_at_once = self.writes_at_once.max(self.writes_in_progress);
@@ -71,9 +71,9 @@ impl Traffic {
         }
         *self.calls.entry(call.operation.clone()).or_default() += 1;
     }
-}
 
-/// Whether an operation writes to a bucket.
-pub fn is_write(operation: &str) -> bool {
-    matches!(operation, "PutObject" | "CopyObject" | "UploadPart" | "UploadPartCopy")
+    /// Whether an operation writes to a bucket.
+    pub fn is_write(operation: &str) -> bool {
+        matches!(operation, "PutObject" | "CopyObject" | "UploadPart" | "UploadPartCopy")
+    }
 }

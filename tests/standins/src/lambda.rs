@@ -158,7 +158,7 @@ impl Function {
         let status = status.expect("the condition above found it");
         self.api.init_error().unwrap_or_else(|| InvocationError {
             error_type: "Runtime.ExitError".to_owned(),
-            error_message: format!("bootstrap ended before it answered: {status}"),
+            error_message: format!("bootstrap ended: {status}"),
         })
     }
 
