@@ -13,7 +13,7 @@ use crate::processor::Group;
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_bootstrap");
 
 /// Lambda's longest timeout.
-const TIMEOUT: Duration = Duration::from_secs(900);
+pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// The first invocation of a new process.
 #[derive(Clone, Debug)]
@@ -40,11 +40,12 @@ pub struct Invocation {
     pub answer: Result<Value, String>,
 }
 
-/// Starts the function and sends it one event.
+/// Starts the function and sends it one event, which it must answer within the timeout.
 pub async fn invoke(
     environment: &[(String, String)],
     memory_mib: u64,
     processor: Option<f64>,
+    timeout: Duration,
     event: &Value,
 ) -> Result<Invocation, Box<dyn Error>> {
     let memory = [("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), memory_mib.to_string())];
@@ -60,7 +61,7 @@ pub async fn invoke(
             Function::start_by(shell, environment).await
         }
     };
-    let invocation = measure(&function, (started, started_at), event).await;
+    let invocation = measure(&function, (started, started_at), timeout, event).await;
     // The group must be empty when it is removed.
     function.kill().await;
     invocation.map_err(|error| format!("{error}\n{}", function.log().join("\n")).into())
@@ -70,6 +71,7 @@ pub async fn invoke(
 async fn measure(
     function: &Function,
     (started, started_at): (Instant, SystemTime),
+    timeout: Duration,
     event: &Value,
 ) -> Result<Invocation, Box<dyn Error>> {
     function.polled().await.map_err(|error| error.to_string())?;
@@ -80,7 +82,7 @@ async fn measure(
     let request_id = format!("bench-{}", fastrand::u64(..));
     let stolen_before = stolen_time()?;
     let (sent, event_at) = (Instant::now(), SystemTime::now());
-    let answer = function.invoke(&request_id, TIMEOUT, event).await;
+    let answer = function.invoke(&request_id, timeout, event).await;
     let (wall, answered_at) = (sent.elapsed(), SystemTime::now());
     let answer = match answer {
         Ok(answer) => Ok(answer),

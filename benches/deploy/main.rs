@@ -32,6 +32,7 @@ use arguments::{Arguments, USAGE};
 use bomb::BOMBS;
 use counts::Count;
 use figures::{Figures, Row, Sample};
+use function::LONGEST_TIMEOUT;
 use services::{Services, Task};
 use timeline::Timeline;
 use workload::{Scenario, WORKLOADS, Workload};
@@ -174,7 +175,8 @@ async fn measure_task(
     task: &Task,
 ) -> Result<(Sample, Result<Value, String>), Box<dyn Error>> {
     let cpu_before = services.cpu()?;
-    let invocation = function::invoke(environment, arguments.memory_mib, arguments.share(), &task.event).await?;
+    let invocation =
+        function::invoke(environment, arguments.memory_mib, arguments.share(), LONGEST_TIMEOUT, &task.event).await?;
     let services_cpu = services.cpu()?.saturating_sub(cpu_before);
     let mut traffic = services.observe()?;
     let requests = std::mem::take(&mut traffic.requests);

@@ -21,11 +21,21 @@ mod workload;
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use bomb::BOMBS;
 use builds::Builds;
 use counts::Count;
+use function::Invocation;
 use services::Account;
 use workload::{DEFAULT_MEMORY_MIB, Workload};
+
+/// Sends the function an event. It has a day for its answer, because it looks for waiting uploads only if enough time is
+/// left, and the test's profile is slow.
+async fn invoke(environment: &[(String, String)], event: &Value) -> Invocation {
+    let day = Duration::from_secs(86_400);
+    function::invoke(environment, DEFAULT_MEMORY_MIB, None, day, event).await.unwrap()
+}
 
 /// Deploys a site in all scenarios, and compares the traffic of each with the numbers that are known.
 async fn check(name: &str) {
@@ -42,7 +52,7 @@ async fn check(name: &str) {
         let task = account.upload(builds.next(*scenario).unwrap(), Some(*scenario)).unwrap();
         let mut environment = account.environment();
         environment.extend(scenario.settings());
-        let invocation = function::invoke(&environment, DEFAULT_MEMORY_MIB, None, &task.event).await.unwrap();
+        let invocation = invoke(&environment, &task.event).await;
         invocation.answer.unwrap();
         problems.extend(Count::check(name, scenario.name(), &account.observe()).err());
     }
@@ -87,7 +97,7 @@ async fn bombs() {
         account.reset(Duration::ZERO).await.unwrap();
         let task = account.upload(bomb.archive().unwrap().into(), None).unwrap();
         let environment = account.environment();
-        let invocation = function::invoke(&environment, DEFAULT_MEMORY_MIB, None, &task.event).await.unwrap();
+        let invocation = invoke(&environment, &task.event).await;
         assert!(invocation.answer.is_err_and(|error| error.starts_with("ArchiveRejected")), "{}", bomb.name);
         problems.extend(Count::check("bombs", bomb.name, &account.observe()).err());
     }
