@@ -14,11 +14,14 @@ const MAX_IN_FLIGHT_BYTES: u64 = 16 << 20;
 const MAX_AHEAD_BYTES: u64 = 64 << 20;
 
 /// Less is read ahead if the process would otherwise take more than a quarter of the memory, or more than 128 MiB. Beside
-/// the budgets it takes 12 MiB, and 400 bytes for each put, in the index, the plan and the manifest.
+/// the budgets it takes 12 MiB, and 400 bytes for each put, in the index, the plan and the manifest. The 12 MiB hold the
+/// connections of 102 transfers at once; each further one takes 128 KiB.
 const PROCESS_DIVISOR: u64 = 4;
 const MAX_PROCESS_BYTES: u64 = 128 << 20;
 const IDLE_BYTES: u64 = 12 << 20;
 const BYTES_PER_PUT: u64 = 400;
+const IDLE_TRANSFERS: usize = 102;
+const BYTES_PER_TRANSFER: u64 = 128 << 10;
 
 /// Budgets for the bytes that are read from the archive, and for the bodies that are unpacked from them.
 ///
@@ -48,12 +51,21 @@ impl Memory {
         Self { function_bytes, read: Budget::new(read), unpacked: Budget::new(unpacked) }
     }
 
-    /// Returns how many bytes may be read before the first put and kept for the puts, of which there are `puts`.
-    pub(super) fn ahead_bytes(&self, puts: usize) -> u64 {
-        let process = IDLE_BYTES + in_flight_bytes(self.function_bytes) + puts as u64 * BYTES_PER_PUT;
+    /// Returns how many bytes may be read before the first put and kept for the puts, of which there are `puts`, and
+    /// `at_once` at a time.
+    pub(super) fn ahead_bytes(&self, puts: usize, at_once: usize) -> u64 {
         let most = MAX_PROCESS_BYTES.min(self.function_bytes / PROCESS_DIVISOR);
-        let left = most.saturating_sub(process);
+        let left = most.saturating_sub(self.process_bytes(puts, at_once));
         left.min(self.function_bytes / AHEAD_DIVISOR).min(MAX_AHEAD_BYTES)
+    }
+
+    /// Returns how much memory the process takes if nothing is read ahead.
+    fn process_bytes(&self, puts: usize, at_once: usize) -> u64 {
+        let more_transfers = at_once.saturating_sub(IDLE_TRANSFERS) as u64;
+        IDLE_BYTES
+            + more_transfers * BYTES_PER_TRANSFER
+            + in_flight_bytes(self.function_bytes)
+            + puts as u64 * BYTES_PER_PUT
     }
 
     /// Splits additional bytes between the two budgets.
@@ -162,15 +174,15 @@ mod tests {
 
     #[test]
     fn reading_ahead_takes_the_process_over_128_mib_at_no_size_of_the_function() {
-        for function_mib in [128, 256, 512, 1024, 1769, 3008, 10_240] {
+        for (function_mib, at_once) in [(128, 32), (512, 102), (1024, 204), (1769, 256), (10_240, 256)] {
             let memory = Memory::new(function_mib);
             for puts in [0, 10_000, 70_000, 200_000] {
-                let ahead = memory.ahead_bytes(puts);
-                let process = IDLE_BYTES + in_flight_bytes(function_mib << 20) + puts as u64 * BYTES_PER_PUT + ahead;
+                let ahead = memory.ahead_bytes(puts, at_once);
+                let process = memory.process_bytes(puts, at_once) + ahead;
                 assert!(ahead == 0 || process <= 128 << 20, "{function_mib} MiB, {puts} puts: {process}");
             }
         }
-        assert!(Memory::new(1024).ahead_bytes(200_000) > 0);
+        assert!(Memory::new(1769).ahead_bytes(200_000, 256) > 0);
     }
 
     #[tokio::test]

@@ -51,7 +51,7 @@ impl<'a> Transfer<'a> {
     /// `ArchiveRejected` when a header or the contents disagree with the central directory; `ArchiveGone`, `Aws`;
     /// `Unfinished` when the deadline comes first.
     pub async fn preflight(&self, puts: &[Put<'a>]) -> Result<(), Error> {
-        let ahead_bytes = self.memory.ahead_bytes(puts.len());
+        let ahead_bytes = self.memory.ahead_bytes(puts.len(), self.at_once);
         let reads = Reads::choose(puts, ahead_bytes, |entry| self.is_large(entry));
         self.memory.grow(ahead_bytes - reads.kept_bytes());
         self.carry(reads.carried);
