@@ -84,7 +84,7 @@ impl Wanted {
         self.row_with(entry, size_bytes, etag, Recorded::of(&self.headers))
     }
 
-    /// Returns the same as [`Self::row`], if the caller already has what it records of the headers.
+    /// Returns the same as [`Self::row`], for a caller that already has the part that follows from the headers.
     pub(super) fn row_with(&self, entry: &Entry, size_bytes: u64, etag: Etag, recorded: Recorded) -> Row {
         Row {
             size_bytes,
@@ -98,7 +98,7 @@ impl Wanted {
     }
 }
 
-/// What a row records of an object's headers.
+/// The part of a row that follows from the object's headers alone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recorded {
     pub(super) digest: HeadersDigest,

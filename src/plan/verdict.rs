@@ -158,7 +158,7 @@ pub fn is_due(removed_at: i64, retain_removed_days: u32, now: i64) -> bool {
     now >= removed_at.saturating_add(i64::from(retain_removed_days) * 86_400)
 }
 
-/// What rows record of recent headers, since most files of a site share a few sets of headers.
+/// The part of a row that follows from the headers, for recent headers: most files of a site share a few sets of them.
 #[derive(Default)]
 struct RecentHeaders(HashMap<Headers, Recorded>);
 
