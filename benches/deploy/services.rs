@@ -8,7 +8,7 @@ mod traffic;
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -59,8 +59,6 @@ pub struct Task {
 /// The process of the stand-ins, as the benchmark sees it.
 pub struct Services {
     process: Child,
-    /// `None` asks the process to end.
-    requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
@@ -74,9 +72,8 @@ impl Services {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let requests = process.stdin.take();
         let answers = process.stdout.take().ok_or("stdout is piped")?;
-        let mut services = Self { process, requests, answers: BufReader::new(answers) };
+        let mut services = Self { process, answers: BufReader::new(answers) };
         services.ask::<()>(&Request::Make { workload: workload.to_owned() })?;
         Ok(services)
     }
@@ -105,7 +102,7 @@ impl Services {
     }
 
     fn ask<T: for<'de> Deserialize<'de>>(&mut self, request: &Request) -> Result<T, Box<dyn Error>> {
-        let mut requests = self.requests.as_ref().ok_or("stdin is piped")?;
+        let requests = self.process.stdin.as_mut().ok_or("stdin is piped")?;
         writeln!(requests, "{}", serde_json::to_string(request)?)?;
         let mut answer = String::new();
         if self.answers.read_line(&mut answer)? == 0 {
@@ -117,8 +114,7 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
-        // It removes its files. It may have ended already.
-        drop(self.requests.take());
+        // This closes its standard input, so that it removes its files and ends. It may have ended already.
         let _ = self.process.wait();
     }
 }
